@@ -1,0 +1,2 @@
+//! diogenes
+fn main() {}

@@ -1,0 +1,28 @@
+//! The fleet: models, their slots, and what keeps both as they should be.
+//!
+//! A model has slots `0..max_replicas`. A slot's record is claimed by a conditional write, so of
+//! many concurrent scale-ups exactly one launches, and the cap holds without a lock.
+//! `decide` is pure; `Reconciler` reads, decides, writes the intent and acts.
+
+mod beat;
+mod control;
+pub mod decide;
+pub mod eta;
+mod ids;
+mod model;
+pub mod phase;
+mod reconcile;
+mod slot;
+mod view;
+
+pub use beat::{Beat, BeatStatus, Load, MAX_LOG_LINES};
+pub use control::{Control, Failure, FailureKind, PreferredRung};
+pub use eta::{BootHistory, PhaseTimes};
+pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
+pub use model::{
+    ColdStart, Engine, Market, Model, ModelSource, ModelSpec, Rung, SpecError, SpecHash,
+};
+pub use phase::Phase;
+//pub use reconcile::{Outcome, ReconcileError, Reconciler};
+pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
+//pub use view::{ModelView, ReplicaView, SlotView, Standing};

@@ -1,0 +1,373 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::Timestamp;
+use crate::entity::Entity;
+use crate::fleet::ids::hex;
+use crate::name::ModelName;
+use crate::ports::{Key, Query, Table};
+
+/// A registered model: what callers may ask for and how to serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Model {
+    /// The name that callers send.
+    pub name: ModelName,
+    /// How it is served.
+    pub spec: ModelSpec,
+    /// Where its definition lives.
+    pub source: ModelSource,
+    /// When it was first registered.
+    pub created_at: Timestamp,
+    /// When its spec last changed.
+    pub updated_at: Timestamp,
+    /// When it was deleted. The record stays until its last instance is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// Who owns a model's definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSource {
+    /// `diogenes.toml`; read-only over the API.
+    Config,
+    /// The API.
+    Api,
+}
+
+/// How a model is served. Only `command` has no default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The program and its arguments: `["vllm", "serve", "Qwen/Qwen3-8B", "--port", "{port}"]`.
+    /// `{port}` and `{host}` are filled in; the same stand in the environment as `PORT`, `HOST`.
+    pub command: Vec<String>,
+    /// Variables added to the environment of the command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The directory that the command starts in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// The path that answers 200 once the server is ready.
+    #[serde(default = "default_health_path")]
+    pub health_path: String,
+    /// The name that the inference server knows the model by, where it is another; requests
+    /// are rewritten to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_model: Option<String>,
+    /// Other names that callers may send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<ModelName>,
+    /// Replicas that run even when nobody asks.
+    #[serde(default)]
+    pub min_replicas: u32,
+    /// The most replicas that run at once.
+    #[serde(default = "one")]
+    pub max_replicas: u32,
+    /// Requests in flight per replica above which another replica is wanted.
+    #[serde(default = "default_target_concurrency")]
+    pub target_concurrency: u32,
+    /// A replica that nobody used for so long is terminated.
+    #[serde(default = "ten_minutes", with = "crate::duration")]
+    pub idle_timeout: Duration,
+    /// A replica that is not ready after so long has failed.
+    #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    pub boot_timeout: Duration,
+    /// How long a draining replica may finish its requests.
+    #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    pub drain_timeout: Duration,
+    /// The oldest that a replica grows before it is drained and replaced; none for no limit.
+    #[serde(
+        default,
+        with = "crate::duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub max_lifetime: Option<Duration>,
+    /// A stream that brings no byte for so long is ended with an error.
+    #[serde(default = "five_minutes", with = "crate::duration")]
+    pub stall_timeout: Duration,
+    /// What a caller sees while no replica is ready.
+    #[serde(default)]
+    pub cold_start: ColdStart,
+    /// How long a request that is not streamed is held at most.
+    #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    pub hold_timeout: Duration,
+    /// How many requests are held at once; one more gets 429.
+    #[serde(default = "default_max_held")]
+    pub max_held: u32,
+    /// Where to launch, first choice first. Empty: the backend's only place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<Rung>,
+}
+
+fn default_health_path() -> String {
+    "/health".into()
+}
+fn one() -> u32 {
+    1
+}
+fn default_target_concurrency() -> u32 {
+    64
+}
+fn default_max_held() -> u32 {
+    256
+}
+fn five_minutes() -> Duration {
+    Duration::from_mins(5)
+}
+fn ten_minutes() -> Duration {
+    Duration::from_mins(10)
+}
+fn fifteen_minutes() -> Duration {
+    Duration::from_mins(15)
+}
+
+/// What a caller sees while no replica is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColdStart {
+    /// The request waits; a stream opens at once and carries comments on progress.
+    #[default]
+    Hold,
+    /// 503 `model_warming` with `Retry-After`.
+    Reject,
+}
+
+/// The inference server to start: the part of a spec whose change needs a new instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+    /// The directory that it starts in.
+    pub working_dir: Option<String>,
+    /// The path that answers 200 once it is ready.
+    pub health_path: String,
+}
+
+/// One step of the ladder: where to try a launch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rung {
+    /// The instance type: `g6.xlarge`; `local` for a process.
+    pub instance_type: String,
+    /// The availability zone; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// How it is paid for.
+    #[serde(default)]
+    pub market: Market,
+}
+
+impl Rung {
+    /// The only rung of a backend that has no choice.
+    pub fn local() -> Self {
+        Self {
+            instance_type: "local".into(),
+            zone: None,
+            market: Market::OnDemand,
+        }
+    }
+}
+
+/// How an instance is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Market {
+    /// At the list price, until we end it.
+    #[default]
+    OnDemand,
+    /// Cheaper, and the provider may take it back.
+    Spot,
+}
+
+/// Tells whether a running instance still is what the spec asks for; 16 hex characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SpecHash(String);
+
+impl SpecHash {
+    /// The hash as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is wrong with a spec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {problem}")]
+pub struct SpecError {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong with it and what to write.
+    pub problem: String,
+}
+
+impl ModelSpec {
+    /// A spec that runs `command` with every default.
+    pub fn new(command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            command: command.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+            working_dir: None,
+            health_path: default_health_path(),
+            upstream_model: None,
+            aliases: Vec::new(),
+            min_replicas: 0,
+            max_replicas: one(),
+            target_concurrency: default_target_concurrency(),
+            idle_timeout: ten_minutes(),
+            boot_timeout: fifteen_minutes(),
+            drain_timeout: fifteen_minutes(),
+            max_lifetime: None,
+            stall_timeout: five_minutes(),
+            cold_start: ColdStart::Hold,
+            hold_timeout: fifteen_minutes(),
+            max_held: default_max_held(),
+            ladder: Vec::new(),
+        }
+    }
+
+    /// Refuses what serde cannot: values that are well-typed and make no sense.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let wrong = |field, problem: &str| {
+            Err(SpecError {
+                field,
+                problem: problem.into(),
+            })
+        };
+        if self
+            .command
+            .first()
+            .is_none_or(|program| program.trim().is_empty())
+        {
+            return wrong("command", "is empty; write the program and its arguments");
+        }
+        if self
+            .command
+            .iter()
+            .chain(self.env.values())
+            .chain(self.env.keys())
+            .any(|text| text.contains('\0'))
+        {
+            return wrong("command", "or `env` contains a NUL byte");
+        }
+        if self
+            .env
+            .keys()
+            .any(|name| name.is_empty() || name.contains('='))
+        {
+            return wrong("env", "has a variable whose name is empty or contains `=`");
+        }
+        if !self.health_path.starts_with('/') {
+            return wrong("health_path", "must begin with `/`");
+        }
+        if self.max_replicas == 0 || self.max_replicas > 100 {
+            return wrong("max_replicas", "must be 1 to 100");
+        }
+        if self.min_replicas > self.max_replicas {
+            return wrong("min_replicas", "must not be above `max_replicas`");
+        }
+        if self.target_concurrency == 0 {
+            return wrong("target_concurrency", "must be at least 1");
+        }
+        for (field, duration) in [
+            ("boot_timeout", self.boot_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            if duration.is_zero() {
+                return wrong(field, "must be longer than zero");
+            }
+        }
+        const YEAR: Duration = Duration::from_hours(24 * 366);
+        for (field, duration) in [
+            ("boot_timeout", self.boot_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("drain_timeout", self.drain_timeout),
+            ("hold_timeout", self.hold_timeout),
+            (
+                "max_lifetime",
+                self.max_lifetime.unwrap_or(Duration::from_secs(1)),
+            ),
+        ] {
+            if duration > YEAR {
+                return wrong(field, "must be at most a year");
+            }
+        }
+        if self.max_lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
+            return wrong(
+                "max_lifetime",
+                "must be longer than zero; leave it out for no limit",
+            );
+        }
+        Ok(())
+    }
+
+    /// What a new instance of this spec runs.
+    pub fn engine(&self) -> Engine {
+        Engine {
+            command: self.command.clone(),
+            env: self.env.clone(),
+            working_dir: self.working_dir.clone(),
+            health_path: self.health_path.clone(),
+        }
+    }
+
+    /// The hash of [`ModelSpec::engine`]: a spec that differs elsewhere needs no new instance.
+    pub fn hash(&self) -> SpecHash {
+        let text = serde_json::json!(self.engine()).to_string();
+        let digest = hex(&Sha256::digest(text.as_bytes()));
+        SpecHash(digest.chars().take(16).collect())
+    }
+
+    /// The ladder, never empty.
+    pub fn rungs(&self) -> Vec<Rung> {
+        if self.ladder.is_empty() {
+            vec![Rung::local()]
+        } else {
+            self.ladder.clone()
+        }
+    }
+}
+
+impl Model {
+    const PARTITION: &'static str = "MODELS";
+
+    /// Where the record of `name` stands.
+    pub fn key_of(name: &ModelName) -> Key {
+        Key::new(Self::PARTITION, name.as_str())
+    }
+
+    /// Lists every model, by name.
+    pub fn all() -> Query {
+        Query::new(Table::Main, Self::PARTITION, "")
+    }
+
+    /// Replicas that may run: none of a deleted model.
+    pub fn max_replicas(&self) -> u32 {
+        if self.deleted_at.is_some() {
+            0
+        } else {
+            self.spec.max_replicas
+        }
+    }
+
+    /// Whether callers may ask for it by `name`.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.name.as_str() == name || self.spec.aliases.iter().any(|alias| alias.as_str() == name)
+    }
+}
+
+impl Entity for Model {
+    const KIND: &'static str = "model";
+
+    fn key(&self) -> Key {
+        Self::key_of(&self.name)
+    }
+}

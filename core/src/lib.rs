@@ -1,0 +1,25 @@
+//! The domain of Diogenes, free of any cloud, protocol or clock.
+//!
+//! - [`ports`]: what the domain needs from the world, one documented trait per file.
+//! - [`fleet`]: models, slots, the instance state machine, the pure decision and its shell.
+//! - [`routing`]: which replica serves a request, or whether it is held or turned away.
+//! - [`keys`]: API keys: issue, verify, limit.
+//! - [`testing`] (feature `testing`): the in-memory store, the fake compute backend and
+//!   the seeded simulation of the fleet.
+//!
+//! Nothing here reads a clock, the environment, a file or a random source by itself: such
+//! values come in through a port or as an argument.
+
+pub mod duration;
+pub mod entity;
+pub mod fleet;
+pub mod keys;
+pub mod name;
+pub mod ports;
+pub mod routing;
+pub mod secret;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+/// An instant on the control plane's clock; RFC 3339 in JSON.
+pub use jiff::Timestamp;

@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::Timestamp;
+use crate::fleet::ClaimId;
+use crate::name::ModelName;
+
+/// What callers want of one model now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Requests that wait for a replica to become ready.
+    pub held: u32,
+    /// The newest request for the model, served or not.
+    pub last_request_at: Option<Timestamp>,
+    /// Per ready or draining replica.
+    pub replicas: BTreeMap<ClaimId, ReplicaDemand>,
+}
+
+/// The use of one replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaDemand {
+    /// Requests it works on.
+    pub running: u32,
+    /// Requests it has queued.
+    pub waiting: u32,
+    /// The last time that a request was in flight on it.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Demand {
+    /// Requests held, running and waiting, over all replicas.
+    pub fn total(&self) -> u32 {
+        self.replicas.values().fold(self.held, |sum, replica| {
+            sum.saturating_add(replica.in_flight())
+        })
+    }
+
+    /// The use of one replica; none is known of a replica that never had a request.
+    pub fn of(&self, claim: &ClaimId) -> ReplicaDemand {
+        self.replicas.get(claim).copied().unwrap_or_default()
+    }
+}
+
+impl ReplicaDemand {
+    /// Requests that it runs or has queued.
+    pub fn in_flight(&self) -> u32 {
+        self.running.saturating_add(self.waiting)
+    }
+}
+
+/// Knows the demand for a model: counters in memory in `serve`, stamps and beats on AWS.
+#[async_trait]
+pub trait DemandSource: Send + Sync {
+    /// The demand for `model` now; all zero for a model that nobody asked for.
+    async fn demand(&self, model: &ModelName) -> Demand;
+}

@@ -1,0 +1,26 @@
+//! What the domain needs from the world.
+//!
+//! Each trait states its guarantees (atomicity, repeat calls, missing items, units), and the
+//! suites of `tests/conformance` hold every implementation to them.
+
+mod clock;
+mod compute;
+mod demand;
+mod entropy;
+mod limiter;
+mod state_store;
+mod trigger;
+
+pub use clock::Clock;
+pub use compute::{
+    ComputeBackend, ComputeError, Exit, Instance, InstanceState, LaunchError, LaunchRequest,
+};
+pub use demand::{Demand, DemandSource, ReplicaDemand};
+pub use entropy::Entropy;
+pub use limiter::{Admission, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow};
+pub use state_store::{
+    Bound, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DOCUMENT_BYTES,
+    MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError, Table, Version,
+    Write, check_writes, document_bytes,
+};
+pub use trigger::{ScaleTrigger, TriggerError};

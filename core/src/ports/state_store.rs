@@ -1,0 +1,463 @@
+use std::error::Error;
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::Timestamp;
+
+/// The largest document, in bytes of its compact JSON. DynamoDB's item limit is 400 KB; this
+/// leaves room for keys and attributes.
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+/// The most writes of one commit, DynamoDB's limit for a transaction.
+pub const MAX_WRITES: usize = 100;
+/// The longest partition or sort key in bytes; DynamoDB's sort-key limit.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// The most items of one page.
+pub const MAX_PAGE: usize = 1000;
+
+/// A strongly consistent document store with conditional writes.
+///
+/// Expired items count as absent in every read and every expectation, whatever the backend's
+/// sweeper has or has not removed.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// The item that stands at `key`, with every commit that had returned before the call.
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError>;
+
+    /// One page of a partition, in order of the sort key (bytewise).
+    ///
+    /// Strongly consistent on [`Table::Main`]. [`Table::Index`] may lag behind and carries whole
+    /// items; whoever decides on one re-reads it by key. A page may be shorter than the limit,
+    /// even empty: only a missing cursor ends the listing.
+    async fn list(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// Applies 1 to [`MAX_WRITES`] writes on distinct keys, all or none, each under its
+    /// expectation. Returns the new version per write (`None` for deletes and checks).
+    ///
+    /// The first expectation that does not hold fails the whole commit with
+    /// [`StoreError::Conflict`]. Repeats inside the store (a lost answer, a transaction
+    /// conflict) are never seen as conflicts with oneself.
+    async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError>;
+
+    /// Adds `delta` to a counter, atomically, and returns its new value; an absent counter
+    /// starts at zero and gets `expires_at`. Beyond `bound` nothing changes:
+    /// [`StoreError::Bound`].
+    ///
+    /// Counters live in a key space of their own: `get`, `list` and `commit` neither see nor
+    /// touch them. There is no retry inside; after [`StoreError::Unknown`] the delta may or may
+    /// not have been added.
+    async fn add(
+        &self,
+        key: &Key,
+        delta: i64,
+        bound: Bound,
+        expires_at: Option<Timestamp>,
+    ) -> Result<i64, StoreError>;
+}
+
+/// Where an item stands. Both parts are 1 to [`MAX_KEY_BYTES`] bytes of UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// Groups the items that are listed together.
+    pub partition: String,
+    /// Orders them, bytewise.
+    pub sort: String,
+}
+
+impl Key {
+    /// A key of its two parts.
+    pub fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
+        Self {
+            partition: partition.into(),
+            sort: sort.into(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.sort)
+    }
+}
+
+/// A second key under which [`Table::Index`] lists an item. Not unique.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IndexKey {
+    /// Groups the items that are listed together.
+    pub partition: String,
+    /// Orders them, bytewise.
+    pub sort: String,
+}
+
+/// An opaque id of one write: compared for equality only, never reused, not even after a delete.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(String);
+
+impl Version {
+    /// The version with this id; for stores only.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id; for stores only.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A document with its key, version, index key and expiry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Where it stands.
+    pub key: Key,
+    /// The write that put it there.
+    pub version: Version,
+    /// Its content.
+    pub document: Value,
+    /// Where the index lists it.
+    pub index: Option<IndexKey>,
+    /// From this time on it is absent.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What must stand at a key for a write to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// No item, or an expired one.
+    Absent,
+    /// The item with this version.
+    Version(Version),
+    /// Whatever stands there.
+    Any,
+}
+
+/// One write of a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Replaces whatever stands at the key.
+    Put {
+        /// Where.
+        key: Key,
+        /// The whole new document.
+        document: Value,
+        /// Where the index lists it.
+        index: Option<IndexKey>,
+        /// From this time on it is absent.
+        expires_at: Option<Timestamp>,
+        /// The condition.
+        expect: Expect,
+    },
+    /// Removes the item; with [`Expect::Any`] also when there is none.
+    Delete {
+        /// Where.
+        key: Key,
+        /// The condition.
+        expect: Expect,
+    },
+    /// Changes nothing; the commit happens only if the condition holds.
+    Check {
+        /// Where.
+        key: Key,
+        /// The condition.
+        expect: Expect,
+    },
+}
+
+impl Write {
+    /// The key it writes or checks.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Check { key, .. } => key,
+        }
+    }
+
+    /// Its condition.
+    pub fn expect(&self) -> &Expect {
+        match self {
+            Self::Put { expect, .. } | Self::Delete { expect, .. } | Self::Check { expect, .. } => {
+                expect
+            }
+        }
+    }
+}
+
+/// How far a counter may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Anywhere.
+    None,
+    /// The new value is at most this.
+    AtMost(i64),
+    /// The new value is at least this.
+    AtLeast(i64),
+}
+
+impl Bound {
+    /// Whether a counter may take `value`.
+    pub fn allows(self, value: i64) -> bool {
+        match self {
+            Self::None => true,
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+}
+
+/// Which of the two orders to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// By [`Key`].
+    Main,
+    /// By [`IndexKey`].
+    Index,
+}
+
+/// The order of a listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest sort key first.
+    #[default]
+    Ascending,
+    /// Largest sort key first.
+    Descending,
+}
+
+/// A listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The order to list.
+    pub table: Table,
+    /// The partition to list.
+    pub partition: String,
+    /// Only sort keys that begin with this; empty for all.
+    pub sort_prefix: String,
+    /// The order.
+    pub direction: Direction,
+    /// The most items of the page, 1 to [`MAX_PAGE`].
+    pub limit: usize,
+    /// Where the page before it ended.
+    pub cursor: Option<Cursor>,
+}
+
+impl Query {
+    /// All of a partition whose sort keys begin with `sort_prefix`, ascending.
+    pub fn new(table: Table, partition: impl Into<String>, sort_prefix: impl Into<String>) -> Self {
+        Self {
+            table,
+            partition: partition.into(),
+            sort_prefix: sort_prefix.into(),
+            direction: Direction::Ascending,
+            limit: MAX_PAGE,
+            cursor: None,
+        }
+    }
+
+    /// What a cursor of this query carries so that it fits no other.
+    fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in [
+            match self.table {
+                Table::Main => "main",
+                Table::Index => "index",
+            },
+            match self.direction {
+                Direction::Ascending => "up",
+                Direction::Descending => "down",
+            },
+            &self.partition,
+            &self.sort_prefix,
+        ] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hex(hash.finalize().get(..8).unwrap_or_default())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The items, in the query's order.
+    pub items: Vec<Item>,
+    /// Where the next page starts; absent on the last one.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a listing. It belongs to its query; with another it is
+/// [`StoreError::InvalidCursor`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// The cursor that goes on after the item at `key` (listed under `sort`) in `query`.
+    pub fn after(query: &Query, sort: &str, key: &Key) -> Self {
+        let position =
+            serde_json::json!([query.fingerprint(), sort, key.partition, key.sort]).to_string();
+        Self(hex(position.as_bytes()))
+    }
+
+    /// The cursor that a caller handed back; [`Cursor::position`] checks it.
+    pub fn from_caller(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text to hand to a caller.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The sort key and the item's key after which `query` goes on.
+    pub fn position(&self, query: &Query) -> Result<(String, Key), StoreError> {
+        let bytes = (0..self.0.len())
+            .step_by(2)
+            .map(|at| {
+                self.0
+                    .get(at..at + 2)
+                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            })
+            .collect::<Option<Vec<u8>>>()
+            .ok_or(StoreError::InvalidCursor)?;
+        let (fingerprint, sort, partition, key_sort): (String, String, String, String) =
+            serde_json::from_slice(&bytes).map_err(|_| StoreError::InvalidCursor)?;
+        if fingerprint != query.fingerprint() {
+            return Err(StoreError::InvalidCursor);
+        }
+        Ok((sort, Key::new(partition, key_sort)))
+    }
+}
+
+/// A failed expectation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The place of the failed write in the commit.
+    pub write: usize,
+    /// Its key.
+    pub key: Key,
+    /// What stands there, so that the loser needs no second read.
+    pub standing: Option<Item>,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An expectation did not hold; nothing was written.
+    #[error("`{}` was written by somebody else meanwhile", .0.key)]
+    Conflict(Box<Conflict>),
+    /// The counter would pass its bound; nothing was added.
+    #[error("the counter has reached its bound")]
+    Bound,
+    /// The document is above [`MAX_DOCUMENT_BYTES`]; nothing was written.
+    #[error("the document at `{key}` has {bytes} bytes; the limit is {MAX_DOCUMENT_BYTES}")]
+    TooLarge {
+        /// Where it was to be put.
+        key: Key,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The call breaks a rule of the port; nothing was written.
+    #[error("{reason}")]
+    Invalid {
+        /// Which.
+        reason: String,
+    },
+    /// The cursor is broken or belongs to another query.
+    #[error("the cursor does not belong to this listing; start again without one")]
+    InvalidCursor,
+    /// What stands in the store cannot be read: a damaged file, a foreign schema.
+    #[error("the store is damaged: {reason}")]
+    Corrupt {
+        /// What was found where.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// Nothing was written or read; the same call may succeed later.
+    #[error("the store did not answer: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// The answer was lost: the write may have happened or not.
+    #[error("the store's answer was lost: {reason}")]
+    Unknown {
+        /// What happened.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+}
+
+/// The size that counts against [`MAX_DOCUMENT_BYTES`].
+pub fn document_bytes(document: &Value) -> usize {
+    document.to_string().len()
+}
+
+/// Refuses what every store refuses: no or too many writes, repeated keys, keys that are empty
+/// or too long, documents that are too large. Stores call it before anything else.
+pub fn check_writes(writes: &[Write]) -> Result<(), StoreError> {
+    if writes.is_empty() || writes.len() > MAX_WRITES {
+        return Err(StoreError::Invalid {
+            reason: format!(
+                "a commit takes 1 to {MAX_WRITES} writes, not {}",
+                writes.len()
+            ),
+        });
+    }
+    let mut seen = std::collections::HashSet::with_capacity(writes.len());
+    for write in writes {
+        check_key(write.key())?;
+        if !seen.insert(write.key()) {
+            return Err(StoreError::Invalid {
+                reason: format!("the commit writes `{}` twice", write.key()),
+            });
+        }
+        if let Write::Put {
+            key,
+            document,
+            index,
+            ..
+        } = write
+        {
+            let bytes = document_bytes(document);
+            if bytes > MAX_DOCUMENT_BYTES {
+                return Err(StoreError::TooLarge {
+                    key: key.clone(),
+                    bytes,
+                });
+            }
+            if let Some(index) = index {
+                check_key(&Key::new(&*index.partition, &*index.sort))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_key(key: &Key) -> Result<(), StoreError> {
+    for part in [&key.partition, &key.sort] {
+        if part.is_empty() || part.len() > MAX_KEY_BYTES {
+            return Err(StoreError::Invalid {
+                reason: format!("a key part takes 1 to {MAX_KEY_BYTES} bytes: `{key}`"),
+            });
+        }
+    }
+    Ok(())
+}

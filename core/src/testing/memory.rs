@@ -1,0 +1,3 @@
+/// The in-memory store.
+#[derive(Debug, Default)]
+pub struct MemoryStore;
