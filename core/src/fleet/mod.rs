@@ -2,7 +2,7 @@
 //!
 //! A model has slots `0..max_replicas`. A slot's record is claimed by a conditional write, so of
 //! many concurrent scale-ups exactly one launches, and the cap holds without a lock.
-//! `decide` is pure; `Reconciler` reads, decides, writes the intent and acts.
+//! [`decide`](decide::decide) is pure; [`Reconciler`] reads, decides, writes the intent and acts.
 
 mod beat;
 mod control;
@@ -23,6 +23,6 @@ pub use model::{
     ColdStart, Engine, Market, Model, ModelSource, ModelSpec, Rung, SpecError, SpecHash,
 };
 pub use phase::Phase;
-//pub use reconcile::{Outcome, ReconcileError, Reconciler};
+pub use reconcile::{Outcome, ReconcileError, Reconciler};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
-//pub use view::{ModelView, ReplicaView, SlotView, Standing};
+pub use view::{ModelView, Progress, ReplicaView, SlotView, Standing};

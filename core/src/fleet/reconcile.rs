@@ -1,1 +1,586 @@
-//! d
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Timestamp;
+use crate::entity::{Entity, StoreExt, Stored};
+use crate::fleet::decide::{Action, Decision, Situation, decide};
+use crate::fleet::{
+    Beat, BootHistory, ClaimId, Control, DeploymentId, EndReason, Failure, FailureKind, InstanceId,
+    InvalidTransition, Launch, Model, ModelView, PhaseTimes, PreferredRung, Slot, SlotEvent,
+    SlotState,
+};
+use crate::name::ModelName;
+use crate::ports::{
+    Clock, ComputeBackend, ComputeError, DemandSource, Entropy, Expect, Instance, LaunchError,
+    StateStore, StoreError, Version, Write,
+};
+use crate::secret::Secret;
+
+/// The most passes of one reconcile. A pass that changed something is followed by another, so
+/// that a claim is launched at once; this bounds two reconcilers that disturb each other.
+const MAX_PASSES: usize = 12;
+/// How many launch tokens one claim may spend.
+const MAX_ATTEMPTS: u32 = 3;
+/// How long the rung that worked is tried first.
+const PREFERENCE: Duration = Duration::from_mins(10);
+
+/// Keeps the fleet as it should be: reads, decides, writes the intent, acts with an idempotency
+/// token, observes. Any step may run twice or stop half-way; the next reconcile goes on there.
+pub struct Reconciler {
+    /// Where the records are.
+    pub store: Arc<dyn StateStore>,
+    /// Where the instances are.
+    pub compute: Arc<dyn ComputeBackend>,
+    /// What callers want.
+    pub demand: Arc<dyn DemandSource>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for claims and upstream keys.
+    pub entropy: Arc<dyn Entropy>,
+    /// This installation.
+    pub deployment: DeploymentId,
+    /// How long a router may still send to a replica that it has not seen draining.
+    pub router_lag: Duration,
+}
+
+/// What a reconcile found and left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The model as it stands now; `None` when it has no record.
+    pub view: Option<ModelView>,
+    /// When to look again though nothing happens.
+    pub next_check: Option<Timestamp>,
+    /// How many replicas the demand asks for.
+    pub desired: u32,
+}
+
+/// Why a reconcile stopped half-way; the next one goes on where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The store failed.
+    #[error("the state of the fleet could not be read or written")]
+    Store(#[from] StoreError),
+    /// The backend failed.
+    #[error("the compute backend could not be asked")]
+    Compute(#[from] ComputeError),
+    /// A slot was asked for the impossible: a bug.
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+}
+
+/// The records of one model.
+struct Snapshot {
+    model: Option<Stored<Model>>,
+    control: Control,
+    control_version: Option<Version>,
+    slots: Vec<Stored<Slot>>,
+    beats: BTreeMap<ClaimId, Beat>,
+}
+
+/// What came of an action.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Records changed: decide again.
+    Changed,
+    /// Somebody else was faster: read and decide again.
+    Stale,
+    /// Asked for; the effect shows later.
+    Pending,
+}
+
+impl Reconciler {
+    /// Reconciles one model until nothing more can be done now.
+    pub async fn reconcile(&self, name: &ModelName) -> Result<Outcome, ReconcileError> {
+        let mut passes = 0;
+        loop {
+            passes += 1;
+            // First what there is, then the records: an instance's record is older than it.
+            let observed_at = self.clock.now();
+            let observed = self.compute.describe().await?;
+            let snapshot = self.read(name).await?;
+            let demand = self.demand.demand(name).await;
+            let slots: Vec<Slot> = snapshot
+                .slots
+                .iter()
+                .map(|slot| slot.value.clone())
+                .collect();
+            let mine = instances_of(name, &slots, observed);
+            let decision = decide(&Situation {
+                model: snapshot.model.as_ref().map(|model| &model.value),
+                control: &snapshot.control,
+                slots: &slots,
+                observed: &mine,
+                observed_at,
+                beats: &snapshot.beats,
+                demand: &demand,
+                now: self.clock.now(),
+                settle: self.compute.settle_time(),
+                router_lag: self.router_lag,
+            });
+            for note in &decision.notes {
+                tracing::debug!(model = %name, desired = decision.desired, "nothing launched: {note}");
+            }
+            let again = self.perform_all(&snapshot, &decision).await?;
+            if !again || passes == MAX_PASSES {
+                let mut outcome = self.outcome(name, decision).await?;
+                if again {
+                    outcome.next_check = Some(self.clock.now());
+                }
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Reconciles every model, and ends the instances of models that no record knows.
+    pub async fn reconcile_all(&self) -> Result<Vec<(ModelName, Outcome)>, ReconcileError> {
+        let observed = self.compute.describe().await?;
+        let models = self.store.load_all::<Model>(Model::all()).await?;
+        let mut names: Vec<ModelName> = models.into_iter().map(|model| model.value.name).collect();
+        for instance in &observed {
+            match &instance.model {
+                Some(name) if !names.contains(name) => names.push(name.clone()),
+                Some(_) => {}
+                None => {
+                    self.terminate(&instance.id, "it carries no model tag")
+                        .await?
+                }
+            }
+        }
+        let mut outcomes = Vec::with_capacity(names.len());
+        for name in names {
+            let outcome = self.reconcile(&name).await?;
+            outcomes.push((name, outcome));
+        }
+        Ok(outcomes)
+    }
+
+    /// The model as it stands, without changing anything.
+    pub async fn view(&self, name: &ModelName) -> Result<Option<ModelView>, StoreError> {
+        let snapshot = self.read(name).await?;
+        let Some(model) = snapshot.model else {
+            return Ok(None);
+        };
+        let rungs = model.value.spec.rungs();
+        let key = rungs.first().map(|rung| {
+            let at = snapshot.slots.iter().find(|slot| slot.value.is_live());
+            let rung = at
+                .and_then(|slot| slot.value.launch.ladder.get(slot.value.launch.rung))
+                .unwrap_or(rung);
+            BootHistory::key_of(name, &rung.instance_type, &model.value.spec.hash())
+        });
+        let history = match key {
+            Some(key) => self
+                .store
+                .load::<BootHistory>(&key)
+                .await?
+                .map(|history| history.value),
+            None => None,
+        };
+        let slots = snapshot.slots.into_iter().map(|slot| slot.value).collect();
+        Ok(Some(ModelView::new(
+            Arc::new(model.value),
+            slots,
+            snapshot.control,
+            history,
+        )))
+    }
+
+    async fn outcome(
+        &self,
+        name: &ModelName,
+        decision: Decision,
+    ) -> Result<Outcome, ReconcileError> {
+        Ok(Outcome {
+            view: self.view(name).await?,
+            next_check: decision.next_check,
+            desired: decision.desired,
+        })
+    }
+
+    async fn read(&self, name: &ModelName) -> Result<Snapshot, StoreError> {
+        let model = self.store.load::<Model>(&Model::key_of(name)).await?;
+        let control = self.store.load::<Control>(&Control::key_of(name)).await?;
+        let slots = self.store.load_all::<Slot>(Slot::all_of(name)).await?;
+        let mut beats = BTreeMap::new();
+        for slot in &slots {
+            let claim = &slot.value.claim;
+            if let Some(beat) = self.store.load::<Beat>(&Beat::key_of(claim)).await? {
+                beats.insert(claim.clone(), beat.value);
+            }
+        }
+        let (control, control_version) = match control {
+            Some(stored) => (stored.value, Some(stored.version)),
+            None => (Control::new(name.clone()), None),
+        };
+        Ok(Snapshot {
+            model,
+            control,
+            control_version,
+            slots,
+            beats,
+        })
+    }
+
+    /// Performs a decision; returns whether to read and decide again.
+    async fn perform_all(
+        &self,
+        snapshot: &Snapshot,
+        decision: &Decision,
+    ) -> Result<bool, ReconcileError> {
+        let mut again = false;
+        for action in &decision.actions {
+            match self.perform(snapshot, action).await {
+                Ok(Effect::Changed) => again = true,
+                Ok(Effect::Stale) => return Ok(true),
+                Ok(Effect::Pending) => {}
+                Err(ReconcileError::Store(StoreError::Conflict(_))) => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(again)
+    }
+
+    async fn perform(
+        &self,
+        snapshot: &Snapshot,
+        action: &Action,
+    ) -> Result<Effect, ReconcileError> {
+        match action {
+            Action::Claim { index } => self.claim(snapshot, *index).await,
+            Action::Launch { index } => self.launch(snapshot, *index).await,
+            Action::Move { index, event } => self.advance(snapshot, *index, event.clone()).await,
+            Action::Fail {
+                index,
+                kind,
+                reason,
+                end,
+            } => {
+                self.fail(snapshot, *index, *kind, reason, end.clone())
+                    .await
+            }
+            Action::Terminate { instance } => {
+                self.compute.terminate(instance).await?;
+                Ok(Effect::Pending)
+            }
+            Action::TerminateOrphan { instance } => {
+                self.terminate(instance, "no record owns it").await?;
+                Ok(Effect::Pending)
+            }
+            Action::Free { index } => {
+                let Some(slot) = find(snapshot, *index) else {
+                    return Ok(Effect::Stale);
+                };
+                let key = slot.value.key();
+                self.store.remove(key, slot.unchanged()).await?;
+                tracing::info!(model = %slot.value.model, slot = index, "slot {index} of `{}` is free", slot.value.model);
+                Ok(Effect::Changed)
+            }
+            Action::ForgetModel => self.forget(snapshot).await,
+        }
+    }
+
+    async fn terminate(&self, instance: &InstanceId, why: &str) -> Result<(), ReconcileError> {
+        tracing::warn!(instance.id = %instance, "terminating orphan {instance}: {why}");
+        Ok(self.compute.terminate(instance).await?)
+    }
+
+    async fn claim(&self, snapshot: &Snapshot, index: u32) -> Result<Effect, ReconcileError> {
+        let Some(model) = &snapshot.model else {
+            return Ok(Effect::Stale);
+        };
+        let now = self.clock.now();
+        let ladder = model.value.spec.rungs();
+        let preferred = snapshot.control.preferred_rung.as_ref();
+        let rung = preferred
+            .filter(|rung| rung.until > now && rung.index < ladder.len())
+            .map_or(0, |rung| rung.index);
+        let mut key = [0; 24];
+        self.entropy.fill(&mut key);
+        let slot = Slot {
+            model: model.value.name.clone(),
+            index,
+            claim: ClaimId::random(self.entropy.as_ref()),
+            claimed_at: now,
+            launch: Launch {
+                engine: model.value.spec.engine(),
+                spec: model.value.spec.hash(),
+                ladder,
+                rung,
+                tried: 1,
+                attempt: 0,
+                upstream_key: Secret::new(format!("up-{}", super::ids::hex(&key))),
+            },
+            phases: PhaseTimes::launched(now),
+            state: SlotState::Launching,
+        };
+        let slot = self.store.save(slot, Expect::Absent).await?;
+        tracing::info!(
+            model = %slot.value.model, slot = index, claim = %slot.value.claim,
+            "claimed slot {index} of `{}`", slot.value.model
+        );
+        // At once, rather than in the next pass: every caller is waiting for this.
+        self.launch_slot(snapshot, &slot).await?;
+        Ok(Effect::Changed)
+    }
+
+    async fn launch(&self, snapshot: &Snapshot, index: u32) -> Result<Effect, ReconcileError> {
+        match find(snapshot, index) {
+            Some(slot) => self.launch_slot(snapshot, slot).await,
+            None => Ok(Effect::Stale),
+        }
+    }
+
+    async fn launch_slot(
+        &self,
+        snapshot: &Snapshot,
+        slot: &Stored<Slot>,
+    ) -> Result<Effect, ReconcileError> {
+        let Some(request) = slot.value.launch_request(&self.deployment) else {
+            let reason = "the slot's record names no place to launch";
+            return self
+                .fail_slot(
+                    snapshot,
+                    slot,
+                    FailureKind::InvalidSpec,
+                    reason,
+                    EndReason::LaunchFailed,
+                )
+                .await;
+        };
+        let fail = |kind, reason: String| async move {
+            self.fail_slot(snapshot, slot, kind, &reason, EndReason::LaunchFailed)
+                .await
+        };
+        match self.compute.launch(&request).await {
+            Ok(instance) => {
+                tracing::info!(
+                    model = %slot.value.model, instance.id = %instance,
+                    "launched {instance} for `{}`", slot.value.model
+                );
+                self.write(slot, SlotEvent::Launched(instance)).await
+            }
+            Err(error @ (LaunchError::Capacity { .. } | LaunchError::Quota { .. })) => {
+                let kind = match error {
+                    LaunchError::Quota { .. } => FailureKind::Quota,
+                    _ => FailureKind::Capacity,
+                };
+                match slot.value.next_rung() {
+                    Some(rung) => {
+                        tracing::info!(model = %slot.value.model, "trying the next rung: {error}");
+                        self.write(slot, SlotEvent::NextRung(rung)).await
+                    }
+                    None => fail(kind, error.to_string()).await,
+                }
+            }
+            Err(error @ LaunchError::InvalidSpec { .. }) => {
+                fail(FailureKind::InvalidSpec, error.to_string()).await
+            }
+            Err(error @ LaunchError::Denied { .. }) => {
+                fail(FailureKind::Denied, error.to_string()).await
+            }
+            Err(error @ LaunchError::TokenSpent) => {
+                if slot.value.launch.attempt + 1 < MAX_ATTEMPTS {
+                    self.write(slot, SlotEvent::NextAttempt).await
+                } else {
+                    fail(FailureKind::Exited, error.to_string()).await
+                }
+            }
+            Err(error @ LaunchError::Transient { .. }) => {
+                tracing::warn!(
+                    model = %slot.value.model, error = &error as &dyn std::error::Error,
+                    "the launch for `{}` is tried again soon", slot.value.model
+                );
+                Ok(Effect::Pending)
+            }
+        }
+    }
+
+    async fn advance(
+        &self,
+        snapshot: &Snapshot,
+        index: u32,
+        event: SlotEvent,
+    ) -> Result<Effect, ReconcileError> {
+        let Some(slot) = find(snapshot, index) else {
+            return Ok(Effect::Stale);
+        };
+        if matches!(event, SlotEvent::Ready(_)) {
+            return self.make_ready(snapshot, slot, event).await;
+        }
+        self.write(slot, event).await
+    }
+
+    async fn write(&self, slot: &Stored<Slot>, event: SlotEvent) -> Result<Effect, ReconcileError> {
+        let next = slot.value.after(event, self.clock.now())?;
+        log_transition(&slot.value, &next);
+        self.store.save(next, slot.unchanged()).await?;
+        Ok(Effect::Changed)
+    }
+
+    /// A first answer clears the failure, remembers the rung, and times the boot.
+    async fn make_ready(
+        &self,
+        snapshot: &Snapshot,
+        slot: &Stored<Slot>,
+        event: SlotEvent,
+    ) -> Result<Effect, ReconcileError> {
+        let now = self.clock.now();
+        let next = slot.value.after(event, now)?;
+        let mut writes = vec![next.put(slot.unchanged())?];
+        let rung = slot.value.launch.rung;
+        let prefer = rung != 0 || snapshot.control.preferred_rung.is_some();
+        if snapshot.control.failure.is_some() || prefer {
+            let mut control = snapshot.control.clone();
+            control.failure = None;
+            control.preferred_rung = (rung != 0).then(|| PreferredRung {
+                index: rung,
+                until: now.checked_add(PREFERENCE).unwrap_or(Timestamp::MAX),
+            });
+            writes.push(control.put(expected(snapshot))?);
+        }
+        self.store.commit(&writes).await?;
+        log_transition(&slot.value, &next);
+        if let Err(error) = self.remember_boot(&next).await {
+            // Only the next estimate is the worse for it.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the boot was not added to the history"
+            );
+        }
+        Ok(Effect::Changed)
+    }
+
+    async fn remember_boot(&self, slot: &Slot) -> Result<(), StoreError> {
+        let Some(rung) = slot.launch.ladder.get(slot.launch.rung) else {
+            return Ok(());
+        };
+        let key = BootHistory::key_of(&slot.model, &rung.instance_type, &slot.launch.spec);
+        let (mut history, expect) = match self.store.load::<BootHistory>(&key).await? {
+            Some(stored) => {
+                let expect = stored.unchanged();
+                (stored.value, expect)
+            }
+            None => (
+                BootHistory::new(
+                    slot.model.clone(),
+                    rung.instance_type.clone(),
+                    slot.launch.spec.clone(),
+                ),
+                Expect::Absent,
+            ),
+        };
+        history.record(&slot.phases);
+        self.store.save(history, expect).await.map(|_| ())
+    }
+
+    async fn fail(
+        &self,
+        snapshot: &Snapshot,
+        index: u32,
+        kind: FailureKind,
+        reason: &str,
+        end: EndReason,
+    ) -> Result<Effect, ReconcileError> {
+        match find(snapshot, index) {
+            Some(slot) => self.fail_slot(snapshot, slot, kind, reason, end).await,
+            None => Ok(Effect::Stale),
+        }
+    }
+
+    /// Ends the claim and backs off, in one commit, so that no caller sees the one without the
+    /// other.
+    async fn fail_slot(
+        &self,
+        snapshot: &Snapshot,
+        slot: &Stored<Slot>,
+        kind: FailureKind,
+        reason: &str,
+        end: EndReason,
+    ) -> Result<Effect, ReconcileError> {
+        let now = self.clock.now();
+        let spec = slot.value.launch.spec.clone();
+        let mut control = snapshot.control.clone();
+        let earlier = control
+            .failure
+            .as_ref()
+            .filter(|failure| failure.spec == spec);
+        let attempts = earlier
+            .map_or(0, |failure| failure.attempts)
+            .saturating_add(1);
+        let until = now
+            .checked_add(Failure::back_off(attempts))
+            .unwrap_or(Timestamp::MAX);
+        control.failure = Some(Failure {
+            kind,
+            reason: reason.into(),
+            at: now,
+            until,
+            attempts,
+            spec,
+        });
+        let next = slot.value.after(SlotEvent::End(end), now)?;
+        self.store
+            .commit(&[
+                next.put(slot.unchanged())?,
+                control.put(expected(snapshot))?,
+            ])
+            .await?;
+        tracing::warn!(
+            model = %slot.value.model, %kind, attempts,
+            "`{}` could not be started: {reason}", slot.value.model
+        );
+        Ok(Effect::Changed)
+    }
+
+    async fn forget(&self, snapshot: &Snapshot) -> Result<Effect, ReconcileError> {
+        let Some(model) = &snapshot.model else {
+            return Ok(Effect::Stale);
+        };
+        let mut writes = vec![Write::Delete {
+            key: model.value.key(),
+            expect: model.unchanged(),
+        }];
+        if snapshot.control_version.is_some() {
+            writes.push(Write::Delete {
+                key: snapshot.control.key(),
+                expect: expected(snapshot),
+            });
+        }
+        self.store.commit(&writes).await?;
+        Ok(Effect::Pending)
+    }
+}
+
+fn find(snapshot: &Snapshot, index: u32) -> Option<&Stored<Slot>> {
+    snapshot.slots.iter().find(|slot| slot.value.index == index)
+}
+
+/// The expectation that the control still is as it was read.
+fn expected(snapshot: &Snapshot) -> Expect {
+    snapshot
+        .control_version
+        .clone()
+        .map_or(Expect::Absent, Expect::Version)
+}
+
+fn instances_of(name: &ModelName, slots: &[Slot], observed: Vec<Instance>) -> Vec<Instance> {
+    observed
+        .into_iter()
+        .filter(|instance| {
+            instance.model.as_ref() == Some(name)
+                || slots
+                    .iter()
+                    .any(|slot| Some(&slot.claim) == instance.claim.as_ref())
+        })
+        .collect()
+}
+
+fn log_transition(before: &Slot, after: &Slot) {
+    tracing::info!(
+        model = %after.model, slot = after.index, claim = %after.claim,
+        from = before.state.name(), to = after.state.name(),
+        "slot {} of `{}` went from {} to {}",
+        after.index, after.model, before.state.name(), after.state.name(),
+    );
+}

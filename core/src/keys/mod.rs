@@ -1,6 +1,14 @@
-//! API keys.
-use serde::{Deserialize, Serialize};
-/// Key id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyId(String);
+//! API keys: issue, verify, list, revoke, rotate, and their limits.
+//!
+//! A key is `dg_`, 43 characters of base62 (256 random bits) and a 6-character checksum. Only its
+//! SHA-256 is stored; the key itself is shown once.
+
+mod limiter;
+mod plain;
+mod record;
+mod service;
+
+pub use limiter::LocalLimiter;
+pub use plain::{KeyHash, KeyId, MalformedKey, PlainKey};
+pub use record::{ApiKey, KeyRejection, Scope};
+pub use service::{KeyError, KeyList, Keys, NewKey};
