@@ -1,0 +1,13 @@
+//! vLLM's HTTP surface.
+
+mod body;
+mod chat;
+mod completion;
+mod embeddings;
+mod error;
+mod plan;
+mod reply;
+mod responses;
+mod routes;
+
+pub(crate) use routes::router;

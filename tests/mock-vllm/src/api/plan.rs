@@ -1,0 +1,390 @@
+//! From a request to what will be said: parsing, vLLM's checks, and the text of each choice.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use crate::engine::{Engine, Outcome, now_seconds};
+use crate::text::{Text, count_tokens, mix};
+
+/// A string or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// The content of a message: text, or parts of which some are text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Part {
+    #[serde(default)]
+    text: Option<String>,
+}
+
+impl Content {
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Parts(parts) => parts
+                .into_iter()
+                .filter_map(|part| part.text)
+                .collect::<Vec<_>>()
+                .join(" "),
+        }
+    }
+}
+
+/// A message of a conversation.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Message {
+    #[serde(default)]
+    role: String,
+    #[serde(default)]
+    content: Option<Content>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct StreamOptions {
+    #[serde(default)]
+    pub(crate) include_usage: bool,
+    #[serde(default)]
+    pub(crate) continuous_usage_stats: bool,
+}
+
+/// The parameters that the generating endpoints share.
+#[derive(Debug, Default)]
+pub(crate) struct Sampling {
+    pub(crate) model: Option<String>,
+    pub(crate) n: Option<i64>,
+    /// The parameter's name and value.
+    pub(crate) max_tokens: Option<(&'static str, i64)>,
+    pub(crate) min_tokens: Option<u32>,
+    pub(crate) ignore_eos: bool,
+    pub(crate) stop: Vec<String>,
+    pub(crate) seed: Option<i64>,
+}
+
+/// What the answer is made from.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    /// Chooses the words.
+    pub(crate) question: String,
+    pub(crate) tokens: u32,
+}
+
+impl Prompt {
+    pub(crate) fn text(text: String) -> Self {
+        Self {
+            tokens: count_tokens(&text).max(1),
+            question: text,
+        }
+    }
+
+    /// A conversation; its question is the last message of the user. Three tokens a message stand for the template.
+    pub(crate) fn conversation(messages: Vec<Message>) -> Self {
+        let mut prompt = Self {
+            question: String::new(),
+            tokens: 0,
+        };
+        for message in messages {
+            let text = message.content.map(Content::into_text).unwrap_or_default();
+            prompt.tokens = prompt
+                .tokens
+                .saturating_add(count_tokens(&text))
+                .saturating_add(3);
+            if message.role == "user" {
+                prompt.question = text;
+            }
+        }
+        prompt
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Finish {
+    Stop,
+    Length,
+}
+
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) text: Text,
+    pub(crate) finish: Finish,
+    /// The stop string that was met.
+    pub(crate) stop_reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Usage {
+    pub(crate) prompt_tokens: u32,
+    pub(crate) total_tokens: u32,
+    pub(crate) completion_tokens: u32,
+    /// Always null: nothing is cached.
+    pub(crate) prompt_tokens_details: Option<()>,
+}
+
+impl Usage {
+    pub(crate) fn new(prompt_tokens: u32, completion_tokens: u32) -> Self {
+        let total_tokens = prompt_tokens.saturating_add(completion_tokens);
+        Self {
+            prompt_tokens,
+            total_tokens,
+            completion_tokens,
+            prompt_tokens_details: None,
+        }
+    }
+}
+
+/// A checked request and its answer.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) id: String,
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) prompt_tokens: u32,
+    pub(crate) choices: Vec<Choice>,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        engine: &Engine,
+        id: String,
+        prompts: &[Prompt],
+        sampling: Sampling,
+    ) -> Result<Self, ApiError> {
+        let model = served_model(engine, sampling.model)?;
+        let n = at_least_one("n", sampling.n.unwrap_or(1))?;
+        let limit = match sampling.max_tokens {
+            Some((name, value)) => Some(at_least_one(name, value)?),
+            None => None,
+        };
+        let mut choices = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let room = room(engine.args.max_model_len, prompt.tokens, limit)?;
+            let limit = limit.unwrap_or(room);
+            let natural = if sampling.ignore_eos {
+                limit
+            } else {
+                engine.args.tokens
+            };
+            let natural = natural.max(sampling.min_tokens.unwrap_or(0));
+            for index in 0..n {
+                let seed = sampling
+                    .seed
+                    .unwrap_or(0)
+                    .cast_unsigned()
+                    .wrapping_add(u64::from(index));
+                let seed = if seed == 0 { 0 } else { mix(seed) };
+                let mut text = Text::answer(
+                    &prompt.question,
+                    seed,
+                    natural.min(limit.saturating_add(1)) as usize,
+                );
+                let stop_reason = text.stop_at(&sampling.stop).map(str::to_owned);
+                let over =
+                    text.len() > limit as usize || (sampling.ignore_eos && stop_reason.is_none());
+                text.keep(limit as usize);
+                let finish = if over { Finish::Length } else { Finish::Stop };
+                choices.push(Choice {
+                    text,
+                    finish,
+                    stop_reason: stop_reason.filter(|_| !over),
+                });
+            }
+        }
+        let prompt_tokens = prompts
+            .iter()
+            .fold(0, |sum: u32, prompt| sum.saturating_add(prompt.tokens));
+        Ok(Self {
+            id,
+            created: now_seconds(),
+            model,
+            prompt_tokens,
+            choices,
+        })
+    }
+
+    pub(crate) fn completion_tokens(&self) -> u32 {
+        let sum = self
+            .choices
+            .iter()
+            .map(|choice| choice.text.len())
+            .sum::<usize>();
+        u32::try_from(sum).unwrap_or(u32::MAX)
+    }
+
+    /// Tokens of the longest choice: how many steps the engine takes.
+    pub(crate) fn steps(&self) -> u32 {
+        let longest = self
+            .choices
+            .iter()
+            .map(|choice| choice.text.len())
+            .max()
+            .unwrap_or(0);
+        u32::try_from(longest).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage::new(self.prompt_tokens, self.completion_tokens())
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.choices.first().map(|choice| choice.finish) {
+            Some(Finish::Length) => Outcome::AtLength,
+            Some(Finish::Stop) | None => Outcome::Stopped,
+        }
+    }
+}
+
+/// The name to answer with: the one asked for if it is served, the first if none was asked for.
+pub(crate) fn served_model(engine: &Engine, asked: Option<String>) -> Result<String, ApiError> {
+    match asked {
+        Some(name) if name.is_empty() => Ok(engine.names.first().cloned().unwrap_or_default()),
+        Some(name) if engine.names.contains(&name) => Ok(name),
+        Some(name) => Err(ApiError::unknown_model(&name)),
+        None => Ok(engine.names.first().cloned().unwrap_or_default()),
+    }
+}
+
+fn at_least_one(name: &'static str, value: i64) -> Result<u32, ApiError> {
+    if value < 1 {
+        return Err(ApiError::invalid(
+            name,
+            value,
+            format_args!("{name} must be at least 1, got {value}."),
+        ));
+    }
+    Ok(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+/// How many tokens the answer may have; an error if the prompt and `limit` do not fit into the context.
+fn room(context: u32, prompt: u32, limit: Option<u32>) -> Result<u32, ApiError> {
+    let room = context.saturating_sub(prompt);
+    let wanted = limit.unwrap_or(1);
+    if wanted <= room {
+        return Ok(room);
+    }
+    let message = format_args!(
+        "This model's maximum context length is {context} tokens. However, you requested {wanted} output tokens and \
+         your prompt contains at least {prompt} input tokens, for a total of at least {} tokens. Please reduce the \
+         length of the input prompt or the number of requested output tokens.",
+        u64::from(prompt) + u64::from(wanted)
+    )
+    .to_string();
+    Err(ApiError::invalid("input_tokens", prompt, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Args;
+
+    fn plan(sampling: Sampling) -> Result<Plan, ApiError> {
+        let engine = Engine::new(Args {
+            tokens: 12,
+            max_model_len: 100,
+            ..Args::default()
+        });
+        Plan::new(
+            &engine,
+            "id".to_owned(),
+            &[Prompt::text("tell me".to_owned())],
+            sampling,
+        )
+    }
+
+    #[test]
+    fn answer_ends_by_itself_or_at_the_limit() {
+        let choice = |limit| {
+            let max_tokens = Some(("max_tokens", limit));
+            let choice = plan(Sampling {
+                max_tokens,
+                ..Sampling::default()
+            })
+            .unwrap()
+            .choices
+            .remove(0);
+            (choice.text.len(), choice.finish)
+        };
+        assert_eq!(choice(20), (12, Finish::Stop));
+        assert_eq!(choice(12), (12, Finish::Stop));
+        assert_eq!(choice(11), (11, Finish::Length));
+    }
+
+    #[test]
+    fn ignoring_the_end_fills_up_to_the_limit() {
+        let max_tokens = Some(("max_tokens", 40));
+        let plan = plan(Sampling {
+            max_tokens,
+            ignore_eos: true,
+            ..Sampling::default()
+        })
+        .unwrap();
+        assert_eq!(
+            (plan.completion_tokens(), plan.outcome()),
+            (40, Outcome::AtLength)
+        );
+    }
+
+    #[test]
+    fn choices_differ() {
+        let plan = plan(Sampling {
+            n: Some(2),
+            min_tokens: Some(60),
+            ..Sampling::default()
+        })
+        .unwrap();
+        assert_eq!(plan.choices.len(), 2);
+        assert_ne!(plan.choices[0].text.as_str(), plan.choices[1].text.as_str());
+    }
+
+    #[test]
+    fn limits_outside_the_context_are_refused() {
+        for (limit, param) in [(0, "max_tokens"), (-1, "max_tokens"), (99, "input_tokens")] {
+            let max_tokens = Some(("max_tokens", limit));
+            let error = plan(Sampling {
+                max_tokens,
+                ..Sampling::default()
+            })
+            .unwrap_err();
+            assert_eq!(
+                (error.status.as_u16(), error.param),
+                (400, Some(param)),
+                "{limit}"
+            );
+        }
+        let max_tokens = Some(("max_tokens", 98));
+        plan(Sampling {
+            max_tokens,
+            ..Sampling::default()
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn only_served_models_are_found() {
+        let error = plan(Sampling {
+            model: Some("other".to_owned()),
+            ..Sampling::default()
+        })
+        .unwrap_err();
+        assert_eq!(error.message, "The model `other` does not exist.");
+    }
+}

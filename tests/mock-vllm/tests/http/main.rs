@@ -1,0 +1,8 @@
+//! The mock over real connections.
+
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod surface;
