@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::plan::{Finish, Message, OneOrMany, Plan, Prompt, Sampling, StreamOptions, Usage};
+use super::plan::{Finish, Plan, Usage};
 use super::reply::{Answer, Events, Pace, sse};
+use super::request::{Message, OneOrMany, Prompt, Sampling, StreamOptions};
 use crate::engine::Engine;
 
 #[derive(Debug, Deserialize)]

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::plan::{Choice, OneOrMany, Plan, Prompt, Sampling, StreamOptions, Usage};
+use super::plan::{Choice, Plan, Usage};
 use super::reply::{Answer, Events, Pace, sse};
+use super::request::{OneOrMany, Prompt, Sampling, StreamOptions};
 use crate::engine::Engine;
 
 /// The completion tokens of a request that sets no limit, as in OpenAI's API.

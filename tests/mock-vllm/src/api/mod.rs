@@ -7,6 +7,7 @@ mod embeddings;
 mod error;
 mod plan;
 mod reply;
+mod request;
 mod responses;
 mod routes;
 

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
-use super::plan::{Finish, Message, Plan, Prompt, Sampling};
+use super::plan::{Finish, Plan};
 use super::reply::{Answer, Event, Events, Pace, named_sse};
+use super::request::{Message, Prompt, Sampling};
 use crate::engine::Engine;
 
 #[derive(Debug, Deserialize)]
