@@ -1,0 +1,141 @@
+/// Expands to one test per check of [`state_store`](crate::state_store).
+///
+/// The argument names an `async fn() -> Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! state_store_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, state_store,
+            items {
+                missing_item_is_none,
+                put_item_is_returned_whole,
+                put_replaces_everything,
+                deleted_item_is_gone,
+                delete_of_nothing_succeeds,
+                check_changes_nothing,
+                same_sort_key_in_another_partition_is_another_item,
+                key_parts_are_not_joined,
+                documents_round_trip,
+                strings_round_trip,
+                keys_with_any_character_round_trip,
+                deep_document_round_trips,
+                expiry_and_index_round_trip,
+                read_sees_every_commit_that_returned,
+            }
+            expectations {
+                absent_holds_for_nothing_only,
+                version_holds_for_that_write_only,
+                version_of_a_missing_item_conflicts,
+                version_of_another_item_conflicts,
+                any_holds_always,
+                every_write_gets_a_fresh_version,
+                version_is_not_reused_after_a_delete,
+                conflict_carries_the_first_failed_write,
+                conflict_carries_the_standing_item,
+                conflict_writes_nothing,
+                failed_check_stops_every_write,
+                versions_are_returned_per_write,
+                delete_under_an_expectation,
+            }
+            limits {
+                largest_document_fits,
+                larger_document_is_too_large,
+                size_is_counted_in_bytes_of_compact_json,
+                most_writes_fit,
+                more_writes_are_refused,
+                no_writes_are_refused,
+                repeated_key_is_refused,
+                longest_keys_fit,
+                longer_keys_are_refused,
+                empty_keys_are_refused,
+                rules_come_before_expectations,
+                page_limits_are_kept,
+            }
+            expiry {
+                item_is_absent_from_its_expiry_on,
+                item_that_is_put_expired_is_absent,
+                absent_holds_for_an_expired_item,
+                version_of_an_expired_item_conflicts,
+                expired_item_can_be_deleted_and_checked,
+                expired_items_are_not_listed,
+                expired_items_do_not_end_a_listing,
+                expired_items_leave_the_index,
+                put_without_expiry_takes_the_old_one_away,
+            }
+            listing {
+                empty_partition_lists_nothing,
+                order_is_bytewise,
+                descending_is_the_reverse,
+                partition_is_exact,
+                prefix_is_literal,
+                prefix_may_end_in_the_last_character,
+                prefix_itself_is_listed,
+                items_are_listed_whole,
+                deleted_items_are_not_listed,
+            }
+            paging {
+                pages_lose_and_double_nothing,
+                limit_may_change_between_pages,
+                page_may_be_read_twice,
+                deleted_items_do_not_move_the_next_page,
+                inserted_items_do_not_move_the_next_page,
+                cursor_of_another_query_is_refused,
+                garbage_cursor_is_refused,
+                cursor_survives_its_text_form,
+            }
+            index {
+                items_are_listed_by_their_index_key,
+                items_without_an_index_key_are_not_listed,
+                items_may_share_an_index_key,
+                shared_index_keys_page_without_loss,
+                changed_index_key_moves_the_item,
+                dropped_index_key_removes_the_item,
+                deleted_item_leaves_the_index,
+                index_and_table_are_apart,
+                index_prefix_and_order,
+            }
+            counters {
+                counter_starts_at_zero,
+                counter_may_go_below_zero,
+                upper_bound_is_inclusive,
+                lower_bound_is_inclusive,
+                bound_is_on_the_new_value,
+                bound_of_a_new_counter_holds,
+                counter_stays_within_its_type,
+                counter_restarts_when_it_expires,
+                standing_counter_keeps_its_expiry,
+                counters_are_apart_from_items,
+                counters_with_like_keys_are_apart,
+                counter_keys_are_checked,
+            }
+            races {
+                one_of_many_creates,
+                one_of_many_updates,
+                one_of_many_overlapping_commits_wins,
+                no_update_is_lost,
+                transfers_keep_the_sum,
+                adds_sum_up,
+                bounded_adds_stop_at_the_bound,
+            }
+        }
+    };
+}
+
+/// Expands to one test per named check of a port's suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! checks {
+    ($make:ident, $port:ident, $($area:ident { $($check:ident),* $(,)? })*) => {
+        $(
+            mod $area {
+                $(
+                    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $check() {
+                        let fixture = super::$make().await;
+                        $crate::$port::$area::$check(&fixture).await;
+                    }
+                )*
+            }
+        )*
+    };
+}
