@@ -17,7 +17,7 @@ use crate::{Args, Faults};
 /// Counters of inference requests, as `GET /mock/stats` answers them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Inference requests that arrived, refused ones too.
+    /// Inference requests that arrived and had the right key, failed ones too.
     pub requests: u64,
     /// Requests running or waiting now.
     pub in_flight: u64,
@@ -142,11 +142,11 @@ impl Engine {
     /// A request id in vLLM's form: the client's `X-Request-Id`, or 32 hexadecimal digits, after the prefix.
     pub(crate) fn request_id(&self, prefix: &str, from_client: Option<&str>) -> String {
         if let Some(id) = from_client {
-            return format!("{prefix}-{id}");
+            return format!("{prefix}{id}");
         }
         let serial = self.ids.fetch_add(1, Relaxed);
         let high = mix(serial ^ (self.started << 32));
-        format!("{prefix}-{high:016x}{:016x}", mix(high))
+        format!("{prefix}{high:016x}{:016x}", mix(high))
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -62,14 +62,19 @@ impl MockVllm {
         self.engine.set_faults(faults);
     }
 
-    /// Closes or reopens the port, and returns when that is done. The other faults stay.
+    /// Closes or reopens the port, and returns when that is done; while it loads, when it has loaded. The other
+    /// faults stay.
     pub async fn refuse_connections(&self, refuse: bool) {
         let mut listening = self.engine.listening.subscribe();
+        let mut dead = self.engine.dead.subscribe();
         self.engine
             .faults
             .send_modify(|faults| faults.refuse_connections = refuse);
-        // The sender lives in the engine, which this holds.
-        let _ = listening.wait_for(|listening| *listening != refuse).await;
+        // Both senders live in the engine, which this holds.
+        tokio::select! {
+            _ = listening.wait_for(|listening| *listening != refuse) => {}
+            _ = dead.wait_for(|dead| *dead) => {}
+        }
     }
 
     /// Waits until it is loaded and listens; the error if it ends before.

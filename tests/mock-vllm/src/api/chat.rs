@@ -116,7 +116,7 @@ pub(crate) fn answer(
     };
     let plan = Plan::new(
         engine,
-        engine.request_id("chatcmpl", client_id),
+        engine.request_id("chatcmpl-", client_id),
         &[prompt],
         sampling,
     )?;

@@ -81,7 +81,7 @@ pub(crate) fn answer(
     };
     let plan = Plan::new(
         engine,
-        engine.request_id("cmpl", client_id),
+        engine.request_id("cmpl-", client_id),
         &prompts,
         sampling,
     )?;

@@ -70,7 +70,7 @@ pub(crate) fn answer(
         json!({"index": index, "object": "embedding", "embedding": embedding})
     });
     let body = json!({
-        "id": engine.request_id("embd", client_id), "object": "list", "created": now_seconds(), "model": model,
+        "id": engine.request_id("embd-", client_id), "object": "list", "created": now_seconds(), "model": model,
         "data": data.collect::<Vec<Value>>(), "usage": Usage::new(prompt_tokens, 0),
     });
     Ok(Answer {

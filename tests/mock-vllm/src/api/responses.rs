@@ -28,10 +28,10 @@ enum Input {
     Items(Vec<Message>),
 }
 
-/// The answer to a request for a response.
+/// The answer to a request for a response. Its id is never the client's.
 pub(crate) fn answer(
     engine: &Engine,
-    client_id: Option<&str>,
+    _client_id: Option<&str>,
     body: &[u8],
 ) -> Result<Answer, ApiError> {
     let mut request: Request =
@@ -49,7 +49,7 @@ pub(crate) fn answer(
     };
     let plan = Plan::new(
         engine,
-        engine.request_id("resp", client_id),
+        engine.request_id("resp_", None),
         &[prompt],
         sampling,
     )?;
@@ -98,7 +98,7 @@ fn item(plan: &Plan, done: bool) -> Value {
 }
 
 fn item_id(plan: &Plan) -> String {
-    plan.id.replacen("resp", "msg", 1)
+    plan.id.replacen("resp_", "msg_", 1)
 }
 
 fn part(text: &str) -> Value {

@@ -86,10 +86,7 @@ async fn infer(engine: Arc<Engine>, request: Request, answer: Endpoint) -> Respo
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return ApiError::plain(StatusCode::BAD_REQUEST).into_response();
     };
-    if !is_json(&parts.headers) {
-        let detail = "Unsupported Media Type: Only 'application/json' is allowed";
-        return ApiError::validation(detail).into_response();
-    }
+    let json = is_json(&parts.headers);
     let client_id = parts.headers.get("x-request-id").cloned();
     let client_id = client_id.as_ref().and_then(|id| id.to_str().ok());
     let verdict = engine.arrive(Arrived {
@@ -114,6 +111,10 @@ async fn infer(engine: Arc<Engine>, request: Request, answer: Endpoint) -> Respo
             return std::future::pending().await;
         }
     };
+    if !json {
+        let detail = "Unsupported Media Type: Only 'application/json' is allowed";
+        return ApiError::validation(detail).into_response();
+    }
     match answer(&engine, client_id, &body) {
         Ok(answer) => reply(engine, answer, faults).await,
         Err(error) => error.into_response(),
@@ -224,7 +225,7 @@ async fn models(State(engine): Shared) -> Json<Value> {
             "id": name, "object": "model", "created": created, "owned_by": "vllm", "root": engine.args.root(),
             "parent": null, "max_model_len": engine.args.max_model_len,
             "permission": [{
-                "id": engine.request_id("modelperm", None), "object": "model_permission", "created": created,
+                "id": engine.request_id("modelperm-", None), "object": "model_permission", "created": created,
                 "allow_create_engine": false, "allow_sampling": true, "allow_logprobs": true,
                 "allow_search_indices": false, "allow_view": true, "allow_fine_tuning": false,
                 "organization": "*", "group": null, "is_blocking": false,
