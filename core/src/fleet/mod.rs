@@ -12,6 +12,7 @@ mod ids;
 mod model;
 pub mod phase;
 mod reconcile;
+mod registry;
 mod slot;
 mod view;
 
@@ -24,5 +25,6 @@ pub use model::{
 };
 pub use phase::Phase;
 pub use reconcile::{Outcome, ReconcileError, Reconciler};
+pub use registry::{Order, Registry, RegistryError};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
 pub use view::{ModelView, Progress, ReplicaView, SlotView, Standing};

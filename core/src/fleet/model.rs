@@ -40,6 +40,7 @@ pub enum ModelSource {
 
 /// How a model is served. Only `command` has no default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// The program and its arguments: `["vllm", "serve", "Qwen/Qwen3-8B", "--port", "{port}"]`.
@@ -60,6 +61,7 @@ pub struct ModelSpec {
     pub upstream_model: Option<String>,
     /// Other names that callers may send.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub aliases: Vec<ModelName>,
     /// Replicas that run even when nobody asks.
     #[serde(default)]
@@ -72,12 +74,15 @@ pub struct ModelSpec {
     pub target_concurrency: u32,
     /// A replica that nobody used for so long is terminated.
     #[serde(default = "ten_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub idle_timeout: Duration,
     /// A replica that is not ready after so long has failed.
     #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub boot_timeout: Duration,
     /// How long a draining replica may finish its requests.
     #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub drain_timeout: Duration,
     /// The oldest that a replica grows before it is drained and replaced; none for no limit.
     #[serde(
@@ -85,15 +90,22 @@ pub struct ModelSpec {
         with = "crate::duration::option",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub max_lifetime: Option<Duration>,
     /// A stream that brings no byte for so long is ended with an error.
     #[serde(default = "five_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub stall_timeout: Duration,
+    /// How long an answer that is not streamed may take.
+    #[serde(default = "thirty_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub answer_timeout: Duration,
     /// What a caller sees while no replica is ready.
     #[serde(default)]
     pub cold_start: ColdStart,
     /// How long a request that is not streamed is held at most.
     #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub hold_timeout: Duration,
     /// How many requests are held at once; one more gets 429.
     #[serde(default = "default_max_held")]
@@ -124,8 +136,12 @@ fn ten_minutes() -> Duration {
 fn fifteen_minutes() -> Duration {
     Duration::from_mins(15)
 }
+fn thirty_minutes() -> Duration {
+    Duration::from_mins(30)
+}
 
 /// What a caller sees while no replica is ready.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColdStart {
@@ -150,6 +166,7 @@ pub struct Engine {
 }
 
 /// One step of the ladder: where to try a launch.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rung {
@@ -175,6 +192,7 @@ impl Rung {
 }
 
 /// How an instance is paid for.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Market {
@@ -225,6 +243,7 @@ impl ModelSpec {
             drain_timeout: fifteen_minutes(),
             max_lifetime: None,
             stall_timeout: five_minutes(),
+            answer_timeout: thirty_minutes(),
             cold_start: ColdStart::Hold,
             hold_timeout: fifteen_minutes(),
             max_held: default_max_held(),
@@ -278,6 +297,7 @@ impl ModelSpec {
         for (field, duration) in [
             ("boot_timeout", self.boot_timeout),
             ("stall_timeout", self.stall_timeout),
+            ("answer_timeout", self.answer_timeout),
             ("idle_timeout", self.idle_timeout),
         ] {
             if duration.is_zero() {
@@ -288,6 +308,7 @@ impl ModelSpec {
         for (field, duration) in [
             ("boot_timeout", self.boot_timeout),
             ("stall_timeout", self.stall_timeout),
+            ("answer_timeout", self.answer_timeout),
             ("idle_timeout", self.idle_timeout),
             ("drain_timeout", self.drain_timeout),
             ("hold_timeout", self.hold_timeout),

@@ -8,6 +8,7 @@ mod compute;
 mod demand;
 mod entropy;
 mod limiter;
+mod logs;
 mod state_store;
 mod trigger;
 
@@ -18,6 +19,7 @@ pub use compute::{
 pub use demand::{Demand, DemandSource, ReplicaDemand};
 pub use entropy::Entropy;
 pub use limiter::{Admission, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow};
+pub use logs::{LogChunk, LogSource};
 pub use state_store::{
     Bound, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DOCUMENT_BYTES,
     MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError, Table, Version,

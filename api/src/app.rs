@@ -1,0 +1,137 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::{Bytes, BytesMut};
+use diogenes_core::fleet::Registry;
+use diogenes_core::ports::{Clock, Limiter, LogSource};
+use futures_util::StreamExt;
+use http::{HeaderMap, header};
+
+use crate::auth::KeyRing;
+use crate::error::{ApiError, ErrorKind};
+use crate::metrics::Metrics;
+use crate::proxy::Dispatcher;
+use crate::{control, proxy};
+
+/// What the handlers share.
+pub struct App {
+    /// Who may ask.
+    pub key_ring: KeyRing,
+    /// Which models there are and who serves them.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Registers models and takes operators' words.
+    pub registry: Registry,
+    /// Limits of keys.
+    pub limiter: Arc<dyn Limiter>,
+    /// The logs of inference servers.
+    pub logs: Arc<dyn LogSource>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Bounds.
+    pub settings: AppSettings,
+}
+
+/// Bounds of requests and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppSettings {
+    /// The largest request body in bytes.
+    pub max_body_bytes: usize,
+    /// The largest answer that is buffered, in bytes.
+    pub max_response_bytes: usize,
+}
+
+impl Default for AppSettings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_response_bytes: 256 << 20,
+        }
+    }
+}
+
+impl App {
+    /// Reads a request body whole, within the bound.
+    pub(crate) async fn read_body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Bytes, ApiError> {
+        let most = self.settings.max_body_bytes;
+        let too_large = || {
+            ApiError::new(
+                ErrorKind::BodyTooLarge,
+                format!("the request body is larger than {most} bytes; send less"),
+            )
+        };
+        let announced = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > most) {
+            return Err(too_large());
+        }
+        let incomplete = |_| {
+            ApiError::new(
+                ErrorKind::BodyIncomplete,
+                "the request body did not arrive whole; send it again",
+            )
+        };
+        let mut pieces = body.into_data_stream();
+        let Some(first) = pieces.next().await.transpose().map_err(incomplete)? else {
+            return Ok(Bytes::new());
+        };
+        if announced == Some(first.len()) {
+            return Ok(first);
+        }
+        let mut whole = BytesMut::from(first);
+        while let Some(piece) = pieces.next().await.transpose().map_err(incomplete)? {
+            if whole.len() + piece.len() > most {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&piece);
+        }
+        if whole.len() > most {
+            Err(too_large())
+        } else {
+            Ok(whole.freeze())
+        }
+    }
+}
+
+/// Every route.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .merge(proxy::router())
+        .merge(control::router())
+        .fallback(proxy::not_found)
+        .method_not_allowed_fallback(proxy::wrong_method)
+        .with_state(app)
+}
+
+/// Answers as soon as the server does; it says nothing of models.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Metrics need no key: they name models, no caller and no content. `serve` listens on loopback
+/// unless told otherwise.
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    match app.metrics.encode() {
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => ApiError::internal(&error).into_response(),
+    }
+}

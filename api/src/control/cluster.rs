@@ -1,0 +1,213 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{ClaimId, Failure, ModelView, Order, SlotView, Standing};
+use diogenes_core::ports::{Demand, DemandSource};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Admin, JsonBody, QueryString};
+use super::models::{parse_name, registry_error};
+use crate::app::App;
+use crate::error::{ApiError, ErrorBody, ErrorKind};
+
+/// The fleet.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClusterState {
+    /// The models, by name.
+    pub data: Vec<ModelState>,
+}
+
+/// How one model stands.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModelState {
+    /// The model.
+    pub model: String,
+    /// `asleep`, `starting`, `ready`, `stopping` or `failed`.
+    #[schema(value_type = String)]
+    pub standing: Standing,
+    /// At least one replica is kept.
+    pub pinned: bool,
+    /// Requests that wait for a replica.
+    pub held: u32,
+    /// Requests that replicas work on.
+    pub in_flight: u32,
+    /// The newest request.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_request_at: Option<Timestamp>,
+    /// How far the foremost boot is.
+    pub progress: Option<ProgressBody>,
+    /// The last failed scale-up, while it keeps the next one back.
+    #[schema(value_type = Option<Object>)]
+    pub failure: Option<Failure>,
+    /// The taken slots.
+    #[schema(value_type = Vec<Object>)]
+    pub slots: Vec<SlotView>,
+}
+
+/// How far a boot is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProgressBody {
+    /// `launch`, `boot`, `image`, `weights` or `warmup`.
+    pub phase: String,
+    /// Seconds since the launch.
+    pub elapsed_s: f64,
+    /// Seconds until it is ready, where earlier boots tell.
+    pub eta_s: Option<f64>,
+}
+
+/// An operator's word.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// The model.
+    pub model: String,
+    /// What to do.
+    pub action: OrderKind,
+}
+
+/// What to do with a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKind {
+    /// Start a replica now, as a request would.
+    Up,
+    /// Drain every replica; the next request starts one again.
+    Down,
+    /// Keep at least one replica.
+    Pin,
+    /// Let the demand decide again.
+    Unpin,
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogPage {
+    /// Whose log it is.
+    #[schema(value_type = String)]
+    pub claim: ClaimId,
+    /// The text.
+    pub text: String,
+    /// The offset to go on at.
+    pub next_offset: u64,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReadLogs {
+    /// The model.
+    model: String,
+    /// Go on with this log; the newest when absent.
+    claim: Option<String>,
+    /// Go on here; the last part when absent.
+    offset: Option<u64>,
+    /// The most bytes, up to 1 MiB; 64 KiB when absent.
+    max_bytes: Option<usize>,
+}
+
+impl ModelState {
+    fn new(view: &ModelView, demand: &Demand, now: Timestamp) -> Self {
+        let standing = view.standing(now);
+        let progress = (standing == Standing::Starting).then(|| {
+            let progress = view.progress(now);
+            ProgressBody {
+                phase: progress.phase.to_string(),
+                elapsed_s: progress.elapsed.as_secs_f64(),
+                eta_s: progress.eta.map(|eta| eta.as_secs_f64()),
+            }
+        });
+        Self {
+            model: view.model.name.to_string(),
+            standing,
+            pinned: view.control.pinned,
+            held: demand.held,
+            in_flight: demand.total().saturating_sub(demand.held),
+            last_request_at: demand.last_request_at,
+            progress,
+            failure: view.failure(now).cloned(),
+            slots: view.slots.iter().map(SlotView::from).collect(),
+        }
+    }
+}
+
+async fn state_of(app: &App, view: &ModelView) -> ModelState {
+    let demand = app.dispatcher.demand(&view.model.name).await;
+    ModelState::new(view, &demand, app.clock.now())
+}
+
+/// Show the fleet.
+#[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster",
+    responses((status = 200, body = ClusterState), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn state(_: Admin, State(app): State<Arc<App>>) -> Json<ClusterState> {
+    let mut data = Vec::new();
+    for view in app.dispatcher.views() {
+        data.push(state_of(&app, &view).await);
+    }
+    Json(ClusterState { data })
+}
+
+/// Start, stop or pin a model. The answer comes before the effect.
+#[utoipa::path(post, path = "/api/v1/cluster/scale", request_body = OrderRequest, tag = "cluster",
+    responses((status = 202, body = ModelState), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn order(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    JsonBody(body): JsonBody<OrderRequest>,
+) -> Result<(StatusCode, Json<ModelState>), ApiError> {
+    let entry = app.dispatcher.find(&body.model)?;
+    let view = entry.view();
+    let order = match body.action {
+        OrderKind::Up => Order::Up,
+        OrderKind::Down => Order::Down,
+        OrderKind::Pin => Order::Pin,
+        OrderKind::Unpin => Order::Unpin,
+    };
+    app.registry
+        .order(&view.model.name, order)
+        .await
+        .map_err(|error| registry_error(&error))?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(state_of(&app, &entry.view()).await),
+    ))
+}
+
+/// Read the log of a model's inference server.
+#[utoipa::path(get, path = "/api/v1/cluster/logs", params(ReadLogs), tag = "cluster",
+    responses((status = 200, body = LogPage), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn logs(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    QueryString(query): QueryString<ReadLogs>,
+) -> Result<Json<LogPage>, ApiError> {
+    // A deleted model's log may still be of interest, so an unknown name is no error here.
+    let name = match app.dispatcher.find(&query.model) {
+        Ok(entry) => entry.view().model.name.clone(),
+        Err(_) => parse_name(&query.model)?,
+    };
+    let most = query.max_bytes.unwrap_or(64 << 10).clamp(1, 1 << 20);
+    let chunk = match query.claim {
+        Some(claim) => {
+            let claim = ClaimId::new(claim);
+            app.logs
+                .read_from(&name, &claim, query.offset.unwrap_or(0), most)
+                .await
+        }
+        None => app.logs.tail(&name, most).await,
+    };
+    let chunk = chunk.map_err(|error| ApiError::internal(&error))?.ok_or_else(|| {
+        ApiError::new(
+            ErrorKind::NotFound,
+            format!("there is no log of model `{name}`; it has not run yet, start it with `diogenes up {name}`"),
+        )
+    })?;
+    Ok(Json(LogPage {
+        claim: chunk.claim,
+        text: chunk.text,
+        next_offset: chunk.next_offset,
+    }))
+}

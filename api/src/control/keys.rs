@@ -1,0 +1,300 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use diogenes_core::Timestamp;
+use diogenes_core::keys::{ApiKey, KeyId, NewKey, Scope};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::{Cursor, Limits};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{Admin, JsonBody, QueryString, page_size};
+use crate::app::App;
+use crate::error::{ApiError, ErrorBody, ErrorKind, key_error};
+
+/// A key to issue.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// Whom it belongs to.
+    pub email: String,
+    /// What it is for.
+    #[serde(default)]
+    pub name: String,
+    /// `inference`, `admin` or both; `inference` when absent.
+    #[serde(default = "inference")]
+    #[schema(value_type = Vec<String>)]
+    pub scopes: BTreeSet<Scope>,
+    /// The models that it may use; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub models: Option<BTreeSet<ModelName>>,
+    /// From when on it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// The same as a duration from now: `30d` is `720h`.
+    #[serde(
+        default,
+        with = "diogenes_core::duration::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub expires_in: Option<Duration>,
+    /// How much it may use.
+    #[serde(default)]
+    #[schema(value_type = LimitsBody)]
+    pub limits: Limits,
+}
+
+/// Limits of a key; an absent one does not limit.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `Limits` in the OpenAPI document")]
+pub struct LimitsBody {
+    requests_per_minute: Option<u32>,
+    tokens_per_minute: Option<u32>,
+    concurrency: Option<u32>,
+}
+
+fn inference() -> BTreeSet<Scope> {
+    BTreeSet::from([Scope::Inference])
+}
+
+/// A key, without the key itself.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyBody {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: KeyId,
+    /// Whom it belongs to.
+    pub email: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    #[schema(value_type = Vec<String>)]
+    pub scopes: BTreeSet<Scope>,
+    /// The models that it may use; all when null.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub models: Option<BTreeSet<ModelName>>,
+    /// How much it may use.
+    #[schema(value_type = LimitsBody)]
+    pub limits: Limits,
+    /// `active`, `revoked` or `expired`.
+    pub status: String,
+    /// When it was issued.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// From when on it is refused.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<Timestamp>,
+    /// The key that replaces it.
+    #[schema(value_type = Option<String>)]
+    pub rotated_to: Option<KeyId>,
+}
+
+impl KeyBody {
+    fn new(key: ApiKey, now: Timestamp) -> Self {
+        let status = match key.check(now) {
+            Ok(()) => "active",
+            Err(_) if key.revoked_at.is_some() => "revoked",
+            Err(_) => "expired",
+        };
+        Self {
+            id: key.id,
+            email: key.email,
+            name: key.name,
+            scopes: key.scopes,
+            models: key.models,
+            limits: key.limits,
+            status: status.into(),
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+            rotated_to: key.rotated_to,
+        }
+    }
+}
+
+/// A key that was just issued, with the key itself: it is shown only here.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreatedKey {
+    /// The key: `dg_…`.
+    pub key: String,
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub record: KeyBody,
+}
+
+/// A page of keys.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyPage {
+    /// The keys.
+    pub data: Vec<KeyBody>,
+    /// Where the next page starts; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// How to rotate a key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKey {
+    /// How long the old key goes on working; not at all when absent.
+    #[serde(default, with = "diogenes_core::duration")]
+    #[schema(value_type = Option<String>)]
+    pub grace: Duration,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListKeys {
+    /// Only keys of this address.
+    email: Option<String>,
+    /// Rows of the page, 1 to 500; 50 when absent.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Issue a key. The answer is the only place that shows it.
+#[utoipa::path(post, path = "/api/v1/keys", request_body = CreateKey, tag = "keys",
+    responses((status = 201, body = CreatedKey), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn create(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    JsonBody(body): JsonBody<CreateKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
+    let now = app.clock.now();
+    let expires_at = match (body.expires_at, body.expires_in) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::new(
+                ErrorKind::InvalidRequest,
+                "give `expires_at` or `expires_in`, not both",
+            )
+            .param("expires_in"));
+        }
+        (at, None) => at,
+        (None, Some(after)) => Some(now.checked_add(after).map_err(|_| {
+            ApiError::new(ErrorKind::InvalidRequest, "`expires_in` is too long").param("expires_in")
+        })?),
+    };
+    let new = NewKey {
+        email: body.email,
+        name: body.name,
+        scopes: body.scopes,
+        models: body.models,
+        expires_at,
+        limits: body.limits,
+    };
+    let (record, plain) = app
+        .key_ring
+        .keys()
+        .issue(new)
+        .await
+        .map_err(|error| key_error(&error))?;
+    let created = CreatedKey {
+        key: plain.expose().into(),
+        record: KeyBody::new(record, now),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// List keys, of one address or of all.
+#[utoipa::path(get, path = "/api/v1/keys", params(ListKeys), tag = "keys",
+    responses((status = 200, body = KeyPage), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn list(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    QueryString(query): QueryString<ListKeys>,
+) -> Result<Json<KeyPage>, ApiError> {
+    let limit = page_size(query.limit)?;
+    let cursor = query.cursor.map(Cursor::from_caller);
+    let page = app
+        .key_ring
+        .keys()
+        .list(query.email.as_deref(), limit, cursor)
+        .await
+        .map_err(|error| key_error(&error))?;
+    let now = app.clock.now();
+    Ok(Json(KeyPage {
+        data: page
+            .keys
+            .into_iter()
+            .map(|key| KeyBody::new(key, now))
+            .collect(),
+        next_cursor: page.next.map(|cursor| cursor.as_str().to_owned()),
+    }))
+}
+
+/// Show a key.
+#[utoipa::path(get, path = "/api/v1/keys/{id}", tag = "keys",
+    params(("id" = String, Path, description = "the key's id")),
+    responses((status = 200, body = KeyBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn show(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Json<KeyBody>, ApiError> {
+    let id = KeyId::from_caller(id);
+    let key = app
+        .key_ring
+        .keys()
+        .get(&id)
+        .await
+        .map_err(|error| key_error(&error))?;
+    Ok(Json(KeyBody::new(key, app.clock.now())))
+}
+
+/// Revoke a key; it stops working at once.
+#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "keys",
+    params(("id" = String, Path, description = "the key's id")),
+    responses((status = 200, body = KeyBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn revoke(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Json<KeyBody>, ApiError> {
+    let id = KeyId::from_caller(id);
+    let revoked = app.key_ring.keys().revoke(&id).await;
+    app.key_ring.forget(&id);
+    let key = revoked.map_err(|error| key_error(&error))?;
+    Ok(Json(KeyBody::new(key, app.clock.now())))
+}
+
+/// Issue a key with the same rights and retire the old one.
+#[utoipa::path(post, path = "/api/v1/keys/{id}/rotate", request_body = RotateKey, tag = "keys",
+    params(("id" = String, Path, description = "the key's id")),
+    responses((status = 201, body = CreatedKey), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn rotate(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<RotateKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
+    let id = KeyId::from_caller(id);
+    let rotated = app.key_ring.keys().rotate(&id, body.grace).await;
+    app.key_ring.forget(&id);
+    let (record, plain) = rotated.map_err(|error| match error {
+        // The caller's own key is fine; the one it names is not.
+        diogenes_core::keys::KeyError::Rejected(rejection) => ApiError::new(
+            ErrorKind::Conflict,
+            format!("{rejection}; create a new key instead"),
+        ),
+        error => key_error(&error),
+    })?;
+    let record = KeyBody::new(record, app.clock.now());
+    Ok((
+        StatusCode::CREATED,
+        Json(CreatedKey {
+            key: plain.expose().into(),
+            record,
+        }),
+    ))
+}

@@ -1,0 +1,40 @@
+//! `/api/v1`: keys, models and the cluster.
+
+mod cluster;
+mod extract;
+mod keys;
+mod models;
+mod openapi;
+mod rate;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+pub(crate) use rate::rate_headers;
+
+pub use cluster::{ClusterState, LogPage, ModelState, OrderKind, OrderRequest, ProgressBody};
+pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};
+pub use models::{ModelBody, ModelPage};
+pub use openapi::document;
+
+use crate::app::App;
+
+/// The routes of `/api/v1`.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/keys", get(keys::list).post(keys::create))
+        .route("/api/v1/keys/{id}", get(keys::show).delete(keys::revoke))
+        .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
+        .route("/api/v1/models", get(models::list))
+        // A wildcard: names of models contain slashes.
+        .route(
+            "/api/v1/models/{*name}",
+            get(models::show).put(models::apply).delete(models::delete),
+        )
+        .route("/api/v1/cluster", get(cluster::state))
+        .route("/api/v1/cluster/scale", post(cluster::order))
+        .route("/api/v1/cluster/logs", get(cluster::logs))
+        .route("/api/v1/openapi.json", get(openapi::serve))
+}

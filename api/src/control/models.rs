@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{Model, ModelSource, ModelSpec, RegistryError};
+use diogenes_core::name::ModelName;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::{Admin, JsonBody};
+use crate::app::App;
+use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
+
+/// A registered model.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModelBody {
+    /// The name that callers send.
+    #[schema(value_type = String)]
+    pub name: ModelName,
+    /// `config` (read-only here) or `api`.
+    #[schema(value_type = String)]
+    pub source: ModelSource,
+    /// When it was registered.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When its spec last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// How it is served.
+    pub spec: ModelSpec,
+}
+
+/// Every model.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModelPage {
+    /// The models, by name.
+    pub data: Vec<ModelBody>,
+    /// Always null: there is one page.
+    pub next_cursor: Option<String>,
+}
+
+impl From<Model> for ModelBody {
+    fn from(model: Model) -> Self {
+        Self {
+            name: model.name,
+            source: model.source,
+            created_at: model.created_at,
+            updated_at: model.updated_at,
+            spec: model.spec,
+        }
+    }
+}
+
+/// A model that was not changed, as callers see it.
+pub(super) fn registry_error(error: &RegistryError) -> ApiError {
+    match error {
+        RegistryError::NotFound(_) => ApiError::new(ErrorKind::ModelNotFound, error.to_string()),
+        RegistryError::ReadOnly(_) => ApiError::new(ErrorKind::ModelReadOnly, error.to_string()),
+        RegistryError::Spec(spec) => {
+            ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(spec.field)
+        }
+        RegistryError::NameTaken { .. } => ApiError::new(ErrorKind::Conflict, error.to_string()),
+        RegistryError::Store(error) => store_error(error),
+    }
+}
+
+/// The name in a path, or a clear error.
+pub(super) fn parse_name(name: &str) -> Result<ModelName, ApiError> {
+    name.parse()
+        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
+}
+
+/// List the models.
+#[utoipa::path(get, path = "/api/v1/models", tag = "models",
+    responses((status = 200, body = ModelPage), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn list(
+    _: Admin,
+    State(app): State<Arc<App>>,
+) -> Result<Json<ModelPage>, ApiError> {
+    let models = app
+        .registry
+        .list()
+        .await
+        .map_err(|error| registry_error(&error))?;
+    let data = models.into_iter().map(ModelBody::from).collect();
+    Ok(Json(ModelPage {
+        data,
+        next_cursor: None,
+    }))
+}
+
+/// Show a model.
+#[utoipa::path(get, path = "/api/v1/models/{name}", tag = "models",
+    params(("name" = String, Path, description = "the model's name; slashes as they are")),
+    responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn show(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelBody>, ApiError> {
+    let name = parse_name(&name)?;
+    let model = app
+        .registry
+        .get(&name)
+        .await
+        .map_err(|error| registry_error(&error))?;
+    Ok(Json(model.into()))
+}
+
+/// Register a model, or change it. A changed command or environment replaces its replicas.
+#[utoipa::path(put, path = "/api/v1/models/{name}", request_body = ModelSpec, tag = "models",
+    params(("name" = String, Path, description = "the model's name; slashes as they are")),
+    responses((status = 200, body = ModelBody), (status = 201, body = ModelBody),
+        (status = "4XX", body = ErrorBody)))]
+pub(super) async fn apply(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    JsonBody(spec): JsonBody<ModelSpec>,
+) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
+    let name = parse_name(&name)?;
+    let (model, is_new) = app
+        .registry
+        .apply(&name, spec, ModelSource::Api)
+        .await
+        .map_err(|error| registry_error(&error))?;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(model.into())))
+}
+
+/// Delete a model; its replicas are drained and ended.
+#[utoipa::path(delete, path = "/api/v1/models/{name}", tag = "models",
+    params(("name" = String, Path, description = "the model's name; slashes as they are")),
+    responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn delete(
+    _: Admin,
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelBody>, ApiError> {
+    let name = parse_name(&name)?;
+    let model = app
+        .registry
+        .delete(&name, ModelSource::Api)
+        .await
+        .map_err(|error| registry_error(&error))?;
+    Ok(Json(model.into()))
+}

@@ -1,0 +1,344 @@
+//! Errors as callers see them, and the one table that maps them to HTTP.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use diogenes_core::fleet::{FailureKind, Progress};
+use diogenes_core::keys::{KeyError, KeyRejection};
+use diogenes_core::ports::{LimitExceeded, StoreError};
+use diogenes_core::routing::retry_after;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+/// What went wrong. Each kind has a stable `code`, a status and an OpenAI error type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The body is no JSON.
+    InvalidJson,
+    /// A field is missing, of the wrong type, or makes no sense.
+    InvalidRequest,
+    /// A field that the control plane does not know.
+    UnknownField,
+    /// The inference request names no model.
+    MissingModel,
+    /// Nobody registered the model.
+    ModelNotFound,
+    /// There is nothing at this path.
+    NotFound,
+    /// The path has other methods.
+    MethodNotAllowed,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body did not arrive whole.
+    BodyIncomplete,
+    /// No `Authorization: Bearer`.
+    MissingApiKey,
+    /// Not a key, or none that was issued.
+    InvalidApiKey,
+    /// A key that was revoked.
+    RevokedApiKey,
+    /// A key whose time is over.
+    ExpiredApiKey,
+    /// The key may not do this.
+    InsufficientScope,
+    /// The key may not use this model.
+    ModelNotAllowed,
+    /// `diogenes.toml` owns this model.
+    ModelReadOnly,
+    /// Somebody else wrote meanwhile.
+    Conflict,
+    /// There is no such key.
+    KeyNotFound,
+    /// A cursor of another listing.
+    InvalidCursor,
+    /// A limit of the key.
+    RateLimited,
+    /// Too many requests wait for the model.
+    TooManyHeld,
+    /// No replica is ready yet.
+    ModelWarming,
+    /// The last scale-up failed.
+    ModelFailed(FailureKind),
+    /// An operator took the model down while the request waited.
+    ModelDown,
+    /// The replica refused or closed the connection.
+    UpstreamUnreachable,
+    /// The answer ended before its end.
+    UpstreamCut,
+    /// The answer stopped coming.
+    UpstreamStalled,
+    /// The answer is not HTTP.
+    UpstreamMalformed,
+    /// The answer is larger than is buffered.
+    UpstreamTooLarge,
+    /// The server is on its way out.
+    ShuttingDown,
+    /// The store does not answer.
+    StoreUnavailable,
+    /// A bug.
+    Internal,
+}
+
+impl ErrorKind {
+    /// Status and code: the table.
+    pub fn http(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidJson => (StatusCode::BAD_REQUEST, "invalid_json"),
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::UnknownField => (StatusCode::BAD_REQUEST, "unknown_field"),
+            Self::MissingModel => (StatusCode::BAD_REQUEST, "missing_model"),
+            Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "body_incomplete"),
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "invalid_cursor"),
+            Self::MissingApiKey => (StatusCode::UNAUTHORIZED, "missing_api_key"),
+            Self::InvalidApiKey => (StatusCode::UNAUTHORIZED, "invalid_api_key"),
+            Self::RevokedApiKey => (StatusCode::UNAUTHORIZED, "revoked_api_key"),
+            Self::ExpiredApiKey => (StatusCode::UNAUTHORIZED, "expired_api_key"),
+            Self::InsufficientScope => (StatusCode::FORBIDDEN, "insufficient_scope"),
+            Self::ModelNotAllowed => (StatusCode::FORBIDDEN, "model_not_allowed"),
+            Self::ModelNotFound => (StatusCode::NOT_FOUND, "model_not_found"),
+            Self::KeyNotFound => (StatusCode::NOT_FOUND, "key_not_found"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::ModelReadOnly => (StatusCode::CONFLICT, "model_read_only"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+            Self::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too_many_held_requests"),
+            Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
+            Self::UpstreamCut => (StatusCode::BAD_GATEWAY, "upstream_cut"),
+            Self::UpstreamStalled => (StatusCode::GATEWAY_TIMEOUT, "upstream_stalled"),
+            Self::UpstreamMalformed => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
+            Self::UpstreamTooLarge => (StatusCode::BAD_GATEWAY, "upstream_too_large"),
+            Self::ModelWarming => (StatusCode::SERVICE_UNAVAILABLE, "model_warming"),
+            Self::ModelDown => (StatusCode::SERVICE_UNAVAILABLE, "model_down"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+            Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            Self::ModelFailed(kind) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                match kind {
+                    FailureKind::Capacity => "model_failed_capacity",
+                    FailureKind::Quota => "model_failed_quota",
+                    FailureKind::InvalidSpec => "model_failed_invalid_spec",
+                    FailureKind::Denied => "model_failed_denied",
+                    FailureKind::BootTimeout => "model_failed_boot_timeout",
+                    FailureKind::Exited => "model_failed_exited",
+                    FailureKind::Unavailable => "model_failed_unavailable",
+                },
+            ),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+        }
+    }
+
+    /// OpenAI's error type, by status.
+    fn openai_type(self) -> &'static str {
+        match self.http().0 {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+}
+
+/// An error on its way to a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// What to tell the caller: what happened, and what to do next.
+    pub message: String,
+    /// The field at fault.
+    pub param: Option<String>,
+    /// When a retry has a chance.
+    pub retry_after: Option<Duration>,
+    /// Headers that belong to this error.
+    pub headers: Vec<(HeaderName, String)>,
+}
+
+/// OpenAI's error object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorDetail,
+}
+
+/// The inside of OpenAI's error object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErrorDetail {
+    /// What happened, and what to do next.
+    pub message: String,
+    /// The class of the error.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The field at fault.
+    pub param: Option<String>,
+    /// What happened, stable for programs.
+    pub code: String,
+}
+
+impl ApiError {
+    /// An error with a message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            param: None,
+            retry_after: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Names the field at fault.
+    #[must_use]
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Says when a retry has a chance.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers
+            .push((HeaderName::from_static(name), value.into()));
+        self
+    }
+
+    /// No replica is ready; `progress` tells how long it will be.
+    pub fn warming(model: &str, progress: &Progress) -> Self {
+        let eta = progress.eta.map(|eta| eta.as_secs_f64());
+        let soon = progress.eta.map_or_else(
+            || "it is not known yet how long that takes".into(),
+            |eta| {
+                format!(
+                    "about {} to go",
+                    diogenes_core::duration::format(Duration::from_secs(eta.as_secs().max(1)))
+                )
+            },
+        );
+        let error = Self::new(
+            ErrorKind::ModelWarming,
+            format!("model `{model}` is starting (phase `{}`, {soon}); retry after the time in `Retry-After`", progress.phase),
+        )
+        .retry_after(retry_after(progress.eta))
+        .header("x-diogenes-phase", progress.phase.as_str());
+        match eta {
+            Some(eta) => error.header("x-diogenes-eta-seconds", format!("{eta:.0}")),
+            None => error,
+        }
+    }
+
+    /// A bug or a broken store: the cause goes to the log, a fixed text to the caller.
+    pub fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = cause, "a request failed inside");
+        Self::new(
+            ErrorKind::Internal,
+            "something failed inside Diogenes; its log has the cause under this `x-request-id`",
+        )
+    }
+
+    /// The error object.
+    pub fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: ErrorDetail {
+                message: self.message.clone(),
+                kind: self.kind.openai_type().into(),
+                param: self.param.clone(),
+                code: self.kind.http().1.into(),
+            },
+        }
+    }
+
+    /// The error as an event of a stream that has begun: `data: {"error": …}` and a blank line.
+    pub fn event(&self) -> String {
+        let body = serde_json::to_string(&self.body()).unwrap_or_default();
+        format!("data: {body}\n\n")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, _) = self.kind.http();
+        let mut response = (status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        response.extensions_mut().insert(self.kind);
+        response
+    }
+}
+
+/// A failed store, as callers see it. Not a `From`: a conflict means something else to each
+/// caller and is handled there first.
+pub fn store_error(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::Conflict(_) => ApiError::new(
+            ErrorKind::Conflict,
+            "somebody else changed this meanwhile; read it again and retry",
+        ),
+        StoreError::InvalidCursor => {
+            ApiError::new(ErrorKind::InvalidCursor, error.to_string()).param("cursor")
+        }
+        StoreError::TooLarge { .. } => ApiError::new(ErrorKind::InvalidRequest, error.to_string()),
+        StoreError::Unavailable { .. } | StoreError::Unknown { .. } => {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the store does not answer"
+            );
+            ApiError::new(
+                ErrorKind::StoreUnavailable,
+                "the state store does not answer; retry soon",
+            )
+            .retry_after(Duration::from_secs(1))
+        }
+        StoreError::Bound | StoreError::Invalid { .. } | StoreError::Corrupt { .. } => {
+            ApiError::internal(error)
+        }
+    }
+}
+
+/// A key that was refused, or a failed call about keys.
+pub fn key_error(error: &KeyError) -> ApiError {
+    match error {
+        KeyError::NotFound(_) => ApiError::new(ErrorKind::KeyNotFound, error.to_string()),
+        KeyError::Rejected(rejection) => {
+            let kind = match rejection {
+                KeyRejection::Unknown => ErrorKind::InvalidApiKey,
+                KeyRejection::Revoked(_) => ErrorKind::RevokedApiKey,
+                KeyRejection::Expired(_) => ErrorKind::ExpiredApiKey,
+            };
+            ApiError::new(kind, format!("{rejection}"))
+        }
+        KeyError::Invalid { field, .. } => {
+            ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(*field)
+        }
+        KeyError::Store(error) => store_error(error),
+    }
+}
+
+/// A request beyond a limit of its key.
+pub fn limit_error(error: &LimitExceeded) -> ApiError {
+    ApiError::new(
+        ErrorKind::RateLimited,
+        format!("{error}; retry after the time in `Retry-After`"),
+    )
+    .retry_after(error.retry_after)
+}

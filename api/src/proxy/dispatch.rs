@@ -1,0 +1,166 @@
+//! Which models there are, and how the demand for them shows to the fleet.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use diogenes_core::fleet::ModelView;
+use diogenes_core::name::{ModelName, nearest};
+use diogenes_core::ports::{Clock, Demand, DemandSource, ScaleTrigger};
+
+use super::entry::Entry;
+use crate::error::{ApiError, ErrorKind};
+use crate::metrics::Metrics;
+
+/// The models that can be asked for. The fleet's loop publishes views; requests find their
+/// entry by name or alias without a lock.
+pub struct Dispatcher {
+    /// By name and by alias.
+    routes: ArcSwap<HashMap<String, Arc<Entry>>>,
+    /// By name.
+    entries: Mutex<HashMap<ModelName, Arc<Entry>>>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    trigger: Arc<dyn ScaleTrigger>,
+    closing: Arc<AtomicBool>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that knows no model yet.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        trigger: Arc<dyn ScaleTrigger>,
+    ) -> Self {
+        Self {
+            routes: ArcSwap::default(),
+            entries: Mutex::default(),
+            metrics,
+            clock,
+            trigger,
+            closing: Arc::default(),
+        }
+    }
+
+    /// Ends every held request: the server is on its way out.
+    pub fn shut_down(&self) {
+        self.closing.store(true, Ordering::Release);
+        for entry in self
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            entry.notify();
+        }
+    }
+
+    /// Takes over a newer view of a model; a deleted one can no longer be asked for.
+    pub fn publish(&self, view: ModelView) {
+        let name = view.model.name.clone();
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = entries.get(&name).cloned();
+        let same_routes = known.as_ref().is_some_and(|entry| {
+            let old = entry.view();
+            old.model.spec.aliases == view.model.spec.aliases
+                && old.model.deleted_at == view.model.deleted_at
+        });
+        match known {
+            Some(entry) => entry.update(view),
+            None => {
+                let metrics = self.metrics.for_model(&name);
+                let entry = Entry::new(
+                    view,
+                    metrics,
+                    self.clock.clone(),
+                    self.trigger.clone(),
+                    self.closing.clone(),
+                );
+                entries.insert(name, entry);
+            }
+        }
+        if !same_routes {
+            self.rebuild(&entries);
+        }
+    }
+
+    /// Forgets a model that has no record any more. Who still waits for it is told.
+    pub fn forget(&self, name: &ModelName) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.remove(name) {
+            let mut view = ModelView::clone(&entry.view());
+            let mut model = (*view.model).clone();
+            model.deleted_at.get_or_insert(self.clock.now());
+            view.model = Arc::new(model);
+            view.replicas.clear();
+            view.slots.clear();
+            entry.update(view);
+            self.rebuild(&entries);
+        }
+    }
+
+    /// Every model that can be asked for, by name.
+    pub fn views(&self) -> Vec<Arc<ModelView>> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut views: Vec<_> = entries
+            .values()
+            .map(|entry| entry.view())
+            .filter(|view| view.model.deleted_at.is_none())
+            .collect();
+        views.sort_by(|a, b| a.model.name.cmp(&b.model.name));
+        views
+    }
+
+    /// The entry of the model that answers to `name`.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Entry>, ApiError> {
+        let routes = self.routes.load();
+        if let Some(entry) = routes.get(name) {
+            return Ok(entry.clone());
+        }
+        let hint = match nearest(name, routes.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if routes.is_empty() => {
+                "none is registered; add one with `diogenes model apply`".into()
+            }
+            None => "see `GET /v1/models`, or add it with `diogenes model apply`".into(),
+        };
+        let shown: String = name.chars().take(200).collect();
+        Err(ApiError::new(
+            ErrorKind::ModelNotFound,
+            format!("model `{shown}` is not registered; {hint}"),
+        )
+        .param("model"))
+    }
+
+    fn rebuild(&self, entries: &HashMap<ModelName, Arc<Entry>>) {
+        let mut routes = HashMap::new();
+        let live = || {
+            entries
+                .values()
+                .filter(|entry| entry.view().model.deleted_at.is_none())
+        };
+        for entry in live() {
+            for alias in &entry.view().model.spec.aliases {
+                routes.insert(alias.to_string(), entry.clone());
+            }
+        }
+        // Names come last: no alias hides a model.
+        for entry in live() {
+            routes.insert(entry.view().model.name.to_string(), entry.clone());
+        }
+        self.routes.store(Arc::new(routes));
+    }
+}
+
+#[async_trait]
+impl DemandSource for Dispatcher {
+    async fn demand(&self, model: &ModelName) -> Demand {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries
+            .get(model)
+            .map(|entry| entry.demand())
+            .unwrap_or_default()
+    }
+}

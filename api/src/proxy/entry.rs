@@ -1,0 +1,237 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{ClaimId, ModelView};
+use diogenes_core::ports::{Clock, Demand, ScaleTrigger};
+use diogenes_core::routing::least_in_flight;
+use tokio::sync::watch;
+
+use super::target::{Lease, Target};
+use super::upstream::{Origin, Upstream};
+use crate::metrics::ModelMetrics;
+
+/// A model as the proxy knows it: the newest view, its targets, and who waits.
+pub(crate) struct Entry {
+    view: ArcSwap<ModelView>,
+    targets: ArcSwap<Vec<Arc<Target>>>,
+    /// Out of rotation, with requests still in flight.
+    retired: Mutex<Vec<Arc<Target>>>,
+    /// Counts changes of the view and of the targets.
+    changes: watch::Sender<u64>,
+    held: AtomicU32,
+    last_request: AtomicI64,
+    /// Set once the server is on its way out.
+    closing: Arc<AtomicBool>,
+    pub(crate) metrics: ModelMetrics,
+    clock: Arc<dyn Clock>,
+    trigger: Arc<dyn ScaleTrigger>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("model", &self.view.load().model.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place among the held requests.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Entry>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Entry {
+    pub(super) fn new(
+        view: ModelView,
+        metrics: ModelMetrics,
+        clock: Arc<dyn Clock>,
+        trigger: Arc<dyn ScaleTrigger>,
+        closing: Arc<AtomicBool>,
+    ) -> Arc<Self> {
+        let entry = Arc::new(Self {
+            view: ArcSwap::from_pointee(view.clone()),
+            targets: ArcSwap::default(),
+            retired: Mutex::default(),
+            changes: watch::Sender::new(0),
+            held: AtomicU32::new(0),
+            last_request: AtomicI64::new(i64::MIN),
+            closing,
+            metrics,
+            clock,
+            trigger,
+        });
+        entry.update(view);
+        entry
+    }
+
+    /// Takes over a newer view. Targets that stay keep their connections and counts.
+    pub(super) fn update(&self, view: ModelView) {
+        let old = self.targets.load_full();
+        let mut targets = Vec::with_capacity(view.replicas.len());
+        for replica in &view.replicas {
+            if let Some(known) = old.iter().find(|target| target.claim == replica.claim) {
+                targets.push(known.clone());
+                continue;
+            }
+            match Origin::parse(&replica.base_url) {
+                Ok(origin) => targets.push(Arc::new(Target::new(
+                    replica.index,
+                    replica.claim.clone(),
+                    Upstream::new(origin),
+                    replica.upstream_key.expose().to_owned(),
+                ))),
+                Err(error) => tracing::error!(
+                    model = %view.model.name, error = &error as &dyn std::error::Error,
+                    "a replica of `{}` cannot be used", view.model.name
+                ),
+            }
+        }
+        {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            let leaving = old
+                .iter()
+                .filter(|target| targets.iter().all(|staying| staying.claim != target.claim));
+            retired.extend(leaving.cloned());
+            // The records tell when a claim has ended for good.
+            retired.retain(|target| {
+                target.in_flight() > 0 || view.slots.iter().any(|slot| slot.claim == target.claim)
+            });
+        }
+        self.metrics.observe(&view);
+        self.targets.store(Arc::new(targets));
+        self.view.store(Arc::new(view));
+        self.notify();
+    }
+
+    pub(crate) fn view(&self) -> Arc<ModelView> {
+        self.view.load_full()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn now_millis(&self) -> i64 {
+        self.clock.now().as_millisecond()
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Lets whoever waits look again.
+    pub(super) fn notify(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Notes that somebody asked for the model.
+    pub(super) fn asked_for(&self) {
+        self.last_request
+            .fetch_max(self.now_millis(), Ordering::AcqRel);
+    }
+
+    /// A lease on the best replica, if any is in rotation.
+    pub(super) fn pick(self: &Arc<Self>) -> Option<Lease> {
+        let targets = self.targets.load();
+        let place = least_in_flight(targets.iter().map(|target| target.candidate()))?;
+        targets
+            .get(place)
+            .map(|target| Lease::new(target.clone(), self.clone()))
+    }
+
+    /// A place among the held requests, unless all are taken.
+    pub(super) fn hold(self: &Arc<Self>, most: u32) -> Option<Held> {
+        self.held
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                (held < most).then_some(held + 1)
+            })
+            .ok()
+            .map(|_| Held(self.clone()))
+    }
+
+    /// Asks for a reconcile; a lost one is made up for by the next.
+    pub(super) async fn wake(&self) {
+        let name = self.view.load().model.name.clone();
+        if let Err(error) = self.trigger.reconcile(&name).await {
+            tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a reconcile could not be requested");
+        }
+    }
+
+    /// Takes a replica that refuses connections out of rotation, and probes it back in.
+    pub(super) fn take_out(self: &Arc<Self>, target: &Arc<Target>) {
+        if !target.take_out() {
+            return;
+        }
+        tracing::warn!(
+            model = %self.view.load().model.name, claim = %target.claim,
+            "a replica refuses connections and is out of rotation"
+        );
+        let (entry, target) = (Arc::downgrade(self), Arc::downgrade(target));
+        tokio::spawn(async move {
+            let mut pause = Duration::from_millis(50);
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+                let (Some(entry), Some(target)) = (entry.upgrade(), target.upgrade()) else {
+                    return;
+                };
+                let in_rotation = entry
+                    .targets
+                    .load()
+                    .iter()
+                    .any(|known| Arc::ptr_eq(known, &target));
+                if !in_rotation {
+                    return;
+                }
+                if target.upstream.is_reachable().await {
+                    target.put_in();
+                    entry.notify();
+                    tracing::info!(claim = %target.claim, "a replica accepts connections again");
+                    return;
+                }
+            }
+        });
+    }
+
+    /// A drained replica may end as soon as its last request has.
+    pub(super) fn replica_fell_idle(self: &Arc<Self>, target: &Arc<Target>) {
+        let retired = {
+            let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            retired.iter().any(|known| Arc::ptr_eq(known, target))
+        };
+        if retired && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let entry = self.clone();
+            runtime.spawn(async move { entry.wake().await });
+        }
+    }
+
+    pub(super) fn demand(&self) -> Demand {
+        let targets = self.targets.load();
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let replicas: BTreeMap<ClaimId, _> = retired
+            .iter()
+            .chain(targets.iter())
+            .map(|target| (target.claim.clone(), target.demand()))
+            .collect();
+        let last_request = self.last_request.load(Ordering::Acquire);
+        Demand {
+            held: self.held.load(Ordering::Acquire),
+            last_request_at: Timestamp::from_millisecond(last_request).ok(),
+            replicas,
+        }
+    }
+}

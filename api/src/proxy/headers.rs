@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{self, HeaderName};
+
+/// Hop-by-hop (RFC 9110 §7.6.1), written anew by us, or none of the replica's business.
+fn stays_here(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::TRANSFER_ENCODING
+            | header::TE
+            | header::TRAILER
+            | header::UPGRADE
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+            | header::CONTENT_LENGTH
+            | header::HOST
+            | header::AUTHORIZATION
+            | header::COOKIE
+            | header::SET_COOKIE
+            | header::EXPECT
+            // A compressed stream could not be watched for its end.
+            | header::ACCEPT_ENCODING
+    ) || matches!(
+        name.as_str(),
+        "keep-alive" | "proxy-connection" | "x-api-key" | "prefer" | "x-request-id"
+    )
+}
+
+/// Removes what must not be passed on: the fixed list, and what `Connection` names.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(&name);
+    }
+    let mut gone: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        if stays_here(name) {
+            gone.push(name.clone());
+        }
+    }
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// N of `Prefer: wait=N` in seconds (RFC 7240 §4.3).
+pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            let seconds = value.trim().trim_matches('"').parse().ok()?;
+            name.trim()
+                .eq_ignore_ascii_case("wait")
+                .then(|| Duration::from_secs(seconds))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn hop_by_hop_and_named_headers_are_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-private"),
+            ("x-private", "1"),
+            ("te", "trailers"),
+            ("keep-alive", "timeout=5"),
+            ("authorization", "Bearer secret"),
+            ("content-type", "application/json"),
+            ("openai-organization", "org"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        strip(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-type", "openai-organization"]);
+    }
+
+    #[test]
+    fn prefer_wait_is_read_among_other_preferences() {
+        for (value, seconds) in [
+            ("wait=0", Some(0)),
+            ("respond-async, wait=10", Some(10)),
+            ("Wait = 5", Some(5)),
+            ("wait=\"7\"", Some(7)),
+            ("wait=soon", None),
+            ("return=minimal", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", HeaderValue::from_static(value));
+            assert_eq!(
+                prefer_wait(&headers),
+                seconds.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{Failure, Progress};
+use diogenes_core::routing::{Cold, Patience, cold};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use super::entry::{Entry, Held};
+use super::target::Lease;
+use crate::error::{ApiError, ErrorKind};
+
+/// How often a waiting request asks again for a reconcile, should a trigger be lost.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// How often a held stream is told how far the boot is.
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// A request that waits for a replica.
+#[derive(Debug)]
+pub(super) struct Hold {
+    entry: Arc<Entry>,
+    changes: watch::Receiver<u64>,
+    began: Instant,
+    began_at: Timestamp,
+    deadline: Option<Pin<Box<Sleep>>>,
+    ask_again: Pin<Box<Sleep>>,
+    report: Pin<Box<Sleep>>,
+    reported: Option<Progress>,
+    _place: Held,
+}
+
+/// What a waiting request learns.
+#[derive(Debug)]
+pub(super) enum Waited {
+    /// A replica is ready.
+    Ready(Lease),
+    /// The boot is so far; wait on.
+    Progress(Progress),
+    /// There will be no replica for this request.
+    Refused(ApiError),
+}
+
+impl Hold {
+    /// Begins to wait, if the model and the caller's patience allow it, and wakes the model.
+    pub(super) async fn begin(entry: &Arc<Entry>, patience: Patience) -> Result<Self, ApiError> {
+        let changes = entry.changes();
+        let view = entry.view();
+        let now = entry.now();
+        let name = view.model.name.as_str();
+        let most = match cold(&view, patience, now) {
+            Cold::Hold(most) => most,
+            Cold::Failed(failure) => return Err(failed(name, &failure, now)),
+            Cold::Warming(progress) => {
+                entry.wake().await;
+                return Err(ApiError::warming(name, &progress));
+            }
+        };
+        let place = entry.hold(view.model.spec.max_held).ok_or_else(|| {
+            let progress = view.progress(now);
+            let after = diogenes_core::routing::retry_after(progress.eta);
+            ApiError::new(
+                ErrorKind::TooManyHeld,
+                format!(
+                    "{} requests already wait for `{name}` to start; retry after the time in `Retry-After`",
+                    view.model.spec.max_held
+                ),
+            )
+            .retry_after(after)
+        })?;
+        entry.metrics.held_request();
+        entry.wake().await;
+        let began = Instant::now();
+        Ok(Self {
+            entry: entry.clone(),
+            changes,
+            began,
+            began_at: now,
+            deadline: most.map(|most| Box::pin(tokio::time::sleep_until(began + most))),
+            ask_again: Box::pin(tokio::time::sleep_until(began + ASK_AGAIN)),
+            report: Box::pin(tokio::time::sleep_until(began)),
+            reported: None,
+            _place: place,
+        })
+    }
+
+    /// The time since the wait began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Waits for the end of the hold or for the next report. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Waited {
+        loop {
+            self.changes.mark_unchanged();
+            let view = self.entry.view();
+            let name = view.model.name.as_str();
+            if view.model.deleted_at.is_some() {
+                return Waited::Refused(ApiError::new(
+                    ErrorKind::ModelNotFound,
+                    format!("model `{name}` was deleted while the request waited"),
+                ));
+            }
+            if self.entry.is_closing() {
+                return Waited::Refused(
+                    ApiError::new(
+                        ErrorKind::ShuttingDown,
+                        "Diogenes is shutting down; retry once it is back",
+                    )
+                    .retry_after(Duration::from_secs(5)),
+                );
+            }
+            if let Some(lease) = self.entry.pick() {
+                return Waited::Ready(lease);
+            }
+            let now = self.entry.now();
+            if let Some(failure) = view
+                .control
+                .failure
+                .as_ref()
+                .filter(|failure| failure.at >= self.began_at)
+            {
+                return Waited::Refused(failed(name, failure, now));
+            }
+            if view
+                .control
+                .down_at
+                .is_some_and(|down_at| down_at >= self.began_at)
+            {
+                return Waited::Refused(ApiError::new(
+                    ErrorKind::ModelDown,
+                    format!(
+                        "model `{name}` was taken down by an operator while the request waited; a new request starts it"
+                    ),
+                ));
+            }
+            let progress = view.progress(now);
+            if self
+                .reported
+                .is_some_and(|reported| reported.phase != progress.phase)
+            {
+                return self.tell(progress);
+            }
+            tokio::select! {
+                // An error means that the entry is gone with its sender: impossible while we
+                // hold it, and the deadline ends the wait in any case.
+                _ = self.changes.changed() => {}
+                () = async {
+                    match &mut self.deadline {
+                        Some(deadline) => deadline.await,
+                        None => std::future::pending().await,
+                    }
+                } => return Waited::Refused(ApiError::warming(name, &progress)),
+                () = &mut self.report => return self.tell(view.progress(self.entry.now())),
+                () = &mut self.ask_again => {
+                    self.ask_again.as_mut().reset(Instant::now() + ASK_AGAIN);
+                    self.entry.wake().await;
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, progress: Progress) -> Waited {
+        self.reported = Some(progress);
+        self.report.as_mut().reset(Instant::now() + REPORT_EVERY);
+        Waited::Progress(progress)
+    }
+}
+
+/// The last scale-up failed: the reason, and when to come back.
+fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
+    let wait = diogenes_core::fleet::eta::since(now, failure.until);
+    ApiError::new(
+        ErrorKind::ModelFailed(failure.kind),
+        format!(
+            "model `{name}` could not be started: {}; see `diogenes logs {name}`; the next try is possible in {}",
+            failure.reason,
+            diogenes_core::duration::format(Duration::from_secs(wait.as_secs().max(1)))
+        ),
+    )
+    .retry_after(wait.clamp(Duration::from_secs(1), Duration::from_mins(1)))
+}

@@ -1,0 +1,21 @@
+//! `/v1`: OpenAI's API, passed on byte for byte.
+//!
+//! Only `model` and `stream` are read from a request, and `model` is rewritten where an alias or
+//! the spec asks for it. A request that finds no replica is held or turned away
+//! ([`dispatch`]); a stream that ends without its end gets an error event ([`sse`]).
+
+pub mod dispatch;
+mod entry;
+mod headers;
+mod hold;
+mod inference;
+mod models;
+mod peek;
+mod sse;
+mod stream;
+mod target;
+mod upstream;
+
+pub use dispatch::Dispatcher;
+pub(crate) use inference::{not_found, router, wrong_method};
+pub(crate) use sse::Usage;

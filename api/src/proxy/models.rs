@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use diogenes_core::fleet::ModelView;
+use diogenes_core::keys::Scope;
+use http::HeaderMap;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::error::ApiError;
+
+/// OpenAI's model object; callers may ask for it whether it runs or not.
+#[derive(Debug, Serialize)]
+pub(super) struct ModelObject {
+    id: String,
+    object: &'static str,
+    created: i64,
+    owned_by: &'static str,
+}
+
+/// OpenAI's list of models.
+#[derive(Debug, Serialize)]
+pub(super) struct ModelObjects {
+    object: &'static str,
+    data: Vec<ModelObject>,
+}
+
+impl ModelObject {
+    fn new(id: String, view: &ModelView) -> Self {
+        Self {
+            id,
+            object: "model",
+            created: view.model.created_at.as_second(),
+            owned_by: "diogenes",
+        }
+    }
+}
+
+/// `GET /v1/models`: the models that the key may use, their aliases included.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Json<ModelObjects>, ApiError> {
+    let key = app
+        .key_ring
+        .authenticate(&headers, Scope::Inference)
+        .await?;
+    let views = app.dispatcher.views();
+    let data = views
+        .iter()
+        .filter(|view| key.may_use(&view.model.name))
+        .flat_map(|view| {
+            let names = std::iter::once(&view.model.name).chain(&view.model.spec.aliases);
+            names.map(|name| ModelObject::new(name.to_string(), view))
+        })
+        .collect();
+    Ok(Json(ModelObjects {
+        object: "list",
+        data,
+    }))
+}
+
+/// `GET /v1/models/{id}`.
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<ModelObject>, ApiError> {
+    let key = app
+        .key_ring
+        .authenticate(&headers, Scope::Inference)
+        .await?;
+    let entry = app.dispatcher.find(&id)?;
+    let view = entry.view();
+    if !key.may_use(&view.model.name) {
+        // As if it were not there: the key's holder has no business with it.
+        return Err(crate::error::ApiError::new(
+            crate::error::ErrorKind::ModelNotFound,
+            format!("model `{id}` is not registered for this key; see `GET /v1/models`"),
+        ));
+    }
+    Ok(Json(ModelObject::new(id, &view)))
+}

@@ -1,0 +1,304 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use diogenes_core::keys::{ApiKey, KeyId};
+use diogenes_core::ports::{Admission, Clock, Limiter, Limits};
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::entry::Entry;
+use super::hold::{Hold, Waited};
+use super::inference::{Call, Reached, upstream_error};
+use super::sse::{Usage, Watch};
+use super::target::Lease;
+use super::upstream::{BodyError, ResponseBody, SendError};
+use crate::error::{ApiError, ErrorKind};
+
+/// What is settled when a request ends, however it ends: metrics, the key's tokens and its
+/// concurrency slot.
+pub(super) struct Account {
+    entry: Arc<Entry>,
+    began: Instant,
+    pub(super) status: StatusCode,
+    pub(super) usage: Option<Usage>,
+    limited: Option<Limited>,
+}
+
+/// The limits that a request counts against.
+pub(super) struct Limited {
+    pub(super) key: KeyId,
+    pub(super) limits: Limits,
+    pub(super) limiter: Arc<dyn Limiter>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) admission: Admission,
+}
+
+impl Limited {
+    pub(super) fn counts_tokens(&self) -> bool {
+        self.limits.tokens_per_minute.is_some()
+    }
+}
+
+impl Account {
+    pub(super) fn open(entry: Arc<Entry>, began: Instant, limited: Option<Limited>) -> Self {
+        entry.metrics.begin();
+        // 499: the client went away; replaced as soon as anything else is known.
+        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        Self {
+            entry,
+            began,
+            status,
+            usage: None,
+            limited,
+        }
+    }
+
+    pub(super) fn limited(&self) -> Option<&Limited> {
+        self.limited.as_ref()
+    }
+
+    pub(super) fn counts_tokens(&self) -> bool {
+        self.limited.as_ref().is_some_and(Limited::counts_tokens)
+    }
+
+    pub(super) fn failed(&mut self, error: &ApiError) {
+        self.status = error.kind.http().0;
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.entry
+            .metrics
+            .end(self.status, self.began.elapsed(), self.usage);
+        let Some(Limited {
+            key,
+            limits,
+            limiter,
+            clock,
+            admission,
+        }) = self.limited.take()
+        else {
+            return;
+        };
+        drop(admission);
+        let tokens = self.usage.map_or(0, Usage::total);
+        if limits.tokens_per_minute.is_some()
+            && tokens > 0
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                limiter
+                    .record_tokens(&key, &limits, tokens, clock.now())
+                    .await;
+            });
+        }
+    }
+}
+
+/// A stream on its way from a replica to a caller.
+pub(super) struct Passing {
+    body: ResponseBody,
+    watch: Watch,
+    account: Account,
+    _lease: Lease,
+    ended: bool,
+}
+
+impl Passing {
+    pub(super) fn new(body: ResponseBody, watch: Watch, account: Account, lease: Lease) -> Self {
+        Self {
+            body,
+            watch,
+            account,
+            _lease: lease,
+            ended: false,
+        }
+    }
+
+    /// The next bytes for the caller; a broken stream ends in an error event, never silently.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let broken = match self.body.next().await {
+            Ok(Some(bytes)) => {
+                self.watch.observe(&bytes);
+                return Some(bytes);
+            }
+            Ok(None) if self.watch.is_complete(self.body.is_framed()) => {
+                self.account.status = StatusCode::OK;
+                self.settle();
+                return None;
+            }
+            Ok(None) => BodyError::Cut,
+            Err(error) => error,
+        };
+        let error = broken_answer(broken, &self.account.entry);
+        self.account.failed(&error);
+        self.settle();
+        Some(Bytes::from(format!(
+            "{}{}",
+            self.watch.separator(),
+            error.event()
+        )))
+    }
+
+    fn settle(&mut self) {
+        self.ended = true;
+        self.account.usage = Some(self.watch.usage());
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // A client that went away has used what was streamed so far.
+        if !self.ended {
+            self.account.usage = Some(self.watch.usage());
+        }
+    }
+}
+
+/// What to tell a caller whose answer broke off.
+pub(super) fn broken_answer(broken: BodyError, entry: &Entry) -> ApiError {
+    let view = entry.view();
+    let name = &view.model.name;
+    let (kind, label, what) = match broken {
+        BodyError::Cut => (
+            ErrorKind::UpstreamCut,
+            "cut",
+            "ended before it was complete",
+        ),
+        BodyError::Stalled => (ErrorKind::UpstreamStalled, "stalled", "stopped coming"),
+        BodyError::Malformed => (
+            ErrorKind::UpstreamMalformed,
+            "malformed",
+            "was not valid HTTP",
+        ),
+    };
+    entry.metrics.broken(label);
+    tracing::warn!(model = %name, kind = label, "an answer of `{name}` broke off: {broken}");
+    ApiError::new(
+        kind,
+        format!(
+            "the answer of model `{name}` {what}; what came before it is incomplete, retry the request"
+        ),
+    )
+}
+
+/// A stream whose caller waits for a replica: comments, then the replica's stream.
+pub(super) enum HeldStream {
+    Holding(Box<(Hold, Call, Account)>),
+    Passing(Box<Passing>),
+    Ended,
+}
+
+impl HeldStream {
+    /// The next bytes for the caller.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Passing(passing) => passing.next().await,
+            Self::Ended => None,
+            Self::Holding(held) => {
+                let (hold, call, account) = held.as_mut();
+                let lease = match hold.next().await {
+                    Waited::Ready(lease) => lease,
+                    Waited::Progress(progress) => {
+                        let eta = progress.eta.map(|eta| eta.as_secs());
+                        let report = serde_json::json!({
+                            "phase": progress.phase,
+                            "elapsed_s": hold.elapsed().as_secs(),
+                            "eta_s": eta,
+                        });
+                        return Some(comment(&report));
+                    }
+                    Waited::Refused(error) => {
+                        account.failed(&error);
+                        *self = Self::Ended;
+                        return Some(error.event().into());
+                    }
+                };
+                let waited = hold.elapsed();
+                let sent_at = Instant::now();
+                match call.send(&lease).await {
+                    Ok(response) => self.open(lease, response, waited, sent_at).await,
+                    Err(SendError::Connect(_)) => {
+                        lease.entry().take_out(&lease.target);
+                        lease.entry().wake().await;
+                        Some(Bytes::from_static(
+                            b": diogenes the replica refuses connections; waiting\n\n",
+                        ))
+                    }
+                    Err(error) => {
+                        let error = upstream_error(&error, lease.entry());
+                        account.failed(&error);
+                        *self = Self::Ended;
+                        Some(error.event().into())
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(
+        &mut self,
+        lease: Lease,
+        response: super::upstream::UpstreamResponse,
+        waited: Duration,
+        sent_at: Instant,
+    ) -> Option<Bytes> {
+        let Self::Holding(held) = std::mem::replace(self, Self::Ended) else {
+            return None;
+        };
+        let (_, call, mut account) = *held;
+        let entry = lease.entry().clone();
+        entry.metrics.woke_after(waited);
+        entry.metrics.first_byte(account.began.elapsed());
+        if response.status != StatusCode::OK {
+            // The headers have left with a 200: the replica's error goes into the stream.
+            account.status = response.status;
+            let body = super::inference::read_whole(response.body, call.max_response).await;
+            let text = body
+                .ok()
+                .and_then(|body| String::from_utf8(body.into()).ok());
+            let event = text
+                .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+                .map_or_else(
+                    || broken_answer(BodyError::Malformed, &entry).event(),
+                    |error| format!("data: {error}\n\n"),
+                );
+            return Some(event.into());
+        }
+        let overhead = account
+            .began
+            .elapsed()
+            .saturating_sub(waited)
+            .saturating_sub(sent_at.elapsed());
+        let report = serde_json::json!({
+            "phase": "ready",
+            "model": entry.view().model.name,
+            "target": lease.target.label.to_str().unwrap_or_default(),
+            "cold_start_ms": u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            "overhead_ms": overhead.as_micros() as f64 / 1000.0,
+        });
+        let watch = Watch::new(call.ending, account.counts_tokens());
+        *self = Self::Passing(Box::new(Passing::new(response.body, watch, account, lease)));
+        Some(comment(&report))
+    }
+}
+
+/// A comment line of an SSE stream, which clients ignore.
+fn comment(report: &serde_json::Value) -> Bytes {
+    format!(": diogenes {report}\n\n").into()
+}
+
+/// The limits of a key, if it has any.
+pub(super) fn is_limited(key: &ApiKey) -> bool {
+    !key.limits.is_unlimited()
+}
+
+/// Nothing of a reached replica is dropped before its body is.
+pub(super) fn pass(reached: Reached, watch: Watch, account: Account) -> Passing {
+    Passing::new(reached.response.body, watch, account, reached.lease)
+}

@@ -1,0 +1,153 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, Sleep};
+
+use super::connection::{Connection, Framing};
+use super::pool::Upstream;
+
+/// Why a body is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The connection ended before the body did.
+    #[error("the replica closed the connection in the middle of its answer")]
+    Cut,
+    /// No byte came for too long.
+    #[error("the replica's answer stalled")]
+    Stalled,
+    /// The transfer coding is broken.
+    #[error("the replica's answer is not HTTP/1.1")]
+    Malformed,
+}
+
+/// The body of a response. Dropping it before its end closes the connection, which is how an
+/// inference server learns that nobody listens any more.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    connection: Option<Connection>,
+    framing: Framing,
+    keep_alive: bool,
+    upstream: Arc<Upstream>,
+    stall_timeout: Duration,
+    /// One timer for the whole body: it is looked at when it fires, not reset for every chunk.
+    stall: Pin<Box<Sleep>>,
+    done: bool,
+}
+
+impl ResponseBody {
+    pub(super) fn new(
+        connection: Connection,
+        framing: Framing,
+        keep_alive: bool,
+        upstream: Arc<Upstream>,
+        stall_timeout: Duration,
+    ) -> Self {
+        Self {
+            connection: Some(connection),
+            framing,
+            keep_alive,
+            upstream,
+            stall_timeout,
+            stall: Box::pin(tokio::time::sleep(stall_timeout)),
+            done: false,
+        }
+    }
+
+    /// Whether the length of the body is told by the transfer coding, so that its end is known.
+    pub(crate) fn is_framed(&self) -> bool {
+        !matches!(self.framing, Framing::UntilClose)
+    }
+
+    /// All payload bytes that have arrived, waiting for the first; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if self.done {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        loop {
+            if let Some(bytes) = self.take_buffered()? {
+                return Ok(Some(bytes));
+            }
+            if self.done {
+                self.recycle();
+                return Ok(None);
+            }
+            let Some(connection) = &mut self.connection else {
+                return Err(BodyError::Cut);
+            };
+            let read = tokio::select! {
+                biased;
+                read = connection.fill() => read,
+                () = &mut self.stall => {
+                    let deadline = began + self.stall_timeout;
+                    if Instant::now() >= deadline {
+                        self.connection = None;
+                        return Err(BodyError::Stalled);
+                    }
+                    self.stall.as_mut().reset(deadline);
+                    continue;
+                }
+            };
+            match read {
+                Ok(read) if read > 0 => {}
+                _ if matches!(self.framing, Framing::UntilClose) && read.is_ok() => {
+                    self.done = true;
+                }
+                _ => {
+                    self.connection = None;
+                    return Err(BodyError::Cut);
+                }
+            }
+        }
+    }
+
+    /// Payload that is in the buffer already; sets `done` at the end of the body.
+    fn take_buffered(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let Some(connection) = &mut self.connection else {
+            return Err(BodyError::Cut);
+        };
+        let buffer = &mut connection.buffer;
+        let payload = match &mut self.framing {
+            Framing::Length(left) => {
+                let here = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                *left -= here as u64;
+                self.done = *left == 0;
+                buffer.split_to(here)
+            }
+            Framing::Chunked(decoder) => {
+                let mut payload = BytesMut::new();
+                self.done = decoder
+                    .decode(buffer, &mut payload)
+                    .map_err(|_| BodyError::Malformed)?;
+                payload
+            }
+            Framing::UntilClose => buffer.split(),
+        };
+        if self.done && payload.is_empty() {
+            return Ok(None);
+        }
+        Ok((!payload.is_empty()).then(|| payload.freeze()))
+    }
+
+    /// Gives the connection back once the body is read to its end.
+    fn recycle(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.keep_alive
+            && connection.buffer.is_empty()
+        {
+            self.upstream.put_back(connection);
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.done {
+            self.recycle();
+        }
+    }
+}

@@ -1,0 +1,202 @@
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::chunked::ChunkedDecoder;
+
+/// How long a connection may take to be made. Replicas are near.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const MAX_HEADERS: usize = 100;
+const MAX_HEAD: usize = 64 * 1024;
+/// What one read takes in. vLLM's chunks have some 200 bytes; a burst of them fits.
+const READ_SIZE: usize = 16 * 1024;
+
+/// Why a request got no response head.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// No connection: the request has not left.
+    #[error("the replica refuses connections")]
+    Connect(#[source] io::Error),
+    /// The connection ended before a byte of the response.
+    #[error("the replica closed the connection before it answered")]
+    Closed(#[source] Option<io::Error>),
+    /// The answer is not HTTP/1.1.
+    #[error("the replica's answer is not HTTP/1.1")]
+    Malformed,
+    /// No response head in time.
+    #[error("the replica did not answer in time")]
+    TimedOut,
+}
+
+/// One connection to a replica.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    pub(super) buffer: BytesMut,
+}
+
+/// How the end of a body shows.
+#[derive(Debug)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    UntilClose,
+}
+
+/// A parsed response head.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    pub(super) keep_alive: bool,
+}
+
+impl Connection {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self, SendError> {
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+            .await
+            .map_err(|_| SendError::Connect(io::ErrorKind::TimedOut.into()))?
+            .map_err(SendError::Connect)?;
+        stream.set_nodelay(true).map_err(SendError::Connect)?;
+        Ok(Self {
+            stream,
+            buffer: BytesMut::new(),
+        })
+    }
+
+    /// Whether an idle connection may be used again: the other side has neither closed it nor
+    /// sent anything.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [0; 1];
+        let read = self.stream.try_read(&mut byte);
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Sends a request and reads the head of its response.
+    pub(super) async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Head, SendError> {
+        self.send(head, body)
+            .await
+            .map_err(|error| SendError::Closed(Some(error)))?;
+        loop {
+            if let Some(head) = parse_head(&mut self.buffer)? {
+                // 1xx: the real head follows.
+                if !head.status.is_informational() {
+                    return Ok(head);
+                }
+                continue;
+            }
+            if self.buffer.len() > MAX_HEAD {
+                return Err(SendError::Malformed);
+            }
+            match self.fill().await {
+                Ok(0) => return Err(SendError::Closed(None)),
+                Ok(_) => {}
+                Err(error) => return Err(SendError::Closed(Some(error))),
+            }
+        }
+    }
+
+    async fn send(&mut self, head: &[u8], body: &Bytes) -> io::Result<()> {
+        let total = head.len() + body.len();
+        let mut sent = 0;
+        while sent < total {
+            let slices = [
+                IoSlice::new(head.get(sent..).unwrap_or_default()),
+                IoSlice::new(
+                    body.get(sent.saturating_sub(head.len())..)
+                        .unwrap_or_default(),
+                ),
+            ];
+            match self.stream.write_vectored(&slices).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => sent += written,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has arrived into the buffer; 0 is the end.
+    pub(super) async fn fill(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ_SIZE);
+        self.stream.read_buf(&mut self.buffer).await
+    }
+}
+
+fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, SendError> {
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut slots);
+    let length = match response.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(SendError::Malformed),
+    };
+    let status = response
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(SendError::Malformed)?;
+    let mut headers = HeaderMap::with_capacity(response.headers.len() + 8);
+    for header in response.headers.iter() {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        let value = HeaderValue::from_bytes(header.value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let old = response.version == Some(0);
+    let closes = has_token(&headers, &CONNECTION, "close");
+    let persists = has_token(&headers, &CONNECTION, "keep-alive");
+    let framing = framing(status, &headers)?;
+    let keep_alive = !closes && (!old || persists) && !matches!(framing, Framing::UntilClose);
+    let _ = buffer.split_to(length);
+    Ok(Some(Head {
+        status,
+        headers,
+        framing,
+        keep_alive,
+    }))
+}
+
+/// RFC 9112 §6.3.
+fn framing(status: StatusCode, headers: &HeaderMap) -> Result<Framing, SendError> {
+    if status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+    {
+        return Ok(Framing::Length(0));
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return if has_token(headers, &TRANSFER_ENCODING, "chunked") {
+            Ok(Framing::Chunked(ChunkedDecoder::default()))
+        } else {
+            Err(SendError::Malformed)
+        };
+    }
+    match headers.get(CONTENT_LENGTH) {
+        Some(length) => length
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .map(Framing::Length)
+            .ok_or(SendError::Malformed),
+        None => Ok(Framing::UntilClose),
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
