@@ -26,7 +26,7 @@ pub async fn item_that_is_put_expired_is_absent(fixture: &Fixture) {
     let at = key("p", "a");
     for end in [
         fixture.clock.now(),
-        fixture.clock.now() - Duration::from_secs(60),
+        fixture.clock.now() - Duration::from_mins(1),
         diogenes_core::Timestamp::MIN,
     ] {
         fixture.write(put_until(&at, 1, end, Expect::Absent)).await;
