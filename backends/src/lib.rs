@@ -5,5 +5,7 @@
 //!
 //! No type of a vendor is public; its errors are converted where they come in.
 
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
