@@ -7,7 +7,7 @@ use crate::Timestamp;
 use crate::fleet::eta::since;
 use crate::fleet::{
     Beat, BeatStatus, ClaimId, Control, DrainReason, EndReason, FailureKind, InstanceId, Model,
-    Slot, SlotEvent, SlotState,
+    Slot, SlotEvent, SlotState, SpecHash,
 };
 use crate::ports::{Demand, Instance, InstanceState};
 
@@ -16,6 +16,8 @@ use crate::ports::{Demand, Instance, InstanceState};
 pub struct Situation<'a> {
     /// The model; `None` when its record is gone.
     pub model: Option<&'a Model>,
+    /// The hash of the model's spec.
+    pub spec: Option<&'a SpecHash>,
     /// What operators and past failures say.
     pub control: &'a Control,
     /// The taken slots, read after `observed`.

@@ -106,7 +106,9 @@ impl Reconciler {
                 .map(|slot| slot.value.clone())
                 .collect();
             let mine = instances_of(name, &slots, observed);
+            let spec = snapshot.model.as_ref().map(|model| model.value.spec.hash());
             let decision = decide(&Situation {
+                spec: spec.as_ref(),
                 model: snapshot.model.as_ref().map(|model| &model.value),
                 control: &snapshot.control,
                 slots: &slots,

@@ -7,7 +7,7 @@ use crate::Timestamp;
 use crate::fleet::eta::since;
 use crate::fleet::{
     BootHistory, ClaimId, Control, DrainReason, Failure, InstanceId, Model, Phase, PhaseTimes,
-    Slot, SlotState,
+    Slot, SlotState, SpecHash,
 };
 use crate::secret::Secret;
 
@@ -24,6 +24,8 @@ pub struct ModelView {
     pub control: Control,
     /// How long earlier boots took.
     pub history: Option<BootHistory>,
+    /// The hash of the model's spec.
+    pub spec: SpecHash,
 }
 
 /// A replica that serves.
@@ -120,12 +122,14 @@ impl ModelView {
                 | SlotState::Terminating { .. } => None,
             })
             .collect();
+        let spec = model.spec.hash();
         Self {
             model,
             replicas,
             slots,
             control,
             history,
+            spec,
         }
     }
 
@@ -146,7 +150,7 @@ impl ModelView {
 
     /// The failure that forbids a scale-up now.
     pub fn failure(&self, now: Timestamp) -> Option<&Failure> {
-        self.control.backing_off(&self.model.spec.hash(), now)
+        self.control.backing_off(&self.spec, now)
     }
 
     /// How far the foremost boot is; before its claim, the launch phase with no time gone.

@@ -2,8 +2,11 @@
 
 mod clock;
 mod entropy;
+mod fake_compute;
 mod memory;
+pub mod simulation;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
+pub use fake_compute::{FakeCompute, FakeInstance};
 pub use memory::MemoryStore;
