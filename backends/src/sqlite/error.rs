@@ -156,46 +156,56 @@ impl Fault {
             Self::Commit(error) => (error, true),
         };
         let file = path.display();
-        let unavailable = |reason: String| (reason, false);
-        let (reason, corrupt) = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => unavailable(format!(
-                "the disk of `{file}` is full; free some space and try again"
-            )),
-            Some(ErrorCode::ReadOnly) => unavailable(format!(
-                "`{file}` is read-only; let this user write the file and its directory"
-            )),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => unavailable(format!(
-                "another process holds `{file}`; end it, or try again when it is done"
-            )),
+        let (kind, reason) = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => (
+                Kind::Unavailable,
+                format!("the disk of `{file}` is full; free some space and try again"),
+            ),
+            Some(ErrorCode::ReadOnly) => (
+                Kind::Unavailable,
+                format!("`{file}` is read-only; let this user write the file and its directory"),
+            ),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+                Kind::Unavailable,
+                format!("another process holds `{file}`; end it, or try again when it is done"),
+            ),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+                Kind::Corrupt,
                 format!("`{file}` is no intact SQLite database; restore a backup of it"),
-                true,
             ),
             // SQLite refuses a statement of ours when the tables are not ours.
             Some(ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::SchemaChanged) => (
+                Kind::Corrupt,
                 format!("the tables of `{file}` are not as expected; restore a backup of it"),
-                true,
             ),
-            Some(_) if at_commit => {
-                return StoreError::Unknown {
-                    reason: format!("the commit to `{file}` failed half-way"),
-                    source: Some(error.into()),
-                };
-            }
-            Some(_) => unavailable(format!("`{file}` cannot be read or written")),
-            // No answer of SQLite: a column that holds another type than we put there.
+            Some(_) if at_commit => (
+                Kind::Unknown,
+                format!("the commit to `{file}` failed half-way; read before trying again"),
+            ),
+            Some(_) => (
+                Kind::Unavailable,
+                format!("`{file}` cannot be read or written; check its disk"),
+            ),
+            // Not SQLite's answer: a column holds what was never put there.
             None => (
+                Kind::Corrupt,
                 format!("a row of `{file}` is not as expected; restore a backup of it"),
-                true,
             ),
         };
         let source = Some(error.into());
-        if corrupt {
-            StoreError::Corrupt { reason, source }
-        } else {
-            StoreError::Unavailable { reason, source }
+        match kind {
+            Kind::Corrupt => StoreError::Corrupt { reason, source },
+            Kind::Unavailable => StoreError::Unavailable { reason, source },
+            Kind::Unknown => StoreError::Unknown { reason, source },
         }
     }
+}
+
+/// What a failure of SQLite means for the caller.
+enum Kind {
+    Corrupt,
+    Unavailable,
+    Unknown,
 }
 
 /// The port's error for a job without a result.
