@@ -15,6 +15,9 @@ use super::Fixture;
 /// How long an index may lag behind its table.
 const INDEX_LAG: Duration = Duration::from_secs(20);
 
+/// More pages than any check lists; a listing that goes round in circles ends here.
+const MOST_PAGES: usize = 10_000;
+
 pub(super) fn key(partition: &str, sort: &str) -> Key {
     Key::new(partition, sort)
 }
@@ -134,7 +137,7 @@ impl Fixture {
     pub(super) async fn all(&self, query: &Query) -> Vec<Item> {
         let mut query = query.clone();
         let mut items = Vec::new();
-        loop {
+        for _ in 0..MOST_PAGES {
             let page = self.page(&query).await;
             items.extend(page.items);
             match page.next {
@@ -142,6 +145,7 @@ impl Fixture {
                 None => return items,
             }
         }
+        panic!("the listing of `{}` does not end", query.partition);
     }
 
     /// The sort keys of a partition of the table.
