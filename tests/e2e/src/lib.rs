@@ -1,1 +1,25 @@
-//! tests/e2e
+//! Drives the real `diogenes` and `mock-vllm` programs over HTTP.
+//!
+//! Every test has a [`Serve`] of its own: a free port, a temporary data directory, and nothing
+//! left behind when it is dropped. Tests wait for states with deadlines ([`eventually`]).
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails at once"
+)]
+
+mod client;
+mod config;
+mod programs;
+mod serve;
+mod sse;
+mod wait;
+
+pub use client::{Answer, Client};
+pub use config::{Config, Model};
+pub use programs::{diogenes, mock_vllm};
+pub use serve::{Serve, refused_to_start};
+pub use sse::{Event, EventStream};
+pub use wait::{DEADLINE, eventually};

@@ -1,0 +1,67 @@
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use diogenes_core::keys::{Keys, NewKey, PlainKey, Scope};
+use diogenes_core::ports::Limits;
+
+/// The file in the data directory that holds the operator's key.
+pub(crate) const FILE: &str = "admin.key";
+
+/// The operator's key: read from the data directory, or issued on the first start.
+pub(crate) struct AdminKey {
+    pub(crate) path: PathBuf,
+    pub(crate) key: String,
+    pub(crate) is_new: bool,
+}
+
+/// Reads or makes the operator's key. Removing the file makes the next start issue another.
+pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<AdminKey> {
+    let path = data_dir.join(FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let key = text.trim().to_owned();
+            let checked = match key.parse::<PlainKey>() {
+                Ok(plain) => keys.verify(&plain).await.map(|_| ()).map_err(anyhow::Error::from),
+                Err(malformed) => Err(malformed.into()),
+            };
+            if let Err(error) = checked {
+                tracing::warn!(
+                    "the key in {} does not work: {error:#}; remove the file and restart to get another",
+                    path.display()
+                );
+            }
+            Ok(AdminKey { path, key, is_new: false })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let new = NewKey {
+                email: "admin@localhost".into(),
+                name: "made by `diogenes serve`".into(),
+                scopes: BTreeSet::from(Scope::ALL),
+                models: None,
+                expires_at: None,
+                limits: Limits::default(),
+            };
+            let (_, plain) = keys.issue(new).await.context("the admin key could not be issued")?;
+            write(&path, plain.expose())
+                .with_context(|| format!("the admin key could not be written to {}", path.display()))?;
+            Ok(AdminKey { path, key: plain.expose().into(), is_new: true })
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("the admin key in {} cannot be read", path.display()))
+        }
+    }
+}
+
+/// Whole or not at all, and never readable for others.
+fn write(path: &Path, key: &str) -> io::Result<()> {
+    let fresh = path.with_extension("key.new");
+    let _ = std::fs::remove_file(&fresh);
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    writeln!(file, "{key}")?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
+}

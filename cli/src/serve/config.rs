@@ -1,0 +1,175 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use diogenes_core::fleet::ModelSpec;
+use diogenes_core::name::{ModelName, nearest};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::ServeArgs;
+
+/// The file that is read when `--config` names no other.
+pub(crate) const DEFAULT_FILE: &str = "diogenes.toml";
+
+/// What `serve` runs with: the file, overruled by the environment, overruled by flags.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) on_shutdown: OnShutdown,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) kill_grace: Duration,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) models: BTreeMap<ModelName, ModelSpec>,
+}
+
+/// What becomes of the inference servers when `serve` ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnShutdown {
+    /// They are ended too.
+    #[default]
+    Stop,
+    /// They go on running; the next `serve` takes them over.
+    Leave,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    on_shutdown: Option<OnShutdown>,
+    #[serde(default, with = "diogenes_core::duration::option")]
+    drain_timeout: Option<Duration>,
+    #[serde(default, with = "diogenes_core::duration::option")]
+    kill_grace: Option<Duration>,
+    max_body_bytes: Option<usize>,
+    #[serde(default)]
+    models: BTreeMap<String, Spanned<ModelSpec>>,
+}
+
+impl Config {
+    /// Reads the file and lays the environment and the flags over it.
+    pub(crate) fn load(args: &ServeArgs) -> anyhow::Result<Self> {
+        let (file, text) = match &args.config {
+            Some(path) => read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => (File::default(), String::new()),
+        };
+        let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let data_dir = args.data_dir.clone().or(file.data_dir).map_or_else(default_data_dir, Ok)?;
+        let mut models = BTreeMap::new();
+        for (name, spec) in file.models {
+            let line = line_of(&text, spec.span().start);
+            let at = |field: &str| format!("{}:{line}: models.\"{name}\"{field}", path.display());
+            let parsed: ModelName = name.parse().with_context(|| at(""))?;
+            let spec = spec.into_inner();
+            if let Err(error) = spec.validate() {
+                bail!("{}: {error}", at(&format!(".{}", error.field)));
+            }
+            models.insert(parsed, spec);
+        }
+        Ok(Self {
+            listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            data_dir,
+            on_shutdown: args.on_shutdown.or(file.on_shutdown).unwrap_or_default(),
+            drain_timeout: args
+                .drain_timeout
+                .or(file.drain_timeout)
+                .unwrap_or(Duration::from_secs(30)),
+            kill_grace: file.kill_grace.unwrap_or(Duration::from_secs(10)),
+            max_body_bytes: args.max_body_bytes.or(file.max_body_bytes).unwrap_or(32 << 20),
+            models,
+        })
+    }
+}
+
+/// Where state is kept unless told otherwise: `$XDG_DATA_HOME/diogenes`.
+pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
+        .map(|base| base.join("diogenes"))
+        .context("neither XDG_DATA_HOME nor HOME is set; name a directory with --data-dir")
+}
+
+fn read(path: &Path) -> anyhow::Result<(File, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("the configuration `{}` cannot be read; check the path given with --config", path.display())
+    })?;
+    let file = parse(&text).map_err(|problem| {
+        anyhow::anyhow!("{}:{}: {}", path.display(), problem.line, problem.text)
+    })?;
+    Ok((file, text))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Problem {
+    line: usize,
+    text: String,
+}
+
+fn parse(text: &str) -> Result<File, Problem> {
+    let broken = |error: &toml::de::Error, path: &str| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        let key = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
+        Problem { line, text: format!("{key}{}{}", error.message(), hint(error.message())) }
+    };
+    let reader = toml::Deserializer::parse(text).map_err(|error| broken(&error, ""))?;
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let path = error.path().to_string();
+        broken(error.inner(), &path)
+    })
+}
+
+/// "did you mean", from serde's "unknown field `x`, expected one of `a`, `b`".
+fn hint(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let wrong = names.next().filter(|_| message.starts_with("unknown field"));
+    wrong
+        .and_then(|wrong| nearest(wrong, names))
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default()
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_file_names_line_and_key() {
+        for (text, line, part) in [
+            ("listen = 5", 1, "listen: "),
+            ("\nlisten = \"127.0.0.1\"", 2, "listen: "),
+            ("lisen = \"127.0.0.1:80\"", 1, "did you mean `listen`?"),
+            ("[models.demo]\ncommand = \"vllm\"", 2, "models.demo.command"),
+            ("[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"soon\"", 3, "is no duration"),
+            ("[models.demo]\ncommand = [\"x\"]\nidel_timeout = \"1s\"", 3, "did you mean `idle_timeout`?"),
+            ("[models.demo]\nmin_replicas = 1", 1, "missing field `command`"),
+            ("[models", 1, ""),
+            ("a = 1\na = 2", 2, "duplicate"),
+        ] {
+            let problem = parse(text).expect_err(text);
+            assert_eq!(problem.line, line, "{text}: {problem:?}");
+            assert!(problem.text.contains(part), "{text}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let file = parse(
+            "listen = \"127.0.0.1:9000\"\non_shutdown = \"leave\"\ndrain_timeout = \"5s\"\n\
+             [models.\"Qwen/Qwen3-8B\"]\ncommand = [\"vllm\", \"serve\"]\nidle_timeout = \"10m\"\n",
+        )
+        .expect("valid");
+        assert_eq!(file.on_shutdown, Some(OnShutdown::Leave));
+        assert!(file.models.contains_key("Qwen/Qwen3-8B"));
+    }
+}

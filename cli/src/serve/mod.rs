@@ -1,0 +1,252 @@
+//! `diogenes serve`: the whole product on this machine.
+
+mod admin_key;
+mod config;
+mod demo;
+mod fleet_loop;
+mod http;
+mod system;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use diogenes_api::auth::KeyRing;
+use diogenes_api::metrics::Metrics;
+use diogenes_api::proxy::Dispatcher;
+use diogenes_api::{App, AppSettings};
+use diogenes_backends::process::{OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings};
+use diogenes_backends::sqlite::{DataDir, SqliteStore};
+use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry};
+use diogenes_core::keys::{Keys, LocalLimiter};
+use diogenes_core::ports::{Clock, ComputeBackend, Entropy, ScaleTrigger, StateStore};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
+pub(crate) use config::{Config, DEFAULT_FILE, default_data_dir};
+pub(crate) use demo::COMMAND as MOCK_VLLM;
+
+use config::OnShutdown;
+use fleet_loop::FleetLoop;
+use system::{OsEntropy, SystemClock};
+
+use crate::exit::{Failure, Kind};
+
+/// Serve the API and run the models of this machine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes serve --demo
+  diogenes serve --config diogenes.toml --listen 0.0.0.0:8080
+  DIOGENES_DATA_DIR=/var/lib/diogenes diogenes serve
+
+Configuration comes from the file, overruled by the environment, overruled by flags.")]
+pub(crate) struct ServeArgs {
+    /// The configuration; `diogenes.toml` of this directory when it exists
+    #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT", env = "DIOGENES_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where state, keys and logs are kept [default: $XDG_DATA_HOME/diogenes]
+    #[arg(long, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Add the model `demo`, which needs no GPU and no download
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// What becomes of the inference servers when `serve` ends [default: stop]
+    #[arg(long, value_enum, env = "DIOGENES_ON_SHUTDOWN")]
+    pub(crate) on_shutdown: Option<OnShutdown>,
+    /// How long requests may finish when `serve` ends [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse, env = "DIOGENES_DRAIN_TIMEOUT")]
+    pub(crate) drain_timeout: Option<Duration>,
+    /// The largest request body in bytes [default: 33554432]
+    #[arg(long, value_name = "BYTES", env = "DIOGENES_MAX_BODY_BYTES")]
+    pub(crate) max_body_bytes: Option<usize>,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    let mut config = Config::load(&args).map_err(Kind::Config.failure())?;
+    if args.demo {
+        let program = std::env::current_exe()
+            .context("the path of this program is not known")
+            .map_err(Kind::Other.failure())?;
+        let name = demo::MODEL.parse().context("the demo's name").map_err(Kind::Other.failure())?;
+        config.models.entry(name).or_insert_with(|| demo::spec(&program));
+    }
+    let listener = http::bind(config.listen)
+        .with_context(|| {
+            format!("cannot listen on {}; choose another address with --listen", config.listen)
+        })
+        .map_err(Kind::Unavailable.failure())?;
+    let address = listener
+        .local_addr()
+        .context("the listening address is not known")
+        .map_err(Kind::Other.failure())?;
+    let data_dir = DataDir::open(&config.data_dir)
+        .map_err(anyhow::Error::from)
+        .map_err(Kind::DataDir.failure())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = SqliteStore::open(&data_dir.database(), clock.clone())
+        .map_err(anyhow::Error::from)
+        .map_err(Kind::DataDir.failure())?;
+    let server = Server::start(&config, Arc::new(store), clock).await.map_err(Kind::Other.failure())?;
+    let admin = admin_key::ensure(&config.data_dir, server.app.key_ring.keys())
+        .await
+        .map_err(Kind::DataDir.failure())?;
+    announce(&args, address, &admin);
+    server.run(listener, &config).await.map_err(Kind::Other.failure())
+}
+
+/// Tells where it is; with `--demo`, on standard output, also the key and the snippets.
+#[expect(clippy::print_stdout, reason = "the welcome is what the command prints")]
+fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey) {
+    let reachable = if address.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], address.port()))
+    } else {
+        address
+    };
+    let base_url = format!("http://{reachable}");
+    tracing::info!(%address, "listening on {base_url}");
+    if admin.is_new {
+        tracing::info!("the admin key is in {}", admin.path.display());
+    }
+    if args.demo {
+        println!("{}", demo::welcome(&base_url, &admin.key, &admin.path));
+    }
+}
+
+/// The parts of a running `serve`.
+struct Server {
+    app: Arc<App>,
+    processes: Arc<ProcessBackend>,
+    fleet: FleetLoop,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl Server {
+    async fn start(
+        config: &Config,
+        store: Arc<SqliteStore>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let (trigger, triggers) = fleet_loop::channel();
+        let trigger: Arc<dyn ScaleTrigger> = Arc::new(trigger);
+        let deployment = deployment_id(config)?;
+        spawn_sweeper(store.clone());
+        let store: Arc<dyn StateStore> = store;
+        let mut settings = ProcessSettings::new(config.data_dir.clone(), deployment.clone());
+        settings.kill_grace = config.kill_grace;
+        let processes =
+            ProcessBackend::open(settings, store.clone(), trigger.clone(), clock.clone())
+                .context("the child processes cannot be looked after")?;
+        let registry = Registry::new(store.clone(), clock.clone(), trigger.clone());
+        take_over_models(&registry, config).await?;
+        let metrics = Arc::new(Metrics::default());
+        let dispatcher =
+            Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone()));
+        let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
+        let app = Arc::new(App {
+            key_ring: KeyRing::new(keys, clock.clone()),
+            dispatcher: dispatcher.clone(),
+            registry,
+            limiter: Arc::new(LocalLimiter::default()),
+            logs: processes.clone(),
+            clock: clock.clone(),
+            metrics,
+            settings: AppSettings {
+                max_body_bytes: config.max_body_bytes,
+                ..AppSettings::default()
+            },
+        });
+        let compute: Arc<dyn ComputeBackend> = processes.clone();
+        let reconciler = Reconciler {
+            store,
+            compute,
+            demand: dispatcher.clone(),
+            clock: clock.clone(),
+            entropy,
+            deployment,
+            // The only router is in this process and learns of a drain before it is acted on.
+            router_lag: Duration::ZERO,
+        };
+        let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
+        Ok(Self { app, processes, fleet, dispatcher })
+    }
+
+    async fn run(self, listener: tokio::net::TcpListener, config: &Config) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (stop_fleet, stopped) = oneshot::channel();
+        let (started, published) = oneshot::channel();
+        let fleet = tokio::spawn(self.fleet.run(started, stopped));
+        // Before that, a request would hear that its model does not exist.
+        published.await.context("the fleet's loop has stopped")?;
+        let dispatcher = self.dispatcher.clone();
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("shutting down: finishing what is under way");
+            dispatcher.shut_down();
+        };
+        let router = diogenes_api::router(self.app);
+        if !http::serve(listener, router, stop, config.drain_timeout).await {
+            tracing::warn!("some requests were cut off; a longer --drain-timeout lets them finish");
+        }
+        // Nobody is left to hear that the loop has ended already.
+        let _ = stop_fleet.send(());
+        fleet.await.context("the fleet's loop has crashed")?;
+        let mode = match config.on_shutdown {
+            OnShutdown::Stop => ProcessesOnShutdown::Stop,
+            OnShutdown::Leave => ProcessesOnShutdown::Leave,
+        };
+        self.processes.shutdown(mode, config.kill_grace + Duration::from_secs(5)).await;
+        tracing::info!("bye");
+        Ok(())
+    }
+}
+
+/// Removes expired records now and then; they count as absent long before.
+fn spawn_sweeper(store: Arc<SqliteStore>) {
+    const EVERY: Duration = Duration::from_hours(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if let Err(error) = store.sweep().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "expired records were not removed");
+            }
+        }
+    });
+}
+
+/// Tells this data directory's processes from those of another: its own path.
+fn deployment_id(config: &Config) -> anyhow::Result<DeploymentId> {
+    let path = config
+        .data_dir
+        .canonicalize()
+        .with_context(|| format!("{} cannot be resolved", config.data_dir.display()))?;
+    Ok(DeploymentId::new(path.display().to_string()))
+}
+
+/// Makes the registered models those of the file: new ones are added, changed ones changed, and
+/// ones that were in the file and are no more deleted.
+async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
+    for old in registry.list().await? {
+        if old.source == ModelSource::Config && !config.models.contains_key(&old.name) {
+            registry.delete(&old.name, ModelSource::Config).await?;
+        }
+    }
+    for (name, spec) in &config.models {
+        registry
+            .apply(name, spec.clone(), ModelSource::Config)
+            .await
+            .with_context(|| format!("model `{name}` of the configuration"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+use diogenes_core::Timestamp;
+use diogenes_core::ports::{Clock, Entropy};
+
+/// The clock of this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// The operating system's random source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OsEntropy;
+
+impl Entropy for OsEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        // Without randomness no key and no claim is safe: there is nothing to fall back to.
+        if let Err(error) = getrandom::fill(buffer) {
+            tracing::error!(%error, "the operating system gives no random bytes");
+            std::process::abort();
+        }
+    }
+}

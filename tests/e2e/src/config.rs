@@ -1,0 +1,67 @@
+use std::fmt::Write;
+
+use crate::programs::mock_vllm;
+
+/// A `diogenes.toml`.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    head: String,
+    models: Vec<Model>,
+}
+
+/// A model of it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    name: String,
+    command: Vec<String>,
+    fields: String,
+}
+
+impl Config {
+    /// A configuration with these models.
+    pub fn with(models: impl IntoIterator<Item = Model>) -> Self {
+        Self { head: String::new(), models: models.into_iter().collect() }
+    }
+
+    /// Adds a line before the models.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        writeln!(self.head, "{line}").unwrap();
+        self
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> String {
+        let mut text = self.head.clone();
+        for model in &self.models {
+            let command = serde_json::to_string(&model.command).unwrap();
+            writeln!(text, "[models.{:?}]\ncommand = {command}\n{}", model.name, model.fields).unwrap();
+        }
+        text
+    }
+}
+
+impl Model {
+    /// A model whose server is `mock-vllm` with these flags.
+    pub fn mock(name: &str, flags: &[&str]) -> Self {
+        let program = mock_vllm().display().to_string();
+        let fixed = ["--host", "{host}", "--port", "{port}", "--served-model-name", name];
+        let command = std::iter::once(program)
+            .chain(fixed.iter().chain(flags).map(|flag| (*flag).to_owned()))
+            .collect();
+        Self { name: name.into(), command, fields: String::new() }
+    }
+
+    /// A model with another command.
+    pub fn command(name: &str, command: &[&str]) -> Self {
+        let command = command.iter().map(|part| (*part).to_owned()).collect();
+        Self { name: name.into(), command, fields: String::new() }
+    }
+
+    /// Adds a line to the model's table.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        writeln!(self.fields, "{line}").unwrap();
+        self
+    }
+}
