@@ -18,5 +18,6 @@
     reason = "a suite is test code that happens to be a library"
 )]
 
+pub mod compute;
 pub mod state_store;
 mod suite;
