@@ -7,7 +7,7 @@ use crate::Timestamp;
 use crate::fleet::eta::since;
 use crate::fleet::{
     Beat, BeatStatus, ClaimId, Control, DrainReason, EndReason, FailureKind, InstanceId, Model,
-    Slot, SlotEvent, SlotState, SpecHash,
+    ModelSpec, Slot, SlotEvent, SlotState, SpecHash,
 };
 use crate::ports::{Demand, Instance, InstanceState};
 
@@ -148,14 +148,24 @@ fn desired(situation: &Situation<'_>) -> u32 {
         .demand
         .total()
         .div_ceil(spec.target_concurrency.max(1));
-    let called_up = situation
-        .control
-        .up_at
-        .is_some_and(|up_at| since(up_at, situation.now) < spec.idle_timeout);
-    let least = spec
-        .min_replicas
-        .max(u32::from(situation.control.pinned || called_up));
+    let least = spec.min_replicas.max(u32::from(
+        situation.control.pinned || asked_for(situation, spec),
+    ));
     wanted.max(least).min(spec.max_replicas)
+}
+
+/// Whether somebody asked for the model lately: a caller, also one that was turned away and will
+/// come back, or an operator. A scale-up that failed since has answered them: one request must
+/// not launch again and again.
+fn asked_for(situation: &Situation<'_>, spec: &ModelSpec) -> bool {
+    let failed_at = situation.control.failure.as_ref().map(|failure| failure.at);
+    [situation.demand.last_request_at, situation.control.up_at]
+        .into_iter()
+        .flatten()
+        .any(|at| {
+            since(at, situation.now) < spec.idle_timeout
+                && failed_at.is_none_or(|failed| failed < at)
+        })
 }
 
 /// Whether the last word was an operator's `down`.
