@@ -50,7 +50,7 @@ use rustix::process::Signal;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 pub use self::logs::LogChunk;
 pub use self::settings::{OnShutdown, ProcessError, ProcessSettings};
@@ -60,8 +60,6 @@ use self::record::RunDir;
 use self::reporter::booting;
 use self::table::{Answer, Table, lock};
 
-/// How often orphans and old records are looked for.
-const LOOK_AROUND: Duration = Duration::from_secs(30);
 /// How long a killed group may take to go at a shutdown whose time is over.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
@@ -243,20 +241,6 @@ impl Shared {
         entry.asked = true;
         entry.stop.request();
         None
-    }
-
-    async fn look_around(self: Arc<Self>) {
-        loop {
-            sleep(LOOK_AROUND).await;
-            let shared = Arc::clone(&self);
-            let looked = spawn_blocking(move || {
-                shared.find_orphans();
-                shared.forget_the_old();
-            });
-            if looked.await.is_err() {
-                return;
-            }
-        }
     }
 
     async fn all_ended(&self) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use diogenes_core::fleet::{ClaimId, InstanceId};
 use diogenes_core::ports::{Instance, InstanceState};
 use rustix::process::Signal;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::Shared;
@@ -16,6 +17,8 @@ use super::table::{id_of, lock};
 
 /// How often an orphan that was asked to end is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often orphans and old records are looked for.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
 
 /// The processes of one claim without a record.
 #[derive(Debug)]
@@ -45,6 +48,21 @@ impl Orphan {
 }
 
 impl Shared {
+    /// Looks for orphans and old records now and then, for ever.
+    pub(super) async fn look_around(self: Arc<Self>) {
+        loop {
+            sleep(LOOK_AROUND).await;
+            let shared = Arc::clone(&self);
+            let looked = spawn_blocking(move || {
+                shared.find_orphans();
+                shared.forget_the_old();
+            });
+            if looked.await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Looks for orphans anew. Takes some milliseconds; for a thread that may block.
     pub(super) fn find_orphans(&self) {
         let mut found: BTreeMap<InstanceId, Vec<Tagged>> = BTreeMap::new();
@@ -101,10 +119,7 @@ impl Shared {
         loop {
             let shared = Arc::clone(self);
             // One that it has started meanwhile is to end as well.
-            if tokio::task::spawn_blocking(move || shared.find_orphans())
-                .await
-                .is_err()
-            {
+            if spawn_blocking(move || shared.find_orphans()).await.is_err() {
                 return;
             }
             let processes = match lock(&self.table).orphans.get(id) {

@@ -1,3 +1,4 @@
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -203,4 +204,20 @@ async fn shutdown_ends_everything_or_leaves_it() {
         matches!(late, Err(LaunchError::Transient { .. })),
         "{late:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_inherits_no_socket_of_ours() {
+    let machine = Machine::new();
+    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let ours = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+    let backend = machine.serve();
+    let script = "ls -l /proc/self/fd; echo all; exec sleep 600";
+    let request = machine.request("a", shell(script));
+    backend.launch(&request).await.unwrap();
+    let log = backend.log_path(&request.claim).unwrap();
+    let read = || std::fs::read_to_string(&log).unwrap();
+    until(|| read().ends_with("all\n"), read).await;
+    assert!(read().contains("/dev/null"), "{}", read());
+    assert!(!read().contains(ours.to_str().unwrap()), "{}", read());
 }

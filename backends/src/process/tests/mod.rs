@@ -2,6 +2,7 @@
 
 mod adoption;
 mod boot;
+mod crash;
 mod lifecycle;
 mod server;
 mod support;
