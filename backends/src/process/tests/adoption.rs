@@ -1,5 +1,5 @@
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use diogenes_core::fleet::{BeatStatus, InstanceId};
 use diogenes_core::ports::{ComputeBackend as _, Exit, InstanceState, LaunchError};
@@ -10,6 +10,16 @@ use super::server::Server;
 use super::support::{Machine, kill, seen, shell, sleeper, state, until, until_state};
 
 const UNKNOWN_END: Option<InstanceState> = Some(InstanceState::Terminated { exit: None });
+
+/// A process that carries no tags; it ends with its test, also when that fails.
+struct Stranger(Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// A process that carries the tags of a claim as if an earlier `serve` had spawned it.
 fn tagged_process(machine: &Machine, claim: &str) -> Child {
@@ -136,17 +146,21 @@ async fn a_reused_number_is_not_mistaken_for_the_instance() {
     kill(machine.processes()[0], Signal::KILL);
     machine.until_no_process().await;
     // The number of a process that is not ours, and that must live on.
-    let mut stranger = Command::new("sleep")
-        .arg("600")
-        .process_group(0)
-        .spawn()
-        .unwrap();
+    let mut stranger = Stranger(
+        Command::new("sleep")
+            .arg("600")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap(),
+    );
     for (field, value) in [
         ("start_time", json!(1)),
         ("boot_id", json!("an earlier boot")),
     ] {
         let mut record = record.clone();
-        record["process"]["pid"] = json!(stranger.id());
+        record["process"]["pid"] = json!(stranger.0.id());
         record["process"][field] = value;
         machine.write_record("a", &record);
         let backend = machine.serve();
@@ -154,9 +168,7 @@ async fn a_reused_number_is_not_mistaken_for_the_instance() {
         backend.terminate(&id).await.unwrap();
         machine.crash(backend).await;
     }
-    assert_eq!(stranger.try_wait().unwrap(), None);
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert_eq!(stranger.0.try_wait().unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
