@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Drives `diogenes serve` with OpenAI's official clients, installed into a throw-away environment
+# below target/clients.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly OPENAI_PYTHON="openai==3.52.0"
+readonly OPENAI_NODE="openai@7.55.0"
+readonly programs="$PWD/target/debug"
+readonly env="$PWD/target/clients"
+work=$(mktemp -d)
+serve=
+
+finish() {
+  if [[ -n $serve ]]; then
+    kill "$serve" 2>/dev/null || true
+    wait "$serve" 2>/dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap finish EXIT
+
+mkdir -p "$env"
+if [[ ! -x $env/venv/bin/python ]]; then
+  python3 -m venv "$env/venv"
+fi
+"$env/venv/bin/pip" install --quiet --disable-pip-version-check "$OPENAI_PYTHON"
+npm install --silent --no-audit --no-fund --prefix "$env/node" "$OPENAI_NODE"
+
+# A model for each cold start that a client sees; `-py` and `-js` have one each.
+model() {
+  local name=$1
+  shift
+  local flags=""
+  for flag in "$@"; do flags+=", \"$flag\""; done
+  printf '[models.%s]\ncommand = ["%s", "--host", "{host}", "--port", "{port}", "--served-model-name", "%s", "--quiet"%s]\n' \
+    "$name" "$programs/mock-vllm" "$name" "$flags"
+}
+{
+  for client in py js; do
+    model "stream-$client" --load-weights-delay 700ms
+    model "plain-$client" --load-weights-delay 700ms
+    model "reject-$client" --load-weights-delay 700ms
+    echo 'cold_start = "reject"'
+    model "flaky-$client" --fail-first 1 --fail-status 503
+    model "cut-$client" --cut-after 3
+    model "broken-$client" --exit-during-boot 3
+  done
+} >"$work/diogenes.toml"
+
+"$programs/diogenes" serve --listen 127.0.0.1:0 --config "$work/diogenes.toml" --data-dir "$work/data" \
+  2>"$work/log" &
+serve=$!
+url=
+for _ in $(seq 600); do
+  url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/log" | head -n 1)
+  [[ -n $url && -s $work/data/admin.key ]] && break
+  kill -0 "$serve" || { cat "$work/log"; exit 1; }
+  sleep 0.1
+done
+OPENAI_BASE_URL="$url/v1"
+OPENAI_API_KEY=$(cat "$work/data/admin.key")
+export OPENAI_BASE_URL OPENAI_API_KEY
+
+trouble() {
+  echo "the log of serve:"
+  cat "$work/log"
+  exit 1
+}
+"$env/venv/bin/python" tests/clients/openai_python.py || trouble
+cp tests/clients/openai_node.mjs "$env/node/"
+(cd "$env/node" && node --test openai_node.mjs) || trouble
