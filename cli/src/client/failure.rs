@@ -1,0 +1,139 @@
+//! The server's errors as failures of the command.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::{Address, Key};
+use crate::exit::{Failure, Kind};
+
+/// The failure behind an error status.
+pub(super) fn of_response(
+    status: StatusCode,
+    body: &[u8],
+    address: &Address,
+    key: &Key,
+    verbose: bool,
+    request_id: Option<String>,
+) -> Failure {
+    if let Key::Missing(why) = key
+        && status == StatusCode::UNAUTHORIZED
+    {
+        return Kind::Denied.because(why);
+    }
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(error) = body
+        .get("error")
+        .filter(|error| error.get("message").is_some())
+    else {
+        return kind_of(Some(status), "").because(format!(
+            "{address} answers {status}, but not as Diogenes does; check --url"
+        ));
+    };
+    let mut failure = of_error(error, Some(status), verbose);
+    if let Some(id) = request_id {
+        failure.error = anyhow::anyhow!("{:#} (request {id})", failure.error);
+    }
+    failure
+}
+
+/// The failure behind an error event of a stream: the inside of OpenAI's error object.
+pub(crate) fn of_event(error: &Value, verbose: bool) -> Failure {
+    of_error(error, None, verbose)
+}
+
+fn of_error(error: &Value, status: Option<StatusCode>, verbose: bool) -> Failure {
+    // Inference servers write the code as a number, or not at all.
+    let code = match error.get("code") {
+        Some(Value::String(code)) => code.clone(),
+        Some(Value::Number(code)) => code.to_string(),
+        _ => String::new(),
+    };
+    let message = error
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or("an error without a message");
+    let kind = kind_of(status, &code);
+    if verbose && !code.is_empty() {
+        kind.because(format!("{message} (code `{code}`)"))
+    } else {
+        kind.because(message)
+    }
+}
+
+fn kind_of(status: Option<StatusCode>, code: &str) -> Kind {
+    match (status.map(|status| status.as_u16()), code) {
+        (_, code) if code.starts_with("model_failed_") => Kind::ModelFailed,
+        (Some(401 | 403), _)
+        | (None, "401" | "403" | "insufficient_scope" | "model_not_allowed") => Kind::Denied,
+        (None, code) if code.ends_with("_api_key") => Kind::Denied,
+        (Some(404), _) | (None, "404" | "not_found" | "model_not_found" | "key_not_found") => {
+            Kind::NotFound
+        }
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diogenes_core::secret::Secret;
+
+    use super::*;
+
+    fn response(status: u16, body: &str, verbose: bool) -> (Kind, String) {
+        let failure = of_response(
+            StatusCode::from_u16(status).expect("a status"),
+            body.as_bytes(),
+            &"http://h".parse().expect("a URL"),
+            &Key::Given(Secret::new("x")),
+            verbose,
+            None,
+        );
+        (failure.kind, failure.error.to_string())
+    }
+
+    #[test]
+    fn each_error_has_its_exit_code() {
+        for (status, code, kind) in [
+            (401, "invalid_api_key", Kind::Denied),
+            (403, "insufficient_scope", Kind::Denied),
+            (404, "model_not_found", Kind::NotFound),
+            (404, "key_not_found", Kind::NotFound),
+            (503, "model_failed_exited", Kind::ModelFailed),
+            (503, "model_warming", Kind::Other),
+            (409, "model_read_only", Kind::Other),
+            (500, "internal_error", Kind::Other),
+        ] {
+            let body =
+                format!(r#"{{"error":{{"message":"m","type":"t","param":null,"code":"{code}"}}}}"#);
+            assert_eq!(response(status, &body, false), (kind, "m".into()), "{code}");
+            assert_eq!(
+                response(status, &body, true),
+                (kind, format!("m (code `{code}`)"))
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_has_no_status_and_the_same_exit_code() {
+        for (code, kind) in [
+            ("model_failed_boot_timeout", Kind::ModelFailed),
+            ("revoked_api_key", Kind::Denied),
+            ("model_not_found", Kind::NotFound),
+            ("upstream_cut", Kind::Other),
+        ] {
+            let error = serde_json::json!({"message": "m", "code": code});
+            assert_eq!(of_event(&error, false).kind, kind, "{code}");
+        }
+        let numeric = serde_json::json!({"message": "m", "code": 400});
+        assert_eq!(of_event(&numeric, true).error.to_string(), "m (code `400`)");
+    }
+
+    #[test]
+    fn who_does_not_answer_in_json_is_no_diogenes() {
+        for body in ["", "<html>", "{}", r#"{"error":"nope"}"#] {
+            let (kind, text) = response(404, body, false);
+            assert_eq!(kind, Kind::NotFound);
+            assert!(text.contains("not as Diogenes does"), "{text}");
+        }
+    }
+}

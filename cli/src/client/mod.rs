@@ -1,0 +1,227 @@
+//! The HTTP client of the operator's commands.
+
+mod address;
+mod boot;
+mod failure;
+mod key;
+mod sse;
+
+use std::time::Duration;
+
+use diogenes_core::secret::Secret;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Method, Response, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub(crate) use address::{Address, DEFAULT_URL, model_path};
+pub(crate) use boot::Boot;
+pub(crate) use failure::of_event;
+pub(crate) use key::Key;
+pub(crate) use sse::{Event, Reader};
+
+use crate::exit::{Failure, Kind};
+
+/// How long the server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a control call may take.
+const CONTROL: Duration = Duration::from_secs(30);
+
+/// Speaks with one Diogenes.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: Address,
+    key: Key,
+    verbose: bool,
+}
+
+impl Client {
+    /// A client of the Diogenes at `address`. Nothing is sent yet.
+    pub(crate) fn new(address: Address, key: Key, verbose: bool) -> Result<Self, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("diogenes/", env!("CARGO_PKG_VERSION"))),
+        );
+        if let Some(key) = key.secret() {
+            headers.insert(AUTHORIZATION, bearer(key)?);
+        }
+        let mut builder = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            // A key that is sent on to another host is a leaked key.
+            .redirect(reqwest::redirect::Policy::none());
+        if address.is_loopback() {
+            // A proxy would look for our `localhost` on its own machine.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| Failure {
+            kind: Kind::Other,
+            error: anyhow::Error::new(error).context("the HTTP client cannot be set up"),
+        })?;
+        Ok(Self {
+            http,
+            address,
+            key,
+            verbose,
+        })
+    }
+
+    /// Whether error messages carry code and request id.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// GET, decoded.
+    pub(crate) async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, Failure> {
+        self.call(Method::GET, self.address.join(path, query)?, None::<&()>)
+            .await
+    }
+
+    /// POST, decoded.
+    pub(crate) async fn post(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Value, Failure> {
+        self.call(Method::POST, self.address.join(path, &[])?, Some(body))
+            .await
+    }
+
+    /// PUT, decoded.
+    pub(crate) async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<Value, Failure> {
+        self.call(Method::PUT, self.address.join(path, &[])?, Some(body))
+            .await
+    }
+
+    /// DELETE, decoded.
+    pub(crate) async fn delete(&self, path: &[&str]) -> Result<Value, Failure> {
+        self.call(Method::DELETE, self.address.join(path, &[])?, None::<&()>)
+            .await
+    }
+
+    /// POST without a time limit: the answer may be a stream, or wait for a cold start.
+    pub(crate) async fn open(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Response, Failure> {
+        let request = self.http.post(self.address.join(path, &[])?).json(body);
+        self.checked(
+            request
+                .send()
+                .await
+                .map_err(|error| self.unanswered(error))?,
+        )
+        .await
+    }
+
+    /// What became of a connection in the middle of an answer.
+    pub(crate) fn broken(&self, error: reqwest::Error) -> Failure {
+        Failure {
+            kind: Kind::Unavailable,
+            error: anyhow::Error::new(error.without_url())
+                .context(format!("the connection to {} broke off", self.address)),
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<Value, Failure> {
+        let mut request = self.http.request(method, url).timeout(CONTROL);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unanswered(error))?;
+        let text = self
+            .checked(response)
+            .await?
+            .bytes()
+            .await
+            .map_err(|error| self.broken(error))?;
+        serde_json::from_slice(&text).map_err(|error| Failure {
+            kind: Kind::Other,
+            error: anyhow::Error::new(error).context(format!(
+                "{} answers, but not as Diogenes does; check --url",
+                self.address
+            )),
+        })
+    }
+
+    async fn checked(&self, response: Response) -> Result<Response, Failure> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let request_id = response
+            .headers()
+            .get(HeaderName::from_static("x-request-id"))
+            .and_then(|id| id.to_str().ok())
+            .map(ToOwned::to_owned);
+        let body = response.bytes().await.map_err(|error| self.broken(error))?;
+        let id = request_id.filter(|_| self.verbose);
+        Err(failure::of_response(
+            status,
+            &body,
+            &self.address,
+            &self.key,
+            self.verbose,
+            id,
+        ))
+    }
+
+    fn unanswered(&self, error: reqwest::Error) -> Failure {
+        if error.is_connect() || error.is_timeout() {
+            let text = if error.is_connect() {
+                format!(
+                    "no Diogenes answers at {}; start it with `diogenes serve`, or name another with --url",
+                    self.address
+                )
+            } else {
+                format!(
+                    "{} does not answer in time; is it overloaded, or no Diogenes?",
+                    self.address
+                )
+            };
+            if !self.verbose {
+                return Kind::Unavailable.because(text);
+            }
+            let error = anyhow::Error::new(error.without_url()).context(text);
+            return Failure {
+                kind: Kind::Unavailable,
+                error,
+            };
+        }
+        self.broken(error)
+    }
+}
+
+/// Reads an answer into its type.
+pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
+    serde_path_to_error::deserialize(value).map_err(|error| Failure {
+        kind: Kind::Other,
+        error: anyhow::Error::new(error)
+            .context("the server's answer is not understood; use the `diogenes` of its version"),
+    })
+}
+
+fn bearer(key: &Secret) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
+        Kind::Config.because("the API key has characters that no key has; is it copied whole?")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
