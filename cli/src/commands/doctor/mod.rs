@@ -1,0 +1,89 @@
+mod configuration;
+mod data_dir;
+mod gpu;
+mod models;
+mod report;
+mod server;
+
+use std::path::{Path, PathBuf};
+
+use super::options::Options;
+use super::output;
+use crate::client::Address;
+use crate::exit::{Failure, Kind};
+use crate::serve::{Config, DEFAULT_FILE, default_data_dir};
+
+use report::Report;
+
+/// Look for what keeps Diogenes from working on this machine, and say what to do.
+///
+/// A warning (!) is worth a look; a failure (✗) ends the command with exit code 8.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes doctor
+  diogenes doctor --config /etc/diogenes.toml --data-dir /var/lib/diogenes
+  diogenes doctor -o json | jq '.checks[] | select(.status != \"ok\")'")]
+pub(crate) struct DoctorArgs {
+    /// The configuration of `serve`; `diogenes.toml` of this directory when it exists
+    #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
+    let mut report = Report::default();
+    let config = configuration::check(
+        args.config.as_deref(),
+        args.options.data_dir.as_deref(),
+        &mut report,
+    );
+    let data_dir = match &config {
+        Some(config) => config.data_dir.clone(),
+        None => match &args.options.data_dir {
+            Some(path) => path.clone(),
+            None => default_data_dir().map_err(Kind::Config.failure())?,
+        },
+    };
+    data_dir::check(&data_dir, &mut report);
+    gpu::check(&mut report).await;
+    let options = Options {
+        data_dir: Some(data_dir),
+        ..args.options
+    };
+    let found = server::check(&options, config.as_ref(), &mut report).await?;
+    models::check(config.as_ref(), &found, &mut report);
+    output::result(
+        options.output,
+        &report.to_value(),
+        || Ok(report.to_string()),
+    )?;
+    match report.failures() {
+        0 => Ok(()),
+        1 => Err(Kind::Unhealthy.because("1 check failed")),
+        failures => Err(Kind::Unhealthy.because(format!("{failures} checks failed"))),
+    }
+}
+
+/// The file that `serve` would read.
+fn config_file(named: Option<&Path>) -> Option<PathBuf> {
+    let default = || {
+        Path::new(DEFAULT_FILE)
+            .exists()
+            .then(|| PathBuf::from(DEFAULT_FILE))
+    };
+    named.map(Path::to_owned).or_else(default)
+}
+
+/// Where the server of this configuration answers: `0.0.0.0` is asked on loopback.
+fn address_of(config: &Config) -> Option<Address> {
+    let mut listen = config.listen;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    // A free port is another at every start.
+    (listen.port() != 0).then(|| format!("http://{listen}").parse().ok())?
+}

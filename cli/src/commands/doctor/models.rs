@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use diogenes_core::fleet::ModelSpec;
+use rustix::fs::Access;
+
+use super::report::Report;
+use crate::serve::Config;
+
+/// Looks for the program of each model: those of the configuration, and those that the server
+/// of this machine has beside them.
+pub(super) fn check(
+    config: Option<&Config>,
+    of_server: &BTreeMap<String, ModelSpec>,
+    report: &mut Report,
+) {
+    let mut models = of_server.clone();
+    for (name, spec) in config.iter().flat_map(|config| &config.models) {
+        models.insert(name.to_string(), spec.clone());
+    }
+    for (name, spec) in &models {
+        let title = format!("model `{name}`");
+        match program(spec) {
+            Ok(path) => report.ok(&title, format!("runs {}", path.display())),
+            Err(problem) => {
+                let next = format!(
+                    "install it, or correct `command` of `{name}` (or `PATH` in its `env`)"
+                );
+                report.fail(&title, problem, next);
+            }
+        }
+    }
+}
+
+/// Where the program of a model is.
+fn program(spec: &ModelSpec) -> Result<PathBuf, String> {
+    let Some(name) = spec.command.first() else {
+        return Err("its command is empty".into());
+    };
+    let directory = spec.working_dir.as_deref().map(Path::new);
+    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+        return Err(format!(
+            "its directory {} does not exist",
+            directory.display()
+        ));
+    }
+    let within =
+        |path: &Path| directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
+    if name.contains('/') {
+        let path = within(Path::new(name));
+        return match (path.is_file(), is_executable(&path)) {
+            (true, true) => Ok(path),
+            (true, false) => Err(format!("{} is not executable", path.display())),
+            (false, _) => Err(format!("{} does not exist", path.display())),
+        };
+    }
+    let search = match spec.env.get("PATH") {
+        Some(path) => OsString::from(path),
+        None => std::env::var_os("PATH").unwrap_or_default(),
+    };
+    std::env::split_paths(&search)
+        .map(|directory| within(&directory).join(name))
+        .find(|path| path.is_file() && is_executable(path))
+        .ok_or_else(|| format!("`{name}` is not in PATH"))
+}
+
+fn is_executable(path: &Path) -> bool {
+    rustix::fs::access(path, Access::EXEC_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_as_the_launch_would_find_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("engine");
+        std::fs::write(&path, "#!/bin/sh\n").expect("written");
+        let shown = dir.path().display().to_string();
+        let mut spec = ModelSpec::new([path.display().to_string()]);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+        assert!(program(&spec).is_err_and(|problem| problem.contains("is not executable")));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("changed");
+        assert_eq!(program(&spec), Ok(path.clone()));
+
+        spec.command = vec!["engine".into()];
+        assert!(program(&spec).is_err_and(|problem| problem.contains("is not in PATH")));
+        spec.env.insert("PATH".into(), format!("/nowhere:{shown}"));
+        assert_eq!(program(&spec), Ok(path.clone()));
+
+        spec.command = vec!["./engine".into()];
+        spec.working_dir = Some(shown);
+        assert!(program(&spec).is_ok());
+        spec.working_dir = Some("/nowhere".into());
+        assert!(program(&spec).is_err_and(|problem| problem.contains("does not exist")));
+    }
+}

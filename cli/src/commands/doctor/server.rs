@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use diogenes_api::control::{ClusterState, ModelPage};
+use diogenes_core::fleet::ModelSpec;
+
+use super::report::Report;
+use super::{Options, address_of};
+use crate::client::{Address, Client, DEFAULT_URL, decode};
+use crate::exit::{Failure, Kind};
+use crate::serve::Config;
+
+const NAME: &str = "server";
+
+/// Asks the server, and returns the models of one on this machine.
+pub(super) async fn check(
+    options: &Options,
+    config: Option<&Config>,
+    report: &mut Report,
+) -> Result<BTreeMap<String, ModelSpec>, Failure> {
+    let default = || {
+        DEFAULT_URL
+            .parse()
+            .map_err(|error: String| Kind::Config.because(error))
+    };
+    let configured = config.and_then(address_of);
+    let address: Address = match (&options.url, &configured) {
+        (Some(address), _) | (None, Some(address)) => address.clone(),
+        (None, None) => default()?,
+    };
+    let client = options.client_of(address.clone())?;
+    let answers = is_diogenes(&client).await;
+    if let Some(config) = config {
+        let is_ours = answers && configured.as_ref() == Some(&address);
+        check_port(config.listen, is_ours, report);
+    }
+    if !answers {
+        let detail = format!("no Diogenes answers at {address}");
+        let next = "start it with `diogenes serve`, or name another with --url";
+        // On this machine it may just not be started yet.
+        if !address.is_loopback() {
+            report.fail(NAME, detail, next);
+        } else {
+            report.warn(NAME, detail, next);
+        }
+        return Ok(BTreeMap::new());
+    }
+    report.ok(NAME, format!("answers at {address}"));
+    match client
+        .get(&["api", "v1", "cluster"], &[])
+        .await
+        .and_then(decode::<ClusterState>)
+    {
+        Ok(fleet) => {
+            report.ok("api key", "accepted, with the scope `admin`");
+            check_fleet(&fleet, report);
+        }
+        Err(failure) if failure.kind == Kind::Denied => {
+            let next = "name a key with the scope `admin` with --api-key or DIOGENES_API_KEY";
+            report.fail("api key", failure.error.to_string(), next);
+        }
+        Err(failure) => {
+            report.fail(
+                "fleet",
+                failure.error.to_string(),
+                "see the log of `diogenes serve`",
+            );
+        }
+    }
+    if !address.is_loopback() {
+        return Ok(BTreeMap::new());
+    }
+    let models = client
+        .get(&["api", "v1", "models"], &[])
+        .await
+        .and_then(decode::<ModelPage>);
+    // Whatever keeps the list back was told above.
+    let models = models.map(|page| page.data).unwrap_or_default();
+    Ok(models
+        .into_iter()
+        .map(|model| (model.name.to_string(), model.spec))
+        .collect())
+}
+
+/// Anybody may answer on a port; only Diogenes describes itself so.
+async fn is_diogenes(client: &Client) -> bool {
+    let document = client.get(&["api", "v1", "openapi.json"], &[]).await;
+    document.is_ok_and(|document| {
+        let title = document
+            .pointer("/info/title")
+            .and_then(|title| title.as_str());
+        title.is_some_and(|title| title.starts_with("Diogenes"))
+    })
+}
+
+fn check_port(listen: SocketAddr, is_ours: bool, report: &mut Report) {
+    const NAME: &str = "port";
+    if is_ours {
+        report.ok(NAME, format!("{listen} is in use by Diogenes"));
+        return;
+    }
+    let choose = "choose another address with `listen` or --listen";
+    match TcpListener::bind(listen) {
+        Ok(_) => report.ok(NAME, format!("{listen} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let next = format!("end the other program (`ss -ltnp` shows it), or {choose}");
+            report.fail(NAME, format!("{listen} is in use by another program"), next);
+        }
+        Err(error) => report.fail(NAME, format!("cannot listen on {listen}: {error}"), choose),
+    }
+}
+
+fn check_fleet(fleet: &ClusterState, report: &mut Report) {
+    let failed = fleet
+        .data
+        .iter()
+        .filter_map(|model| Some((model, model.failure.as_ref()?)));
+    let mut all_well = true;
+    for (model, failure) in failed {
+        all_well = false;
+        let next = format!(
+            "see `diogenes logs {name}`, then `diogenes up {name}`",
+            name = model.model
+        );
+        report.fail(
+            "fleet",
+            format!("`{}` could not be started: {}", model.model, failure.reason),
+            next,
+        );
+    }
+    if all_well {
+        let ready = fleet
+            .data
+            .iter()
+            .filter(|model| !model.slots.is_empty())
+            .count();
+        report.ok(
+            "fleet",
+            format!("{} models, {ready} of them with replicas", fleet.data.len()),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_free_ours_or_somebody_elses() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let taken = listener.local_addr().expect("an address");
+        let mut report = Report::default();
+        check_port(taken, true, &mut report);
+        assert_eq!(report.failures(), 0);
+        check_port(taken, false, &mut report);
+        assert_eq!(report.failures(), 1);
+        drop(listener);
+        check_port(taken, false, &mut report);
+        assert_eq!(report.failures(), 1);
+    }
+}
