@@ -1,2 +1,91 @@
-//! diogenes
-fn main() {}
+//! `diogenes`: your own OpenAI-compatible endpoint that costs nothing while nobody uses it.
+
+mod client;
+mod commands;
+mod exit;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{ClientCommand, RootOptions};
+use exit::Failure;
+
+/// Your own OpenAI-compatible endpoint that costs nothing while nobody uses it.
+#[derive(Debug, Parser)]
+#[command(name = "diogenes", version, about, max_term_width = 100, after_help = commands::HELP)]
+struct Cli {
+    #[command(flatten)]
+    options: RootOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// A fake vLLM: the demonstration model's inference server.
+    #[command(name = serve::MOCK_VLLM, hide = true)]
+    MockVllm(mock_vllm::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            report(&failure);
+            failure.kind.code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Client(command) => {
+            commands::run(command)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Serve(args) => {
+            cli.options.refuse("serve")?;
+            start_logging();
+            runtime()?.block_on(serve::run(args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::MockVllm(args) => match mock_vllm::run_blocking(args) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error) => Ok(ExitCode::from(error.exit_code())),
+        },
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    use anyhow::Context;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    Ok(runtime.context("the async runtime cannot be started")?)
+}
+
+/// Logs go to standard error; `DIOGENES_LOG` filters them, as `RUST_LOG` does elsewhere.
+fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("DIOGENES_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = std::env::var_os("DIOGENES_LOG_FORMAT").is_some_and(|format| format == "json");
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        builder.json().init();
+    } else {
+        builder.with_target(false).init();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
+fn report(failure: &Failure) {
+    eprintln!("error: {:#}", failure.error);
+}

@@ -1,0 +1,294 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Subcommand;
+use diogenes_api::control::{CreateKey, CreatedKey, KeyBody, RotateKey};
+use diogenes_core::keys::Scope;
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::Limits;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::options::Options;
+use super::{output, time};
+use crate::client::{Client, decode};
+use crate::exit::Failure;
+
+/// Make, list, revoke and rotate API keys.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes key create --email ada@example.com
+  diogenes key list --email ada@example.com
+  diogenes key revoke 3kTMd9XbQ2LpVw7z")]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Create(CreateArgs),
+    List(ListArgs),
+    Revoke(RevokeArgs),
+    Rotate(RotateArgs),
+}
+
+/// Issue a key. It is shown only now.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes key create --email ada@example.com --name laptop
+  diogenes key create --email ci@example.com --expires-in 30d --model demo --rpm 60
+  diogenes key create --email ops@example.com --scope inference --scope admin
+  export OPENAI_API_KEY=$(diogenes key create -q --email ada@example.com)")]
+struct CreateArgs {
+    /// Whom it belongs to
+    #[arg(long)]
+    email: String,
+    /// What it is for
+    #[arg(long, default_value = "")]
+    name: String,
+    /// What it may do, `inference` or `admin`; may be repeated [default: inference]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// A model that it may use; may be repeated [default: all]
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<ModelName>,
+    /// How long it works, as `720h` or `30d` [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    expires_in: Option<Duration>,
+    /// Requests per minute
+    #[arg(long, value_name = "N")]
+    rpm: Option<u32>,
+    /// Tokens per minute
+    #[arg(long, value_name = "N")]
+    tpm: Option<u32>,
+    /// Requests at once
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Print nothing but the key
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// List keys, of one address or of all.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes key list
+  diogenes key list --email ada@example.com
+  diogenes key list -o json | jq -r '.data[] | select(.status == \"active\").id'")]
+struct ListArgs {
+    /// Only keys of this address
+    #[arg(long)]
+    email: Option<String>,
+}
+
+/// Revoke a key; it stops working at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes key revoke 3kTMd9XbQ2LpVw7z
+  diogenes key list --email ada@example.com   # shows the ids")]
+struct RevokeArgs {
+    /// The key's id
+    id: String,
+}
+
+/// Issue a key with the same rights and retire the old one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes key rotate 3kTMd9XbQ2LpVw7z
+  diogenes key rotate 3kTMd9XbQ2LpVw7z --grace 1h   # the old one works for another hour")]
+struct RotateArgs {
+    /// The old key's id
+    id: String,
+    /// How long the old key goes on working [default: not at all]
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    grace: Option<Duration>,
+    /// Print nothing but the new key
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
+    let client = args.options.client()?;
+    let format = args.options.output;
+    match args.action {
+        Action::Create(args) => {
+            let quiet = args.quiet;
+            let created = client.post(&["api", "v1", "keys"], &args.request()).await?;
+            show_created(&created, quiet, format)
+        }
+        Action::List(args) => {
+            let keys = list(&client, args.email.as_deref()).await?;
+            let whole = serde_json::json!({"data": keys, "next_cursor": null});
+            output::result(format, &whole, || {
+                let keys: Vec<KeyBody> = decode(Value::Array(keys))?;
+                if keys.is_empty() {
+                    output::note("no keys; make one with `diogenes key create --email …`");
+                    return Ok(String::new());
+                }
+                Ok(table(&keys))
+            })
+        }
+        Action::Revoke(RevokeArgs { id }) => {
+            let revoked = client.delete(&["api", "v1", "keys", &id]).await?;
+            output::result(format, &revoked, || Ok(format!("key `{id}` is revoked")))
+        }
+        Action::Rotate(RotateArgs { id, grace, quiet }) => {
+            let request = RotateKey {
+                grace: grace.unwrap_or_default(),
+            };
+            let created = client
+                .post(&["api", "v1", "keys", &id, "rotate"], &request)
+                .await?;
+            show_created(&created, quiet, format)
+        }
+    }
+}
+
+impl CreateArgs {
+    fn request(self) -> CreateKey {
+        let mut scopes: BTreeSet<Scope> = self.scopes.into_iter().collect();
+        if scopes.is_empty() {
+            scopes.insert(Scope::Inference);
+        }
+        CreateKey {
+            email: self.email,
+            name: self.name,
+            scopes,
+            models: (!self.models.is_empty()).then(|| self.models.into_iter().collect()),
+            expires_at: None,
+            expires_in: self.expires_in,
+            limits: Limits {
+                requests_per_minute: self.rpm,
+                tokens_per_minute: self.tpm,
+                concurrency: self.concurrency,
+            },
+        }
+    }
+}
+
+/// A page of keys as the server wrote them.
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Value>,
+    next_cursor: Option<String>,
+}
+
+/// Every key, page by page.
+async fn list(client: &Client, email: Option<&str>) -> Result<Vec<Value>, Failure> {
+    let mut keys = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "500")];
+        query.extend(email.map(|email| ("email", email)));
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page: Page = decode(client.get(&["api", "v1", "keys"], &query).await?)?;
+        keys.extend(page.data);
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => return Ok(keys),
+        }
+    }
+}
+
+fn show_created(created: &Value, quiet: bool, format: output::Format) -> Result<(), Failure> {
+    let CreatedKey { key, record } = decode(created.clone())?;
+    if quiet {
+        return output::line(&key);
+    }
+    output::result(format, created, || {
+        Ok(output::details([
+            ("key", key),
+            ("id", record.id.to_string()),
+            ("email", record.email),
+            ("name", dash(record.name)),
+            ("scopes", scopes(&record.scopes)),
+            ("models", models(record.models.as_ref())),
+            ("limits", limits(&record.limits)),
+            ("expires", expiry(record.expires_at)),
+        ]))
+    })?;
+    output::note("The key is shown once: keep it now.");
+    Ok(())
+}
+
+fn table(keys: &[KeyBody]) -> String {
+    output::table(
+        &[
+            "ID", "EMAIL", "NAME", "STATUS", "SCOPES", "MODELS", "LIMITS", "CREATED", "EXPIRES",
+        ],
+        keys.iter().map(|key| {
+            vec![
+                key.id.to_string(),
+                key.email.clone(),
+                dash(key.name.clone()),
+                key.status.clone(),
+                scopes(&key.scopes),
+                models(key.models.as_ref()),
+                limits(&key.limits),
+                time::stamp(key.created_at),
+                expiry(key.expires_at),
+            ]
+        }),
+    )
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
+}
+
+fn scopes(scopes: &BTreeSet<Scope>) -> String {
+    scopes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn models(models: Option<&BTreeSet<ModelName>>) -> String {
+    models.map_or_else(
+        || "all".into(),
+        |models| {
+            models
+                .iter()
+                .map(ModelName::as_str)
+                .collect::<Vec<_>>()
+                .join(",")
+        },
+    )
+}
+
+fn limits(limits: &Limits) -> String {
+    let parts = [
+        ("rpm", limits.requests_per_minute),
+        ("tpm", limits.tokens_per_minute),
+        ("concurrency", limits.concurrency),
+    ];
+    let set = parts
+        .into_iter()
+        .filter_map(|(name, limit)| Some(format!("{name}={}", limit?)));
+    dash(set.collect::<Vec<_>>().join(","))
+}
+
+fn expiry(at: Option<diogenes_core::Timestamp>) -> String {
+    at.map_or_else(|| "never".into(), time::stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_shown_one_a_line() {
+        let key: KeyBody = serde_json::from_value(serde_json::json!({
+            "id": "3kTMd9XbQ2LpVw7z", "email": "ada@example.com", "name": "", "status": "active",
+            "scopes": ["inference", "admin"], "models": ["demo"], "created_at": "2026-01-01T00:00:00Z",
+            "limits": {"requests_per_minute": 60, "concurrency": 2},
+            "expires_at": null, "revoked_at": null, "rotated_to": null,
+        }))
+        .expect("a key");
+        insta::assert_snapshot!(table(&[key]));
+    }
+}

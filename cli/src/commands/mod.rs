@@ -1,0 +1,100 @@
+//! The operator's commands. They speak HTTP; only `serve` opens its data directory.
+
+mod chat;
+mod completions;
+mod doctor;
+mod key;
+mod logs;
+mod model;
+mod options;
+pub(crate) mod output;
+mod progress;
+mod ps;
+mod scale;
+mod screen;
+mod time;
+
+use clap::Subcommand;
+
+pub(crate) use options::RootOptions;
+
+use crate::exit::{Failure, Kind};
+
+/// Shown below `diogenes --help`.
+pub(crate) const HELP: &str = "Examples:
+  diogenes serve --demo            serve a model that needs no GPU
+  diogenes chat demo \"Hello!\"      ask it; the first question starts it
+  diogenes ps --watch              see the fleet
+  diogenes doctor                  find out what is wrong
+
+Exit codes:
+  0  done
+  1  any other failure
+  2  wrong flags, or a wrong configuration
+  3  the data directory cannot be used
+  4  the server cannot be reached, or its port is in use
+  5  the API key is missing or refused
+  6  there is no such model or key
+  7  the model could not be started
+  8  `doctor` found a problem
+
+Environment:
+  DIOGENES_URL         where the commands find the server [default: http://127.0.0.1:8080]
+  DIOGENES_API_KEY     their key [default: `admin.key` of the data directory, on this machine]
+  DIOGENES_DATA_DIR    the data directory [default: $XDG_DATA_HOME/diogenes]
+  DIOGENES_CONFIG      the configuration of `serve` [default: ./diogenes.toml, if it exists]
+  DIOGENES_LISTEN, DIOGENES_ON_SHUTDOWN, DIOGENES_DRAIN_TIMEOUT, DIOGENES_MAX_BODY_BYTES
+                       the flags of `serve` of the same names
+  DIOGENES_LOG         the log filter of `serve`: `debug`, `info`, `diogenes_api=debug` …
+  DIOGENES_LOG_FORMAT  `json` for logs that machines read
+  NO_COLOR             no colours";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    Chat(chat::ChatArgs),
+    Ps(ps::PsArgs),
+    Up(scale::UpArgs),
+    Down(scale::DownArgs),
+    Pin(scale::PinArgs),
+    Unpin(scale::UnpinArgs),
+    Logs(logs::LogsArgs),
+    Model(model::ModelArgs),
+    Key(key::KeyArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            let error = anyhow::Error::new(error).context("the async runtime cannot be started");
+            Failure {
+                kind: Kind::Other,
+                error,
+            }
+        })?;
+    let done = runtime.block_on(async {
+        match command {
+            ClientCommand::Chat(args) => chat::run(args).await,
+            ClientCommand::Ps(args) => ps::run(args).await,
+            ClientCommand::Up(args) => scale::up(args).await,
+            ClientCommand::Down(args) => scale::down(args).await,
+            ClientCommand::Pin(args) => scale::pin(args).await,
+            ClientCommand::Unpin(args) => scale::unpin(args).await,
+            ClientCommand::Logs(args) => logs::run(args).await,
+            ClientCommand::Model(args) => model::run(args).await,
+            ClientCommand::Key(args) => key::run(args).await,
+            ClientCommand::Doctor(args) => doctor::run(args).await,
+            ClientCommand::Completions(args) => completions::run(&args),
+        }
+    });
+    // A line that nobody will finish typing must not keep the program from its end.
+    runtime.shutdown_background();
+    match done {
+        Err(failure) if output::is_closed(&failure) => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,157 @@
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use diogenes_core::fleet::ModelSpec;
+use diogenes_core::name::ModelName;
+
+use super::output;
+use super::spec::{self, Fields, Origin};
+use crate::client::{Client, model_path};
+use crate::commands::time;
+use crate::exit::{Failure, Kind};
+
+/// Register a model, or change it. A changed command or environment replaces its replicas.
+///
+/// The spec comes from a file, from the command behind `--`, or both; flags win over the file.
+/// With neither a file nor a command, the flags change the spec that is registered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes model apply Qwen/Qwen3-8B -- vllm serve Qwen/Qwen3-8B --port {port}
+  diogenes model apply llama --alias gpt-4o --idle-timeout 5m -- llama-server -m llama.gguf --port {port}
+  diogenes model apply demo --file demo.toml --max-replicas 2
+  diogenes model apply demo --idle-timeout 1h
+
+The fields of a file are those of `[models.\"…\"]` in `diogenes.toml`.")]
+pub(super) struct ApplyArgs {
+    /// The name that callers send
+    name: ModelName,
+    /// The spec, as TOML, JSON or YAML; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    fields: FieldArgs,
+    /// The program and its arguments; `{port}` and `{host}` are filled in
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct FieldArgs {
+    /// Replicas that run even when nobody asks
+    #[arg(long, value_name = "N")]
+    min_replicas: Option<u32>,
+    /// The most replicas that run at once
+    #[arg(long, value_name = "N")]
+    max_replicas: Option<u32>,
+    /// Requests per replica above which another replica is wanted
+    #[arg(long, value_name = "N")]
+    target_concurrency: Option<u32>,
+    /// A replica that nobody used for so long is ended
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    idle_timeout: Option<Duration>,
+    /// A replica that is not ready after so long has failed
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    boot_timeout: Option<Duration>,
+    /// The name that the inference server knows the model by
+    #[arg(long, value_name = "NAME")]
+    upstream_model: Option<String>,
+    /// Another name that callers may send; may be repeated
+    #[arg(long = "alias", value_name = "NAME")]
+    aliases: Vec<ModelName>,
+    /// What a caller sees while no replica is ready
+    #[arg(long, value_enum, value_name = "HOW")]
+    cold_start: Option<spec::ColdStartArg>,
+    /// A variable of the command's environment; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = spec::variable)]
+    env: Vec<(String, String)>,
+    /// The directory that the command starts in
+    #[arg(long, value_name = "DIR")]
+    working_dir: Option<String>,
+    /// The path that answers 200 once the server is ready
+    #[arg(long, value_name = "PATH")]
+    health_path: Option<String>,
+}
+
+pub(super) async fn run(
+    args: ApplyArgs,
+    client: &Client,
+    format: output::Format,
+) -> Result<(), Failure> {
+    let path = model_path(args.name.as_str());
+    let (base, origin) = match &args.file {
+        Some(file) => (read(file)?, Origin::File(file.display().to_string())),
+        None if args.command.is_empty() => {
+            (standing(client, &path, &args.name).await?, Origin::Server)
+        }
+        None => (Fields::default(), Origin::Flags),
+    };
+    let spec: ModelSpec = base.overruled_by(args.flags()).into_spec(&origin)?;
+    let model = client.put(&path, &spec).await?;
+    output::result(format, &model, || {
+        Ok(format!("model `{}` is registered", args.name))
+    })
+}
+
+impl ApplyArgs {
+    fn flags(&self) -> Fields {
+        let given = &self.fields;
+        let mut fields = Fields::default();
+        fields.set("min_replicas", given.min_replicas);
+        fields.set("max_replicas", given.max_replicas);
+        fields.set("target_concurrency", given.target_concurrency);
+        fields.set(
+            "idle_timeout",
+            given.idle_timeout.map(diogenes_core::duration::format),
+        );
+        fields.set(
+            "boot_timeout",
+            given.boot_timeout.map(diogenes_core::duration::format),
+        );
+        fields.set("upstream_model", given.upstream_model.as_deref());
+        fields.set(
+            "aliases",
+            (!given.aliases.is_empty()).then_some(&given.aliases),
+        );
+        fields.set("cold_start", given.cold_start.map(spec::ColdStartArg::name));
+        fields.set("working_dir", given.working_dir.as_deref());
+        fields.set("health_path", given.health_path.as_deref());
+        fields.set(
+            "command",
+            (!self.command.is_empty()).then_some(&self.command),
+        );
+        fields.set_env(&given.env);
+        fields
+    }
+}
+
+/// The spec that is registered, for flags to change.
+async fn standing(client: &Client, path: &[&str], name: &ModelName) -> Result<Fields, Failure> {
+    match client.get(path, &[]).await {
+        Ok(model) => Fields::of_value(model),
+        Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
+            "model `{name}` is new and has no command; write it behind `--`, or name a spec with --file"
+        ))),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn read(file: &Path) -> Result<Fields, Failure> {
+    let mut text = String::new();
+    let done = if file == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map(|_| ())
+    } else {
+        std::fs::read_to_string(file).map(|read| text = read)
+    };
+    done.map_err(|error| Failure {
+        kind: Kind::Config,
+        error: anyhow::Error::new(error).context(format!(
+            "the spec `{}` cannot be read; check the path",
+            file.display()
+        )),
+    })?;
+    Fields::parse(&text, file)
+}

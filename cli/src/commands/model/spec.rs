@@ -1,0 +1,273 @@
+//! The fields of a spec, from a file and from flags, until they are a whole [`ModelSpec`].
+
+use std::path::Path;
+
+use diogenes_core::fleet::{ColdStart, ModelSpec};
+use diogenes_core::name::nearest;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::exit::{Failure, Kind};
+
+/// Fields of a spec; some may be missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Fields(Map<String, Value>);
+
+/// Where the base of a spec comes from, for messages.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    File(String),
+    Server,
+    Flags,
+}
+
+/// What a caller sees while no replica is ready.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum ColdStartArg {
+    /// The request waits; a stream opens at once and tells how far the start is.
+    Hold,
+    /// 503 with `Retry-After`.
+    Reject,
+}
+
+impl ColdStartArg {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Hold => name_of(ColdStart::Hold),
+            Self::Reject => name_of(ColdStart::Reject),
+        }
+    }
+}
+
+pub(super) fn name_of(cold_start: ColdStart) -> &'static str {
+    match cold_start {
+        ColdStart::Hold => "hold",
+        ColdStart::Reject => "reject",
+    }
+}
+
+/// Parses `NAME=VALUE`; the value may be empty and contain `=`.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err(format!("`{text}` is no variable; write NAME=VALUE")),
+    }
+}
+
+impl Fields {
+    /// Sets a field, if it has a value.
+    pub(super) fn set(&mut self, name: &str, value: Option<impl Serialize>) {
+        // Numbers, texts and lists of them always serialize.
+        if let Some(value) = value.and_then(|value| serde_json::to_value(value).ok()) {
+            self.0.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Sets variables of the environment, if there are any.
+    pub(super) fn set_env(&mut self, variables: &[(String, String)]) {
+        if variables.is_empty() {
+            return;
+        }
+        let env: Map<String, Value> = variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone().into()))
+            .collect();
+        self.0.insert("env".into(), env.into());
+    }
+
+    /// Reads a file. Its name tells the format; else it is found out.
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
+        let broken = |format: &str, error: &dyn std::fmt::Display| {
+            Kind::Config.because(format!(
+                "`{}` is no valid {format}: {error}",
+                file.display()
+            ))
+        };
+        let json = |text| serde_json::from_str(text).map_err(|error| broken("JSON", &error));
+        let toml = |text| toml::from_str(text).map_err(|error| broken("TOML", &error));
+        let yaml = |text| serde_saphyr::from_str(text).map_err(|error| broken("YAML", &error));
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        let value = match extension.map(str::to_lowercase).as_deref() {
+            Some("json") => json(text)?,
+            Some("toml") => toml(text)?,
+            Some("yaml" | "yml") => yaml(text)?,
+            // Every JSON object begins so, no TOML does, and YAML is what is left.
+            _ if text.trim_start().starts_with('{') => json(text)?,
+            _ => match toml(text) {
+                Ok(value) => value,
+                Err(_) => yaml(text)?,
+            },
+        };
+        Self::of_value(value)
+    }
+
+    /// The fields of a spec, or of a model as `model show -o json` prints it.
+    pub(super) fn of_value(value: Value) -> Result<Self, Failure> {
+        match value {
+            Value::Object(mut fields) => match fields.remove("spec") {
+                Some(Value::Object(spec)) => Ok(Self(spec)),
+                Some(_) | None => Ok(Self(fields)),
+            },
+            _ => Err(Kind::Config
+                .because("a spec is an object with fields such as `command` and `idle_timeout`")),
+        }
+    }
+
+    /// Lays `flags` over these; variables of the environment one by one.
+    pub(super) fn overruled_by(mut self, flags: Self) -> Self {
+        for (name, value) in flags.0 {
+            match (self.0.get_mut(&name), value) {
+                (Some(Value::Object(standing)), Value::Object(value)) if name == "env" => {
+                    standing.extend(value);
+                }
+                (_, value) => {
+                    self.0.insert(name, value);
+                }
+            }
+        }
+        self
+    }
+
+    /// The whole spec, checked as the server will check it.
+    pub(super) fn into_spec(self, origin: &Origin) -> Result<ModelSpec, Failure> {
+        let at = match origin {
+            Origin::File(file) => format!("{file}: "),
+            Origin::Server | Origin::Flags => String::new(),
+        };
+        let spec: ModelSpec =
+            serde_path_to_error::deserialize(Value::Object(self.0)).map_err(|error| {
+                let path = error.path().to_string();
+                let field = if path == "." {
+                    String::new()
+                } else {
+                    format!("`{path}`: ")
+                };
+                let text = error.inner().to_string();
+                Kind::Config.because(format!("{at}{field}{text}{}", hint(&text)))
+            })?;
+        spec.validate()
+            .map_err(|error| Kind::Config.because(format!("{at}{error}")))?;
+        Ok(spec)
+    }
+}
+
+/// "did you mean", from serde's "unknown field `x`, expected one of `a`, `b`".
+fn hint(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let wrong = names
+        .next()
+        .filter(|_| message.starts_with("unknown field"));
+    wrong
+        .and_then(|wrong| nearest(wrong, names))
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn parse(text: &str, file: &str) -> Fields {
+        Fields::parse(text, Path::new(file)).expect(text)
+    }
+
+    #[test]
+    fn a_spec_reads_the_same_in_every_format() {
+        let json =
+            r#"{"command": ["x", "--port", "{port}"], "idle_timeout": "5m", "env": {"A": "1"}}"#;
+        let toml =
+            "command = [\"x\", \"--port\", \"{port}\"]\nidle_timeout = \"5m\"\n[env]\nA = \"1\"\n";
+        let yaml = "command: [x, --port, \"{port}\"]\nidle_timeout: 5m\nenv:\n  A: \"1\"\n";
+        let expected = parse(json, "a.json");
+        for (text, file) in [
+            (json, "-"),
+            (toml, "a.toml"),
+            (toml, "-"),
+            (yaml, "a.yml"),
+            (yaml, "a.YAML"),
+            (yaml, "-"),
+        ] {
+            assert_eq!(parse(text, file), expected, "{file}");
+        }
+        let shown = r#"{"name": "demo", "source": "api", "spec": {"command": ["x"]}}"#;
+        assert_eq!(parse(shown, "-"), parse(r#"{"command": ["x"]}"#, "-"));
+    }
+
+    #[test]
+    fn a_broken_file_is_named_with_its_format() {
+        for (text, file) in [
+            ("{", "a.json"),
+            ("a =", "a.toml"),
+            ("a: [", "a.yaml"),
+            ("[1]", "a.json"),
+        ] {
+            let failure = Fields::parse(text, Path::new(file)).expect_err(text);
+            assert_eq!(failure.kind, Kind::Config);
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_variables_are_laid_over_it() {
+        let file = parse(
+            r#"{"command": ["x"], "min_replicas": 1, "max_replicas": 3, "env": {"A": "1", "B": "2"}}"#,
+            "-",
+        );
+        let mut flags = Fields::default();
+        flags.set("min_replicas", Some(2));
+        flags.set("max_replicas", None::<u32>);
+        flags.set("idle_timeout", Some("30s"));
+        flags.set_env(&[("B".into(), "3".into()), ("C".into(), String::new())]);
+        let spec = file
+            .overruled_by(flags)
+            .into_spec(&Origin::Flags)
+            .expect("a spec");
+        assert_eq!((spec.min_replicas, spec.max_replicas), (2, 3));
+        assert_eq!(spec.idle_timeout, Duration::from_secs(30));
+        let env: Vec<_> = spec
+            .env
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(env, [("A", "1"), ("B", "3"), ("C", "")]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_spec_is_said_with_its_field() {
+        for (text, part) in [
+            (r#"{"min_replicas": 1}"#, "missing field `command`"),
+            (
+                r#"{"command": ["x"], "idel_timeout": "5m"}"#,
+                "did you mean `idle_timeout`?",
+            ),
+            (
+                r#"{"command": ["x"], "idle_timeout": "soon"}"#,
+                "`idle_timeout`: ",
+            ),
+            (r#"{"command": []}"#, "`command` is empty"),
+            (
+                r#"{"command": ["x"], "min_replicas": 2}"#,
+                "must not be above",
+            ),
+        ] {
+            let failure = parse(text, "-")
+                .into_spec(&Origin::File("a.json".into()))
+                .expect_err(text);
+            let message = failure.error.to_string();
+            assert!(
+                message.starts_with("a.json: ") && message.contains(part),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn variables_are_a_name_and_anything() {
+        assert_eq!(variable("A=1"), Ok(("A".into(), "1".into())));
+        assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(variable("A="), Ok(("A".into(), String::new())));
+        assert!(variable("A").is_err());
+        assert!(variable("=1").is_err());
+    }
+}

@@ -1,0 +1,189 @@
+use std::path::PathBuf;
+
+use diogenes_core::secret::Secret;
+
+use super::output::Format;
+use crate::client::{Address, Client, DEFAULT_URL, Key};
+use crate::exit::{Failure, Kind};
+use crate::serve::default_data_dir;
+
+/// What every client command takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Options {
+    /// Where the server answers [default: http://127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "URL", env = "DIOGENES_URL")]
+    pub(crate) url: Option<Address>,
+    /// The API key [default: `admin.key` of the data directory, for a server on this machine]
+    #[arg(long, global = true, value_name = "KEY", value_parser = secret, env = "DIOGENES_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<Secret>,
+    /// Where `serve` keeps its data [default: $XDG_DATA_HOME/diogenes]
+    #[arg(long, global = true, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How to print the result
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub(crate) output: Format,
+    /// Tell code and request id of errors, and their causes
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// The same options before the command: `diogenes --url … ps`. Clap hands their values down to
+/// the commands that have [`Options`], by their ids.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RootOptions {
+    /// Where the server answers (of client commands)
+    #[arg(long, value_name = "URL", hide = true)]
+    url: Option<Address>,
+    /// The API key (of client commands)
+    #[arg(long, value_name = "KEY", value_parser = secret, hide = true)]
+    api_key: Option<Secret>,
+    /// How to print the result (of client commands)
+    #[arg(short, long, value_enum, value_name = "FORMAT", hide = true)]
+    output: Option<Format>,
+}
+
+impl RootOptions {
+    /// Refuses them before a command that does not know them.
+    pub(crate) fn refuse(&self, command: &str) -> Result<(), Failure> {
+        let given = [
+            ("--url", self.url.is_some()),
+            ("--api-key", self.api_key.is_some()),
+            ("--output", self.output.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Kind::Config.because(format!(
+                "`{name}` means nothing to `diogenes {command}`; see `diogenes {command} --help`"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    /// A client of the server that the options name.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let address = match &self.url {
+            Some(address) => address.clone(),
+            None => DEFAULT_URL
+                .parse()
+                .map_err(|error: String| Kind::Config.because(error))?,
+        };
+        self.client_of(address)
+    }
+
+    /// A client of the server at `address`, with the key that the options name.
+    pub(crate) fn client_of(&self, address: Address) -> Result<Client, Failure> {
+        let key = Key::find(self.api_key.clone(), &address, &self.data_dir()?);
+        Client::new(address, key, self.verbose)
+    }
+
+    fn data_dir(&self) -> Result<PathBuf, Failure> {
+        let named = self
+            .data_dir
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty());
+        named.map_or_else(|| default_data_dir().map_err(Kind::Config.failure()), Ok)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the signature that clap calls")]
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        root: RootOptions,
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Command {
+        Ps(Leaf),
+        Key(Group),
+        Serve,
+    }
+
+    #[derive(Debug, clap::Args)]
+    struct Leaf {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[derive(Debug, clap::Args)]
+    struct Group {
+        #[command(flatten)]
+        options: Options,
+        #[command(subcommand)]
+        action: Action,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Action {
+        List,
+    }
+
+    fn parse(text: &str) -> Cli {
+        Cli::try_parse_from(text.split(' ')).expect(text)
+    }
+
+    #[test]
+    fn options_may_stand_before_within_and_behind_the_command() {
+        for text in [
+            "diogenes --url http://h:1 -o json ps",
+            "diogenes ps --url http://h:1 -o json",
+            "diogenes --url http://h:1 key -o json list",
+            "diogenes key list --url http://h:1 -o json",
+            "diogenes --url http://h:1 -o json key list",
+        ] {
+            let cli = parse(text);
+            let options = match cli.command {
+                Command::Ps(leaf) => leaf.options,
+                Command::Key(group) => {
+                    assert!(matches!(group.action, Action::List));
+                    group.options
+                }
+                Command::Serve => panic!("{text}"),
+            };
+            assert_eq!(
+                options.url.map(|url| url.to_string()).as_deref(),
+                Some("http://h:1"),
+                "{text}"
+            );
+            assert_eq!(options.output, Format::Json, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_that_mean_nothing_are_refused() {
+        assert!(
+            parse("diogenes --url http://h serve")
+                .root
+                .refuse("serve")
+                .is_err()
+        );
+        assert!(parse("diogenes serve").root.refuse("serve").is_ok());
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        let cli = parse("diogenes ps --api-key dg_secret");
+        assert!(!format!("{cli:?}").contains("dg_secret"));
+    }
+}
