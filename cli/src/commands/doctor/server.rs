@@ -38,11 +38,11 @@ pub(super) async fn check(
     if !answers {
         let detail = format!("no Diogenes answers at {address}");
         let next = "start it with `diogenes serve`, or name another with --url";
-        // On this machine it may just not be started yet.
-        if !address.is_loopback() {
-            report.fail(NAME, detail, next);
-        } else {
+        if address.is_loopback() {
+            // It may just not be started yet.
             report.warn(NAME, detail, next);
+        } else {
+            report.fail(NAME, detail, next);
         }
         return Ok(BTreeMap::new());
     }
