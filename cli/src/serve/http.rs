@@ -9,6 +9,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::linger::Lingering;
+
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 1024;
@@ -66,7 +68,7 @@ fn accept(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
+    let connection = builder.serve_connection(TokioIo::new(Lingering::new(stream)), service.clone());
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

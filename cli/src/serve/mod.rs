@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod fleet_loop;
 mod http;
+mod linger;
 mod system;
 
 use std::net::SocketAddr;
