@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use crate::programs::mock_vllm;
+use crate::programs::{mock_vllm, scripted_upstream};
 
 /// A `diogenes.toml`.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,10 @@ pub struct Model {
 impl Config {
     /// A configuration with these models.
     pub fn with(models: impl IntoIterator<Item = Model>) -> Self {
-        Self { head: String::new(), models: models.into_iter().collect() }
+        Self {
+            head: String::new(),
+            models: models.into_iter().collect(),
+        }
     }
 
     /// Adds a line before the models.
@@ -35,7 +38,12 @@ impl Config {
         let mut text = self.head.clone();
         for model in &self.models {
             let command = serde_json::to_string(&model.command).unwrap();
-            writeln!(text, "[models.{:?}]\ncommand = {command}\n{}", model.name, model.fields).unwrap();
+            writeln!(
+                text,
+                "[models.{:?}]\ncommand = {command}\n{}",
+                model.name, model.fields
+            )
+            .unwrap();
         }
         text
     }
@@ -45,17 +53,54 @@ impl Model {
     /// A model whose server is `mock-vllm` with these flags.
     pub fn mock(name: &str, flags: &[&str]) -> Self {
         let program = mock_vllm().display().to_string();
-        let fixed = ["--host", "{host}", "--port", "{port}", "--served-model-name", name];
+        let fixed = [
+            "--host",
+            "{host}",
+            "--port",
+            "{port}",
+            "--served-model-name",
+            name,
+        ];
         let command = std::iter::once(program)
             .chain(fixed.iter().chain(flags).map(|flag| (*flag).to_owned()))
             .collect();
-        Self { name: name.into(), command, fields: String::new() }
+        Self {
+            name: name.into(),
+            command,
+            fields: String::new(),
+        }
     }
 
     /// A model with another command.
     pub fn command(name: &str, command: &[&str]) -> Self {
         let command = command.iter().map(|part| (*part).to_owned()).collect();
-        Self { name: name.into(), command, fields: String::new() }
+        Self {
+            name: name.into(),
+            command,
+            fields: String::new(),
+        }
+    }
+
+    /// A model whose server answers every request with these bytes, and then closes the
+    /// connection; with `keep` it leaves it open.
+    pub fn scripted(name: &str, answer: &str, keep: bool) -> Self {
+        let program = scripted_upstream().display().to_string();
+        let script = serde_json::to_string(answer).unwrap();
+        let keep = if keep { ", KEEP = \"1\"" } else { "" };
+        Self::command(name, &[&program]).line(&format!("env = {{ SCRIPT = {script}{keep} }}"))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the control plane takes for it.
+    pub fn spec(&self) -> serde_json::Value {
+        let fields: toml::Table = self.fields.parse().unwrap();
+        let mut spec = serde_json::to_value(fields).unwrap();
+        spec["command"] = self.command.clone().into();
+        spec
     }
 
     /// Adds a line to the model's table.

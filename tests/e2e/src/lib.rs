@@ -7,19 +7,26 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     reason = "a test that cannot go on fails at once"
 )]
 
 mod client;
+mod cluster;
 mod config;
+mod folder;
 mod programs;
+mod raw;
 mod serve;
 mod sse;
 mod wait;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, chat};
+pub use cluster::ready;
 pub use config::{Config, Model};
+pub use folder::Folder;
 pub use programs::{diogenes, mock_vllm};
+pub use raw::RawConnection;
 pub use serve::{Serve, refused_to_start};
 pub use sse::{Event, EventStream};
 pub use wait::{DEADLINE, eventually};

@@ -2,21 +2,24 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Model};
+use crate::folder::Folder;
 use crate::programs::diogenes;
-use crate::wait::{DEADLINE, eventually};
+use crate::wait::eventually;
+
+/// How long a `serve` may take to end by itself once its test is over.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A running `diogenes serve`.
 #[derive(Debug)]
 pub struct Serve {
     child: Option<Child>,
-    folder: Arc<TempDir>,
+    folder: Arc<Folder>,
     config: Config,
     base_url: String,
     log: Arc<Mutex<String>>,
@@ -25,8 +28,22 @@ pub struct Serve {
 impl Serve {
     /// Starts `serve` with this configuration in a fresh data directory.
     pub async fn start(config: Config) -> Self {
-        let folder = TempDir::with_prefix("diogenes-e2e-").expect("a temporary directory");
-        Self::start_in(Arc::new(folder), config).await
+        Self::start_in(Arc::new(Folder::new()), config).await
+    }
+
+    /// Starts it with one model and waits until that is ready.
+    pub async fn ready(model: Model) -> (Self, Client) {
+        let name = model.name().to_owned();
+        let serve = Self::start(Config::with([model])).await;
+        let client = serve.client();
+        client.scale(&name, "up").await;
+        client.until(&name, "ready").await;
+        (serve, client)
+    }
+
+    /// What it keeps on disk, and what runs for it. It stays as long as one of its holders.
+    pub fn folder(&self) -> Arc<Folder> {
+        self.folder.clone()
     }
 
     /// Ends it with SIGKILL and starts it anew on the same data.
@@ -45,7 +62,8 @@ impl Serve {
         Self::start_in(folder, config).await
     }
 
-    async fn start_in(folder: Arc<TempDir>, config: Config) -> Self {
+    /// Starts it on what an earlier one has left.
+    pub async fn start_in(folder: Arc<Folder>, config: Config) -> Self {
         std::fs::write(folder.path().join("diogenes.toml"), config.text()).unwrap();
         let mut child = command(folder.path())
             .stderr(Stdio::piped())
@@ -64,14 +82,23 @@ impl Serve {
         });
         let base_url = eventually("the listening line", async || {
             let text = log.lock().unwrap().clone();
-            let url = text.split("listening on ").nth(1).and_then(|rest| rest.split_whitespace().next());
+            let url = text
+                .split("listening on ")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next());
             match url {
                 Some(url) => Ok(url.to_owned()),
                 None => Err(text),
             }
         })
         .await;
-        Self { child: Some(child), folder, config, base_url, log }
+        Self {
+            child: Some(child),
+            folder,
+            config,
+            base_url,
+            log,
+        }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -81,12 +108,15 @@ impl Serve {
 
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.data_dir()
     }
 
     /// The operator's key.
     pub fn admin_key(&self) -> String {
-        std::fs::read_to_string(self.data_dir().join("admin.key")).unwrap().trim().to_owned()
+        std::fs::read_to_string(self.data_dir().join("admin.key"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// A client with the operator's key.
@@ -145,7 +175,10 @@ impl Serve {
         let log = self.log.clone();
         let child = self.child.as_mut().expect("it runs");
         let status = eventually("the end of serve", async || {
-            child.try_wait().unwrap().ok_or_else(|| log.lock().unwrap().clone())
+            child
+                .try_wait()
+                .unwrap()
+                .ok_or_else(|| log.lock().unwrap().clone())
         })
         .await;
         self.child = None;
@@ -155,15 +188,15 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
-        // Inference servers end with it; those of a killed one are ended by the next.
+        // Inference servers end with it; those of a killed one with the folder.
         if let Some(mut child) = self.child.take() {
             let _ = kill_process(Pid::from_child(&child), Signal::TERM);
             let began = Instant::now();
-            while began.elapsed() < DEADLINE {
+            while began.elapsed() < PATIENCE {
                 if let Ok(Some(_)) = child.try_wait() {
                     return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(10));
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -196,5 +229,8 @@ pub fn refused_to_start(arguments: &[&str]) -> (Option<i32>, String) {
         .stdin(Stdio::null())
         .output()
         .expect("diogenes runs");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }

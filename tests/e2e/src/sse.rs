@@ -10,7 +10,7 @@ pub struct EventStream {
     /// The headers.
     pub headers: HeaderMap,
     response: reqwest::Response,
-    buffer: String,
+    buffer: Vec<u8>,
 }
 
 /// One event of a stream.
@@ -40,27 +40,27 @@ impl EventStream {
             status: response.status(),
             headers: response.headers().clone(),
             response,
-            buffer: String::new(),
+            buffer: Vec::new(),
         }
     }
 
     /// The next event; `None` at the end.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(end) = self.buffer.find("\n\n") {
-                let text: String = self.buffer.drain(..end + 2).collect();
+            if let Some(end) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
+                let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                let text = String::from_utf8(event).expect("UTF-8");
                 match parse(text.trim_end()) {
                     Some(event) => return Some(event),
                     None => continue,
                 }
             }
-            match self.response.chunk().await.expect("the stream goes on") {
-                Some(bytes) => self.buffer.push_str(std::str::from_utf8(&bytes).expect("UTF-8")),
-                None => {
-                    assert_eq!(self.buffer.trim(), "", "the stream ends in the middle of an event");
-                    return None;
-                }
-            }
+            let Some(bytes) = self.response.chunk().await.expect("the stream goes on") else {
+                let rest = String::from_utf8_lossy(&self.buffer);
+                assert_eq!(rest.trim(), "", "the stream ends in the middle of an event");
+                return None;
+            };
+            self.buffer.extend_from_slice(&bytes);
         }
     }
 
@@ -81,9 +81,15 @@ fn parse(text: &str) -> Option<Event> {
     if let Some(comment) = text.strip_prefix(':') {
         return Some(Event::Comment(comment.trim().to_owned()));
     }
-    let data = text.lines().find_map(|line| line.strip_prefix("data:")).expect("a data line").trim();
+    let data = text
+        .lines()
+        .find_map(|line| line.strip_prefix("data:"))
+        .expect("a data line")
+        .trim();
     if data == "[DONE]" {
         return Some(Event::Done);
     }
-    Some(Event::Data(serde_json::from_str(data).unwrap_or_else(|_| panic!("no JSON: {data}"))))
+    Some(Event::Data(
+        serde_json::from_str(data).unwrap_or_else(|_| panic!("no JSON: {data}")),
+    ))
 }
