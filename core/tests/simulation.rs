@@ -3,39 +3,36 @@
 
 use std::time::Duration;
 
-use diogenes_core::testing::simulation::{Settings, Simulation};
+use diogenes_core::testing::simulation::{Settings, Simulation, Violation};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn run(settings: Settings) {
+/// A violation names its seed; it is replayed with `DIOGENES_SEED`.
+fn run(settings: Settings) -> Result<(), Violation> {
     let schedules = number("DIOGENES_SCHEDULES").unwrap_or(5_000);
-    let seeds = match number("DIOGENES_SEED") {
+    let mut seeds = match number("DIOGENES_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..schedules,
     };
-    for seed in seeds {
-        if let Err(violation) = Simulation::run(seed, settings) {
-            panic!("{violation}; replay it with DIOGENES_SEED={seed}");
-        }
-    }
+    seeds.try_for_each(|seed| Simulation::run(seed, settings))
 }
 
 #[test]
-fn invariants_hold_where_listings_lag() {
+fn invariants_hold_where_listings_lag() -> Result<(), Violation> {
     run(Settings {
         steps: 300,
         settle: Duration::from_mins(5),
         max_replicas: 3,
-    });
+    })
 }
 
 #[test]
-fn invariants_hold_where_listings_are_exact() {
+fn invariants_hold_where_listings_are_exact() -> Result<(), Violation> {
     run(Settings {
         steps: 300,
         settle: Duration::ZERO,
         max_replicas: 1,
-    });
+    })
 }

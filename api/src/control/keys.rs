@@ -54,7 +54,7 @@ pub struct CreateKey {
 /// Limits of a key; an absent one does not limit.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes `Limits` in the OpenAPI document")]
-pub struct LimitsBody {
+pub(super) struct LimitsBody {
     requests_per_minute: Option<u32>,
     tokens_per_minute: Option<u32>,
     concurrency: Option<u32>,

@@ -67,19 +67,18 @@ impl Dispatcher {
             old.model.spec.aliases == view.model.spec.aliases
                 && old.model.deleted_at == view.model.deleted_at
         });
-        match known {
-            Some(entry) => entry.update(view),
-            None => {
-                let metrics = self.metrics.for_model(&name);
-                let entry = Entry::new(
-                    view,
-                    metrics,
-                    self.clock.clone(),
-                    self.trigger.clone(),
-                    self.closing.clone(),
-                );
-                entries.insert(name, entry);
-            }
+        if let Some(entry) = known {
+            entry.update(view);
+        } else {
+            let metrics = self.metrics.for_model(&name);
+            let entry = Entry::new(
+                view,
+                metrics,
+                self.clock.clone(),
+                self.trigger.clone(),
+                self.closing.clone(),
+            );
+            entries.insert(name, entry);
         }
         if !same_routes {
             self.rebuild(&entries);

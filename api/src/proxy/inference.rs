@@ -282,11 +282,12 @@ fn open_held(hold: Hold, call: Call, account: Account) -> Response {
     if let Some(limited) = account.limited() {
         crate::control::rate_headers(&limited.admission.status, &mut fields);
     }
-    let held = HeldStream::Holding(Box::new((hold, call, account)));
-    let body = Body::from_stream(stream::unfold(held, |mut held| async move {
-        held.next()
+    let stream = HeldStream::Holding(Box::new((hold, call, account)));
+    let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
+        stream
+            .next()
             .await
-            .map(|bytes| (Ok::<_, Infallible>(bytes), held))
+            .map(|bytes| (Ok::<_, Infallible>(bytes), stream))
     }));
     let mut response = Response::new(body);
     fields.insert(

@@ -200,8 +200,8 @@ impl HeldStream {
         match self {
             Self::Passing(passing) => passing.next().await,
             Self::Ended => None,
-            Self::Holding(held) => {
-                let (hold, call, account) = held.as_mut();
+            Self::Holding(waiting) => {
+                let (hold, call, account) = waiting.as_mut();
                 let lease = match hold.next().await {
                     Waited::Ready(lease) => lease,
                     Waited::Progress(progress) => {

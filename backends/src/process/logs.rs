@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use diogenes_core::fleet::phase::announced_by;
 use diogenes_core::fleet::{ClaimId, MAX_LOG_LINES, Phase};
 use diogenes_core::name::ModelName;
+use diogenes_core::ports::LogChunk;
 
 use super::record::{names_a_file, private_dir};
 
@@ -22,17 +23,6 @@ const TAIL: u64 = 128 * 1024;
 const STEP: u64 = 1024 * 1024;
 /// The longest line that is searched for a phase.
 const LONGEST: usize = 64 * 1024;
-
-/// A piece of the log of one instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogChunk {
-    /// Its text. What is not UTF-8 is replaced; a character is never cut.
-    pub text: String,
-    /// Where it ends, in bytes from the start of the log: what follows is read from here.
-    pub offset: u64,
-    /// Whose log it is.
-    pub claim: ClaimId,
-}
 
 /// The logs, one directory per model and one file per claim.
 #[derive(Clone, Debug)]
@@ -230,7 +220,7 @@ fn read(path: &Path, claim: ClaimId, start: u64, max: u64) -> io::Result<LogChun
     }
     Ok(LogChunk {
         text: String::from_utf8_lossy(&bytes).into_owned(),
-        offset: start + bytes.len() as u64,
+        next_offset: start + bytes.len() as u64,
         claim,
     })
 }

@@ -43,8 +43,8 @@ use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, InstanceId, Phase};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Clock, ComputeBackend, ComputeError, Instance, LaunchError, LaunchRequest, ScaleTrigger,
-    StateStore,
+    Clock, ComputeBackend, ComputeError, Instance, LaunchError, LaunchRequest, LogChunk, LogSource,
+    ScaleTrigger, StateStore,
 };
 use rustix::process::Signal;
 use tokio::runtime::Handle;
@@ -52,7 +52,6 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-pub use self::logs::LogChunk;
 pub use self::settings::{OnShutdown, ProcessError, ProcessSettings};
 
 use self::logs::Logs;
@@ -158,34 +157,6 @@ impl ProcessBackend {
     pub fn log_path(&self, claim: &ClaimId) -> Option<PathBuf> {
         self.shared.logs.find(claim).ok().flatten()
     }
-
-    /// The logs of `model` that are kept, the one begun last first.
-    pub fn logs_of(&self, model: &ModelName) -> Vec<PathBuf> {
-        self.shared.logs.of(model).unwrap_or_default()
-    }
-
-    /// The last `max_bytes` of the newest log of `model`, from the start of a line; `None`
-    /// when it has none.
-    pub async fn read_log(
-        &self,
-        model: &ModelName,
-        max_bytes: u64,
-    ) -> io::Result<Option<LogChunk>> {
-        let (logs, model) = (self.shared.logs.clone(), model.clone());
-        spawn_blocking(move || logs.read_end(&model, max_bytes)).await?
-    }
-
-    /// At most `max_bytes` of the log of `claim` from `offset` on, empty when there is nothing
-    /// new; `None` when it has no log.
-    pub async fn read_log_from(
-        &self,
-        claim: &ClaimId,
-        offset: u64,
-        max_bytes: u64,
-    ) -> io::Result<Option<LogChunk>> {
-        let (logs, claim) = (self.shared.logs.clone(), claim.clone());
-        spawn_blocking(move || logs.read_from(&claim, offset, max_bytes)).await?
-    }
 }
 
 #[async_trait]
@@ -282,5 +253,24 @@ impl std::fmt::Debug for ProcessBackend {
         f.debug_struct("ProcessBackend")
             .field("settings", &self.shared.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl LogSource for ProcessBackend {
+    async fn tail(&self, model: &ModelName, max_bytes: usize) -> io::Result<Option<LogChunk>> {
+        let (logs, model) = (self.shared.logs.clone(), model.clone());
+        spawn_blocking(move || logs.read_end(&model, max_bytes as u64)).await?
+    }
+
+    async fn read_from(
+        &self,
+        _: &ModelName,
+        claim: &ClaimId,
+        offset: u64,
+        max_bytes: usize,
+    ) -> io::Result<Option<LogChunk>> {
+        let (logs, claim) = (self.shared.logs.clone(), claim.clone());
+        spawn_blocking(move || logs.read_from(&claim, offset, max_bytes as u64)).await?
     }
 }

@@ -40,9 +40,9 @@ pub enum BeatStatus {
         /// Where: scheme, host and port, no trailing slash.
         base_url: String,
     },
-    /// It was ready and answers its health check no more.
+    /// It has ended, or answers its health check no more.
     Unhealthy {
-        /// What the check saw.
+        /// What was seen.
         reason: String,
     },
     /// The provider has said that it takes the instance back soon.

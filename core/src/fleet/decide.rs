@@ -280,7 +280,8 @@ fn tend(situation: &Situation<'_>, slot: &Slot, decision: &mut Decision) -> bool
                 Sight::Ended(state) => Some(exited(state)),
                 Sight::Missing => Some(EndReason::Lost),
                 Sight::Alive | Sight::Unsettled => {
-                    let over = since(*began, situation.now) >= timeout;
+                    let hung = matches!(beat(situation, slot), Some(BeatStatus::Unhealthy { .. }));
+                    let over = hung || since(*began, situation.now) >= timeout;
                     (drained || over).then_some(EndReason::Drained(*reason))
                 }
             };

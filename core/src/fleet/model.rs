@@ -44,7 +44,8 @@ pub enum ModelSource {
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// The program and its arguments: `["vllm", "serve", "Qwen/Qwen3-8B", "--port", "{port}"]`.
-    /// `{port}` and `{host}` are filled in; the same stand in the environment as `PORT`, `HOST`.
+    /// `{port}`, `{host}` and `{key}`, the key that it shall ask of its callers, are filled in;
+    /// the same stand in its environment as `PORT`, `HOST`, `VLLM_API_KEY` and `LLAMA_API_KEY`.
     pub command: Vec<String>,
     /// Variables added to the environment of the command.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -253,6 +254,7 @@ impl ModelSpec {
 
     /// Refuses what serde cannot: values that are well-typed and make no sense.
     pub fn validate(&self) -> Result<(), SpecError> {
+        const YEAR: Duration = Duration::from_hours(24 * 366);
         let wrong = |field, problem: &str| {
             Err(SpecError {
                 field,
@@ -282,8 +284,9 @@ impl ModelSpec {
         {
             return wrong("env", "has a variable whose name is empty or contains `=`");
         }
-        if !self.health_path.starts_with('/') {
-            return wrong("health_path", "must begin with `/`");
+        let is_path = |byte: u8| byte.is_ascii_graphic();
+        if !self.health_path.starts_with('/') || !self.health_path.bytes().all(is_path) {
+            return wrong("health_path", "must begin with `/` and have no spaces");
         }
         if self.max_replicas == 0 || self.max_replicas > 100 {
             return wrong("max_replicas", "must be 1 to 100");
@@ -304,7 +307,6 @@ impl ModelSpec {
                 return wrong(field, "must be longer than zero");
             }
         }
-        const YEAR: Duration = Duration::from_hours(24 * 366);
         for (field, duration) in [
             ("boot_timeout", self.boot_timeout),
             ("stall_timeout", self.stall_timeout),

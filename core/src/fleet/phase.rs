@@ -57,7 +57,7 @@ impl fmt::Display for Phase {
 /// Knows vLLM's lines (`vllm/v1/worker/gpu_model_runner.py`, `vllm/model_executor/model_loader`,
 /// `vllm/compilation`) and those of llama.cpp's server (`tools/server/server.cpp`).
 pub fn announced_by(line: &str) -> Option<Phase> {
-    const MARKS: [(&str, Phase); 12] = [
+    const MARKS: [(&str, Phase); 11] = [
         // vLLM
         ("Starting to load model", Phase::Weights),
         ("Loading safetensors checkpoint shards", Phase::Weights),
@@ -71,8 +71,6 @@ pub fn announced_by(line: &str) -> Option<Phase> {
         ("llama_model_loader: loaded meta data", Phase::Weights),
         ("load_tensors: loading model tensors", Phase::Weights),
         ("warming up the model", Phase::Warmup),
-        // fetching
-        ("Downloading", Phase::Image),
     ];
     MARKS
         .iter()

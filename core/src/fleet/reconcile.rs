@@ -145,7 +145,7 @@ impl Reconciler {
                 Some(_) => {}
                 None => {
                     self.terminate(&instance.id, "it carries no model tag")
-                        .await?
+                        .await?;
                 }
             }
         }
@@ -234,9 +234,10 @@ impl Reconciler {
         for action in &decision.actions {
             match self.perform(snapshot, action).await {
                 Ok(Effect::Changed) => again = true,
-                Ok(Effect::Stale) => return Ok(true),
                 Ok(Effect::Pending) => {}
-                Err(ReconcileError::Store(StoreError::Conflict(_))) => return Ok(true),
+                Ok(Effect::Stale) | Err(ReconcileError::Store(StoreError::Conflict(_))) => {
+                    return Ok(true);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -381,11 +382,12 @@ impl Reconciler {
             Err(error @ LaunchError::Denied { .. }) => {
                 fail(FailureKind::Denied, error.to_string()).await
             }
-            Err(error @ LaunchError::TokenSpent) => {
+            Err(LaunchError::TokenSpent) => {
                 if slot.value.launch.attempt + 1 < MAX_ATTEMPTS {
                     self.write(slot, SlotEvent::NextAttempt).await
                 } else {
-                    fail(FailureKind::Exited, error.to_string()).await
+                    let reason = format!("it ended right after its launch, {MAX_ATTEMPTS} times");
+                    fail(FailureKind::Exited, reason).await
                 }
             }
             Err(error @ LaunchError::Transient { .. }) => {

@@ -124,7 +124,7 @@ impl Limiter for LocalLimiter {
 
     async fn record_tokens(&self, key: &KeyId, _: &Limits, tokens: u64, now: Timestamp) {
         self.with(key, now, |used| {
-            used.tokens = used.tokens.saturating_add(tokens)
+            used.tokens = used.tokens.saturating_add(tokens);
         });
     }
 }
