@@ -31,6 +31,11 @@ impl Serve {
         Self::start_in(Arc::new(Folder::new()), config).await
     }
 
+    /// The same with variables in its environment.
+    pub async fn start_with(config: Config, environment: &[(&str, &str)]) -> Self {
+        Self::launch(Arc::new(Folder::new()), config, environment).await
+    }
+
     /// Starts it with one model and waits until that is ready.
     pub async fn ready(model: Model) -> (Self, Client) {
         let name = model.name().to_owned();
@@ -64,8 +69,13 @@ impl Serve {
 
     /// Starts it on what an earlier one has left.
     pub async fn start_in(folder: Arc<Folder>, config: Config) -> Self {
+        Self::launch(folder, config, &[]).await
+    }
+
+    async fn launch(folder: Arc<Folder>, config: Config, environment: &[(&str, &str)]) -> Self {
         std::fs::write(folder.path().join("diogenes.toml"), config.text()).unwrap();
         let mut child = command(folder.path())
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

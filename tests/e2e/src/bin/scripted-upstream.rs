@@ -4,11 +4,7 @@
 //! `SCRIPT` is the answer to every POST; `{connection}` in it is the connection's number. The
 //! connection is closed after it unless the script is `KEEP`-ing it open. `POST /refuse/MILLIS`
 //! closes the port and every connection for so long.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a program of tests"
-)]
+#![expect(clippy::expect_used, reason = "a program of tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

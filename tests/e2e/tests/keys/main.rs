@@ -1,0 +1,6 @@
+//! Keys: their life, what they may do, how much, and where they must never be seen.
+
+mod life;
+mod limits;
+mod rights;
+mod secrecy;
