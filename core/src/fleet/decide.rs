@@ -144,10 +144,11 @@ fn desired(situation: &Situation<'_>) -> u32 {
         return 0;
     }
     let spec = &model.spec;
-    let wanted = situation
-        .demand
-        .total()
-        .div_ceil(spec.target_concurrency.max(1));
+    // What a draining replica still works on needs no other replica.
+    let live = situation.slots.iter().filter(|slot| slot.is_live());
+    let in_flight = live.map(|slot| situation.demand.of(&slot.claim).in_flight());
+    let requests = in_flight.fold(situation.demand.held, u32::saturating_add);
+    let wanted = requests.div_ceil(spec.target_concurrency.max(1));
     let least = spec.min_replicas.max(u32::from(
         situation.control.pinned || asked_for(situation, spec),
     ));
@@ -368,17 +369,29 @@ fn tend_booting(
         decision.act(Action::Move { index, event });
         return false;
     }
+    let timeout = situation
+        .model
+        .map_or(Duration::ZERO, |model| model.spec.boot_timeout);
+    let deadline = later(slot.launched_at(), timeout);
     match beat(situation, slot) {
         Some(BeatStatus::Ready { base_url }) => {
             let event = SlotEvent::Ready(base_url.clone());
             decision.act(Action::Move { index, event });
             return true;
         }
+        _ if situation.now >= deadline => {
+            let after = crate::duration::format(timeout);
+            let reason = format!("it was not ready {after} after its launch");
+            decision.act(fail(
+                FailureKind::BootTimeout,
+                reason,
+                EndReason::BootTimeout,
+            ));
+            return false;
+        }
         Some(BeatStatus::Booting { phase: reached }) if *reached > phase => {
-            decision.act(Action::Move {
-                index,
-                event: SlotEvent::Phase(*reached),
-            });
+            let event = SlotEvent::Phase(*reached);
+            decision.act(Action::Move { index, event });
         }
         Some(
             BeatStatus::Booting { .. }
@@ -386,22 +399,6 @@ fn tend_booting(
             | BeatStatus::Interrupted { .. },
         )
         | None => {}
-    }
-    let timeout = situation
-        .model
-        .map_or(Duration::ZERO, |model| model.spec.boot_timeout);
-    let deadline = later(slot.launched_at(), timeout);
-    if situation.now >= deadline {
-        let reason = format!(
-            "it was not ready {} after its launch",
-            crate::duration::format(timeout)
-        );
-        decision.act(fail(
-            FailureKind::BootTimeout,
-            reason,
-            EndReason::BootTimeout,
-        ));
-        return false;
     }
     decision.look_again(deadline);
     true

@@ -1,0 +1,5 @@
+//! The decision, case by case and for any situation.
+
+mod fixture;
+mod properties;
+mod table;
