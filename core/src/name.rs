@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MODEL_NAME: usize = 128;
 
 /// The name of a model as callers send it: 1 to 128 of `A–Z a–z 0–9 . _ : / @ + -`, beginning
-/// with a letter or a digit; such as `Qwen/Qwen3-8B` or `llama3.1:8b`.
+/// with a letter or a digit, no empty part between slashes; such as `Qwen/Qwen3-8B` or `llama3.1:8b`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName(String);
@@ -35,12 +35,12 @@ impl FromStr for ModelName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@+-".contains(&byte);
+        // No URL path can name `a/../b` or `a//b`.
+        let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
         let fits = text.len() <= MAX_MODEL_NAME
-            && text
-                .bytes()
-                .next()
-                .is_some_and(|first| first.is_ascii_alphanumeric())
-            && text.bytes().all(allowed);
+            && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+            && text.bytes().all(allowed)
+            && text.split('/').all(is_segment);
         if fits {
             Ok(Self(text.to_owned()))
         } else {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_bad_name_says_what_is_allowed() {
-        for name in ["", " demo", "-x", "a b", "a#b", "é", "a\nb"] {
+        for name in ["", " demo", "-x", "a b", "a#b", "é", "a\nb", "a/../b", "a//b", "a/"] {
             assert!(name.parse::<ModelName>().is_err(), "{name:?}");
         }
         assert!("x".repeat(129).parse::<ModelName>().is_err());

@@ -184,8 +184,9 @@ pub(super) async fn logs(
     State(app): State<Arc<App>>,
     QueryString(query): QueryString<ReadLogs>,
 ) -> Result<Json<LogPage>, ApiError> {
-    // A deleted model's log may still be of interest, so an unknown name is no error here.
-    let name = match app.dispatcher.find(&query.model) {
+    // A deleted model's log may still be of interest, so an unknown name is no error yet.
+    let known = app.dispatcher.find(&query.model);
+    let name = match &known {
         Ok(entry) => entry.view().model.name.clone(),
         Err(_) => parse_name(&query.model)?,
     };
@@ -199,12 +200,15 @@ pub(super) async fn logs(
         }
         None => app.logs.tail(&name, most).await,
     };
-    let chunk = chunk.map_err(|error| ApiError::internal(&error))?.ok_or_else(|| {
-        ApiError::new(
-            ErrorKind::NotFound,
-            format!("there is no log of model `{name}`; it has not run yet, start it with `diogenes up {name}`"),
-        )
-    })?;
+    let chunk = chunk.map_err(|error| ApiError::internal(&error))?;
+    let Some(chunk) = chunk else {
+        return Err(known.err().unwrap_or_else(|| {
+            ApiError::new(
+                ErrorKind::NotFound,
+                format!("model `{name}` has no log, it has not run yet; start it with `diogenes up {name}`"),
+            )
+        }));
+    };
     Ok(Json(LogPage {
         claim: chunk.claim,
         text: chunk.text,

@@ -100,12 +100,12 @@ pub(super) async fn show(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
-    let name = parse_name(&name)?;
-    let model = app
-        .registry
-        .get(&name)
-        .await
-        .map_err(|error| registry_error(&error))?;
+    let mut name = parse_name(&name)?;
+    if let Ok(entry) = app.dispatcher.find(name.as_str()) {
+        // Callers know it by an alias, too.
+        name = entry.view().model.name.clone();
+    }
+    let model = app.registry.get(&name).await.map_err(|error| registry_error(&error))?;
     Ok(Json(model.into()))
 }
 

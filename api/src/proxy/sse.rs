@@ -114,7 +114,8 @@ pub(super) fn usage_of(body: &[u8]) -> Option<Usage> {
 #[derive(Debug, Default)]
 struct UsageScanner {
     found: Option<Usage>,
-    pending: Vec<u8>,
+    /// What has come of an object that is not whole yet.
+    pending: Option<Vec<u8>>,
 }
 
 #[derive(Deserialize)]
@@ -129,30 +130,25 @@ impl UsageScanner {
     fn observe(&mut self, bytes: &[u8]) {
         const MARK: &[u8] = b"\"usage\":";
         if let Some(at) = memmem::rfind(bytes, MARK) {
-            self.pending.clear();
             let rest = bytes.get(at + MARK.len()..).unwrap_or_default();
-            self.pending
-                .extend_from_slice(rest.get(..MAX_USAGE).unwrap_or(rest));
-        } else if self.pending.is_empty() {
-            return;
-        } else if self.pending.len() < MAX_USAGE {
-            self.pending
-                .extend_from_slice(bytes.get(..MAX_USAGE).unwrap_or(bytes));
+            self.pending = Some(rest.get(..MAX_USAGE).unwrap_or(rest).to_vec());
+        } else if let Some(pending) = &mut self.pending {
+            pending.extend_from_slice(bytes.get(..MAX_USAGE).unwrap_or(bytes));
         }
-        let mut values =
-            serde_json::Deserializer::from_slice(&self.pending).into_iter::<Option<WireUsage>>();
+        let Some(pending) = &self.pending else { return };
+        let mut values = serde_json::Deserializer::from_slice(pending).into_iter::<Option<WireUsage>>();
         match values.next() {
-            Some(Ok(usage)) => {
-                self.pending.clear();
-                if let Some(usage) = usage {
-                    self.found = Some(Usage {
-                        prompt: usage.prompt_tokens,
-                        completion: usage.completion_tokens,
-                    });
-                }
+            // Nothing but white space, or a part of the object: the rest may come.
+            None if pending.len() < MAX_USAGE => {}
+            Some(Err(error)) if error.is_eof() && pending.len() < MAX_USAGE => {}
+            Some(Ok(Some(usage))) => {
+                self.found = Some(Usage {
+                    prompt: usage.prompt_tokens,
+                    completion: usage.completion_tokens,
+                });
+                self.pending = None;
             }
-            Some(Err(error)) if error.is_eof() => {}
-            Some(Err(_)) | None => self.pending.clear(),
+            Some(Ok(None) | Err(_)) | None => self.pending = None,
         }
     }
 }

@@ -120,7 +120,8 @@ fn parse(text: &str) -> Result<File, Problem> {
     };
     let reader = toml::Deserializer::parse(text).map_err(|error| broken(&error, ""))?;
     serde_path_to_error::deserialize(reader).map_err(|error| {
-        let path = error.path().to_string();
+        // A `Spanned` value is a map to serde.
+        let path = error.path().to_string().replace(".$__serde_spanned_private_value", "");
         broken(error.inner(), &path)
     })
 }

@@ -85,7 +85,7 @@ impl FleetLoop {
 
     async fn one(&self, name: ModelName, next_checks: &mut BTreeMap<ModelName, Timestamp>) {
         match self.reconciler.reconcile(&name).await {
-            Ok(outcome) => self.take_over(name, outcome, next_checks),
+            Ok(outcome) => self.take_over(&name, outcome, next_checks),
             Err(error) => {
                 tracing::error!(
                     model = %name, error = &error as &dyn std::error::Error,
@@ -102,7 +102,7 @@ impl FleetLoop {
             Ok(outcomes) => {
                 next_checks.clear();
                 for (name, outcome) in outcomes {
-                    self.take_over(name, outcome, next_checks);
+                    self.take_over(&name, outcome, next_checks);
                 }
                 later(self.clock.now(), EVERY)
             }
@@ -118,17 +118,17 @@ impl FleetLoop {
 
     fn take_over(
         &self,
-        name: ModelName,
+        name: &ModelName,
         outcome: Outcome,
         next_checks: &mut BTreeMap<ModelName, Timestamp>,
     ) {
         match outcome.next_check {
             Some(at) => next_checks.insert(name.clone(), at),
-            None => next_checks.remove(&name),
+            None => next_checks.remove(name),
         };
         match outcome.view {
             Some(view) => self.dispatcher.publish(view),
-            None => self.dispatcher.forget(&name),
+            None => self.dispatcher.forget(name),
         }
     }
 }

@@ -69,7 +69,10 @@ impl LaunchToken {
         rung_index: usize,
         rung: &Rung,
     ) -> Self {
-        let text = serde_json::json!([deployment, claim, attempt, rung_index, rung]).to_string();
+        let rung = (&rung.instance_type, &rung.zone, rung.market);
+        let parts = (deployment, claim, attempt, rung_index, rung);
+        // It cannot fail: every part is text or a number.
+        let text = serde_json::to_string(&parts).unwrap_or_default();
         Self(hex(&Sha256::digest(text.as_bytes())))
     }
 }

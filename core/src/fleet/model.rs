@@ -344,7 +344,9 @@ impl ModelSpec {
 
     /// The hash of [`ModelSpec::engine`]: a spec that differs elsewhere needs no new instance.
     pub fn hash(&self) -> SpecHash {
-        let text = serde_json::json!(self.engine()).to_string();
+        // In the order of the fields, whatever serde_json does with maps elsewhere. It cannot
+        // fail: every key is a string.
+        let text = serde_json::to_string(&self.engine()).unwrap_or_default();
         let digest = hex(&Sha256::digest(text.as_bytes()));
         SpecHash(digest.chars().take(16).collect())
     }

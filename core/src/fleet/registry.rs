@@ -33,10 +33,8 @@ pub enum RegistryError {
     /// Nobody registered it.
     #[error("model `{0}` is not registered; add it with `diogenes model apply`")]
     NotFound(ModelName),
-    /// Its definition lives in `diogenes.toml`.
-    #[error(
-        "model `{0}` is defined in `diogenes.toml`; change it there and restart `diogenes serve`"
-    )]
+    /// It belongs to the configuration.
+    #[error("model `{0}` belongs to the configuration of `diogenes serve`; change it there and restart")]
     ReadOnly(ModelName),
     /// The spec makes no sense.
     #[error(transparent)]
