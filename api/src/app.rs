@@ -48,10 +48,7 @@ pub struct AppSettings {
 
 impl Default for AppSettings {
     fn default() -> Self {
-        Self {
-            max_body_bytes: 32 << 20,
-            max_response_bytes: 256 << 20,
-        }
+        Self { max_body_bytes: 32 << 20, max_response_bytes: 256 << 20 }
     }
 }
 
@@ -95,11 +92,7 @@ impl App {
             }
             whole.extend_from_slice(&piece);
         }
-        if whole.len() > most {
-            Err(too_large())
-        } else {
-            Ok(whole.freeze())
-        }
+        if whole.len() > most { Err(too_large()) } else { Ok(whole.freeze()) }
     }
 }
 
@@ -125,10 +118,7 @@ async fn healthz() -> &'static str {
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     match app.metrics.encode() {
         Ok(text) => (
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
+            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
             text,
         )
             .into_response(),

@@ -28,11 +28,7 @@ pub struct KeyRing {
 impl KeyRing {
     /// A ring over the key service.
     pub fn new(keys: Keys, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            keys,
-            clock,
-            remembered: RwLock::default(),
-        }
+        Self { keys, clock, remembered: RwLock::default() }
     }
 
     /// The key service behind it.
@@ -48,16 +44,11 @@ impl KeyRing {
     ) -> Result<Arc<ApiKey>, ApiError> {
         let token = bearer(headers)?;
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let remembered = self
-            .remembered
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&digest)
-            .cloned();
+        let remembered =
+            self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
         let key = match remembered {
             Some(key) => {
-                key.check(self.now())
-                    .map_err(|rejection| key_error(&rejection.into()))?;
+                key.check(self.now()).map_err(|rejection| key_error(&rejection.into()))?;
                 key
             }
             None => self.look_up(token, digest).await?,
@@ -67,10 +58,7 @@ impl KeyRing {
         }
         Err(ApiError::new(
             ErrorKind::InsufficientScope,
-            format!(
-                "the API key `{}` lacks the scope `{scope}`; use a key that has it",
-                key.id
-            ),
+            format!("the API key `{}` lacks the scope `{scope}`; use a key that has it", key.id),
         ))
     }
 
@@ -86,17 +74,9 @@ impl KeyRing {
         let plain: PlainKey = token
             .parse()
             .map_err(|malformed| ApiError::new(ErrorKind::InvalidApiKey, format!("{malformed}")))?;
-        let key = Arc::new(
-            self.keys
-                .verify(&plain)
-                .await
-                .map_err(|error| key_error(&error))?,
-        );
+        let key = Arc::new(self.keys.verify(&plain).await.map_err(|error| key_error(&error))?);
         {
-            let mut remembered = self
-                .remembered
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
             if remembered.len() >= MAX_REMEMBERED {
                 remembered.clear();
             }

@@ -181,13 +181,7 @@ pub struct ErrorDetail {
 impl ApiError {
     /// An error with a message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            param: None,
-            retry_after: None,
-            headers: Vec::new(),
-        }
+        Self { kind, message: message.into(), param: None, retry_after: None, headers: Vec::new() }
     }
 
     /// Names the field at fault.
@@ -207,8 +201,7 @@ impl ApiError {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers
-            .push((HeaderName::from_static(name), value.into()));
+        self.headers.push((HeaderName::from_static(name), value.into()));
         self
     }
 
@@ -299,10 +292,7 @@ pub fn store_error(error: &StoreError) -> ApiError {
         }
         StoreError::TooLarge { .. } => ApiError::new(ErrorKind::InvalidRequest, error.to_string()),
         StoreError::Unavailable { .. } | StoreError::Unknown { .. } => {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "the store does not answer"
-            );
+            tracing::error!(error = error as &dyn std::error::Error, "the store does not answer");
             ApiError::new(
                 ErrorKind::StoreUnavailable,
                 "the state store does not answer; retry soon",
@@ -336,9 +326,6 @@ pub fn key_error(error: &KeyError) -> ApiError {
 
 /// A request beyond a limit of its key.
 pub fn limit_error(error: &LimitExceeded) -> ApiError {
-    ApiError::new(
-        ErrorKind::RateLimited,
-        format!("{error}; retry after the time in `Retry-After`"),
-    )
-    .retry_after(error.retry_after)
+    ApiError::new(ErrorKind::RateLimited, format!("{error}; retry after the time in `Retry-After`"))
+        .retry_after(error.retry_after)
 }

@@ -59,9 +59,8 @@ struct Buckets(&'static [f64]);
 const LATENCY: Buckets = Buckets(&[
     0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0,
 ]);
-const BOOT: Buckets = Buckets(&[
-    0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0,
-]);
+const BOOT: Buckets =
+    Buckets(&[0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 900.0]);
 
 impl MetricConstructor<Histogram> for Buckets {
     fn new_metric(&self) -> Histogram {
@@ -127,11 +126,7 @@ impl Default for Metrics {
             "Answers that did not come to their end, by kind",
             metrics.broken.clone(),
         );
-        registry.register(
-            "replicas",
-            "Slots of a model by state",
-            metrics.replicas.clone(),
-        );
+        registry.register("replicas", "Slots of a model by state", metrics.replicas.clone());
         metrics
     }
 }
@@ -147,18 +142,10 @@ impl Metrics {
     /// The metrics of one model, looked up once.
     pub(crate) fn for_model(&self, model: &ModelName) -> ModelMetrics {
         let name = model.to_string();
-        let by_model = ByModel {
-            model: name.clone(),
-        };
-        let kind = |kind| ByKind {
-            model: name.clone(),
-            kind,
-        };
+        let by_model = ByModel { model: name.clone() };
+        let kind = |kind| ByKind { model: name.clone(), kind };
         ModelMetrics {
-            ok: self.requests.get_or_create_owned(&ByStatus {
-                model: name.clone(),
-                status: 200,
-            }),
+            ok: self.requests.get_or_create_owned(&ByStatus { model: name.clone(), status: 200 }),
             requests: self.requests.clone(),
             in_flight: self.in_flight.get_or_create_owned(&by_model),
             held: self.held.get_or_create_owned(&by_model),
@@ -200,10 +187,7 @@ impl ModelMetrics {
         if status == StatusCode::OK {
             self.ok.inc();
         } else {
-            let labels = ByStatus {
-                model: self.name.clone(),
-                status: status.as_u16(),
-            };
+            let labels = ByStatus { model: self.name.clone(), status: status.as_u16() };
             self.requests.get_or_create(&labels).inc();
         }
         self.duration.observe(took.as_secs_f64());
@@ -226,26 +210,14 @@ impl ModelMetrics {
     }
 
     pub(crate) fn broken(&self, kind: &'static str) {
-        self.broken
-            .get_or_create(&ByKind {
-                model: self.name.clone(),
-                kind,
-            })
-            .inc();
+        self.broken.get_or_create(&ByKind { model: self.name.clone(), kind }).inc();
     }
 
     pub(crate) fn observe(&self, view: &ModelView) {
         for state in ["launching", "booting", "ready", "draining", "terminating"] {
-            let count = view
-                .slots
-                .iter()
-                .filter(|slot| slot.state.name() == state)
-                .count();
+            let count = view.slots.iter().filter(|slot| slot.state.name() == state).count();
             self.replicas
-                .get_or_create(&ByState {
-                    model: self.name.clone(),
-                    state,
-                })
+                .get_or_create(&ByState { model: self.name.clone(), state })
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }

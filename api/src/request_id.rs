@@ -23,9 +23,7 @@ pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
 
 fn is_sensible(id: &[u8]) -> bool {
     (1..=MAX_LENGTH).contains(&id.len())
-        && id
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
 /// Unique within the process and, by its random part, among processes. It is no secret.

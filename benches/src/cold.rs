@@ -31,11 +31,7 @@ pub(crate) async fn measure(programs: &Path, times: usize) -> anyhow::Result<Str
 async fn once(programs: &Path) -> anyhow::Result<(Duration, Duration)> {
     let folder = tempfile::tempdir()?;
     let port = free_port()?;
-    let mock = programs
-        .join("mock-vllm")
-        .canonicalize()?
-        .display()
-        .to_string();
+    let mock = programs.join("mock-vllm").canonicalize()?.display().to_string();
     let words = [
         &mock,
         "--quiet",
@@ -57,12 +53,7 @@ async fn once(programs: &Path) -> anyhow::Result<(Duration, Duration)> {
     std::fs::write(&config, format!("[models.cold]\ncommand = {command}\n"))?;
     let began = Instant::now();
     let mut child = Command::new(programs.join("diogenes"))
-        .args([
-            "serve",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-            "--config",
-        ])
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"])
         .arg(&config)
         .arg("--data-dir")
         .arg(folder.path().join("data"))
@@ -80,17 +71,12 @@ async fn once(programs: &Path) -> anyhow::Result<(Duration, Duration)> {
 
 /// Asks a cold model, and looks when its replica begins to answer and when the answer is there.
 async fn wake(url: &str, folder: &Path) -> anyhow::Result<Duration> {
-    let key = std::fs::read_to_string(folder.join("data/admin.key"))?
-        .trim()
-        .to_owned();
+    let key = std::fs::read_to_string(folder.join("data/admin.key"))?.trim().to_owned();
     let http = reqwest::Client::builder().no_proxy().build()?;
     let body =
         serde_json::json!({"model": "cold", "messages": [{"role": "user", "content": "Hi"}]});
-    let request = http
-        .post(format!("{url}/v1/chat/completions"))
-        .bearer_auth(&key)
-        .json(&body)
-        .send();
+    let request =
+        http.post(format!("{url}/v1/chat/completions")).bearer_auth(&key).json(&body).send();
     let answered = tokio::spawn(async move {
         let response = request.await?;
         response.bytes().await?;
@@ -110,10 +96,7 @@ async fn wake(url: &str, folder: &Path) -> anyhow::Result<Duration> {
 async fn upstream_address(folder: &Path) -> anyhow::Result<String> {
     let began = Instant::now();
     loop {
-        let records = std::fs::read_dir(folder.join("data/run"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let records = std::fs::read_dir(folder.join("data/run")).into_iter().flatten().flatten();
         for record in records {
             let text = std::fs::read_to_string(record.path()).unwrap_or_default();
             let port = serde_json::from_str::<Value>(&text)
@@ -123,9 +106,7 @@ async fn upstream_address(folder: &Path) -> anyhow::Result<String> {
                 return Ok(format!("127.0.0.1:{port}"));
             }
         }
-        (began.elapsed() < Duration::from_secs(10))
-            .then_some(())
-            .context("no run record")?;
+        (began.elapsed() < Duration::from_secs(10)).then_some(()).context("no run record")?;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

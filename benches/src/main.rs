@@ -41,18 +41,8 @@ async fn main() -> anyhow::Result<()> {
     let serve = serve::Serve::start(&args.programs, folder.path()).await?;
     let nginx = nginx::Nginx::start(folder.path(), &serve.upstream).await?;
     let subjects = [
-        Subject {
-            name: "direct",
-            url: serve.upstream.clone(),
-            key: None,
-            pids: Vec::new(),
-        },
-        Subject {
-            name: "nginx",
-            url: nginx.url.clone(),
-            key: None,
-            pids: nginx.pids()?,
-        },
+        Subject { name: "direct", url: serve.upstream.clone(), key: None, pids: Vec::new() },
+        Subject { name: "nginx", url: nginx.url.clone(), key: None, pids: nginx.pids()? },
         Subject {
             name: "diogenes",
             url: serve.url.clone(),

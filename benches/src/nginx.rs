@@ -35,19 +35,14 @@ impl Nginx {
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
         let master = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
-        Ok(children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .collect())
+        Ok(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
 }
 
 impl Drop for Nginx {
     fn drop(&mut self) {
         // SIGTERM, so that the master ends its worker.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }

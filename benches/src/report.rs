@@ -59,21 +59,9 @@ const METRICS: [Metric; 10] = [
     ("c32 requests/s", |round| round.c32.requests_per_second, 0),
     ("c32 p50 µs", |round| round.c32.p50_us, 0),
     ("c32 p99 µs", |round| round.c32.p99_us, 0),
-    (
-        "c32 CPU µs/request",
-        |round| round.c32.cpu_us_per_request,
-        1,
-    ),
-    (
-        "SSE first chunk µs",
-        |round| round.streams.first_chunk_us,
-        0,
-    ),
-    (
-        "SSE burst chunks/s",
-        |round| round.streams.burst_chunks_per_second,
-        0,
-    ),
+    ("c32 CPU µs/request", |round| round.c32.cpu_us_per_request, 1),
+    ("SSE first chunk µs", |round| round.streams.first_chunk_us, 0),
+    ("SSE burst chunks/s", |round| round.streams.burst_chunks_per_second, 0),
 ];
 
 /// The medians side by side, as a Markdown table. The ratio is the median of the rounds' ratios
@@ -88,11 +76,7 @@ pub(crate) fn table(subjects: &[Subject], rounds: &[Round]) -> String {
     for (name, metric, decimals) in METRICS {
         let _ = write!(text, "\n| {name} |");
         let of = |wanted: &str| -> Vec<f64> {
-            rounds
-                .iter()
-                .filter(|round| round.name == wanted)
-                .map(metric)
-                .collect()
+            rounds.iter().filter(|round| round.name == wanted).map(metric).collect()
         };
         for subject in subjects {
             let _ = write!(text, " {:.decimals$} |", median(of(subject.name)));
@@ -113,14 +97,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// The resident memory of a process.
 pub(crate) fn memory_mib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kib: f64 = line
-        .split_whitespace()
-        .next()
-        .context("no number")?
-        .parse()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: f64 = line.split_whitespace().next().context("no number")?.parse()?;
     Ok(kib / 1024.0)
 }

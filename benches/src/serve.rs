@@ -57,12 +57,7 @@ impl Serve {
         let child = Command::new("taskset")
             .args(["-c", "1"])
             .arg(programs.join("diogenes").canonicalize()?)
-            .args([
-                "serve",
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-                "--config",
-            ])
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"])
             .arg(&config)
             .arg("--data-dir")
             .arg(&data)
@@ -71,9 +66,7 @@ impl Serve {
             .spawn()?;
         let url = format!("http://127.0.0.1:{port}");
         wait_for(&format!("{url}/healthz")).await?;
-        let admin = std::fs::read_to_string(data.join("admin.key"))?
-            .trim()
-            .to_owned();
+        let admin = std::fs::read_to_string(data.join("admin.key"))?.trim().to_owned();
         let http = reqwest::Client::builder().no_proxy().build()?;
         // A key with limits, so that they are part of what is measured.
         let limits = serde_json::json!({
@@ -88,10 +81,7 @@ impl Serve {
             .await?
             .json()
             .await?;
-        let key = created["key"]
-            .as_str()
-            .with_context(|| format!("no key: {created}"))?
-            .to_owned();
+        let key = created["key"].as_str().with_context(|| format!("no key: {created}"))?.to_owned();
         let chat =
             serde_json::json!({"model": "bench", "messages": [{"role": "user", "content": "Hi"}]});
         let first = http
@@ -115,12 +105,7 @@ impl Serve {
             .and_then(serde_json::Value::as_str)
             .context("no replica")?
             .to_owned();
-        Ok(Self {
-            child,
-            url,
-            upstream,
-            key,
-        })
+        Ok(Self { child, url, upstream, key })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -130,9 +115,7 @@ impl Serve {
 
 impl Drop for Serve {
     fn drop(&mut self) {
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }

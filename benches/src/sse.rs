@@ -52,11 +52,7 @@ impl Connection {
         let stream = TcpStream::connect(&authority).await?;
         stream.set_nodelay(true)?;
         let key = subject.key.clone().unwrap_or_else(|| "none".into());
-        Ok(Self {
-            stream,
-            authority,
-            key,
-        })
+        Ok(Self { stream, authority, key })
     }
 
     async fn stream(&mut self, tokens: usize) -> anyhow::Result<Streamed> {
@@ -94,10 +90,6 @@ impl Connection {
             tail.drain(..cut.min(tail.len().saturating_sub(32)));
         }
         let first = first.context("no chunk")?;
-        Ok(Streamed {
-            first,
-            took: began.elapsed(),
-            events,
-        })
+        Ok(Streamed { first, took: began.elapsed(), events })
     }
 }

@@ -64,9 +64,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     use anyhow::Context;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     Ok(runtime.context("the async runtime cannot be started")?)
 }
 
@@ -75,9 +73,7 @@ fn start_logging() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("DIOGENES_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let json = std::env::var_os("DIOGENES_LOG_FORMAT").is_some_and(|format| format == "json");
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         builder.json().init();
     } else {

@@ -23,10 +23,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 
 /// Writes it in the shortest such form: `10m`, `1h 30m`, `250ms`.
 pub fn format(duration: Duration) -> String {
-    jiff::SignedDuration::try_from(duration).map_or_else(
-        |_| format!("{}s", duration.as_secs()),
-        |signed| format!("{signed:#}"),
-    )
+    jiff::SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{}s", duration.as_secs()), |signed| format!("{signed:#}"))
 }
 
 /// Writes the short form.

@@ -59,10 +59,7 @@ impl<T: Entity> Stored<T> {
                 reason: format!("`{}` is no {}", item.key, T::KIND),
                 source: Some(source.into()),
             })?;
-        Ok(Self {
-            value,
-            version: item.version,
-        })
+        Ok(Self { value, version: item.version })
     }
 
     /// The expectation that this very version still stands.
@@ -100,11 +97,7 @@ pub trait StoreExt: StateStore {
         query: &Query,
     ) -> Result<(Vec<Stored<T>>, Option<Cursor>), StoreError> {
         let page = self.list(query).await?;
-        let records = page
-            .items
-            .into_iter()
-            .map(Stored::from_item)
-            .collect::<Result<_, _>>()?;
+        let records = page.items.into_iter().map(Stored::from_item).collect::<Result<_, _>>()?;
         Ok((records, page.next))
     }
 
@@ -121,9 +114,7 @@ pub trait StoreExt: StateStore {
 
     /// Removes one record.
     async fn remove(&self, key: Key, expect: Expect) -> Result<(), StoreError> {
-        self.commit(&[Write::Delete { key, expect }])
-            .await
-            .map(|_| ())
+        self.commit(&[Write::Delete { key, expect }]).await.map(|_| ())
     }
 }
 

@@ -100,13 +100,7 @@ mod tests {
 
     #[test]
     fn names_of_real_models_are_accepted() {
-        for name in [
-            "demo",
-            "Qwen/Qwen3-8B",
-            "llama3.1:8b",
-            "org/model@rev",
-            "gpt-4o+lora",
-        ] {
+        for name in ["demo", "Qwen/Qwen3-8B", "llama3.1:8b", "org/model@rev", "gpt-4o+lora"] {
             assert!(name.parse::<ModelName>().is_ok(), "{name}");
         }
     }
@@ -122,10 +116,7 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found() {
         assert_eq!(nearest("dmeo", ["demo", "qwen"]), Some("demo"));
-        assert_eq!(
-            nearest("qwen3-8b", ["Qwen/Qwen3-8B", "demo"]),
-            Some("Qwen/Qwen3-8B")
-        );
+        assert_eq!(nearest("qwen3-8b", ["Qwen/Qwen3-8B", "demo"]), Some("Qwen/Qwen3-8B"));
         assert_eq!(nearest("gpt-4o", ["demo"]), None);
     }
 }

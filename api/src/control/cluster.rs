@@ -166,14 +166,8 @@ pub(super) async fn order(
         OrderKind::Pin => Order::Pin,
         OrderKind::Unpin => Order::Unpin,
     };
-    app.registry
-        .order(&view.model.name, order)
-        .await
-        .map_err(|error| registry_error(&error))?;
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(state_of(&app, &entry.view()).await),
-    ))
+    app.registry.order(&view.model.name, order).await.map_err(|error| registry_error(&error))?;
+    Ok((StatusCode::ACCEPTED, Json(state_of(&app, &entry.view()).await)))
 }
 
 /// Read the log of a model's inference server.
@@ -194,9 +188,7 @@ pub(super) async fn logs(
     let chunk = match query.claim {
         Some(claim) => {
             let claim = ClaimId::new(claim);
-            app.logs
-                .read_from(&name, &claim, query.offset.unwrap_or(0), most)
-                .await
+            app.logs.read_from(&name, &claim, query.offset.unwrap_or(0), most).await
         }
         None => app.logs.tail(&name, most).await,
     };
@@ -209,9 +201,5 @@ pub(super) async fn logs(
             )
         }));
     };
-    Ok(Json(LogPage {
-        claim: chunk.claim,
-        text: chunk.text,
-        next_offset: chunk.next_offset,
-    }))
+    Ok(Json(LogPage { claim: chunk.claim, text: chunk.text, next_offset: chunk.next_offset }))
 }

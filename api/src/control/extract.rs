@@ -18,10 +18,7 @@ impl FromRequestParts<Arc<App>> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        app.key_ring
-            .authenticate(&parts.headers, Scope::Admin)
-            .await
-            .map(Self)
+        app.key_ring.authenticate(&parts.headers, Scope::Admin).await.map(Self)
     }
 }
 
@@ -34,11 +31,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>, Body> for JsonBody<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let bytes = app.read_body(&parts.headers, body).await?;
-        let bytes = if bytes.is_empty() {
-            b"{}"[..].into()
-        } else {
-            bytes
-        };
+        let bytes = if bytes.is_empty() { b"{}"[..].into() } else { bytes };
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
@@ -64,17 +57,9 @@ fn refused(error: &serde_json::Error, path: &str) -> ApiError {
     };
     // Serde's position is of the text; the path says the same more plainly.
     let text = text.split(" at line ").next().unwrap_or_default();
-    let at = if path == "." {
-        String::new()
-    } else {
-        format!("`{path}`: ")
-    };
+    let at = if path == "." { String::new() } else { format!("`{path}`: ") };
     let error = ApiError::new(kind, format!("{at}{text}"));
-    if path == "." {
-        error
-    } else {
-        error.param(path)
-    }
+    if path == "." { error } else { error.param(path) }
 }
 
 /// Query parameters; unknown ones are refused, so that a typo does not pass unseen.
@@ -102,10 +87,7 @@ pub(super) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     const MOST: usize = 500;
     match limit.unwrap_or(50) {
         limit @ 1..=MOST => Ok(limit),
-        _ => Err(ApiError::new(
-            ErrorKind::InvalidRequest,
-            format!("`limit` must be 1 to {MOST}"),
-        )
-        .param("limit")),
+        _ => Err(ApiError::new(ErrorKind::InvalidRequest, format!("`limit` must be 1 to {MOST}"))
+            .param("limit")),
     }
 }

@@ -193,16 +193,9 @@ pub(super) async fn create(
         expires_at,
         limits: body.limits,
     };
-    let (record, plain) = app
-        .key_ring
-        .keys()
-        .issue(new)
-        .await
-        .map_err(|error| key_error(&error))?;
-    let created = CreatedKey {
-        key: plain.expose().into(),
-        record: KeyBody::new(record, now),
-    };
+    let (record, plain) =
+        app.key_ring.keys().issue(new).await.map_err(|error| key_error(&error))?;
+    let created = CreatedKey { key: plain.expose().into(), record: KeyBody::new(record, now) };
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -224,11 +217,7 @@ pub(super) async fn list(
         .map_err(|error| key_error(&error))?;
     let now = app.clock.now();
     Ok(Json(KeyPage {
-        data: page
-            .keys
-            .into_iter()
-            .map(|key| KeyBody::new(key, now))
-            .collect(),
+        data: page.keys.into_iter().map(|key| KeyBody::new(key, now)).collect(),
         next_cursor: page.next.map(|cursor| cursor.as_str().to_owned()),
     }))
 }
@@ -243,12 +232,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<KeyBody>, ApiError> {
     let id = KeyId::from_caller(id);
-    let key = app
-        .key_ring
-        .keys()
-        .get(&id)
-        .await
-        .map_err(|error| key_error(&error))?;
+    let key = app.key_ring.keys().get(&id).await.map_err(|error| key_error(&error))?;
     Ok(Json(KeyBody::new(key, app.clock.now())))
 }
 
@@ -283,18 +267,11 @@ pub(super) async fn rotate(
     app.key_ring.forget(&id);
     let (record, plain) = rotated.map_err(|error| match error {
         // The caller's own key is fine; the one it names is not.
-        diogenes_core::keys::KeyError::Rejected(rejection) => ApiError::new(
-            ErrorKind::Conflict,
-            format!("{rejection}; create a new key instead"),
-        ),
+        diogenes_core::keys::KeyError::Rejected(rejection) => {
+            ApiError::new(ErrorKind::Conflict, format!("{rejection}; create a new key instead"))
+        }
         error => key_error(&error),
     })?;
     let record = KeyBody::new(record, app.clock.now());
-    Ok((
-        StatusCode::CREATED,
-        Json(CreatedKey {
-            key: plain.expose().into(),
-            record,
-        }),
-    ))
+    Ok((StatusCode::CREATED, Json(CreatedKey { key: plain.expose().into(), record })))
 }

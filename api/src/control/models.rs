@@ -79,16 +79,9 @@ pub(super) async fn list(
     _: Admin,
     State(app): State<Arc<App>>,
 ) -> Result<Json<ModelPage>, ApiError> {
-    let models = app
-        .registry
-        .list()
-        .await
-        .map_err(|error| registry_error(&error))?;
+    let models = app.registry.list().await.map_err(|error| registry_error(&error))?;
     let data = models.into_iter().map(ModelBody::from).collect();
-    Ok(Json(ModelPage {
-        data,
-        next_cursor: None,
-    }))
+    Ok(Json(ModelPage { data, next_cursor: None }))
 }
 
 /// Show a model.
@@ -126,11 +119,7 @@ pub(super) async fn apply(
         .apply(&name, spec, ModelSource::Api)
         .await
         .map_err(|error| registry_error(&error))?;
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(model.into())))
 }
 

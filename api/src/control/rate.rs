@@ -22,11 +22,7 @@ pub(crate) fn rate_headers(status: &RateStatus, headers: &mut HeaderMap) {
         status.requests,
     );
     put(
-        [
-            "x-ratelimit-limit-tokens",
-            "x-ratelimit-remaining-tokens",
-            "x-ratelimit-reset-tokens",
-        ],
+        ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
         status.tokens,
     );
 }

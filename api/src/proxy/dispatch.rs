@@ -47,12 +47,7 @@ impl Dispatcher {
     /// Ends every held request: the server is on its way out.
     pub fn shut_down(&self) {
         self.closing.store(true, Ordering::Release);
-        for entry in self
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-        {
+        for entry in self.entries.lock().unwrap_or_else(PoisonError::into_inner).values() {
             entry.notify();
         }
     }
@@ -135,11 +130,7 @@ impl Dispatcher {
 
     fn rebuild(&self, entries: &HashMap<ModelName, Arc<Entry>>) {
         let mut routes = HashMap::new();
-        let live = || {
-            entries
-                .values()
-                .filter(|entry| entry.view().model.deleted_at.is_none())
-        };
+        let live = || entries.values().filter(|entry| entry.view().model.deleted_at.is_none());
         for entry in live() {
             for alias in &entry.view().model.spec.aliases {
                 routes.insert(alias.to_string(), entry.clone());
@@ -157,9 +148,6 @@ impl Dispatcher {
 impl DemandSource for Dispatcher {
     async fn demand(&self, model: &ModelName) -> Demand {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries
-            .get(model)
-            .map(|entry| entry.demand())
-            .unwrap_or_default()
+        entries.get(model).map(|entry| entry.demand()).unwrap_or_default()
     }
 }

@@ -33,9 +33,7 @@ pub(crate) struct Entry {
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry")
-            .field("model", &self.view.load().model.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Entry").field("model", &self.view.load().model.name).finish_non_exhaustive()
     }
 }
 
@@ -134,23 +132,19 @@ impl Entry {
 
     /// Lets whoever waits look again.
     pub(super) fn notify(&self) {
-        self.changes
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Notes that somebody asked for the model.
     pub(super) fn asked_for(&self) {
-        self.last_request
-            .fetch_max(self.now_millis(), Ordering::AcqRel);
+        self.last_request.fetch_max(self.now_millis(), Ordering::AcqRel);
     }
 
     /// A lease on the best replica, if any is in rotation.
     pub(super) fn pick(self: &Arc<Self>) -> Option<Lease> {
         let targets = self.targets.load();
         let place = least_in_flight(targets.iter().map(|target| target.candidate()))?;
-        targets
-            .get(place)
-            .map(|target| Lease::new(target.clone(), self.clone()))
+        targets.get(place).map(|target| Lease::new(target.clone(), self.clone()))
     }
 
     /// A place among the held requests, unless all are taken.
@@ -189,11 +183,8 @@ impl Entry {
                 let (Some(entry), Some(target)) = (entry.upgrade(), target.upgrade()) else {
                     return;
                 };
-                let in_rotation = entry
-                    .targets
-                    .load()
-                    .iter()
-                    .any(|known| Arc::ptr_eq(known, &target));
+                let in_rotation =
+                    entry.targets.load().iter().any(|known| Arc::ptr_eq(known, &target));
                 if !in_rotation {
                     return;
                 }

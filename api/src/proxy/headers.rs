@@ -61,9 +61,7 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
         .find_map(|part| {
             let (name, value) = part.split_once('=')?;
             let seconds = value.trim().trim_matches('"').parse().ok()?;
-            name.trim()
-                .eq_ignore_ascii_case("wait")
-                .then(|| Duration::from_secs(seconds))
+            name.trim().eq_ignore_ascii_case("wait").then(|| Duration::from_secs(seconds))
         })
 }
 
@@ -104,11 +102,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("prefer", HeaderValue::from_static(value));
-            assert_eq!(
-                prefer_wait(&headers),
-                seconds.map(Duration::from_secs),
-                "{value}"
-            );
+            assert_eq!(prefer_wait(&headers), seconds.map(Duration::from_secs), "{value}");
         }
     }
 }

@@ -115,19 +115,12 @@ impl Hold {
                 return Waited::Ready(lease);
             }
             let now = self.entry.now();
-            if let Some(failure) = view
-                .control
-                .failure
-                .as_ref()
-                .filter(|failure| failure.at >= self.began_at)
+            if let Some(failure) =
+                view.control.failure.as_ref().filter(|failure| failure.at >= self.began_at)
             {
                 return Waited::Refused(failed(name, failure, now));
             }
-            if view
-                .control
-                .down_at
-                .is_some_and(|down_at| down_at >= self.began_at)
-            {
+            if view.control.down_at.is_some_and(|down_at| down_at >= self.began_at) {
                 return Waited::Refused(ApiError::new(
                     ErrorKind::ModelDown,
                     format!(
@@ -136,10 +129,7 @@ impl Hold {
                 ));
             }
             let progress = view.progress(now);
-            if self
-                .reported
-                .is_some_and(|reported| reported.phase != progress.phase)
-            {
+            if self.reported.is_some_and(|reported| reported.phase != progress.phase) {
                 return self.tell(progress);
             }
             tokio::select! {

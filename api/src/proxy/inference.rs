@@ -73,11 +73,7 @@ impl Call {
             headers: &self.headers,
             bearer: &lease.target.upstream_key,
         };
-        lease
-            .target
-            .upstream
-            .send(&head, &self.body, self.timeout)
-            .await
+        lease.target.upstream.send(&head, &self.body, self.timeout).await
     }
 }
 
@@ -99,10 +95,7 @@ async fn answer(
     id: &HeaderValue,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let key = app
-        .key_ring
-        .authenticate(&parts.headers, Scope::Inference)
-        .await?;
+    let key = app.key_ring.authenticate(&parts.headers, Scope::Inference).await?;
     let body = app.read_body(&parts.headers, body).await?;
     let peek = Peek::read(&body)?;
     let entry = app.dispatcher.find(&peek.model)?;
@@ -111,47 +104,27 @@ async fn answer(
     if !key.may_use(name) {
         return Err(ApiError::new(
             ErrorKind::ModelNotAllowed,
-            format!(
-                "the API key `{}` may not use model `{name}`; ask for a key that may",
-                key.id
-            ),
+            format!("the API key `{}` may not use model `{name}`; ask for a key that may", key.id),
         )
         .param("model"));
     }
-    let limited = if is_limited(&key) {
-        Some(admit(app, &key).await?)
-    } else {
-        None
-    };
+    let limited = if is_limited(&key) { Some(admit(app, &key).await?) } else { None };
     entry.asked_for();
-    let patience = Patience {
-        stream: peek.stream,
-        prefer_wait: headers::prefer_wait(&parts.headers),
-    };
+    let patience =
+        Patience { stream: peek.stream, prefer_wait: headers::prefer_wait(&parts.headers) };
     let spec = &view.model.spec;
     let upstream_model = spec.upstream_model.as_deref().unwrap_or(name.as_str());
     let mut forwarded = parts.headers;
     headers::strip(&mut forwarded);
     forwarded.insert(REQUEST_ID, id.clone());
     let call = Call {
-        path: parts
-            .uri
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string),
+        path: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
         headers: forwarded,
         body: peek.with_model(&body, upstream_model),
         stream: peek.stream,
-        timeout: if peek.stream {
-            spec.stall_timeout
-        } else {
-            spec.answer_timeout
-        },
+        timeout: if peek.stream { spec.stall_timeout } else { spec.answer_timeout },
         max_response: app.settings.max_response_bytes,
-        ending: if parts.uri.path() == "/v1/responses" {
-            Ending::Response
-        } else {
-            Ending::Done
-        },
+        ending: if parts.uri.path() == "/v1/responses" { Ending::Response } else { Ending::Done },
     };
     let mut account = Account::open(entry.clone(), began, limited);
     let reached = match reach(&entry, &call, patience).await {
@@ -197,12 +170,7 @@ async fn reach(entry: &Arc<Entry>, call: &Call, patience: Patience) -> Result<Re
         match call.send(&lease).await {
             Ok(response) => {
                 let waited = hold.map(|hold| hold.elapsed());
-                return Ok(Reach::Reached(Box::new(Reached {
-                    lease,
-                    response,
-                    waited,
-                    sent_at,
-                })));
+                return Ok(Reach::Reached(Box::new(Reached { lease, response, waited, sent_at })));
             }
             Err(SendError::Connect(_)) => {
                 entry.take_out(&lease.target);
@@ -224,10 +192,8 @@ async fn deliver(
     let status = reached.response.status;
     let mut fields = reached.response.headers.clone();
     headers::strip(&mut fields);
-    let overhead = reached
-        .sent_at
-        .duration_since(began)
-        .saturating_sub(reached.waited.unwrap_or_default());
+    let overhead =
+        reached.sent_at.duration_since(began).saturating_sub(reached.waited.unwrap_or_default());
     fields.insert(OVERHEAD, millis(overhead));
     fields.insert(TARGET, reached.lease.target.label.clone());
     if let Ok(name) = HeaderValue::from_str(entry.view().model.name.as_str()) {
@@ -247,10 +213,7 @@ async fn deliver(
         let watch = Watch::new(call.ending, account.counts_tokens());
         let passing = pass(reached, watch, account);
         Body::from_stream(stream::unfold(passing, |mut passing| async move {
-            passing
-                .next()
-                .await
-                .map(|bytes| (Ok::<_, Infallible>(bytes), passing))
+            passing.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), passing))
         }))
     } else {
         let whole = read_whole(reached.response.body, call.max_response).await;
@@ -284,16 +247,10 @@ fn open_held(hold: Hold, call: Call, account: Account) -> Response {
     }
     let stream = HeldStream::Holding(Box::new((hold, call, account)));
     let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
-        stream
-            .next()
-            .await
-            .map(|bytes| (Ok::<_, Infallible>(bytes), stream))
+        stream.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), stream))
     }));
     let mut response = Response::new(body);
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Proxies in front of us must not wait for more.
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -302,11 +259,8 @@ fn open_held(hold: Hold, call: Call, account: Account) -> Response {
 }
 
 async fn admit(app: &App, key: &Arc<ApiKey>) -> Result<Limited, ApiError> {
-    let admission = app
-        .limiter
-        .admit(&key.id, &key.limits, app.clock.now())
-        .await
-        .map_err(|exceeded| {
+    let admission =
+        app.limiter.admit(&key.id, &key.limits, app.clock.now()).await.map_err(|exceeded| {
             let mut fields = HeaderMap::new();
             crate::control::rate_headers(&exceeded.status, &mut fields);
             let mut error = limit_error(&exceeded);
@@ -371,10 +325,9 @@ pub(super) fn upstream_error(error: &SendError, entry: &Entry) -> ApiError {
         "a request to `{name}` got no answer"
     );
     let (kind, what) = match error {
-        SendError::Connect(_) | SendError::Closed(_) => (
-            ErrorKind::UpstreamUnreachable,
-            "closed the connection before it answered",
-        ),
+        SendError::Connect(_) | SendError::Closed(_) => {
+            (ErrorKind::UpstreamUnreachable, "closed the connection before it answered")
+        }
         SendError::Malformed => (ErrorKind::UpstreamMalformed, "did not answer in HTTP"),
         SendError::TimedOut => (ErrorKind::UpstreamStalled, "did not answer in time"),
     };

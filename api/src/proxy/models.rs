@@ -42,10 +42,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<ModelObjects>, ApiError> {
-    let key = app
-        .key_ring
-        .authenticate(&headers, Scope::Inference)
-        .await?;
+    let key = app.key_ring.authenticate(&headers, Scope::Inference).await?;
     let views = app.dispatcher.views();
     let data = views
         .iter()
@@ -55,10 +52,7 @@ pub(super) async fn list(
             names.map(|name| ModelObject::new(name.to_string(), view))
         })
         .collect();
-    Ok(Json(ModelObjects {
-        object: "list",
-        data,
-    }))
+    Ok(Json(ModelObjects { object: "list", data }))
 }
 
 /// `GET /v1/models/{id}`.
@@ -67,10 +61,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<ModelObject>, ApiError> {
-    let key = app
-        .key_ring
-        .authenticate(&headers, Scope::Inference)
-        .await?;
+    let key = app.key_ring.authenticate(&headers, Scope::Inference).await?;
     let entry = app.dispatcher.find(&id)?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {

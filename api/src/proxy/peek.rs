@@ -42,11 +42,7 @@ impl Peek {
         }
         // Both are in one allocation, so the distance of their addresses is the offset.
         let start = raw.as_ptr().addr().saturating_sub(body.as_ptr().addr());
-        Ok(Self {
-            model,
-            stream: fields.stream.unwrap_or(false),
-            place: start..start + raw.len(),
-        })
+        Ok(Self { model, stream: fields.stream.unwrap_or(false), place: start..start + raw.len() })
     }
 
     /// The body with another model in it; every other byte as it was.
@@ -66,16 +62,9 @@ impl Peek {
 fn refused(error: &serde_json::Error) -> ApiError {
     if error.is_data() {
         let text = error.to_string();
-        let param = if text.contains("`model`") {
-            "model"
-        } else {
-            "stream"
-        };
-        ApiError::new(
-            ErrorKind::InvalidRequest,
-            format!("the request is not as expected: {text}"),
-        )
-        .param(param)
+        let param = if text.contains("`model`") { "model" } else { "stream" };
+        ApiError::new(ErrorKind::InvalidRequest, format!("the request is not as expected: {text}"))
+            .param(param)
     } else {
         ApiError::new(
             ErrorKind::InvalidJson,
@@ -105,10 +94,7 @@ mod tests {
     fn nested_models_are_left_alone() {
         let body = Bytes::from_static(br#"{"metadata":{"model":"x"},"model":"y"}"#);
         let peek = Peek::read(&body).expect("valid");
-        assert_eq!(
-            peek.with_model(&body, "z"),
-            &br#"{"metadata":{"model":"x"},"model":"z"}"#[..]
-        );
+        assert_eq!(peek.with_model(&body, "z"), &br#"{"metadata":{"model":"x"},"model":"z"}"#[..]);
     }
 
     #[test]
@@ -121,10 +107,7 @@ mod tests {
             (br#"{"model":""}"#, ErrorKind::MissingModel),
             (br#"{"model":null}"#, ErrorKind::MissingModel),
             (br#"{"model":7}"#, ErrorKind::InvalidRequest),
-            (
-                br#"{"model":"a","stream":"yes"}"#,
-                ErrorKind::InvalidRequest,
-            ),
+            (br#"{"model":"a","stream":"yes"}"#, ErrorKind::InvalidRequest),
             (br#"{"model":"a","model":"b"}"#, ErrorKind::InvalidRequest),
             (b"{\"model\":\"a\"} x", ErrorKind::InvalidJson),
         ] {

@@ -64,11 +64,8 @@ impl Watch {
                 .iter()
                 .any(|end| memmem::find(bytes, format!("\"response.{end}\"").as_bytes()).is_some());
         }
-        self.tail.extend_from_slice(
-            bytes
-                .get(bytes.len().saturating_sub(TAIL)..)
-                .unwrap_or_default(),
-        );
+        self.tail
+            .extend_from_slice(bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or_default());
         let excess = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..excess);
     }
@@ -95,10 +92,7 @@ impl Watch {
 
     /// The tokens used: as told, or else one completion token per event.
     pub(super) fn usage(&self) -> Usage {
-        self.usage.found.unwrap_or(Usage {
-            prompt: 0,
-            completion: self.events,
-        })
+        self.usage.found.unwrap_or(Usage { prompt: 0, completion: self.events })
     }
 }
 
@@ -136,7 +130,8 @@ impl UsageScanner {
             pending.extend_from_slice(bytes.get(..MAX_USAGE).unwrap_or(bytes));
         }
         let Some(pending) = &self.pending else { return };
-        let mut values = serde_json::Deserializer::from_slice(pending).into_iter::<Option<WireUsage>>();
+        let mut values =
+            serde_json::Deserializer::from_slice(pending).into_iter::<Option<WireUsage>>();
         match values.next() {
             // Nothing but white space, or a part of the object: the rest may come.
             None if pending.len() < MAX_USAGE => {}
@@ -191,38 +186,19 @@ mod tests {
         let inside = text.find("\"usage\":").unwrap() + 8;
         for at in inside..text.len() {
             let (a, b) = text.split_at(at);
-            assert_eq!(
-                watch(&[a, b]).usage(),
-                Usage {
-                    prompt: 3,
-                    completion: 4
-                },
-                "{a:?}"
-            );
+            assert_eq!(watch(&[a, b]).usage(), Usage { prompt: 3, completion: 4 }, "{a:?}");
         }
     }
 
     #[test]
     fn generated_text_is_not_taken_for_usage_and_null_is_none() {
         let text = r#"data: {"text":"\"usage\":{\"prompt_tokens\":99}","usage":null}"#;
-        assert_eq!(
-            watch(&[text]).usage(),
-            Usage {
-                prompt: 0,
-                completion: 1
-            }
-        );
+        assert_eq!(watch(&[text]).usage(), Usage { prompt: 0, completion: 1 });
     }
 
     #[test]
     fn usage_of_the_responses_api_is_understood() {
         let body = br#"{"usage": {"input_tokens": 5, "output_tokens": 6}}"#;
-        assert_eq!(
-            usage_of(body),
-            Some(Usage {
-                prompt: 5,
-                completion: 6
-            })
-        );
+        assert_eq!(usage_of(body), Some(Usage { prompt: 5, completion: 6 }));
     }
 }

@@ -45,13 +45,7 @@ impl Account {
         entry.metrics.begin();
         // 499: the client went away; replaced as soon as anything else is known.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        Self {
-            entry,
-            began,
-            status,
-            usage: None,
-            limited,
-        }
+        Self { entry, began, status, usage: None, limited }
     }
 
     pub(super) fn limited(&self) -> Option<&Limited> {
@@ -69,17 +63,8 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.entry
-            .metrics
-            .end(self.status, self.began.elapsed(), self.usage);
-        let Some(Limited {
-            key,
-            limits,
-            limiter,
-            clock,
-            admission,
-        }) = self.limited.take()
-        else {
+        self.entry.metrics.end(self.status, self.began.elapsed(), self.usage);
+        let Some(Limited { key, limits, limiter, clock, admission }) = self.limited.take() else {
             return;
         };
         drop(admission);
@@ -89,9 +74,7 @@ impl Drop for Account {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(async move {
-                limiter
-                    .record_tokens(&key, &limits, tokens, clock.now())
-                    .await;
+                limiter.record_tokens(&key, &limits, tokens, clock.now()).await;
             });
         }
     }
@@ -108,13 +91,7 @@ pub(super) struct Passing {
 
 impl Passing {
     pub(super) fn new(body: ResponseBody, watch: Watch, account: Account, lease: Lease) -> Self {
-        Self {
-            body,
-            watch,
-            account,
-            _lease: lease,
-            ended: false,
-        }
+        Self { body, watch, account, _lease: lease, ended: false }
     }
 
     /// The next bytes for the caller; a broken stream ends in an error event, never silently.
@@ -138,11 +115,7 @@ impl Passing {
         let error = broken_answer(broken, &self.account.entry);
         self.account.failed(&error);
         self.settle();
-        Some(Bytes::from(format!(
-            "{}{}",
-            self.watch.separator(),
-            error.event()
-        )))
+        Some(Bytes::from(format!("{}{}", self.watch.separator(), error.event())))
     }
 
     fn settle(&mut self) {
@@ -165,17 +138,9 @@ pub(super) fn broken_answer(broken: BodyError, entry: &Entry) -> ApiError {
     let view = entry.view();
     let name = &view.model.name;
     let (kind, label, what) = match broken {
-        BodyError::Cut => (
-            ErrorKind::UpstreamCut,
-            "cut",
-            "ended before it was complete",
-        ),
+        BodyError::Cut => (ErrorKind::UpstreamCut, "cut", "ended before it was complete"),
         BodyError::Stalled => (ErrorKind::UpstreamStalled, "stalled", "stopped coming"),
-        BodyError::Malformed => (
-            ErrorKind::UpstreamMalformed,
-            "malformed",
-            "was not valid HTTP",
-        ),
+        BodyError::Malformed => (ErrorKind::UpstreamMalformed, "malformed", "was not valid HTTP"),
     };
     entry.metrics.broken(label);
     tracing::warn!(model = %name, kind = label, "an answer of `{name}` broke off: {broken}");
@@ -259,9 +224,7 @@ impl HeldStream {
             // The headers have left with a 200: the replica's error goes into the stream.
             account.status = response.status;
             let body = super::inference::read_whole(response.body, call.max_response).await;
-            let text = body
-                .ok()
-                .and_then(|body| String::from_utf8(body.into()).ok());
+            let text = body.ok().and_then(|body| String::from_utf8(body.into()).ok());
             let event = text
                 .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
                 .map_or_else(
@@ -270,11 +233,8 @@ impl HeldStream {
                 );
             return Some(event.into());
         }
-        let overhead = account
-            .began
-            .elapsed()
-            .saturating_sub(waited)
-            .saturating_sub(sent_at.elapsed());
+        let overhead =
+            account.began.elapsed().saturating_sub(waited).saturating_sub(sent_at.elapsed());
         let report = serde_json::json!({
             "phase": "ready",
             "model": entry.view().model.name,

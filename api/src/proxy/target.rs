@@ -87,9 +87,7 @@ impl Target {
 impl Lease {
     pub(crate) fn new(target: Arc<Target>, entry: Arc<super::entry::Entry>) -> Self {
         target.in_flight.fetch_add(1, Ordering::AcqRel);
-        target
-            .last_used
-            .fetch_max(entry.now_millis(), Ordering::AcqRel);
+        target.last_used.fetch_max(entry.now_millis(), Ordering::AcqRel);
         Self { target, entry }
     }
 
@@ -101,9 +99,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.target
-            .last_used
-            .fetch_max(self.entry.now_millis(), Ordering::AcqRel);
+        self.target.last_used.fetch_max(self.entry.now_millis(), Ordering::AcqRel);
         if self.target.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.entry.replica_fell_idle(&self.target);
         }

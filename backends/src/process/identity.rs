@@ -39,11 +39,7 @@ impl Identity {
     /// Who `pid` is now.
     pub(super) fn of(pid: i32) -> io::Result<Self> {
         let stat = Stat::of(pid).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self {
-            pid,
-            start_time: stat.start_time,
-            boot_id: boot_id()?,
-        })
+        Ok(Self { pid, start_time: stat.start_time, boot_id: boot_id()? })
     }
 
     /// The group `pid` whose leader has ended. Its number is free of other processes while
@@ -52,11 +48,7 @@ impl Identity {
         if Stat::of(pid).is_some_and(|stat| stat.lives()) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Ok(Self {
-            pid,
-            start_time: 0,
-            boot_id: boot_id()?,
-        })
+        Ok(Self { pid, start_time: 0, boot_id: boot_id()? })
     }
 
     /// Whether the leader runs; a zombie does not.
@@ -215,10 +207,7 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let identity = Identity::of(pid).unwrap();
         assert!(identity.leader_lives());
-        let reused = Identity {
-            start_time: identity.start_time + 1,
-            ..identity
-        };
+        let reused = Identity { start_time: identity.start_time + 1, ..identity };
         assert!(!reused.leader_lives());
         assert!(reused.members().is_empty());
     }

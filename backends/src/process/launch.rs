@@ -65,9 +65,8 @@ impl Shared {
             spawn(request, &self.settings.deployment, address, log).and_then(|mut child| {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
                 // It is not waited for yet, so that it is there even if it has ended already.
-                let identity = pid
-                    .ok_or_else(|| io::ErrorKind::NotFound.into())
-                    .and_then(Identity::of);
+                let identity =
+                    pid.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(Identity::of);
                 match identity {
                     Ok(identity) => Ok((child, identity)),
                     Err(error) => {
@@ -105,13 +104,10 @@ impl Shared {
         lock(&self.table).instances.remove(&id_of(&record.claim));
         let log = self.logs.path_of(&record.model, &record.claim);
         let empty = log.metadata().is_ok_and(|found| found.len() == 0);
-        let removed = self.run.remove(&record.claim).and_then(|()| {
-            if empty {
-                std::fs::remove_file(log)
-            } else {
-                Ok(())
-            }
-        });
+        let removed = self
+            .run
+            .remove(&record.claim)
+            .and_then(|()| if empty { std::fs::remove_file(log) } else { Ok(()) });
         if let Err(error) = removed {
             tracing::warn!(
                 claim = %record.claim, error = &error as &dyn std::error::Error,

@@ -44,11 +44,7 @@ impl Logs {
     /// Opens the log of an instance for its output.
     pub(super) fn create(&self, model: &ModelName, claim: &ClaimId) -> io::Result<File> {
         private_dir(&self.0.join(directory(model)))?;
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(self.path_of(model, claim))
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.path_of(model, claim))
     }
 
     /// The logs of `model`, the one begun last first.
@@ -122,11 +118,7 @@ impl Logs {
         let Some(path) = self.find(claim)? else {
             return Ok(None);
         };
-        let start = if path.metadata()?.len() < offset {
-            0
-        } else {
-            offset
-        };
+        let start = if path.metadata()?.len() < offset { 0 } else { offset };
         read(&path, claim.clone(), start, max).map(Some)
     }
 
@@ -161,11 +153,7 @@ pub(super) struct PhaseReader {
 impl PhaseReader {
     /// Reads the log at `path` from its start.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            offset: 0,
-            line: Vec::new(),
-        }
+        Self { path, offset: 0, line: Vec::new() }
     }
 
     /// The furthest phase that the lines since the last look announce.

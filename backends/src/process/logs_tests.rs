@@ -60,21 +60,11 @@ fn a_log_is_followed_without_cutting_a_character() {
     file.write_all("one\nzwö".as_bytes()).unwrap();
     let first = logs.read_from(&claim, 0, 7).unwrap().unwrap();
     assert_eq!((first.text.as_str(), first.next_offset), ("one\nzw", 6));
-    let second = logs
-        .read_from(&claim, first.next_offset, 7)
-        .unwrap()
-        .unwrap();
+    let second = logs.read_from(&claim, first.next_offset, 7).unwrap().unwrap();
     assert_eq!((second.text.as_str(), second.next_offset), ("ö", 8));
-    let last = logs
-        .read_from(&claim, second.next_offset, 7)
-        .unwrap()
-        .unwrap();
+    let last = logs.read_from(&claim, second.next_offset, 7).unwrap().unwrap();
     assert_eq!((last.text.as_str(), last.next_offset), ("", 8));
-    assert_eq!(
-        logs.read_end(&name, 5).unwrap().unwrap().text,
-        "zwö",
-        "a cut line is left out"
-    );
+    assert_eq!(logs.read_end(&name, 5).unwrap().unwrap().text, "zwö", "a cut line is left out");
     assert_eq!(
         logs.read_from(&ClaimId::new("../c"), 0, 9).unwrap(),
         None,

@@ -97,10 +97,7 @@ impl ProcessBackend {
     ) -> Result<Arc<Self>, ProcessError> {
         Handle::try_current().map_err(|_| ProcessError::NoRuntime)?;
         let path = settings.data_dir.clone();
-        let unusable = |source| ProcessError::DataDir {
-            path: path.clone(),
-            source,
-        };
+        let unusable = |source| ProcessError::DataDir { path: path.clone(), source };
         let shared = Arc::new(Shared {
             run: RunDir::open(&settings.data_dir).map_err(unusable)?,
             logs: Logs::open(&settings.data_dir).map_err(unusable)?,
@@ -113,9 +110,7 @@ impl ProcessBackend {
             ended: Notify::new(),
             tasks: Mutex::default(),
         });
-        let backend = Arc::new(Self {
-            shared: Arc::clone(&shared),
-        });
+        let backend = Arc::new(Self { shared: Arc::clone(&shared) });
         shared.recover().map_err(unusable)?;
         let around = Arc::clone(&shared);
         let task = tokio::spawn(async move { around.look_around().await });

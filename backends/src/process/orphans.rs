@@ -33,15 +33,8 @@ impl Orphan {
         Instance {
             id: id.clone(),
             claim: Some(ClaimId::new(id.as_str())),
-            model: self
-                .processes
-                .iter()
-                .find_map(|process| process.model.as_ref()?.parse().ok()),
-            state: if self.stopping {
-                InstanceState::Stopping
-            } else {
-                InstanceState::Running
-            },
+            model: self.processes.iter().find_map(|process| process.model.as_ref()?.parse().ok()),
+            state: if self.stopping { InstanceState::Stopping } else { InstanceState::Running },
             launched_at: None,
         }
     }
@@ -87,10 +80,7 @@ impl Shared {
                         "processes of claim {id} run without a record"
                     );
                 }
-                let orphan = Orphan {
-                    processes,
-                    stopping,
-                };
+                let orphan = Orphan { processes, stopping };
                 (id, orphan)
             })
             .collect();

@@ -40,9 +40,7 @@ pub(super) fn processes() -> impl Iterator<Item = i32> {
 
 /// The id of this boot; `random(4)`.
 pub(super) fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// The fields of `/proc/<pid>/stat` that matter here.

@@ -96,12 +96,8 @@ impl RunDir {
     pub(super) fn write(&self, record: &RunRecord) -> io::Result<()> {
         let path = self.path_of(&record.claim);
         let fresh = path.with_extension("tmp");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec_pretty(record)?)?;
         file.sync_all()?;
         fs::rename(&fresh, &path)?;
@@ -138,9 +134,7 @@ mod tests {
         for text in ["", "..", "../x", "a/b", "a.b", "a\0"] {
             assert!(!names_a_file(&ClaimId::new(text)), "{text:?}");
         }
-        assert!(names_a_file(&ClaimId::new(
-            "0123456789abcdef0123456789abcdef"
-        )));
+        assert!(names_a_file(&ClaimId::new("0123456789abcdef0123456789abcdef")));
     }
 
     #[test]

@@ -120,9 +120,7 @@ impl Reporter {
     }
 
     fn ready(&self) -> BeatStatus {
-        BeatStatus::Ready {
-            base_url: self.probe.base_url(),
-        }
+        BeatStatus::Ready { base_url: self.probe.base_url() }
     }
 
     async fn standing(&self) -> Option<BeatStatus> {

@@ -81,10 +81,7 @@ pub(super) fn spawn(
 
 /// A fault of our own that may pass.
 pub(super) fn transient(reason: &str, source: io::Error) -> LaunchError {
-    LaunchError::Transient {
-        reason: reason.into(),
-        source: Some(source.into()),
-    }
+    LaunchError::Transient { reason: reason.into(), source: Some(source.into()) }
 }
 
 /// What a caller must mend.

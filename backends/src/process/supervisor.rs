@@ -59,10 +59,8 @@ impl Shared {
     /// group may still hold the GPU.
     pub(super) fn sweep(&self, claim: &ClaimId) {
         let _no_launch = lock(&self.launching);
-        let again = lock(&self.table)
-            .instances
-            .get(&id_of(claim))
-            .is_some_and(|entry| !entry.has_ended());
+        let again =
+            lock(&self.table).instances.get(&id_of(claim)).is_some_and(|entry| !entry.has_ended());
         if again {
             return;
         }
@@ -132,10 +130,7 @@ impl Supervisor {
             return exit;
         }
         if exit != self.record.exit {
-            let record = RunRecord {
-                exit: exit.clone(),
-                ..self.record.clone()
-            };
+            let record = RunRecord { exit: exit.clone(), ..self.record.clone() };
             self.persist(record).await;
         }
         if exit.as_ref().is_some_and(|exit| *exit != Exit::Code(0)) {
@@ -168,11 +163,8 @@ impl Supervisor {
     async fn finish(self, exit: Option<Exit>) {
         let Self { shared, record, .. } = &self;
         let id = id_of(&record.claim);
-        let ended = RunRecord {
-            exit: exit.clone(),
-            ended_at: Some(shared.clock.now()),
-            ..record.clone()
-        };
+        let ended =
+            RunRecord { exit: exit.clone(), ended_at: Some(shared.clock.now()), ..record.clone() };
         if !self.is_asked(&id) {
             self.persist(ended.clone()).await;
         }
@@ -195,9 +187,7 @@ impl Supervisor {
         if !asked {
             let reason = format!("the inference server {how}");
             let status = BeatStatus::Unhealthy { reason };
-            shared
-                .try_report(&record.model, &record.claim, status)
-                .await;
+            shared.try_report(&record.model, &record.claim, status).await;
         }
         shared.reconcile(&record.model).await;
         let (shared, claim) = (Arc::clone(shared), record.claim.clone());

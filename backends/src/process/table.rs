@@ -66,12 +66,7 @@ impl Stop {
 impl Entry {
     /// An instance without a supervisor.
     pub(super) fn new(record: RunRecord) -> Self {
-        Self {
-            record,
-            asked: false,
-            stop: Arc::new(Stop::default()),
-            task: None,
-        }
+        Self { record, asked: false, stop: Arc::new(Stop::default()), task: None }
     }
 
     /// Whether the last of its processes has ended.
@@ -81,9 +76,7 @@ impl Entry {
 
     fn seen(&self, id: &InstanceId) -> Instance {
         let state = if self.has_ended() {
-            InstanceState::Terminated {
-                exit: self.record.exit.clone(),
-            }
+            InstanceState::Terminated { exit: self.record.exit.clone() }
         } else if self.stop.is_requested() {
             InstanceState::Stopping
         } else {
@@ -113,10 +106,7 @@ pub(super) enum Answer {
 impl Table {
     /// What is known of a launch.
     pub(super) fn answer(&self, request: &LaunchRequest) -> Result<Answer, LaunchError> {
-        let busy = |reason: &str| LaunchError::Transient {
-            reason: reason.into(),
-            source: None,
-        };
+        let busy = |reason: &str| LaunchError::Transient { reason: reason.into(), source: None };
         if self.spent.contains(&request.token) {
             return Err(LaunchError::TokenSpent);
         }
@@ -164,9 +154,7 @@ impl Table {
 
     /// The claims whose processes run.
     pub(super) fn live(&self) -> Vec<ClaimId> {
-        self.living()
-            .map(|entry| entry.record.claim.clone())
-            .collect()
+        self.living().map(|entry| entry.record.claim.clone()).collect()
     }
 
     /// The ports that are spoken for.

@@ -91,10 +91,7 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn other(path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Other {
-            path: path.into(),
-            source: source.into(),
-        }
+        Self::Other { path: path.into(), source: source.into() }
     }
 
     pub(super) fn io(path: &Path, error: io::Error) -> Self {
@@ -110,16 +107,10 @@ impl OpenError {
         let path = path.to_path_buf();
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => Self::NotADatabase { path },
-            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged {
-                path,
-                finding: error.to_string(),
-            },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, finding: error.to_string() },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            _ => Self::Other {
-                path,
-                source: error.into(),
-            },
+            _ => Self::Other { path, source: error.into() },
         }
     }
 }
@@ -182,10 +173,9 @@ impl Fault {
                 Kind::Unknown,
                 format!("the commit to `{file}` failed half-way; read before trying again"),
             ),
-            Some(_) => (
-                Kind::Unavailable,
-                format!("`{file}` cannot be read or written; check its disk"),
-            ),
+            Some(_) => {
+                (Kind::Unavailable, format!("`{file}` cannot be read or written; check its disk"))
+            }
             // Not SQLite's answer: a column holds what was never put there.
             None => (
                 Kind::Corrupt,
@@ -212,13 +202,7 @@ enum Kind {
 pub(super) fn lost(lost: Lost, writes: bool) -> StoreError {
     let reason = "the thread of the database has ended; restart the program".to_owned();
     match lost {
-        Lost::Unknown if writes => StoreError::Unknown {
-            reason,
-            source: None,
-        },
-        Lost::Unknown | Lost::NotBegun => StoreError::Unavailable {
-            reason,
-            source: None,
-        },
+        Lost::Unknown if writes => StoreError::Unknown { reason, source: None },
+        Lost::Unknown | Lost::NotBegun => StoreError::Unavailable { reason, source: None },
     }
 }

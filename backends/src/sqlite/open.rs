@@ -64,9 +64,7 @@ fn try_connect(path: &Path) -> Result<Connections, OpenError> {
         .map(|_| {
             let reader = open(path)?;
             configure(&reader, READER_CACHE_KIB).map_err(sqlite)?;
-            reader
-                .pragma_update(None, "query_only", true)
-                .map_err(sqlite)?;
+            reader.pragma_update(None, "query_only", true).map_err(sqlite)?;
             Ok(reader)
         })
         .collect::<Result<_, OpenError>>()?;
@@ -83,10 +81,7 @@ fn check_place(path: &Path) -> Result<(), OpenError> {
     if !directory.is_dir() {
         return Err(OpenError::NoDirectory { path: path.into() });
     }
-    writable(
-        directory,
-        Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
-    )?;
+    writable(directory, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?;
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => writable(path, Access::READ_OK | Access::WRITE_OK),
         Ok(_) => Err(OpenError::NotADatabase { path: path.into() }),
@@ -123,11 +118,7 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
         let bytes = header.get(at..at + 4)?;
         bytes.try_into().ok().map(i32::from_be_bytes)
     };
-    match (
-        header.starts_with(b"SQLite format 3\0"),
-        field(60),
-        field(68),
-    ) {
+    match (header.starts_with(b"SQLite format 3\0"), field(60), field(68)) {
         (true, Some(version), Some(application_id)) => check_owner(path, application_id, version),
         _ => Err(OpenError::NotADatabase { path: path.into() }),
     }
@@ -138,17 +129,10 @@ fn check_owner(path: &Path, application_id: i32, version: i32) -> Result<(), Ope
         return Ok(());
     }
     if application_id != schema::APPLICATION_ID {
-        return Err(OpenError::Foreign {
-            path: path.into(),
-            application_id,
-        });
+        return Err(OpenError::Foreign { path: path.into(), application_id });
     }
     if version > schema::NEWEST {
-        return Err(OpenError::Newer {
-            path: path.into(),
-            found: version,
-            known: schema::NEWEST,
-        });
+        return Err(OpenError::Newer { path: path.into(), found: version, known: schema::NEWEST });
     }
     Ok(())
 }
@@ -165,19 +149,12 @@ fn check_content(connection: &Connection, path: &Path) -> Result<(), OpenError> 
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(sqlite)?;
     if application_id == 0 && tables > 0 {
-        return Err(OpenError::Foreign {
-            path: path.into(),
-            application_id,
-        });
+        return Err(OpenError::Foreign { path: path.into(), application_id });
     }
-    let finding: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(sqlite)?;
+    let finding: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
     if finding != "ok" {
-        return Err(OpenError::Damaged {
-            path: path.into(),
-            finding,
-        });
+        return Err(OpenError::Damaged { path: path.into(), finding });
     }
     Ok(())
 }
@@ -193,9 +170,7 @@ fn open(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| OpenError::sqlite(path, error))?;
-    connection
-        .busy_timeout(BUSY)
-        .map_err(|error| OpenError::sqlite(path, error))?;
+    connection.busy_timeout(BUSY).map_err(|error| OpenError::sqlite(path, error))?;
     Ok(connection)
 }
 

@@ -52,10 +52,8 @@ pub(super) fn list(
     now: Timestamp,
 ) -> Result<Page, Fault> {
     let (sql, parameters) = statement(query, after, now);
-    let parameters: Vec<(&str, &dyn rusqlite::ToSql)> = parameters
-        .iter()
-        .map(|(name, value)| (*name, value as &dyn rusqlite::ToSql))
-        .collect();
+    let parameters: Vec<(&str, &dyn rusqlite::ToSql)> =
+        parameters.iter().map(|(name, value)| (*name, value as &dyn rusqlite::ToSql)).collect();
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(parameters.as_slice())?;
     let mut page = Page::default();
@@ -91,11 +89,9 @@ pub(super) fn statement(
 ) -> (String, Vec<(&'static str, Value)>) {
     let (partition, sort, order) = match query.table {
         Table::Main => ("partition", "sort", ["sort"].as_slice()),
-        Table::Index => (
-            "index_partition",
-            "index_sort",
-            ["index_sort", "partition", "sort"].as_slice(),
-        ),
+        Table::Index => {
+            ("index_partition", "index_sort", ["index_sort", "partition", "sort"].as_slice())
+        }
     };
     let (beyond, direction) = match query.direction {
         Direction::Ascending => (">", "ASC"),
@@ -109,10 +105,7 @@ pub(super) fn statement(
         // One more than the page shows whether another one follows.
         (":limit", Value::from(limit(query).saturating_add(1))),
     ];
-    let (mut first, mut end) = (
-        Some(query.sort_prefix.clone()),
-        successor(&query.sort_prefix),
-    );
+    let (mut first, mut end) = (Some(query.sort_prefix.clone()), successor(&query.sort_prefix));
     let mut conditions = vec![format!("{partition} = :of"), LIVES.into()];
     if let Some((after_sort, after_key)) = after {
         match query.table {
@@ -141,10 +134,7 @@ pub(super) fn statement(
         conditions.push(format!("{sort} < :end"));
         parameters.push((":end", end.into()));
     }
-    let order: Vec<_> = order
-        .iter()
-        .map(|column| format!("{column} {direction}"))
-        .collect();
+    let order: Vec<_> = order.iter().map(|column| format!("{column} {direction}")).collect();
     let sql = format!(
         "SELECT {COLUMNS} FROM items WHERE {} ORDER BY {} LIMIT :limit",
         conditions.join(" AND "),

@@ -51,9 +51,8 @@ impl SqliteStore {
         let mut sum = 0;
         loop {
             let now = self.clock.now();
-            let (deleted, done) = self
-                .write(move |connection| write::sweep(connection, now))
-                .await?;
+            let (deleted, done) =
+                self.write(move |connection| write::sweep(connection, now)).await?;
             sum += deleted;
             if done {
                 return Ok(sum);
@@ -86,9 +85,7 @@ impl SqliteStore {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -97,8 +94,7 @@ impl StateStore for SqliteStore {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         check_key(key)?;
         let (key, clock) = (key.clone(), Arc::clone(&self.clock));
-        self.read(move |connection| read::get(connection, &key, clock.now()))
-            .await
+        self.read(move |connection| read::get(connection, &key, clock.now())).await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {
@@ -113,19 +109,14 @@ impl StateStore for SqliteStore {
             None => None,
         };
         let (query, clock) = (query.clone(), Arc::clone(&self.clock));
-        self.read(move |connection| read::list(connection, &query, after, clock.now()))
-            .await
+        self.read(move |connection| read::list(connection, &query, after, clock.now())).await
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
         check_writes(writes)?;
-        let writes = writes
-            .iter()
-            .map(write::Prepared::new)
-            .collect::<Result<Vec<_>, _>>()?;
+        let writes = writes.iter().map(write::Prepared::new).collect::<Result<Vec<_>, _>>()?;
         let clock = Arc::clone(&self.clock);
-        self.write(move |connection| write::commit(connection, writes, &*clock))
-            .await
+        self.write(move |connection| write::commit(connection, writes, &*clock)).await
     }
 
     async fn add(
@@ -146,8 +137,5 @@ impl StateStore for SqliteStore {
 
 /// Holds a key that is only read to the rule for keys that are written.
 fn check_key(key: &Key) -> Result<(), StoreError> {
-    check_writes(&[Write::Check {
-        key: key.clone(),
-        expect: Expect::Any,
-    }])
+    check_writes(&[Write::Check { key: key.clone(), expect: Expect::Any }])
 }

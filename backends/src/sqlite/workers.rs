@@ -29,10 +29,7 @@ impl Workers {
     pub(super) fn start(name: &str, connections: Vec<Connection>) -> io::Result<Self> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        let mut workers = Self {
-            jobs: Some(jobs),
-            threads: Vec::with_capacity(connections.len()),
-        };
+        let mut workers = Self { jobs: Some(jobs), threads: Vec::with_capacity(connections.len()) };
         for mut connection in connections {
             let queue = Arc::clone(&queue);
             let thread = Builder::new().name(name.into()).spawn(move || {
@@ -72,9 +69,5 @@ impl Drop for Workers {
 }
 
 fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
-    queue
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .recv()
-        .ok()
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }

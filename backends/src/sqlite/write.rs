@@ -46,13 +46,7 @@ impl Prepared {
         let change = match write {
             Write::Check { .. } => Change::None,
             Write::Delete { .. } => Change::Delete,
-            Write::Put {
-                key,
-                document,
-                index,
-                expires_at,
-                ..
-            } => {
+            Write::Put { key, document, index, expires_at, .. } => {
                 if nests_deeper(document, MAX_DEPTH) {
                     return Err(StoreError::Invalid {
                         reason: format!(
@@ -68,11 +62,7 @@ impl Prepared {
                 })
             }
         };
-        Ok(Self {
-            key: write.key().clone(),
-            expect: write.expect().clone(),
-            change,
-        })
+        Ok(Self { key: write.key().clone(), expect: write.expect().clone(), change })
     }
 
     fn version(self) -> Option<Version> {
@@ -117,12 +107,8 @@ fn check(
         return Ok(());
     }
     let standing = standing.map(StoredRow::into_item).transpose()?;
-    Err(StoreError::Conflict(Box::new(Conflict {
-        write: place,
-        key: write.key.clone(),
-        standing,
-    }))
-    .into())
+    Err(StoreError::Conflict(Box::new(Conflict { write: place, key: write.key.clone(), standing }))
+        .into())
 }
 
 fn apply(transaction: &Transaction<'_>, write: &Prepared) -> rusqlite::Result<()> {
@@ -203,13 +189,7 @@ pub(super) fn add(
         let (expires_at, expires_nanos) = columns(expires_at);
         transaction
             .prepare_cached("INSERT OR REPLACE INTO counters VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![
-                key.partition,
-                key.sort,
-                value,
-                expires_at,
-                expires_nanos
-            ])?;
+            .execute(params![key.partition, key.sort, value, expires_at, expires_nanos])?;
     }
     transaction.commit().map_err(Fault::Commit)?;
     Ok(value)

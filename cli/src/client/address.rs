@@ -28,9 +28,8 @@ impl Address {
     /// The URL of a path, given as its segments, each encoded.
     pub(crate) fn join(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
         if let Some(lost) = path.iter().find(|segment| matches!(**segment, "." | "..")) {
-            return Err(Kind::Config.because(format!(
-                "a name with `{lost}` between slashes cannot be part of a URL"
-            )));
+            return Err(Kind::Config
+                .because(format!("a name with `{lost}` between slashes cannot be part of a URL")));
         }
         let mut url = self.0.clone();
         // Only a URL such as `mailto:` has no segments, and parsing refuses those.
@@ -46,10 +45,7 @@ impl Address {
 
 /// The path of a model; the slashes of its name stay as they are.
 pub(crate) fn model_path(name: &str) -> Vec<&str> {
-    ["api", "v1", "models"]
-        .into_iter()
-        .chain(name.split('/'))
-        .collect()
+    ["api", "v1", "models"].into_iter().chain(name.split('/')).collect()
 }
 
 impl FromStr for Address {
@@ -57,11 +53,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let whole = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
+        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let wrong = || format!("`{text}` is no URL; write it as {DEFAULT_URL}");
         let mut url: Url = whole.parse().map_err(|_| wrong())?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -120,18 +112,12 @@ mod tests {
             url.expect("valid").as_str(),
             "http://h/prod/api/v1/models/Qwen/Qwen3%208B%3F%23%25%C3%A9"
         );
-        assert!(
-            address("http://h")
-                .join(&model_path("a/../keys"), &[])
-                .is_err()
-        );
+        assert!(address("http://h").join(&model_path("a/../keys"), &[]).is_err());
     }
 
     #[test]
     fn a_query_is_encoded() {
-        let url = address("http://h")
-            .join(&["x"], &[("email", "a+b@c&d")])
-            .expect("valid");
+        let url = address("http://h").join(&["x"], &[("email", "a+b@c&d")]).expect("valid");
         assert_eq!(url.as_str(), "http://h/x?email=a%2Bb%40c%26d");
     }
 

@@ -28,19 +28,11 @@ mod tests {
     fn the_comments_of_a_held_stream_are_understood() {
         assert_eq!(
             Boot::of_comment(r#" diogenes {"phase":"weights","elapsed_s":42,"eta_s":95}"#),
-            Some(Boot {
-                phase: "weights".into(),
-                elapsed_s: 42.0,
-                eta_s: Some(95.0)
-            })
+            Some(Boot { phase: "weights".into(), elapsed_s: 42.0, eta_s: Some(95.0) })
         );
         assert_eq!(
             Boot::of_comment(r#"diogenes {"phase":"launch","elapsed_s":0,"eta_s":null}"#),
-            Some(Boot {
-                phase: "launch".into(),
-                elapsed_s: 0.0,
-                eta_s: None
-            })
+            Some(Boot { phase: "launch".into(), elapsed_s: 0.0, eta_s: None })
         );
     }
 

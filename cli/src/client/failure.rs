@@ -21,13 +21,9 @@ pub(super) fn of_response(
         return Kind::Denied.because(why);
     }
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some(error) = body
-        .get("error")
-        .filter(|error| error.get("message").is_some())
-    else {
-        return kind_of(Some(status), "").because(format!(
-            "{address} answers {status}, but not as Diogenes does; check --url"
-        ));
+    let Some(error) = body.get("error").filter(|error| error.get("message").is_some()) else {
+        return kind_of(Some(status), "")
+            .because(format!("{address} answers {status}, but not as Diogenes does; check --url"));
     };
     let mut failure = of_error(error, Some(status), verbose);
     if let Some(id) = request_id {
@@ -48,10 +44,8 @@ fn of_error(error: &Value, status: Option<StatusCode>, verbose: bool) -> Failure
         Some(Value::Number(code)) => code.to_string(),
         _ => String::new(),
     };
-    let message = error
-        .get("message")
-        .and_then(Value::as_str)
-        .unwrap_or("an error without a message");
+    let message =
+        error.get("message").and_then(Value::as_str).unwrap_or("an error without a message");
     let kind = kind_of(status, &code);
     if verbose && !code.is_empty() {
         kind.because(format!("{message} (code `{code}`)"))
@@ -106,10 +100,7 @@ mod tests {
             let body =
                 format!(r#"{{"error":{{"message":"m","type":"t","param":null,"code":"{code}"}}}}"#);
             assert_eq!(response(status, &body, false), (kind, "m".into()), "{code}");
-            assert_eq!(
-                response(status, &body, true),
-                (kind, format!("m (code `{code}`)"))
-            );
+            assert_eq!(response(status, &body, true), (kind, format!("m (code `{code}`)")));
         }
     }
 

@@ -34,10 +34,7 @@ impl Key {
         }
         match std::fs::read_to_string(&path) {
             Ok(text) if !text.trim().is_empty() => Self::Local(Secret::new(text.trim())),
-            Ok(_) => Self::Missing(format!(
-                "the key file {} is empty; {name_one}",
-                path.display()
-            )),
+            Ok(_) => Self::Missing(format!("the key file {} is empty; {name_one}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing(format!(
                 "no API key is set and {} does not exist; {name_one}, or the data directory of `diogenes serve` with --data-dir",
                 path.display()
@@ -63,11 +60,7 @@ mod tests {
     use super::*;
 
     fn find(given: Option<&str>, url: &str, data_dir: &Path) -> Key {
-        Key::find(
-            given.map(Secret::new),
-            &url.parse().expect("a URL"),
-            data_dir,
-        )
+        Key::find(given.map(Secret::new), &url.parse().expect("a URL"), data_dir)
     }
 
     #[test]
@@ -76,10 +69,7 @@ mod tests {
         std::fs::write(dir.path().join(ADMIN_KEY_FILE), "dg_local\n").expect("written");
         let local = find(None, "http://127.0.0.1:8080", dir.path());
         assert_eq!(local.secret().map(Secret::expose), Some("dg_local"));
-        assert!(matches!(
-            find(None, "https://example.com", dir.path()),
-            Key::Missing(_)
-        ));
+        assert!(matches!(find(None, "https://example.com", dir.path()), Key::Missing(_)));
         let named = find(Some("dg_x"), "https://example.com", dir.path());
         assert_eq!(named.secret().map(Secret::expose), Some("dg_x"));
     }
@@ -87,9 +77,6 @@ mod tests {
     #[test]
     fn an_empty_variable_is_no_key() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert!(matches!(
-            find(Some(" "), "http://localhost", dir.path()),
-            Key::Missing(_)
-        ));
+        assert!(matches!(find(Some(" "), "http://localhost", dir.path()), Key::Missing(_)));
     }
 }

@@ -62,12 +62,7 @@ impl Client {
             kind: Kind::Other,
             error: anyhow::Error::new(error).context("the HTTP client cannot be set up"),
         })?;
-        Ok(Self {
-            http,
-            address,
-            key,
-            verbose,
-        })
+        Ok(Self { http, address, key, verbose })
     }
 
     /// Whether error messages carry code and request id.
@@ -81,8 +76,7 @@ impl Client {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Value, Failure> {
-        self.call(Method::GET, self.address.join(path, query)?, None::<&()>)
-            .await
+        self.call(Method::GET, self.address.join(path, query)?, None::<&()>).await
     }
 
     /// POST, decoded.
@@ -91,20 +85,17 @@ impl Client {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<Value, Failure> {
-        self.call(Method::POST, self.address.join(path, &[])?, Some(body))
-            .await
+        self.call(Method::POST, self.address.join(path, &[])?, Some(body)).await
     }
 
     /// PUT, decoded.
     pub(crate) async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<Value, Failure> {
-        self.call(Method::PUT, self.address.join(path, &[])?, Some(body))
-            .await
+        self.call(Method::PUT, self.address.join(path, &[])?, Some(body)).await
     }
 
     /// DELETE, decoded.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Value, Failure> {
-        self.call(Method::DELETE, self.address.join(path, &[])?, None::<&()>)
-            .await
+        self.call(Method::DELETE, self.address.join(path, &[])?, None::<&()>).await
     }
 
     /// POST without a time limit: the answer may be a stream, or wait for a cold start.
@@ -114,13 +105,7 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<Response, Failure> {
         let request = self.http.post(self.address.join(path, &[])?).json(body);
-        self.checked(
-            request
-                .send()
-                .await
-                .map_err(|error| self.unanswered(error))?,
-        )
-        .await
+        self.checked(request.send().await.map_err(|error| self.unanswered(error))?).await
     }
 
     /// What became of a connection in the middle of an answer.
@@ -142,16 +127,9 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unanswered(error))?;
-        let text = self
-            .checked(response)
-            .await?
-            .bytes()
-            .await
-            .map_err(|error| self.broken(error))?;
+        let response = request.send().await.map_err(|error| self.unanswered(error))?;
+        let text =
+            self.checked(response).await?.bytes().await.map_err(|error| self.broken(error))?;
         serde_json::from_slice(&text).map_err(|error| Failure {
             kind: Kind::Other,
             error: anyhow::Error::new(error).context(format!(
@@ -173,14 +151,7 @@ impl Client {
             .map(ToOwned::to_owned);
         let body = response.bytes().await.map_err(|error| self.broken(error))?;
         let id = request_id.filter(|_| self.verbose);
-        Err(failure::of_response(
-            status,
-            &body,
-            &self.address,
-            &self.key,
-            self.verbose,
-            id,
-        ))
+        Err(failure::of_response(status, &body, &self.address, &self.key, self.verbose, id))
     }
 
     fn unanswered(&self, error: reqwest::Error) -> Failure {
@@ -200,10 +171,7 @@ impl Client {
                 return Kind::Unavailable.because(text);
             }
             let error = anyhow::Error::new(error.without_url()).context(text);
-            return Failure {
-                kind: Kind::Unavailable,
-                error,
-            };
+            return Failure { kind: Kind::Unavailable, error };
         }
         self.broken(error)
     }

@@ -103,10 +103,7 @@ mod tests {
 
     #[test]
     fn blank_lines_names_and_a_byte_order_mark_are_passed_over() {
-        assert_eq!(
-            read(&[b"\xef\xbb\xbfdata: 1\n\n\n\nid: 3\nretry: 5\n\n"]),
-            [data("1")]
-        );
+        assert_eq!(read(&[b"\xef\xbb\xbfdata: 1\n\n\n\nid: 3\nretry: 5\n\n"]), [data("1")]);
         assert_eq!(read(&[b"data\n\n"]), [data("")]);
         assert_eq!(read(&[b"data:  two spaces\n\n"]), [data(" two spaces")]);
     }

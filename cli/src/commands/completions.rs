@@ -18,11 +18,6 @@ pub(crate) struct CompletionsArgs {
 
 pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        args.shell,
-        &mut crate::Cli::command(),
-        "diogenes",
-        &mut script,
-    );
+    clap_complete::generate(args.shell, &mut crate::Cli::command(), "diogenes", &mut script);
     output::piece(&String::from_utf8_lossy(&script))
 }

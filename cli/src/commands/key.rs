@@ -136,12 +136,8 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
             output::result(format, &revoked, || Ok(format!("key `{id}` is revoked")))
         }
         Action::Rotate(RotateArgs { id, grace, quiet }) => {
-            let request = RotateKey {
-                grace: grace.unwrap_or_default(),
-            };
-            let created = client
-                .post(&["api", "v1", "keys", &id, "rotate"], &request)
-                .await?;
+            let request = RotateKey { grace: grace.unwrap_or_default() };
+            let created = client.post(&["api", "v1", "keys", &id, "rotate"], &request).await?;
             show_created(&created, quiet, format)
         }
     }
@@ -216,9 +212,7 @@ fn show_created(created: &Value, quiet: bool, format: output::Format) -> Result<
 
 fn table(keys: &[KeyBody]) -> String {
     output::table(
-        &[
-            "ID", "EMAIL", "NAME", "STATUS", "SCOPES", "MODELS", "LIMITS", "CREATED", "EXPIRES",
-        ],
+        &["ID", "EMAIL", "NAME", "STATUS", "SCOPES", "MODELS", "LIMITS", "CREATED", "EXPIRES"],
         keys.iter().map(|key| {
             vec![
                 key.id.to_string(),
@@ -240,23 +234,13 @@ fn dash(text: String) -> String {
 }
 
 fn scopes(scopes: &BTreeSet<Scope>) -> String {
-    scopes
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+    scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn models(models: Option<&BTreeSet<ModelName>>) -> String {
     models.map_or_else(
         || "all".into(),
-        |models| {
-            models
-                .iter()
-                .map(ModelName::as_str)
-                .collect::<Vec<_>>()
-                .join(",")
-        },
+        |models| models.iter().map(ModelName::as_str).collect::<Vec<_>>().join(","),
     )
 }
 
@@ -266,9 +250,7 @@ fn limits(limits: &Limits) -> String {
         ("tpm", limits.tokens_per_minute),
         ("concurrency", limits.concurrency),
     ];
-    let set = parts
-        .into_iter()
-        .filter_map(|(name, limit)| Some(format!("{name}={}", limit?)));
+    let set = parts.into_iter().filter_map(|(name, limit)| Some(format!("{name}={}", limit?)));
     dash(set.collect::<Vec<_>>().join(","))
 }
 

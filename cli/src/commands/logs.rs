@@ -34,10 +34,7 @@ pub(crate) struct LogsArgs {
 
 pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
-    let logs = Logs {
-        client: &client,
-        model: &args.model,
-    };
+    let logs = Logs { client: &client, model: &args.model };
     let format = args.options.output;
     let first = match logs.newest(MOST).await {
         Err(failure) if failure.kind == Kind::NotFound && args.follow => {
@@ -50,16 +47,9 @@ pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
         }
         page => page?,
     };
-    let page = LogPage {
-        text: last_lines(&first.text, args.lines).to_owned(),
-        ..first
-    };
+    let page = LogPage { text: last_lines(&first.text, args.lines).to_owned(), ..first };
     print(&page, format, args.follow)?;
-    if args.follow {
-        follow(&logs, page, format).await
-    } else {
-        Ok(())
-    }
+    if args.follow { follow(&logs, page, format).await } else { Ok(()) }
 }
 
 /// The logs of one model.
@@ -72,11 +62,7 @@ impl Logs<'_> {
     async fn read(&self, query: &[(&str, &str)]) -> Result<LogPage, Failure> {
         let mut whole = vec![("model", self.model)];
         whole.extend_from_slice(query);
-        decode(
-            self.client
-                .get(&["api", "v1", "cluster", "logs"], &whole)
-                .await?,
-        )
+        decode(self.client.get(&["api", "v1", "cluster", "logs"], &whole).await?)
     }
 
     /// The end of the newest log.
@@ -88,8 +74,7 @@ impl Logs<'_> {
     async fn after(&self, page: &LogPage) -> Result<LogPage, Failure> {
         let offset = page.next_offset.to_string();
         let claim = page.claim.as_str();
-        self.read(&[("claim", claim), ("offset", &offset), ("max_bytes", MOST)])
-            .await
+        self.read(&[("claim", claim), ("offset", &offset), ("max_bytes", MOST)]).await
     }
 
     /// Waits for the first log.
@@ -109,11 +94,7 @@ impl Logs<'_> {
         let answers = |name: &str, aliases: &[diogenes_core::name::ModelName]| {
             name == self.model || aliases.iter().any(|alias| alias.as_str() == self.model)
         };
-        if models
-            .data
-            .iter()
-            .any(|model| answers(model.name.as_str(), &model.spec.aliases))
-        {
+        if models.data.iter().any(|model| answers(model.name.as_str(), &model.spec.aliases)) {
             return Ok(());
         }
         Err(Kind::NotFound.because(format!(
@@ -139,11 +120,7 @@ async fn follow(logs: &Logs<'_>, mut page: LogPage, format: Format) -> Result<()
         match logs.newest("1").await {
             Ok(newest) if newest.claim != page.claim => {
                 output::note(&format!("--- the next replica ({})", newest.claim));
-                page = LogPage {
-                    text: String::new(),
-                    next_offset: 0,
-                    ..newest
-                };
+                page = LogPage { text: String::new(), next_offset: 0, ..newest };
                 continue;
             }
             Ok(_) => {}
@@ -172,10 +149,7 @@ fn last_lines(text: &str, lines: usize) -> &str {
         return "";
     }
     let body = text.strip_suffix('\n').unwrap_or(text);
-    let start = body
-        .rmatch_indices('\n')
-        .nth(lines - 1)
-        .map_or(0, |(at, _)| at + 1);
+    let start = body.rmatch_indices('\n').nth(lines - 1).map_or(0, |(at, _)| at + 1);
     text.get(start..).unwrap_or(text)
 }
 

@@ -66,15 +66,10 @@ pub(crate) enum ClientCommand {
 
 /// Runs a command to its end.
 pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             let error = anyhow::Error::new(error).context("the async runtime cannot be started");
-            Failure {
-                kind: Kind::Other,
-                error,
-            }
+            Failure { kind: Kind::Other, error }
         })?;
     let done = runtime.block_on(async {
         match command {

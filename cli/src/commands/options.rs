@@ -21,14 +21,7 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// How to print the result
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        default_value_t
-    )]
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) output: Format,
     /// Tell code and request id of errors, and their causes
     #[arg(short, long, global = true)]
@@ -72,9 +65,7 @@ impl Options {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let address = match &self.url {
             Some(address) => address.clone(),
-            None => DEFAULT_URL
-                .parse()
-                .map_err(|error: String| Kind::Config.because(error))?,
+            None => DEFAULT_URL.parse().map_err(|error: String| Kind::Config.because(error))?,
         };
         self.client_of(address)
     }
@@ -86,10 +77,7 @@ impl Options {
     }
 
     fn data_dir(&self) -> Result<PathBuf, Failure> {
-        let named = self
-            .data_dir
-            .clone()
-            .filter(|path| !path.as_os_str().is_empty());
+        let named = self.data_dir.clone().filter(|path| !path.as_os_str().is_empty());
         named.map_or_else(|| default_data_dir().map_err(Kind::Config.failure()), Ok)
     }
 }
@@ -172,12 +160,7 @@ mod tests {
 
     #[test]
     fn options_that_mean_nothing_are_refused() {
-        assert!(
-            parse("diogenes --url http://h serve")
-                .root
-                .refuse("serve")
-                .is_err()
-        );
+        assert!(parse("diogenes --url http://h serve").root.refuse("serve").is_err());
         assert!(parse("diogenes serve").root.refuse("serve").is_ok());
     }
 

@@ -37,22 +37,14 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 /// Prints text on standard output as it is, at once.
 pub(crate) fn piece(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                Failure {
-                    kind: Kind::Other,
-                    error: Closed.into(),
-                }
-            } else {
-                let error = anyhow::Error::new(error).context("standard output cannot be written");
-                Failure {
-                    kind: Kind::Other,
-                    error,
-                }
-            }
-        })
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Failure { kind: Kind::Other, error: Closed.into() }
+        } else {
+            let error = anyhow::Error::new(error).context("standard output cannot be written");
+            Failure { kind: Kind::Other, error }
+        }
+    })
 }
 
 /// Prints a line for the person at the terminal, on standard error.
@@ -106,11 +98,7 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 
 /// Names and values below each other.
 pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
-    table(
-        &[],
-        rows.into_iter()
-            .map(|(name, value)| vec![format!("{name}:"), value]),
-    )
+    table(&[], rows.into_iter().map(|(name, value)| vec![format!("{name}:"), value]))
 }
 
 /// Whether somebody reads standard output as it comes.
@@ -143,10 +131,7 @@ mod tests {
 
     #[test]
     fn a_table_has_no_trailing_blanks_and_aligned_columns() {
-        let rows = [
-            vec!["demo".into(), "ready".into()],
-            vec!["Qwen/Qwen3-8B".into(), "-".into()],
-        ];
+        let rows = [vec!["demo".into(), "ready".into()], vec!["Qwen/Qwen3-8B".into(), "-".into()]];
         assert_eq!(
             table(&["MODEL", "STANDING"], rows),
             "MODEL          STANDING\ndemo           ready\nQwen/Qwen3-8B  -"
@@ -169,10 +154,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_left_is_no_failure() {
-        let failure = Failure {
-            kind: Kind::Other,
-            error: Closed.into(),
-        };
+        let failure = Failure { kind: Kind::Other, error: Closed.into() };
         assert!(is_closed(&failure));
         assert!(!is_closed(&Kind::Other.because("x")));
     }

@@ -25,38 +25,19 @@ struct Shown {
 impl Progress {
     /// Begins; `what` is the model's name.
     pub(super) fn begin(what: &str) -> Self {
-        let shown = Arc::new(Mutex::new(Shown {
-            boot: None,
-            at: Instant::now(),
-        }));
-        let bar = io::stderr()
-            .is_terminal()
-            .then(|| spinner(what, shown.clone()));
-        Self {
-            what: what.to_owned(),
-            bar,
-            shown,
-        }
+        let shown = Arc::new(Mutex::new(Shown { boot: None, at: Instant::now() }));
+        let bar = io::stderr().is_terminal().then(|| spinner(what, shown.clone()));
+        Self { what: what.to_owned(), bar, shown }
     }
 
     /// The boot is so far.
     pub(super) fn tell(&mut self, boot: Boot) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = shown
-            .boot
-            .as_ref()
-            .is_none_or(|before| before.phase != boot.phase);
+        let is_new = shown.boot.as_ref().is_none_or(|before| before.phase != boot.phase);
         if self.bar.is_none() && is_new {
-            output::note(&format!(
-                "{}: {}",
-                self.what,
-                describe(&boot, Duration::ZERO)
-            ));
+            output::note(&format!("{}: {}", self.what, describe(&boot, Duration::ZERO)));
         }
-        *shown = Shown {
-            boot: Some(boot),
-            at: Instant::now(),
-        };
+        *shown = Shown { boot: Some(boot), at: Instant::now() };
     }
 }
 
@@ -93,11 +74,7 @@ fn describe(boot: &Boot, gone: Duration) -> String {
     let elapsed = time::exact(boot.elapsed_s + gone);
     match boot.eta_s.map(|eta| eta - gone) {
         Some(eta) if eta >= 0.5 => {
-            format!(
-                "{}, {elapsed}, about {} to go",
-                boot.phase,
-                time::exact(eta)
-            )
+            format!("{}, {elapsed}, about {} to go", boot.phase, time::exact(eta))
         }
         Some(_) => format!("{}, {elapsed}, any moment now", boot.phase),
         None => format!("{}, {elapsed}", boot.phase),
@@ -110,11 +87,7 @@ mod tests {
 
     #[test]
     fn the_wait_counts_down_between_reports() {
-        let boot = |eta_s| Boot {
-            phase: "weights".into(),
-            elapsed_s: 42.0,
-            eta_s,
-        };
+        let boot = |eta_s| Boot { phase: "weights".into(), elapsed_s: 42.0, eta_s };
         let after = |seconds, eta| describe(&boot(eta), Duration::from_secs(seconds));
         assert_eq!(after(0, Some(95.0)), "weights, 42s, about 1m 35s to go");
         assert_eq!(after(5, Some(95.0)), "weights, 47s, about 1m 30s to go");

@@ -70,12 +70,7 @@ async fn fetch(client: &Client, only: Option<&str>) -> Result<Value, Failure> {
     let mut fleet = client.get(&["api", "v1", "cluster"], &[]).await?;
     let Some(only) = only else { return Ok(fleet) };
     if let Some(Value::Array(models)) = fleet.get_mut("data") {
-        let name = |model: &Value| {
-            model
-                .get("model")
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let name = |model: &Value| model.get("model").and_then(Value::as_str).map(str::to_owned);
         let names: Vec<String> = models.iter().filter_map(name).collect();
         models.retain(|model| name(model).as_deref() == Some(only));
         if models.is_empty() {
@@ -195,9 +190,7 @@ fn standing(standing: Standing) -> &'static str {
 
 /// Why models failed.
 fn notes(models: &[ModelState], now: Timestamp) -> Vec<String> {
-    let failed = models
-        .iter()
-        .filter_map(|model| Some((model, model.failure.as_ref()?)));
+    let failed = models.iter().filter_map(|model| Some((model, model.failure.as_ref()?)));
     failed
         .map(|(model, failure)| {
             format!(

@@ -11,12 +11,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = String::new();
     for word in text.split_whitespace() {
-        let unit = [("w", 7 * DAY), ("d", DAY)]
-            .into_iter()
-            .find_map(|(unit, seconds)| {
-                let count: u64 = word.strip_suffix(unit)?.parse().ok()?;
-                count.checked_mul(seconds)
-            });
+        let unit = [("w", 7 * DAY), ("d", DAY)].into_iter().find_map(|(unit, seconds)| {
+            let count: u64 = word.strip_suffix(unit)?.parse().ok()?;
+            count.checked_mul(seconds)
+        });
         if let Some(seconds) = unit {
             total = total.saturating_add(Duration::from_secs(seconds));
         } else {
@@ -29,9 +27,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
     let rest = diogenes_core::duration::parse(rest.trim())
         .map_err(|_| format!("`{text}` is no duration; write `30s`, `10m`, `1h 30m` or `30d`"))?;
-    total
-        .checked_add(rest)
-        .ok_or_else(|| format!("`{text}` is too long"))
+    total.checked_add(rest).ok_or_else(|| format!("`{text}` is too long"))
 }
 
 /// The time from `then` to `now`, none if a clock is ahead.
@@ -67,14 +63,9 @@ mod tests {
 
     #[test]
     fn days_and_weeks_are_durations_too() {
-        for (text, hours) in [
-            ("30d", 720),
-            ("2w", 336),
-            ("1d 12h", 36),
-            ("720h", 720),
-            ("1w 1d", 192),
-            ("3600", 1),
-        ] {
+        for (text, hours) in
+            [("30d", 720), ("2w", 336), ("1d 12h", 36), ("720h", 720), ("1w 1d", 192), ("3600", 1)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_hours(hours)), "{text}");
         }
         for text in ["", "soon", "-1d", "d", "99999999999999999999d"] {
@@ -84,13 +75,9 @@ mod tests {
 
     #[test]
     fn ages_are_rough_and_waits_exact() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (119, "119s"),
-            (125, "2m"),
-            (7300, "2h"),
-            (200_000, "2d"),
-        ] {
+        for (seconds, text) in
+            [(0, "0s"), (119, "119s"), (125, "2m"), (7300, "2h"), (200_000, "2d")]
+        {
             assert_eq!(rough(Duration::from_secs(seconds)), text);
         }
         assert_eq!(exact(94.6), "1m 35s");

@@ -45,13 +45,13 @@ pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<Admin
                 limits: Limits::default(),
             };
             let (_, plain) = keys.issue(new).await.context("the admin key could not be issued")?;
-            write(&path, plain.expose())
-                .with_context(|| format!("the admin key could not be written to {}", path.display()))?;
+            write(&path, plain.expose()).with_context(|| {
+                format!("the admin key could not be written to {}", path.display())
+            })?;
             Ok(AdminKey { path, key: plain.expose().into(), is_new: true })
         }
-        Err(error) => {
-            Err(error).with_context(|| format!("the admin key in {} cannot be read", path.display()))
-        }
+        Err(error) => Err(error)
+            .with_context(|| format!("the admin key in {} cannot be read", path.display())),
     }
 }
 

@@ -90,7 +90,8 @@ impl Config {
 
 /// Where state is kept unless told otherwise: `$XDG_DATA_HOME/diogenes`.
 pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base =
+        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
         .map(|base| base.join("diogenes"))
         .context("neither XDG_DATA_HOME nor HOME is set; name a directory with --data-dir")
@@ -98,7 +99,10 @@ pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
 
 fn read(path: &Path) -> anyhow::Result<(File, String)> {
     let text = std::fs::read_to_string(path).with_context(|| {
-        format!("the configuration `{}` cannot be read; check the path given with --config", path.display())
+        format!(
+            "the configuration `{}` cannot be read; check the path given with --config",
+            path.display()
+        )
     })?;
     let file = parse(&text).map_err(|problem| {
         anyhow::anyhow!("{}:{}: {}", path.display(), problem.line, problem.text)
@@ -152,7 +156,11 @@ mod tests {
             ("lisen = \"127.0.0.1:80\"", 1, "did you mean `listen`?"),
             ("[models.demo]\ncommand = \"vllm\"", 2, "models.demo.command"),
             ("[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"soon\"", 3, "is no duration"),
-            ("[models.demo]\ncommand = [\"x\"]\nidel_timeout = \"1s\"", 3, "did you mean `idle_timeout`?"),
+            (
+                "[models.demo]\ncommand = [\"x\"]\nidel_timeout = \"1s\"",
+                3,
+                "did you mean `idle_timeout`?",
+            ),
             ("[models.demo]\nmin_replicas = 1", 1, "missing field `command`"),
             ("[models", 1, ""),
             ("a = 1\na = 2", 2, "duplicate"),

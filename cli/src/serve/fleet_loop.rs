@@ -49,7 +49,11 @@ pub(crate) struct FleetLoop {
 
 impl FleetLoop {
     /// Runs until `stop` resolves. `started` is told once every model was published.
-    pub(crate) async fn run(mut self, started: oneshot::Sender<()>, mut stop: oneshot::Receiver<()>) {
+    pub(crate) async fn run(
+        mut self,
+        started: oneshot::Sender<()>,
+        mut stop: oneshot::Receiver<()>,
+    ) {
         let mut next_checks = BTreeMap::new();
         let mut next_full = self.full(&mut next_checks).await;
         // Nobody waits any more when the start was given up.

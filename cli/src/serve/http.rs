@@ -68,7 +68,8 @@ fn accept(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let connection = builder.serve_connection(TokioIo::new(Lingering::new(stream)), service.clone());
+    let connection =
+        builder.serve_connection(TokioIo::new(Lingering::new(stream)), service.clone());
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -18,7 +18,9 @@ use diogenes_api::auth::KeyRing;
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::Dispatcher;
 use diogenes_api::{App, AppSettings};
-use diogenes_backends::process::{OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings};
+use diogenes_backends::process::{
+    OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
+};
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry};
 use diogenes_core::keys::{Keys, LocalLimiter};
@@ -94,7 +96,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let store = SqliteStore::open(&data_dir.database(), clock.clone())
         .map_err(anyhow::Error::from)
         .map_err(Kind::DataDir.failure())?;
-    let server = Server::start(&config, Arc::new(store), clock).await.map_err(Kind::Other.failure())?;
+    let server =
+        Server::start(&config, Arc::new(store), clock).await.map_err(Kind::Other.failure())?;
     let admin = admin_key::ensure(&config.data_dir, server.app.key_ring.keys())
         .await
         .map_err(Kind::DataDir.failure())?;
@@ -148,8 +151,7 @@ impl Server {
         let registry = Registry::new(store.clone(), clock.clone(), trigger.clone());
         take_over_models(&registry, config).await?;
         let metrics = Arc::new(Metrics::default());
-        let dispatcher =
-            Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone()));
+        let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let app = Arc::new(App {
             key_ring: KeyRing::new(keys, clock.clone()),
@@ -220,7 +222,10 @@ fn spawn_sweeper(store: Arc<SqliteStore>) {
         loop {
             tokio::time::sleep(EVERY).await;
             if let Err(error) = store.sweep().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "expired records were not removed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "expired records were not removed"
+                );
             }
         }
     });

@@ -104,9 +104,7 @@ impl Failure {
     pub fn back_off(attempts: u32) -> Duration {
         const FIRST: Duration = Duration::from_secs(5);
         const MOST: Duration = Duration::from_mins(5);
-        FIRST
-            .saturating_mul(1 << attempts.saturating_sub(1).min(10))
-            .min(MOST)
+        FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(MOST)
     }
 }
 
@@ -130,9 +128,7 @@ impl Control {
 
     /// The failure that forbids a launch of `spec` at `now`.
     pub fn backing_off(&self, spec: &SpecHash, now: Timestamp) -> Option<&Failure> {
-        self.failure
-            .as_ref()
-            .filter(|failure| failure.until > now && failure.spec == *spec)
+        self.failure.as_ref().filter(|failure| failure.until > now && failure.spec == *spec)
     }
 }
 

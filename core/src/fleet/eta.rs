@@ -74,20 +74,12 @@ pub struct BootHistory {
 impl BootHistory {
     /// A history without samples.
     pub fn new(model: ModelName, instance_type: String, spec: SpecHash) -> Self {
-        Self {
-            model,
-            instance_type,
-            spec,
-            millis: BTreeMap::new(),
-        }
+        Self { model, instance_type, spec, millis: BTreeMap::new() }
     }
 
     /// Where the history stands.
     pub fn key_of(model: &ModelName, instance_type: &str, spec: &SpecHash) -> Key {
-        Key::new(
-            format!("MODEL#{model}"),
-            format!("HISTORY#{instance_type}#{}", spec.as_str()),
-        )
+        Key::new(format!("MODEL#{model}"), format!("HISTORY#{instance_type}#{}", spec.as_str()))
     }
 
     /// Remembers one finished boot.
@@ -130,10 +122,8 @@ impl BootHistory {
 
     /// The whole of a boot that has not begun.
     pub fn eta_of_new_boot(&self) -> Option<Duration> {
-        let medians: Vec<_> = Phase::ALL
-            .iter()
-            .filter_map(|phase| self.quantile(*phase, 50))
-            .collect();
+        let medians: Vec<_> =
+            Phase::ALL.iter().filter_map(|phase| self.quantile(*phase, 50)).collect();
         (!medians.is_empty()).then(|| medians.into_iter().sum())
     }
 
@@ -142,9 +132,7 @@ impl BootHistory {
         let mut samples = self.millis.get(&phase)?.clone();
         samples.sort_unstable();
         let rank = (samples.len() * percent).div_ceil(100).max(1) - 1;
-        samples
-            .get(rank)
-            .map(|millis| Duration::from_millis(*millis))
+        samples.get(rank).map(|millis| Duration::from_millis(*millis))
     }
 }
 
@@ -192,10 +180,7 @@ mod tests {
         now.enter(Phase::Boot, at(1));
         now.enter(Phase::Weights, at(2));
         // Weights: median 9 s, 4 s are gone; warm-up: median 10 s.
-        assert_eq!(
-            history().eta(&now, Phase::Weights, at(6)),
-            Some(Duration::from_secs(15))
-        );
+        assert_eq!(history().eta(&now, Phase::Weights, at(6)), Some(Duration::from_secs(15)));
     }
 
     #[test]
@@ -203,10 +188,7 @@ mod tests {
         let mut now = PhaseTimes::launched(at(0));
         now.enter(Phase::Weights, at(2));
         assert_eq!(history().eta(&now, Phase::Weights, at(13)), None);
-        let empty = BootHistory {
-            millis: BTreeMap::new(),
-            ..history()
-        };
+        let empty = BootHistory { millis: BTreeMap::new(), ..history() };
         assert_eq!(empty.eta(&now, Phase::Weights, at(3)), None);
         assert_eq!(empty.eta_of_new_boot(), None);
     }

@@ -86,11 +86,7 @@ pub struct ModelSpec {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub drain_timeout: Duration,
     /// The oldest that a replica grows before it is drained and replaced; none for no limit.
-    #[serde(
-        default,
-        with = "crate::duration::option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub max_lifetime: Option<Duration>,
     /// A stream that brings no byte for so long is ended with an error.
@@ -184,11 +180,7 @@ pub struct Rung {
 impl Rung {
     /// The only rung of a backend that has no choice.
     pub fn local() -> Self {
-        Self {
-            instance_type: "local".into(),
-            zone: None,
-            market: Market::OnDemand,
-        }
+        Self { instance_type: "local".into(), zone: None, market: Market::OnDemand }
     }
 }
 
@@ -255,17 +247,8 @@ impl ModelSpec {
     /// Refuses what serde cannot: values that are well-typed and make no sense.
     pub fn validate(&self) -> Result<(), SpecError> {
         const YEAR: Duration = Duration::from_hours(24 * 366);
-        let wrong = |field, problem: &str| {
-            Err(SpecError {
-                field,
-                problem: problem.into(),
-            })
-        };
-        if self
-            .command
-            .first()
-            .is_none_or(|program| program.trim().is_empty())
-        {
+        let wrong = |field, problem: &str| Err(SpecError { field, problem: problem.into() });
+        if self.command.first().is_none_or(|program| program.trim().is_empty()) {
             return wrong("command", "is empty; write the program and its arguments");
         }
         if self
@@ -277,11 +260,7 @@ impl ModelSpec {
         {
             return wrong("command", "or `env` contains a NUL byte");
         }
-        if self
-            .env
-            .keys()
-            .any(|name| name.is_empty() || name.contains('='))
-        {
+        if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
             return wrong("env", "has a variable whose name is empty or contains `=`");
         }
         let is_path = |byte: u8| byte.is_ascii_graphic();
@@ -314,20 +293,14 @@ impl ModelSpec {
             ("idle_timeout", self.idle_timeout),
             ("drain_timeout", self.drain_timeout),
             ("hold_timeout", self.hold_timeout),
-            (
-                "max_lifetime",
-                self.max_lifetime.unwrap_or(Duration::from_secs(1)),
-            ),
+            ("max_lifetime", self.max_lifetime.unwrap_or(Duration::from_secs(1))),
         ] {
             if duration > YEAR {
                 return wrong(field, "must be at most a year");
             }
         }
         if self.max_lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
-            return wrong(
-                "max_lifetime",
-                "must be longer than zero; leave it out for no limit",
-            );
+            return wrong("max_lifetime", "must be longer than zero; leave it out for no limit");
         }
         Ok(())
     }
@@ -353,11 +326,7 @@ impl ModelSpec {
 
     /// The ladder, never empty.
     pub fn rungs(&self) -> Vec<Rung> {
-        if self.ladder.is_empty() {
-            vec![Rung::local()]
-        } else {
-            self.ladder.clone()
-        }
+        if self.ladder.is_empty() { vec![Rung::local()] } else { self.ladder.clone() }
     }
 }
 
@@ -376,11 +345,7 @@ impl Model {
 
     /// Replicas that may run: none of a deleted model.
     pub fn max_replicas(&self) -> u32 {
-        if self.deleted_at.is_some() {
-            0
-        } else {
-            self.spec.max_replicas
-        }
+        if self.deleted_at.is_some() { 0 } else { self.spec.max_replicas }
     }
 
     /// Whether callers may ask for it by `name`.

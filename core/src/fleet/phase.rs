@@ -24,14 +24,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase in order.
-    pub const ALL: [Self; 6] = [
-        Self::Launch,
-        Self::Boot,
-        Self::Image,
-        Self::Weights,
-        Self::Warmup,
-        Self::Ready,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Launch, Self::Boot, Self::Image, Self::Weights, Self::Warmup, Self::Ready];
 
     /// The name in JSON and in messages.
     pub fn as_str(self) -> &'static str {
@@ -72,10 +66,7 @@ pub fn announced_by(line: &str) -> Option<Phase> {
         ("load_tensors: loading model tensors", Phase::Weights),
         ("warming up the model", Phase::Warmup),
     ];
-    MARKS
-        .iter()
-        .find(|(mark, _)| line.contains(mark))
-        .map(|(_, phase)| *phase)
+    MARKS.iter().find(|(mark, _)| line.contains(mark)).map(|(_, phase)| *phase)
 }
 
 #[cfg(test)]
@@ -89,18 +80,9 @@ mod tests {
                 "INFO 11-21 08:00:00 [gpu_model_runner.py:2007] Starting to load model Qwen/Qwen3-8B...",
                 Some(Phase::Weights),
             ),
-            (
-                "Loading safetensors checkpoint shards:  25% Completed | 1/4",
-                Some(Phase::Weights),
-            ),
-            (
-                "INFO [default_loader.py:267] Loading weights took 18.2 seconds",
-                Some(Phase::Warmup),
-            ),
-            (
-                "main: warming up the model with an empty run - please wait",
-                Some(Phase::Warmup),
-            ),
+            ("Loading safetensors checkpoint shards:  25% Completed | 1/4", Some(Phase::Weights)),
+            ("INFO [default_loader.py:267] Loading weights took 18.2 seconds", Some(Phase::Warmup)),
+            ("main: warming up the model with an empty run - please wait", Some(Phase::Warmup)),
             ("INFO:     Application startup complete.", None),
         ] {
             assert_eq!(announced_by(line), phase, "{line}");

@@ -34,7 +34,9 @@ pub enum RegistryError {
     #[error("model `{0}` is not registered; add it with `diogenes model apply`")]
     NotFound(ModelName),
     /// It belongs to the configuration.
-    #[error("model `{0}` belongs to the configuration of `diogenes serve`; change it there and restart")]
+    #[error(
+        "model `{0}` belongs to the configuration of `diogenes serve`; change it there and restart"
+    )]
     ReadOnly(ModelName),
     /// The spec makes no sense.
     #[error(transparent)]
@@ -59,11 +61,7 @@ impl Registry {
         clock: Arc<dyn Clock>,
         trigger: Arc<dyn ScaleTrigger>,
     ) -> Self {
-        Self {
-            store,
-            clock,
-            trigger,
-        }
+        Self { store, clock, trigger }
     }
 
     /// Every model that is not deleted, by name.
@@ -207,12 +205,7 @@ impl Registry {
     }
 
     async fn check_names(&self, name: &ModelName, spec: &ModelSpec) -> Result<(), RegistryError> {
-        for other in self
-            .list()
-            .await?
-            .iter()
-            .filter(|other| other.name != *name)
-        {
+        for other in self.list().await?.iter().filter(|other| other.name != *name) {
             let taken = std::iter::once(name)
                 .chain(&spec.aliases)
                 .find(|wanted| other.answers_to(wanted.as_str()));

@@ -237,11 +237,7 @@ impl Slot {
         next.state = match (&self.state, event) {
             (SlotState::Launching, SlotEvent::Launched(instance)) => {
                 next.phases.enter(Phase::Boot, now);
-                SlotState::Booting {
-                    instance,
-                    launched_at: now,
-                    phase: Phase::Boot,
-                }
+                SlotState::Booting { instance, launched_at: now, phase: Phase::Boot }
             }
             (SlotState::Launching, SlotEvent::NextRung(rung)) => {
                 next.launch.rung = rung;
@@ -252,51 +248,29 @@ impl Slot {
                 next.launch.attempt += 1;
                 SlotState::Launching
             }
-            (
-                SlotState::Booting {
-                    instance,
-                    launched_at,
-                    ..
-                },
-                SlotEvent::Phase(phase),
-            ) => {
+            (SlotState::Booting { instance, launched_at, .. }, SlotEvent::Phase(phase)) => {
                 next.phases.enter(phase, now);
-                SlotState::Booting {
-                    instance: instance.clone(),
-                    launched_at: *launched_at,
-                    phase,
-                }
+                SlotState::Booting { instance: instance.clone(), launched_at: *launched_at, phase }
             }
             (SlotState::Booting { instance, .. }, SlotEvent::Ready(base_url)) => {
                 next.phases.enter(Phase::Ready, now);
-                SlotState::Ready {
+                SlotState::Ready { instance: instance.clone(), base_url, ready_at: now }
+            }
+            (SlotState::Ready { instance, base_url, .. }, SlotEvent::Drain(reason)) => {
+                SlotState::Draining {
                     instance: instance.clone(),
-                    base_url,
-                    ready_at: now,
+                    base_url: base_url.clone(),
+                    since: now,
+                    reason,
                 }
             }
-            (
-                SlotState::Ready {
-                    instance, base_url, ..
-                },
-                SlotEvent::Drain(reason),
-            ) => SlotState::Draining {
-                instance: instance.clone(),
-                base_url: base_url.clone(),
-                since: now,
-                reason,
-            },
             (
                 SlotState::Launching
                 | SlotState::Booting { .. }
                 | SlotState::Ready { .. }
                 | SlotState::Draining { .. },
                 SlotEvent::End(reason),
-            ) => SlotState::Terminating {
-                instance: self.instance().cloned(),
-                since: now,
-                reason,
-            },
+            ) => SlotState::Terminating { instance: self.instance().cloned(), since: now, reason },
             (state, event) => {
                 return Err(InvalidTransition {
                     model: self.model.clone(),

@@ -123,14 +123,7 @@ impl ModelView {
             })
             .collect();
         let spec = model.spec.hash();
-        Self {
-            model,
-            replicas,
-            slots,
-            control,
-            history,
-            spec,
-        }
+        Self { model, replicas, slots, control, history, spec }
     }
 
     /// How the model stands.
@@ -169,9 +162,7 @@ impl ModelView {
         match foremost {
             Some((phase, times)) => Progress {
                 phase,
-                elapsed: times
-                    .start()
-                    .map_or(Duration::ZERO, |start| since(start, now)),
+                elapsed: times.start().map_or(Duration::ZERO, |start| since(start, now)),
                 eta: self.eta(times, phase, now),
             },
             None => Progress {
@@ -209,9 +200,7 @@ impl From<&Slot> for SlotView {
             SlotState::Launching => view.phase = Some(Phase::Launch),
             SlotState::Booting { phase, .. } => view.phase = Some(*phase),
             SlotState::Ready { base_url, .. } => view.base_url = Some(base_url.clone()),
-            SlotState::Draining {
-                base_url, reason, ..
-            } => {
+            SlotState::Draining { base_url, reason, .. } => {
                 view.base_url = Some(base_url.clone());
                 view.reason = Some(DrainReason::to_string(reason));
             }

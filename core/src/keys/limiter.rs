@@ -74,9 +74,7 @@ impl Used {
             requests: limits
                 .requests_per_minute
                 .map(|limit| window(limit, u64::from(self.requests))),
-            tokens: limits
-                .tokens_per_minute
-                .map(|limit| window(limit, self.tokens)),
+            tokens: limits.tokens_per_minute.map(|limit| window(limit, self.tokens)),
         }
     }
 
@@ -95,12 +93,7 @@ impl Used {
                 .map(|most| (LimitKind::Concurrency, most, Duration::from_secs(1)))
         };
         if let Some((kind, limit, retry_after)) = refused {
-            return Err(LimitExceeded {
-                kind,
-                limit,
-                retry_after,
-                status,
-            });
+            return Err(LimitExceeded { kind, limit, retry_after, status });
         }
         self.requests = self.requests.saturating_add(1);
         self.in_flight.fetch_add(1, Ordering::AcqRel);

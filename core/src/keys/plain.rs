@@ -128,11 +128,7 @@ fn base62(bytes: &[u8], width: usize) -> String {
         }
         digits.push(BASE62.get(remainder as usize).copied().unwrap_or(b'0'));
     }
-    digits
-        .iter()
-        .rev()
-        .map(|digit| char::from(*digit))
-        .collect()
+    digits.iter().rev().map(|digit| char::from(*digit)).collect()
 }
 
 #[cfg(test)]
@@ -163,24 +159,15 @@ mod tests {
             let mut typo = key.clone().into_bytes();
             typo[at] = if typo[at] == b'x' { b'y' } else { b'x' };
             let typo = String::from_utf8(typo).expect("ASCII");
-            assert_eq!(
-                typo.parse::<PlainKey>(),
-                Err(MalformedKey::Checksum),
-                "{typo}"
-            );
+            assert_eq!(typo.parse::<PlainKey>(), Err(MalformedKey::Checksum), "{typo}");
         }
     }
 
     #[test]
     fn other_text_is_no_key() {
-        for text in [
-            "",
-            "dg_",
-            "sk-123",
-            "dg_é",
-            &"x".repeat(52),
-            &format!("dg_{}", "!".repeat(49)),
-        ] {
+        for text in
+            ["", "dg_", "sk-123", "dg_é", &"x".repeat(52), &format!("dg_{}", "!".repeat(49))]
+        {
             assert_eq!(text.parse::<PlainKey>(), Err(MalformedKey::Shape), "{text}");
         }
     }

@@ -126,9 +126,7 @@ impl ApiKey {
 
     /// Whether it may use `model`, named as registered.
     pub fn may_use(&self, model: &ModelName) -> bool {
-        self.models
-            .as_ref()
-            .is_none_or(|models| models.contains(model))
+        self.models.as_ref().is_none_or(|models| models.contains(model))
     }
 }
 

@@ -66,12 +66,8 @@ pub enum KeyError {
 
 impl NewKey {
     fn validate(&self, now: Timestamp) -> Result<(), KeyError> {
-        let wrong = |field, problem: &str| {
-            Err(KeyError::Invalid {
-                field,
-                problem: problem.into(),
-            })
-        };
+        let wrong =
+            |field, problem: &str| Err(KeyError::Invalid { field, problem: problem.into() });
         let printable = |text: &str| !text.chars().any(char::is_control);
         if self.email.len() > 254 || !printable(&self.email) || !self.email.contains('@') {
             return wrong("email", "must be an address such as `ada@example.com`");
@@ -85,26 +81,15 @@ impl NewKey {
         if self.models.as_ref().is_some_and(BTreeSet::is_empty) {
             return wrong("models", "is empty; leave it out to allow every model");
         }
-        if self
-            .models
-            .as_ref()
-            .is_some_and(|models| models.len() > 1000)
-        {
-            return wrong(
-                "models",
-                "has more than 1000 names; leave it out to allow every model",
-            );
+        if self.models.as_ref().is_some_and(|models| models.len() > 1000) {
+            return wrong("models", "has more than 1000 names; leave it out to allow every model");
         }
         if self.expires_at.is_some_and(|expiry| expiry <= now) {
             return wrong("expires_at", "lies in the past");
         }
         let limits = &self.limits;
-        if [
-            limits.requests_per_minute,
-            limits.tokens_per_minute,
-            limits.concurrency,
-        ]
-        .contains(&Some(0))
+        if [limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency]
+            .contains(&Some(0))
         {
             return wrong("limits", "contains a zero; leave a limit out to have none");
         }
@@ -119,11 +104,7 @@ impl Keys {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self {
-            store,
-            clock,
-            entropy,
-        }
+        Self { store, clock, entropy }
     }
 
     /// Issues a key. The second value is the only copy of the key itself.
@@ -142,10 +123,7 @@ impl Keys {
     /// The record of a key that a caller shows, if it counts now.
     pub async fn verify(&self, plain: &PlainKey) -> Result<ApiKey, KeyError> {
         let hash = plain.hash();
-        let stored = self
-            .store
-            .load::<ApiKey>(&ApiKey::key_of(&hash.id()))
-            .await?;
+        let stored = self.store.load::<ApiKey>(&ApiKey::key_of(&hash.id())).await?;
         let record = stored
             .map(|stored| stored.value)
             .filter(|record| record.hash == hash)
@@ -165,10 +143,7 @@ impl Keys {
         query.limit = limit;
         query.cursor = cursor;
         let (stored, next) = self.store.load_page::<ApiKey>(&query).await?;
-        Ok(KeyList {
-            keys: stored.into_iter().map(|key| key.value).collect(),
-            next,
-        })
+        Ok(KeyList { keys: stored.into_iter().map(|key| key.value).collect(), next })
     }
 
     /// Revokes a key; a repeat call changes nothing and succeeds.
@@ -222,11 +197,7 @@ impl Keys {
 
     async fn read(&self, id: &KeyId) -> Result<Stored<ApiKey>, KeyError> {
         let sane = id.as_str().len() <= 64 && !id.as_str().is_empty();
-        let stored = if sane {
-            self.store.load(&ApiKey::key_of(id)).await?
-        } else {
-            None
-        };
+        let stored = if sane { self.store.load(&ApiKey::key_of(id)).await? } else { None };
         stored.ok_or_else(|| KeyError::NotFound(id.clone()))
     }
 

@@ -31,9 +31,9 @@ pub struct ReplicaDemand {
 impl Demand {
     /// Requests held, running and waiting, over all replicas.
     pub fn total(&self) -> u32 {
-        self.replicas.values().fold(self.held, |sum, replica| {
-            sum.saturating_add(replica.in_flight())
-        })
+        self.replicas
+            .values()
+            .fold(self.held, |sum, replica| sum.saturating_add(replica.in_flight()))
     }
 
     /// The use of one replica; none is known of a replica that never had a request.

@@ -70,10 +70,7 @@ pub struct Key {
 impl Key {
     /// A key of its two parts.
     pub fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
-        Self {
-            partition: partition.into(),
-            sort: sort.into(),
-        }
+        Self { partition: partition.into(), sort: sort.into() }
     }
 }
 
@@ -323,11 +320,7 @@ impl Cursor {
     pub fn position(&self, query: &Query) -> Result<(String, Key), StoreError> {
         let bytes = (0..self.0.len())
             .step_by(2)
-            .map(|at| {
-                self.0
-                    .get(at..at + 2)
-                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-            })
+            .map(|at| self.0.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
             .collect::<Option<Vec<u8>>>()
             .ok_or(StoreError::InvalidCursor)?;
         let (fingerprint, sort, partition, key_sort): (String, String, String, String) =
@@ -415,10 +408,7 @@ pub fn document_bytes(document: &Value) -> usize {
 pub fn check_writes(writes: &[Write]) -> Result<(), StoreError> {
     if writes.is_empty() || writes.len() > MAX_WRITES {
         return Err(StoreError::Invalid {
-            reason: format!(
-                "a commit takes 1 to {MAX_WRITES} writes, not {}",
-                writes.len()
-            ),
+            reason: format!("a commit takes 1 to {MAX_WRITES} writes, not {}", writes.len()),
         });
     }
     let mut seen = std::collections::HashSet::with_capacity(writes.len());
@@ -429,19 +419,10 @@ pub fn check_writes(writes: &[Write]) -> Result<(), StoreError> {
                 reason: format!("the commit writes `{}` twice", write.key()),
             });
         }
-        if let Write::Put {
-            key,
-            document,
-            index,
-            ..
-        } = write
-        {
+        if let Write::Put { key, document, index, .. } = write {
             let bytes = document_bytes(document);
             if bytes > MAX_DOCUMENT_BYTES {
-                return Err(StoreError::TooLarge {
-                    key: key.clone(),
-                    bytes,
-                });
+                return Err(StoreError::TooLarge { key: key.clone(), bytes });
             }
             if let Some(index) = index {
                 check_key(&Key::new(&*index.partition, &*index.sort))?;

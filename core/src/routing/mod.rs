@@ -53,22 +53,14 @@ pub fn cold(view: &ModelView, patience: Patience, now: Timestamp) -> Cold {
         return Cold::Failed(failure.clone());
     }
     let spec = &view.model.spec;
-    let most = if patience.stream {
-        None
-    } else {
-        Some(spec.hold_timeout)
-    };
+    let most = if patience.stream { None } else { Some(spec.hold_timeout) };
     let hold = match (patience.prefer_wait, most) {
         (Some(wait), Some(most)) => Some(wait.min(most)),
         (Some(wait), None) => Some(wait),
         (None, most) => most,
     };
     let rejects = spec.cold_start == ColdStart::Reject || hold.is_some_and(|hold| hold.is_zero());
-    if rejects {
-        Cold::Warming(view.progress(now))
-    } else {
-        Cold::Hold(hold)
-    }
+    if rejects { Cold::Warming(view.progress(now)) } else { Cold::Hold(hold) }
 }
 
 /// What `Retry-After` says while a model warms up: the estimate, within 1 to 60 seconds;
@@ -84,42 +76,25 @@ mod tests {
     use super::*;
 
     fn candidate(slot: u32, in_flight: u32, reachable: bool) -> Candidate {
-        Candidate {
-            slot,
-            in_flight,
-            reachable,
-        }
+        Candidate { slot, in_flight, reachable }
     }
 
     #[test]
     fn the_least_loaded_reachable_replica_serves() {
-        let all = [
-            candidate(0, 3, true),
-            candidate(1, 1, true),
-            candidate(2, 0, false),
-        ];
+        let all = [candidate(0, 3, true), candidate(1, 1, true), candidate(2, 0, false)];
         assert_eq!(least_in_flight(all), Some(1));
     }
 
     #[test]
     fn among_equals_the_lowest_slot_serves() {
-        let all = [
-            candidate(2, 0, true),
-            candidate(0, 0, true),
-            candidate(1, 0, true),
-        ];
+        let all = [candidate(2, 0, true), candidate(0, 0, true), candidate(1, 0, true)];
         assert_eq!(least_in_flight(all), Some(1));
         assert_eq!(least_in_flight([candidate(0, 0, false)]), None);
     }
 
     #[test]
     fn retry_after_is_the_estimate_within_a_minute() {
-        for (eta, seconds) in [
-            (None, 10),
-            (Some(0.2), 1),
-            (Some(41.2), 42),
-            (Some(900.0), 60),
-        ] {
+        for (eta, seconds) in [(None, 10), (Some(0.2), 1), (Some(41.2), 42), (Some(900.0), 60)] {
             let eta = eta.map(Duration::from_secs_f64);
             assert_eq!(retry_after(eta), Duration::from_secs(seconds), "{eta:?}");
         }

@@ -59,11 +59,7 @@ impl FakeInstance {
 impl FakeCompute {
     /// A cloud whose listings lag at most `settle` behind; exact where that is zero.
     pub fn new(clock: Arc<dyn Clock>, settle: Duration) -> Self {
-        Self {
-            clock,
-            settle,
-            inner: Mutex::default(),
-        }
+        Self { clock, settle, inner: Mutex::default() }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
@@ -73,12 +69,7 @@ impl FakeCompute {
     /// Of all instances there ever were, those that `wanted` picks.
     pub fn instances_where(&self, wanted: impl Fn(&FakeInstance) -> bool) -> Vec<FakeInstance> {
         self.with(|inner| {
-            inner
-                .instances
-                .values()
-                .filter(|instance| wanted(instance))
-                .cloned()
-                .collect()
+            inner.instances.values().filter(|instance| wanted(instance)).cloned().collect()
         })
     }
 
@@ -98,10 +89,7 @@ impl FakeCompute {
 
     /// From now on there is no capacity of these instance types.
     pub fn exhaust(&self, instance_types: &[&str]) {
-        let types = instance_types
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect();
+        let types = instance_types.iter().map(|name| (*name).to_owned()).collect();
         self.with(|inner| inner.exhausted = types);
     }
 }
@@ -113,11 +101,7 @@ impl ComputeBackend for FakeCompute {
         self.with(|inner| {
             if let Some(id) = inner.by_token.get(&request.token) {
                 let alive = inner.instances.get(id).is_some_and(FakeInstance::is_alive);
-                return if alive {
-                    Ok(id.clone())
-                } else {
-                    Err(LaunchError::TokenSpent)
-                };
+                return if alive { Ok(id.clone()) } else { Err(LaunchError::TokenSpent) };
             }
             if inner.exhausted.contains(&request.rung.instance_type) {
                 let reason = format!("no {} is to be had", request.rung.instance_type);

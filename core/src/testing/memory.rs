@@ -36,10 +36,7 @@ struct Counter {
 impl MemoryStore {
     /// An empty store whose items expire by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            state: Mutex::default(),
-        }
+        Self { clock, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,10 +93,7 @@ impl StateStore for MemoryStore {
             (Some(_), Some((sort, item))) => Some(Cursor::after(query, sort, &item.key)),
             _ => None,
         };
-        Ok(Page {
-            items: shown.into_iter().map(|(_, item)| item.clone()).collect(),
-            next,
-        })
+        Ok(Page { items: shown.into_iter().map(|(_, item)| item.clone()).collect(), next })
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
@@ -134,29 +128,19 @@ impl StateStore for MemoryStore {
         check_key(key)?;
         let now = self.clock.now();
         let mut state = self.state();
-        let standing = state
-            .counters
-            .get(key)
-            .filter(|counter| lives(counter.expires_at, now));
-        let (old, expires_at) = standing.map_or((0, expires_at), |counter| {
-            (counter.value, counter.expires_at)
-        });
-        let value = old
-            .checked_add(delta)
-            .filter(|value| bound.allows(*value))
-            .ok_or(StoreError::Bound)?;
-        state
-            .counters
-            .insert(key.clone(), Counter { value, expires_at });
+        let standing = state.counters.get(key).filter(|counter| lives(counter.expires_at, now));
+        let (old, expires_at) =
+            standing.map_or((0, expires_at), |counter| (counter.value, counter.expires_at));
+        let value =
+            old.checked_add(delta).filter(|value| bound.allows(*value)).ok_or(StoreError::Bound)?;
+        state.counters.insert(key.clone(), Counter { value, expires_at });
         Ok(value)
     }
 }
 
 impl State {
     fn standing(&self, key: &Key, now: Timestamp) -> Option<&Item> {
-        self.items
-            .get(key)
-            .filter(|item| lives(item.expires_at, now))
+        self.items.get(key).filter(|item| lives(item.expires_at, now))
     }
 
     /// Every item that `query` covers, with the key it is sorted by, in ascending order.
@@ -187,19 +171,12 @@ impl State {
                 self.remove(key);
                 None
             }
-            Write::Put {
-                key,
-                document,
-                index,
-                expires_at,
-                ..
-            } => {
+            Write::Put { key, document, index, expires_at, .. } => {
                 self.remove(key);
                 self.versions += 1;
                 let version = Version::new(self.versions.to_string());
                 if let Some(index) = index.clone() {
-                    self.index
-                        .insert((index.partition, index.sort, key.clone()));
+                    self.index.insert((index.partition, index.sort, key.clone()));
                 }
                 self.items.insert(
                     key.clone(),
@@ -218,8 +195,7 @@ impl State {
 
     fn remove(&mut self, key: &Key) {
         if let Some(index) = self.items.remove(key).and_then(|item| item.index) {
-            self.index
-                .remove(&(index.partition, index.sort, key.clone()));
+            self.index.remove(&(index.partition, index.sort, key.clone()));
         }
     }
 }
@@ -230,8 +206,5 @@ fn lives(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
 
 /// Holds a key that is only read to the rule for keys that are written.
 fn check_key(key: &Key) -> Result<(), StoreError> {
-    check_writes(&[Write::Check {
-        key: key.clone(),
-        expect: Expect::Any,
-    }])
+    check_writes(&[Write::Check { key: key.clone(), expect: Expect::Any }])
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails at once")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -108,14 +110,7 @@ impl Case {
 
     pub(crate) fn booting(self, index: u32, phase: Phase) -> Self {
         let launched_at = at(0);
-        self.slot(
-            index,
-            SlotState::Booting {
-                instance: instance(index),
-                launched_at,
-                phase,
-            },
-        )
+        self.slot(index, SlotState::Booting { instance: instance(index), launched_at, phase })
     }
 
     pub(crate) fn beat(mut self, index: u32, status: BeatStatus) -> Self {
@@ -132,11 +127,8 @@ impl Case {
     }
 
     pub(crate) fn ended(mut self, index: u32, exit: Option<Exit>) -> Self {
-        for seen in &mut self.observed {
-            if seen.id == instance(index) {
-                seen.state = InstanceState::Terminated { exit: exit.clone() };
-            }
-        }
+        let seen = self.observed.iter_mut().find(|seen| seen.id == instance(index));
+        seen.expect("an instance").state = InstanceState::Terminated { exit };
         self
     }
 
@@ -152,11 +144,7 @@ impl Case {
     }
 
     pub(crate) fn used(mut self, index: u32, running: u32, last_used: i64) -> Self {
-        let replica = ReplicaDemand {
-            running,
-            waiting: 0,
-            last_used_at: Some(at(last_used)),
-        };
+        let replica = ReplicaDemand { running, waiting: 0, last_used_at: Some(at(last_used)) };
         self.demand.replicas.insert(claim(index), replica);
         self
     }

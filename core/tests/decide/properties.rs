@@ -43,15 +43,9 @@ fn beat() -> impl Strategy<Value = Option<BeatStatus>> {
     prop_oneof![
         Just(None),
         phase().prop_map(|phase| Some(BeatStatus::Booting { phase })),
-        Just(Some(BeatStatus::Ready {
-            base_url: "http://10.0.0.0:8000".into()
-        })),
-        Just(Some(BeatStatus::Unhealthy {
-            reason: "hung".into()
-        })),
-        Just(Some(BeatStatus::Interrupted {
-            reason: "spot".into()
-        })),
+        Just(Some(BeatStatus::Ready { base_url: "http://10.0.0.0:8000".into() })),
+        Just(Some(BeatStatus::Unhealthy { reason: "hung".into() })),
+        Just(Some(BeatStatus::Interrupted { reason: "spot".into() })),
     ]
 }
 
@@ -102,9 +96,10 @@ prop_compose! {
             if let Some(beat) = beat {
                 case = case.beat(index, beat);
             }
+            let known = case.slots.last().is_some_and(|slot| slot.instance().is_some());
             case = match sight {
                 0 => case.missing(index),
-                1 => case.ended(index, None),
+                1 if known => case.ended(index, None),
                 _ => case,
             };
         }

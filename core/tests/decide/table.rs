@@ -49,64 +49,27 @@ fn failure(until: i64) -> Failure {
 }
 
 fn ready_beat() -> BeatStatus {
-    BeatStatus::Ready {
-        base_url: "http://10.0.0.0:8000".into(),
-    }
+    BeatStatus::Ready { base_url: "http://10.0.0.0:8000".into() }
 }
 
 #[test]
 fn scaling_out() {
     let claims = |indices: &[u32]| -> Vec<Action> {
-        indices
-            .iter()
-            .map(|index| Action::Claim { index: *index })
-            .collect()
+        indices.iter().map(|index| Action::Claim { index: *index }).collect()
     };
     let used = |case: Case| case.used(0, 4, 1000);
     for (what, case, actions) in [
         ("nobody asks", Case::new(), vec![]),
         ("one asks", Case::new().held(1), claims(&[0])),
-        (
-            "as many as one replica takes",
-            Case::new().held(4),
-            claims(&[0]),
-        ),
+        ("as many as one replica takes", Case::new().held(4), claims(&[0])),
         ("one more", Case::new().held(5), claims(&[0, 1])),
-        (
-            "more than the cap allows",
-            Case::new().held(100),
-            claims(&[0, 1]),
-        ),
-        (
-            "one is on its way",
-            Case::new().held(3).booting(0, Phase::Boot).now(10),
-            vec![],
-        ),
-        (
-            "a ready one is full",
-            used(Case::new().ready(0, 0).held(1)),
-            claims(&[1]),
-        ),
-        (
-            "min_replicas",
-            Case::new().with(|case| case.spec().min_replicas = 2),
-            claims(&[0, 1]),
-        ),
-        (
-            "a pin",
-            Case::new().with(|case| case.control.pinned = true),
-            claims(&[0]),
-        ),
-        (
-            "an up",
-            Case::new().with(|case| case.control.up_at = Some(at(999))),
-            claims(&[0]),
-        ),
-        (
-            "an old up",
-            Case::new().with(|case| case.control.up_at = Some(at(1))),
-            vec![],
-        ),
+        ("more than the cap allows", Case::new().held(100), claims(&[0, 1])),
+        ("one is on its way", Case::new().held(3).booting(0, Phase::Boot).now(10), vec![]),
+        ("a ready one is full", used(Case::new().ready(0, 0).held(1)), claims(&[1])),
+        ("min_replicas", Case::new().with(|case| case.spec().min_replicas = 2), claims(&[0, 1])),
+        ("a pin", Case::new().with(|case| case.control.pinned = true), claims(&[0])),
+        ("an up", Case::new().with(|case| case.control.up_at = Some(at(999))), claims(&[0])),
+        ("an old up", Case::new().with(|case| case.control.up_at = Some(at(1))), vec![]),
         (
             "a request that was turned away lately",
             Case::new().with(|case| case.demand.last_request_at = Some(at(990))),
@@ -114,30 +77,22 @@ fn scaling_out() {
         ),
         (
             "a down after the last request",
-            Case::new()
-                .held(1)
-                .with(|case| case.control.down_at = Some(at(1000))),
+            Case::new().held(1).with(|case| case.control.down_at = Some(at(1000))),
             vec![],
         ),
         (
             "a request after a down",
-            Case::new()
-                .held(1)
-                .with(|case| case.control.down_at = Some(at(999))),
+            Case::new().held(1).with(|case| case.control.down_at = Some(at(999))),
             claims(&[0]),
         ),
         (
             "a failure that still counts",
-            Case::new()
-                .held(1)
-                .with(|case| case.control.failure = Some(failure(1001))),
+            Case::new().held(1).with(|case| case.control.failure = Some(failure(1001))),
             vec![],
         ),
         (
             "a failure that is over",
-            Case::new()
-                .held(1)
-                .with(|case| case.control.failure = Some(failure(1000))),
+            Case::new().held(1).with(|case| case.control.failure = Some(failure(1000))),
             claims(&[0]),
         ),
         (
@@ -158,16 +113,10 @@ fn scaling_out() {
         ),
         (
             "a deleted model",
-            Case::new()
-                .held(1)
-                .with(|case| case.model.as_mut().unwrap().deleted_at = Some(at(1))),
+            Case::new().held(1).with(|case| case.model.as_mut().unwrap().deleted_at = Some(at(1))),
             vec![Action::ForgetModel],
         ),
-        (
-            "no model",
-            Case::new().held(1).with(|case| case.model = None),
-            vec![],
-        ),
+        ("no model", Case::new().held(1).with(|case| case.model = None), vec![]),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
     }
@@ -176,12 +125,8 @@ fn scaling_out() {
 #[test]
 fn booting() {
     let case = || Case::new().booting(0, Phase::Weights).held(1).now(100);
-    let fail = |kind, reason: &str, end| Action::Fail {
-        index: 0,
-        kind,
-        reason: reason.into(),
-        end,
-    };
+    let fail =
+        |kind, reason: &str, end| Action::Fail { index: 0, kind, reason: reason.into(), end };
     let booting = |phase| BeatStatus::Booting { phase };
     for (what, case, actions) in [
         ("goes on", case(), vec![]),
@@ -234,12 +179,7 @@ fn booting() {
         ),
         (
             "interrupted",
-            case().beat(
-                0,
-                BeatStatus::Interrupted {
-                    reason: "spot".into(),
-                },
-            ),
+            case().beat(0, BeatStatus::Interrupted { reason: "spot".into() }),
             vec![
                 ended(0, EndReason::Cancelled(DrainReason::Interrupted)),
                 Action::Claim { index: 1 },
@@ -255,44 +195,19 @@ fn ready() {
     let busy = || Case::new().ready(0, 0).used(0, 1, 1000);
     for (what, case, actions) in [
         ("in use", busy(), vec![]),
-        (
-            "used lately",
-            Case::new().ready(0, 0).used(0, 0, 401),
-            vec![],
-        ),
-        (
-            "idle",
-            Case::new().ready(0, 0).used(0, 0, 400),
-            vec![drained(0, DrainReason::Idle)],
-        ),
-        (
-            "never used",
-            Case::new().ready(0, 400),
-            vec![drained(0, DrainReason::Idle)],
-        ),
-        (
-            "pinned",
-            Case::new()
-                .ready(0, 0)
-                .with(|case| case.control.pinned = true),
-            vec![],
-        ),
+        ("used lately", Case::new().ready(0, 0).used(0, 0, 401), vec![]),
+        ("idle", Case::new().ready(0, 0).used(0, 0, 400), vec![drained(0, DrainReason::Idle)]),
+        ("never used", Case::new().ready(0, 400), vec![drained(0, DrainReason::Idle)]),
+        ("pinned", Case::new().ready(0, 0).with(|case| case.control.pinned = true), vec![]),
         (
             "one of two is enough",
-            Case::new()
-                .ready(0, 0)
-                .ready(1, 0)
-                .used(0, 1, 1000)
-                .used(1, 0, 100),
+            Case::new().ready(0, 0).ready(1, 0).used(0, 1, 1000).used(1, 0, 100),
             vec![drained(1, DrainReason::Idle)],
         ),
         (
             "a changed engine",
             busy().with(|case| case.spec().command.push("--new".into())),
-            vec![
-                drained(0, DrainReason::SpecChanged),
-                Action::Claim { index: 1 },
-            ],
+            vec![drained(0, DrainReason::SpecChanged), Action::Claim { index: 1 }],
         ),
         (
             "another change needs no new instance",
@@ -301,59 +216,30 @@ fn ready() {
         ),
         (
             "a lowered cap",
-            Case::new()
-                .ready(1, 0)
-                .used(1, 1, 1000)
-                .with(|case| case.spec().max_replicas = 1),
-            vec![
-                drained(1, DrainReason::AboveCap),
-                Action::Claim { index: 0 },
-            ],
+            Case::new().ready(1, 0).used(1, 1, 1000).with(|case| case.spec().max_replicas = 1),
+            vec![drained(1, DrainReason::AboveCap), Action::Claim { index: 0 }],
         ),
         (
             "old age",
             busy().with(|case| case.spec().max_lifetime = Some(Duration::from_secs(1000))),
-            vec![
-                drained(0, DrainReason::Lifetime),
-                Action::Claim { index: 1 },
-            ],
+            vec![drained(0, DrainReason::Lifetime), Action::Claim { index: 1 }],
         ),
         (
             "a spot notice",
-            busy().beat(
-                0,
-                BeatStatus::Interrupted {
-                    reason: "spot".into(),
-                },
-            ),
-            vec![
-                drained(0, DrainReason::Interrupted),
-                Action::Claim { index: 1 },
-            ],
+            busy().beat(0, BeatStatus::Interrupted { reason: "spot".into() }),
+            vec![drained(0, DrainReason::Interrupted), Action::Claim { index: 1 }],
         ),
         (
             "hung",
-            busy().beat(
-                0,
-                BeatStatus::Unhealthy {
-                    reason: "no answer".into(),
-                },
-            ),
+            busy().beat(0, BeatStatus::Unhealthy { reason: "no answer".into() }),
             vec![ended(0, EndReason::Unhealthy), Action::Claim { index: 1 }],
         ),
         (
             "crashed",
             busy().ended(0, Some(Exit::Signal(9))),
-            vec![
-                ended(0, EndReason::Exited(Some(Exit::Signal(9)))),
-                Action::Claim { index: 1 },
-            ],
+            vec![ended(0, EndReason::Exited(Some(Exit::Signal(9)))), Action::Claim { index: 1 }],
         ),
-        (
-            "vanished",
-            Case::new().ready(0, 999).missing(0),
-            vec![ended(0, EndReason::Lost)],
-        ),
+        ("vanished", Case::new().ready(0, 999).missing(0), vec![ended(0, EndReason::Lost)]),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
     }
@@ -363,30 +249,16 @@ fn ready() {
 fn draining_ends_at_zero_running_or_at_its_timeout() {
     let end = || vec![ended(0, EndReason::Drained(DrainReason::Idle))];
     for (what, case, actions) in [
-        (
-            "routers may not know yet",
-            Case::new().slot(0, draining(999)),
-            vec![],
-        ),
+        ("routers may not know yet", Case::new().slot(0, draining(999)), vec![]),
         ("nothing runs", Case::new().slot(0, draining(998)), end()),
-        (
-            "something runs",
-            Case::new().slot(0, draining(998)).used(0, 1, 1000),
-            vec![],
-        ),
-        (
-            "for too long",
-            Case::new().slot(0, draining(700)).used(0, 1, 1000),
-            end(),
-        ),
+        ("something runs", Case::new().slot(0, draining(998)).used(0, 1, 1000), vec![]),
+        ("for too long", Case::new().slot(0, draining(700)).used(0, 1, 1000), end()),
         (
             "hung",
-            Case::new().slot(0, draining(998)).used(0, 1, 1000).beat(
-                0,
-                BeatStatus::Unhealthy {
-                    reason: "no answer".into(),
-                },
-            ),
+            Case::new()
+                .slot(0, draining(998))
+                .used(0, 1, 1000)
+                .beat(0, BeatStatus::Unhealthy { reason: "no answer".into() }),
             end(),
         ),
     ] {
@@ -396,9 +268,7 @@ fn draining_ends_at_zero_running_or_at_its_timeout() {
 
 #[test]
 fn a_slot_is_freed_only_when_its_instance_is_gone() {
-    let terminate = || Action::Terminate {
-        instance: instance(0),
-    };
+    let terminate = || Action::Terminate { instance: instance(0) };
     let free = || Action::Free { index: 0 };
     let known = || Case::new().slot(0, terminating(true, 900));
     let unknown = || Case::new().slot(0, terminating(false, 900));
@@ -411,33 +281,15 @@ fn a_slot_is_freed_only_when_its_instance_is_gone() {
     };
     for (what, case, actions) in [
         ("it lives", known(), vec![terminate()]),
-        (
-            "it has ended",
-            known().ended(0, None),
-            vec![terminate(), free()],
-        ),
-        (
-            "it is missing, but not for long",
-            known().missing(0),
-            vec![terminate()],
-        ),
-        (
-            "it is missing for long",
-            known().missing(0).now(1201),
-            vec![free()],
-        ),
+        ("it has ended", known().ended(0, None), vec![terminate(), free()]),
+        ("it is missing, but not for long", known().missing(0), vec![terminate()]),
+        ("it is missing for long", known().missing(0).now(1201), vec![free()]),
         ("its launch was never confirmed", unknown(), vec![]),
-        (
-            "nor is it listed for long",
-            unknown().now(1201),
-            vec![free()],
-        ),
+        ("nor is it listed for long", unknown().now(1201), vec![free()]),
         (
             "the launch had worked after all",
             unknown().with(|case| case.observed.push(stray)),
-            vec![Action::Terminate {
-                instance: instance(7),
-            }],
+            vec![Action::Terminate { instance: instance(7) }],
         ),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
@@ -453,34 +305,14 @@ fn an_instance_without_a_record_is_an_orphan() {
         state,
         launched_at: None,
     };
-    let orphan = || {
-        vec![Action::TerminateOrphan {
-            instance: instance(9),
-        }]
-    };
+    let orphan = || vec![Action::TerminateOrphan { instance: instance(9) }];
     let running = || InstanceState::Running;
-    let case = |seen| {
-        Case::new()
-            .ready(0, 500)
-            .with(|case| case.observed.push(seen))
-    };
+    let case = |seen| Case::new().ready(0, 500).with(|case| case.observed.push(seen));
     for (what, case, actions) in [
         ("no claim", case(stray(None, running())), orphan()),
-        (
-            "another claim",
-            case(stray(Some(claim(9)), running())),
-            orphan(),
-        ),
-        (
-            "a second one of a claim",
-            case(stray(Some(claim(0)), running())),
-            orphan(),
-        ),
-        (
-            "one that has ended",
-            case(stray(None, InstanceState::Terminated { exit: None })),
-            vec![],
-        ),
+        ("another claim", case(stray(Some(claim(9)), running())), orphan()),
+        ("a second one of a claim", case(stray(Some(claim(0)), running())), orphan()),
+        ("one that has ended", case(stray(None, InstanceState::Terminated { exit: None })), vec![]),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
     }
@@ -489,32 +321,18 @@ fn an_instance_without_a_record_is_an_orphan() {
         .now(10)
         .slot(0, SlotState::Launching)
         .with(|case| case.observed.push(stray(Some(claim(0)), running())));
-    assert_eq!(
-        launching.actions(),
-        [Action::Launch { index: 0 }],
-        "launched, the answer was lost"
-    );
+    assert_eq!(launching.actions(), [Action::Launch { index: 0 }], "launched, the answer was lost");
 }
 
 #[test]
 fn the_next_check_is_the_next_moment_at_which_time_alone_changes_something() {
     for (what, case, next) in [
         ("asleep", Case::new(), None),
-        (
-            "idle at 600",
-            Case::new().ready(0, 0).used(0, 0, 500),
-            Some(1100),
-        ),
-        (
-            "boot timeout",
-            Case::new().booting(0, Phase::Boot).now(100),
-            Some(900),
-        ),
+        ("idle at 600", Case::new().ready(0, 0).used(0, 0, 500), Some(1100)),
+        ("boot timeout", Case::new().booting(0, Phase::Boot).now(100), Some(900)),
         (
             "back-off",
-            Case::new()
-                .held(1)
-                .with(|case| case.control.failure = Some(failure(1234))),
+            Case::new().held(1).with(|case| case.control.failure = Some(failure(1234))),
             Some(1234),
         ),
         (

@@ -68,12 +68,7 @@ impl Fixture {
         end: impl Fn(&InstanceId) + Send + Sync + 'static,
         keep: impl Any + Send + Sync,
     ) -> Self {
-        Self {
-            compute,
-            engine,
-            end: Box::new(end),
-            _keep: Box::new(keep),
-        }
+        Self { compute, engine, end: Box::new(end), _keep: Box::new(keep) }
     }
 
     fn request(&self, claim: &str) -> LaunchRequest {
@@ -106,19 +101,14 @@ impl Fixture {
             if fits(&last) {
                 return last;
             }
-            assert!(
-                Instant::now() < deadline,
-                "last seen of `{claim}`: {last:?}"
-            );
+            assert!(Instant::now() < deadline, "last seen of `{claim}`: {last:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     async fn until_running(&self, claim: &str) -> Instance {
         let seen = self
-            .until(claim, |seen| {
-                seen.iter().any(|one| one.state == InstanceState::Running)
-            })
+            .until(claim, |seen| seen.iter().any(|one| one.state == InstanceState::Running))
             .await;
         seen[0].clone()
     }
@@ -143,9 +133,7 @@ mod tests {
     /// A check that no suite names would never run.
     #[test]
     fn every_check_is_in_the_suite() {
-        let (_, suite) = include_str!("compute.rs")
-            .split_once("compute_suite")
-            .unwrap();
+        let (_, suite) = include_str!("compute.rs").split_once("compute_suite").unwrap();
         for (area, source) in [
             ("launching", include_str!("compute/launching.rs")),
             ("describing", include_str!("compute/describing.rs")),

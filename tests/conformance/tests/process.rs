@@ -1,10 +1,7 @@
 //! The process backend.
 
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "the fixture is not inside a test function"
-)]
+#![expect(clippy::unwrap_used, reason = "the fixture is not inside a test function")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -154,9 +154,7 @@ impl Args {
 
 /// Parses `250ms`, `2s`, `1.5m`, or seconds without a unit (as vLLM's own flags take them).
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let scale = match unit {
         "us" => 1e-6,
@@ -218,10 +216,7 @@ mod tests {
     fn refusing_connections_takes_an_optional_delay() {
         let parse = |args: &[&str]| Args::try_parse_from(args).unwrap().refuse_connections;
         assert_eq!(parse(&["mock-vllm"]), None);
-        assert_eq!(
-            parse(&["mock-vllm", "--refuse-connections"]),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(parse(&["mock-vllm", "--refuse-connections"]), Some(Duration::ZERO));
         assert_eq!(
             parse(&["mock-vllm", "--refuse-connections", "2s"]),
             Some(Duration::from_secs(2))

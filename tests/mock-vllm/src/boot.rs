@@ -26,10 +26,7 @@ impl Log {
     }
 
     fn vllm(self, process: &str, level: &str, place: &str, message: impl Display) {
-        let (pid, time) = (
-            std::process::id(),
-            jiff::Timestamp::now().strftime("%m-%d %H:%M:%S"),
-        );
+        let (pid, time) = (std::process::id(), jiff::Timestamp::now().strftime("%m-%d %H:%M:%S"));
         self.write(
             std::io::stdout(),
             format_args!("({process} pid={pid}) {level} {time} [{place}] {message}"),
@@ -39,10 +36,7 @@ impl Log {
     /// A line of uvicorn.
     pub(crate) fn uvicorn(self, message: impl Display) {
         let pid = std::process::id();
-        self.write(
-            std::io::stderr(),
-            format_args!("(APIServer pid={pid}) INFO:     {message}"),
-        );
+        self.write(std::io::stderr(), format_args!("(APIServer pid={pid}) INFO:     {message}"));
     }
 
     fn write(self, mut to: impl Write, line: impl Display) {
@@ -58,27 +52,18 @@ pub(crate) async fn load(engine: &Engine, log: Log) -> Result<(), Error> {
     let args: &Args = &engine.args;
     let began = Instant::now();
     let model = args.root();
-    log.api(
-        "utils.py:299",
-        format_args!("version 0.32.0, model {model}"),
-    );
+    log.api("utils.py:299", format_args!("version 0.32.0, model {model}"));
     log.engine(
         "core.py:97",
         format_args!("Initializing a V1 LLM engine (v0.32.0) with config: model='{model}'"),
     );
-    log.engine(
-        "gpu_model_runner.py:4112",
-        format_args!("Starting to load model {model}..."),
-    );
+    log.engine("gpu_model_runner.py:4112", format_args!("Starting to load model {model}..."));
     let weights = phase(args.load_weights_delay).await;
     if let Some(code) = args.exit_during_boot {
         traceback(log, model);
         return Err(Error::ExitDuringBoot { code });
     }
-    log.engine(
-        "default_loader.py:314",
-        format_args!("Loading weights took {weights:.2} seconds"),
-    );
+    log.engine("default_loader.py:314", format_args!("Loading weights took {weights:.2} seconds"));
     log.engine(
         "gpu_model_runner.py:4198",
         format_args!("Model loading took 14.99 GiB memory and {weights:.6} seconds"),
@@ -87,14 +72,8 @@ pub(crate) async fn load(engine: &Engine, log: Log) -> Result<(), Error> {
         std::future::pending::<()>().await;
     }
     let compile = phase(args.compile_delay).await;
-    log.engine(
-        "monitor.py:48",
-        format_args!("torch.compile takes {compile:.2} s in total"),
-    );
-    log.engine(
-        "kv_cache_utils.py:1307",
-        "GPU KV cache size: 430,544 tokens",
-    );
+    log.engine("monitor.py:48", format_args!("torch.compile takes {compile:.2} s in total"));
+    log.engine("kv_cache_utils.py:1307", "GPU KV cache size: 430,544 tokens");
     let graphs = phase(args.graphs_delay).await;
     log.engine(
         "gpu_model_runner.py:5147",
@@ -127,12 +106,7 @@ fn traceback(log: Log, model: &str) {
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 22.06 GiB",
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore_DP0': 1}",
     ];
-    log.vllm(
-        "EngineCore_DP0",
-        "ERROR",
-        "core.py:955",
-        format_args!("could not load {model}"),
-    );
+    log.vllm("EngineCore_DP0", "ERROR", "core.py:955", format_args!("could not load {model}"));
     for line in LINES {
         log.write(std::io::stderr(), line);
     }

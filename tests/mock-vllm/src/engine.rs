@@ -85,10 +85,7 @@ pub(crate) struct Arrived {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Serve(Faults),
-    Fail {
-        status: u16,
-        retry_after: Option<u32>,
-    },
+    Fail { status: u16, retry_after: Option<u32> },
     Die,
 }
 
@@ -104,9 +101,7 @@ impl Engine {
             faults: watch::Sender::new(args.faults),
             since_faults: AtomicU64::new(0),
             ids: AtomicU64::new(0),
-            slots: Arc::new(Semaphore::new(
-                args.max_num_seqs.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            slots: Arc::new(Semaphore::new(args.max_num_seqs.clamp(1, Semaphore::MAX_PERMITS))),
             last: Mutex::new(None),
             started: now_seconds(),
             args,
@@ -130,10 +125,7 @@ impl Engine {
         if faults.die_after.is_some_and(|after| earlier >= after) {
             Verdict::Die
         } else if earlier < faults.fail_first {
-            Verdict::Fail {
-                status: faults.fail_status,
-                retry_after: faults.fail_retry_after,
-            }
+            Verdict::Fail { status: faults.fail_status, retry_after: faults.fail_retry_after }
         } else {
             Verdict::Serve(faults)
         }
@@ -215,11 +207,7 @@ enum Progress {
 impl Ticket {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
         engine.counters.waiting.fetch_add(1, Relaxed);
-        Self {
-            engine: Arc::clone(engine),
-            state: Progress::Waiting,
-            arrived: Instant::now(),
-        }
+        Self { engine: Arc::clone(engine), state: Progress::Waiting, arrived: Instant::now() }
     }
 
     /// A free slot, to be handed to [`Ticket::run`], if there is one now.
@@ -237,24 +225,16 @@ impl Ticket {
         let counters = &self.engine.counters;
         counters.waiting.fetch_sub(1, Relaxed);
         counters.running.fetch_add(1, Relaxed);
-        counters
-            .prompt_tokens
-            .fetch_add(prompt_tokens.into(), Relaxed);
+        counters.prompt_tokens.fetch_add(prompt_tokens.into(), Relaxed);
         self.state = Progress::Running { _slot: slot };
     }
 
     pub(crate) fn first_token(&self) {
-        self.engine
-            .counters
-            .time_to_first_token
-            .observe(self.arrived.elapsed());
+        self.engine.counters.time_to_first_token.observe(self.arrived.elapsed());
     }
 
     pub(crate) fn tokens(&self, count: u32) {
-        self.engine
-            .counters
-            .generation_tokens
-            .fetch_add(count.into(), Relaxed);
+        self.engine.counters.generation_tokens.fetch_add(count.into(), Relaxed);
     }
 
     /// Ends the request; later calls do nothing.

@@ -23,27 +23,18 @@ pub(crate) struct Histogram {
 impl Histogram {
     pub(crate) fn observe(&self, value: Duration) {
         let seconds = value.as_secs_f64();
-        if let Some(bucket) = self
-            .buckets
-            .get(BUCKETS.partition_point(|&bound| bound < seconds))
-        {
+        if let Some(bucket) = self.buckets.get(BUCKETS.partition_point(|&bound| bound < seconds)) {
             bucket.fetch_add(1, Relaxed);
         }
         self.count.fetch_add(1, Relaxed);
-        self.sum_micros.fetch_add(
-            u64::try_from(value.as_micros()).unwrap_or(u64::MAX),
-            Relaxed,
-        );
+        self.sum_micros.fetch_add(u64::try_from(value.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
     fn write(&self, out: &mut String, name: &str, labels: &str) -> std::fmt::Result {
         let mut below = 0;
         for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
             below += bucket.load(Relaxed);
-            writeln!(
-                out,
-                "vllm:{name}_bucket{{{labels},le=\"{bound:?}\"}} {below}.0"
-            )?;
+            writeln!(out, "vllm:{name}_bucket{{{labels},le=\"{bound:?}\"}} {below}.0")?;
         }
         let count = self.count.load(Relaxed);
         writeln!(out, "vllm:{name}_bucket{{{labels},le=\"+Inf\"}} {count}.0")?;
@@ -66,12 +57,8 @@ pub(crate) fn render(engine: &Engine) -> String {
 
 fn write_page(out: &mut String, engine: &Engine) -> std::fmt::Result {
     let counters = &engine.counters;
-    let model = engine
-        .names
-        .first()
-        .map_or("", String::as_str)
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"");
+    let model =
+        engine.names.first().map_or("", String::as_str).replace('\\', "\\\\").replace('"', "\\\"");
     let labels = format!("engine=\"0\",model_name=\"{model}\"");
     let running = counters.running.load(Relaxed);
     let usage = running as f64 / engine.args.max_num_seqs.max(1) as f64;
@@ -134,17 +121,13 @@ fn write_page(out: &mut String, engine: &Engine) -> std::fmt::Result {
         "Histogram of time to first token in seconds.",
         &[],
     )?;
-    counters
-        .time_to_first_token
-        .write(out, "time_to_first_token_seconds", &labels)?;
+    counters.time_to_first_token.write(out, "time_to_first_token_seconds", &labels)?;
     writeln!(
         out,
         "# HELP vllm:e2e_request_latency_seconds Histogram of e2e request latency in seconds."
     )?;
     writeln!(out, "# TYPE vllm:e2e_request_latency_seconds histogram")?;
-    counters
-        .request_latency
-        .write(out, "e2e_request_latency_seconds", &labels)
+    counters.request_latency.write(out, "e2e_request_latency_seconds", &labels)
 }
 
 #[cfg(test)]
@@ -158,22 +141,10 @@ mod tests {
         histogram.observe(Duration::from_hours(1));
         let mut out = String::new();
         histogram.write(&mut out, "h", "a=\"b\"").unwrap();
-        assert!(
-            out.contains("vllm:h_bucket{a=\"b\",le=\"0.001\"} 0.0\n"),
-            "{out}"
-        );
-        assert!(
-            out.contains("vllm:h_bucket{a=\"b\",le=\"0.005\"} 1.0\n"),
-            "{out}"
-        );
-        assert!(
-            out.contains("vllm:h_bucket{a=\"b\",le=\"2560.0\"} 1.0\n"),
-            "{out}"
-        );
-        assert!(
-            out.contains("vllm:h_bucket{a=\"b\",le=\"+Inf\"} 2.0\n"),
-            "{out}"
-        );
+        assert!(out.contains("vllm:h_bucket{a=\"b\",le=\"0.001\"} 0.0\n"), "{out}");
+        assert!(out.contains("vllm:h_bucket{a=\"b\",le=\"0.005\"} 1.0\n"), "{out}");
+        assert!(out.contains("vllm:h_bucket{a=\"b\",le=\"2560.0\"} 1.0\n"), "{out}");
+        assert!(out.contains("vllm:h_bucket{a=\"b\",le=\"+Inf\"} 2.0\n"), "{out}");
         assert!(out.contains("vllm:h_sum{a=\"b\"} 3600.003\n"), "{out}");
     }
 
@@ -186,9 +157,6 @@ mod tests {
             ),
             "{page}"
         );
-        assert!(
-            page.contains("# TYPE vllm:generation_tokens_total counter\n"),
-            "{page}"
-        );
+        assert!(page.contains("# TYPE vllm:generation_tokens_total counter\n"), "{page}");
     }
 }

@@ -28,13 +28,7 @@ pub struct MockVllm {
 impl MockVllm {
     /// A mock that is ready at once and as fast as possible, until told otherwise.
     pub fn builder() -> Builder {
-        Builder {
-            args: Args {
-                port: 0,
-                quiet: true,
-                ..Args::default()
-            },
-        }
+        Builder { args: Args { port: 0, quiet: true, ..Args::default() } }
     }
 
     /// Where it listens, or will.
@@ -67,9 +61,7 @@ impl MockVllm {
     pub async fn refuse_connections(&self, refuse: bool) {
         let mut listening = self.engine.listening.subscribe();
         let mut dead = self.engine.dead.subscribe();
-        self.engine
-            .faults
-            .send_modify(|faults| faults.refuse_connections = refuse);
+        self.engine.faults.send_modify(|faults| faults.refuse_connections = refuse);
         // Both senders live in the engine, which this holds.
         tokio::select! {
             _ = listening.wait_for(|listening| *listening != refuse) => {}
@@ -208,18 +200,9 @@ impl Builder {
             delay.is_zero() && !self.args.never_healthy && !self.args.faults.refuse_connections;
         let engine = Engine::new(self.args);
         let stop = watch::Sender::new(None);
-        let task = tokio::spawn(load_and_serve(
-            Arc::clone(&engine),
-            port,
-            stop.subscribe(),
-            Log::Silent,
-        ));
-        let mut mock = MockVllm {
-            engine,
-            addr,
-            stop,
-            task: Some(task),
-        };
+        let task =
+            tokio::spawn(load_and_serve(Arc::clone(&engine), port, stop.subscribe(), Log::Silent));
+        let mut mock = MockVllm { engine, addr, stop, task: Some(task) };
         if at_once {
             mock.ready().await?;
         }

@@ -13,22 +13,13 @@ use crate::{Args, Error};
 
 /// Runs the program: until SIGTERM or SIGINT, or until a fault ends it.
 pub async fn run(args: Args) -> Result<(), Error> {
-    let log = if args.quiet {
-        Log::Silent
-    } else {
-        Log::Process
-    };
+    let log = if args.quiet { Log::Silent } else { Log::Process };
     let (grace, ignore) = (args.shutdown_timeout, args.ignore_sigterm);
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let port = ReservedPort::bind(&args.host, args.port).await?;
     let stop = watch::Sender::new(None);
-    let mut served = std::pin::pin!(load_and_serve(
-        Engine::new(args),
-        port,
-        stop.subscribe(),
-        log
-    ));
+    let mut served = std::pin::pin!(load_and_serve(Engine::new(args), port, stop.subscribe(), log));
     loop {
         tokio::select! {
             ended = &mut served => return ended,
@@ -53,11 +44,7 @@ pub fn run_blocking(args: Args) -> Result<(), Error> {
             builder
         }
     };
-    builder
-        .enable_all()
-        .build()
-        .map_err(Error::Start)?
-        .block_on(run(args))
+    builder.enable_all().build().map_err(Error::Start)?.block_on(run(args))
 }
 
 /// Loads, then serves; both at once if the port is to answer while loading.
@@ -77,14 +64,8 @@ pub(crate) async fn load_and_serve(
             }
         }
         server::serve(Arc::clone(&engine), port, stop, || {
-            log.api(
-                "api_server.py:1446",
-                format_args!("Starting vLLM server on http://{addr}"),
-            );
-            log.uvicorn(format_args!(
-                "Started server process [{}]",
-                std::process::id()
-            ));
+            log.api("api_server.py:1446", format_args!("Starting vLLM server on http://{addr}"));
+            log.uvicorn(format_args!("Started server process [{}]", std::process::id()));
             log.uvicorn("Waiting for application startup.");
             log.uvicorn("Application startup complete.");
         })
@@ -95,9 +76,7 @@ pub(crate) async fn load_and_serve(
         engine.ready.send_replace(true);
         if let Some(after) = engine.args.refuse_connections {
             tokio::time::sleep(after).await;
-            engine
-                .faults
-                .send_modify(|faults| faults.refuse_connections = true);
+            engine.faults.send_modify(|faults| faults.refuse_connections = true);
         }
         std::future::pending().await
     };

@@ -31,27 +31,17 @@ pub(crate) struct ReservedPort {
 impl ReservedPort {
     /// Resolves the host and binds.
     pub(crate) async fn bind(host: &str, port: u16) -> Result<Self, Error> {
-        let bound = match tokio::net::lookup_host((host, port))
-            .await
-            .map(|mut addrs| addrs.next())
+        let bound = match tokio::net::lookup_host((host, port)).await.map(|mut addrs| addrs.next())
         {
             Ok(Some(addr)) => Self::bind_addr(addr),
             Ok(None) => Err(std::io::ErrorKind::AddrNotAvailable.into()),
             Err(source) => Err(source),
         };
-        bound.map_err(|source| Error::Bind {
-            host: host.to_owned(),
-            port,
-            source,
-        })
+        bound.map_err(|source| Error::Bind { host: host.to_owned(), port, source })
     }
 
     fn bind_addr(addr: SocketAddr) -> std::io::Result<Self> {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(addr)?;
         let addr = socket.local_addr()?;
@@ -65,10 +55,7 @@ impl ReservedPort {
 
 /// The port in use: it listens, or it is only kept.
 enum Port {
-    Listening {
-        listener: TcpListener,
-        drain: watch::Sender<bool>,
-    },
+    Listening { listener: TcpListener, drain: watch::Sender<bool> },
     Kept(ReservedPort),
 }
 

@@ -45,14 +45,10 @@ impl Text {
             let pick = usize::try_from(random % SENTENCES.len() as u64).unwrap_or_default();
             SENTENCES.get(pick).copied().unwrap_or_default()
         });
-        let mut answer = Self {
-            text: String::with_capacity(count * 7),
-            ends: Vec::with_capacity(count),
-        };
-        for word in greeting
-            .split(' ')
-            .chain(filler.flat_map(|sentence| sentence.split(' ')))
-            .take(count)
+        let mut answer =
+            Self { text: String::with_capacity(count * 7), ends: Vec::with_capacity(count) };
+        for word in
+            greeting.split(' ').chain(filler.flat_map(|sentence| sentence.split(' '))).take(count)
         {
             if !answer.text.is_empty() {
                 answer.text.push(' ');
@@ -60,14 +56,8 @@ impl Text {
             answer.text.push_str(word);
             answer.ends.push(answer.text.len());
         }
-        if let Some(end) = answer
-            .ends
-            .last_mut()
-            .filter(|_| !answer.text.ends_with('.'))
-        {
-            answer
-                .text
-                .truncate(answer.text.trim_end_matches([',', ':']).len());
+        if let Some(end) = answer.ends.last_mut().filter(|_| !answer.text.ends_with('.')) {
+            answer.text.truncate(answer.text.trim_end_matches([',', ':']).len());
             answer.text.push('.');
             *end = answer.text.len();
         }
@@ -102,17 +92,11 @@ impl Text {
     /// Cuts before the earliest of the stop strings and returns it.
     pub(crate) fn stop_at<'a>(&mut self, stops: &'a [String]) -> Option<&'a str> {
         let found = stops.iter().filter(|stop| !stop.is_empty());
-        let (at, stop) = found
-            .filter_map(|stop| Some((self.text.find(stop.as_str())?, stop)))
-            .min()?;
+        let (at, stop) =
+            found.filter_map(|stop| Some((self.text.find(stop.as_str())?, stop))).min()?;
         self.text.truncate(at);
         let whole = self.ends.partition_point(|&end| end <= at);
-        let last = self
-            .ends
-            .get(..whole)
-            .and_then(<[usize]>::last)
-            .copied()
-            .unwrap_or(0);
+        let last = self.ends.get(..whole).and_then(<[usize]>::last).copied().unwrap_or(0);
         self.ends.truncate(whole);
         if last < at {
             self.ends.push(at);
@@ -160,11 +144,7 @@ mod tests {
     #[test]
     fn answer_greets_quotes_and_has_the_length_asked_for() {
         let answer = Text::answer("hi  there", 0, 40);
-        assert!(
-            answer
-                .as_str()
-                .starts_with("Hello from the mock model: you said \"hi there\". ")
-        );
+        assert!(answer.as_str().starts_with("Hello from the mock model: you said \"hi there\". "));
         assert_eq!(answer.len(), 40);
         assert_eq!(answer.tokens().collect::<String>(), answer.as_str());
         assert!(answer.as_str().ends_with('.'));
@@ -181,9 +161,6 @@ mod tests {
         let stops = ["said".to_owned(), "mod".to_owned()];
         assert_eq!(text.stop_at(&stops), Some("mod"));
         assert_eq!(text.as_str(), "Hello from the mock ");
-        assert_eq!(
-            text.tokens().collect::<Vec<_>>(),
-            ["Hello", " from", " the", " mock", " "]
-        );
+        assert_eq!(text.tokens().collect::<Vec<_>>(), ["Hello", " from", " the", " mock", " "]);
     }
 }

@@ -14,14 +14,8 @@ mod tests {
     /// Starts the program on a free port.
     fn start(flags: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mock-vllm"));
-        command
-            .args(["--port", "0", "--threads", "1"])
-            .args(flags)
-            .env_remove("VLLM_API_KEY");
-        let command = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        command.args(["--port", "0", "--threads", "1"]).args(flags).env_remove("VLLM_API_KEY");
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         (child, lines)
@@ -48,23 +42,12 @@ mod tests {
     }
 
     async fn exit_code(child: &mut Child) -> Option<i32> {
-        tokio::time::timeout(DEADLINE, child.wait())
-            .await
-            .expect("it did not exit")
-            .unwrap()
-            .code()
+        tokio::time::timeout(DEADLINE, child.wait()).await.expect("it did not exit").unwrap().code()
     }
 
     async fn terminate(child: &Child) {
         let pid = child.id().unwrap().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .await
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
     }
 
     #[tokio::test]
@@ -103,9 +86,7 @@ mod tests {
         let addr = log.last().unwrap().rsplit("http://").next().unwrap();
         terminate(&child).await;
         // Long enough for an exit to be seen; a pass does not depend on it.
-        tokio::time::timeout(Duration::from_millis(200), child.wait())
-            .await
-            .unwrap_err();
+        tokio::time::timeout(Duration::from_millis(200), child.wait()).await.unwrap_err();
         TcpStream::connect(addr).unwrap();
     }
 
@@ -114,20 +95,8 @@ mod tests {
         let (mut child, _lines) = start(&["--exit-during-boot", "3"]);
         assert_eq!(exit_code(&mut child).await, Some(3));
         let mut stderr = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut stderr)
-            .await
-            .unwrap();
-        assert!(
-            stderr.contains("Traceback (most recent call last):"),
-            "{stderr}"
-        );
-        assert!(
-            stderr.contains("RuntimeError: Engine core initialization failed."),
-            "{stderr}"
-        );
+        child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+        assert!(stderr.contains("Traceback (most recent call last):"), "{stderr}");
+        assert!(stderr.contains("RuntimeError: Engine core initialization failed."), "{stderr}");
     }
 }

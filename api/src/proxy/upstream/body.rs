@@ -111,18 +111,15 @@ impl ResponseBody {
         let buffer = &mut connection.buffer;
         let payload = match &mut self.framing {
             Framing::Length(left) => {
-                let here = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(buffer.len());
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 *left -= here as u64;
                 self.done = *left == 0;
                 buffer.split_to(here)
             }
             Framing::Chunked(decoder) => {
                 let mut payload = BytesMut::new();
-                self.done = decoder
-                    .decode(buffer, &mut payload)
-                    .map_err(|_| BodyError::Malformed)?;
+                self.done =
+                    decoder.decode(buffer, &mut payload).map_err(|_| BodyError::Malformed)?;
                 payload
             }
             Framing::UntilClose => buffer.split(),

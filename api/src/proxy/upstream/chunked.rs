@@ -38,11 +38,7 @@ impl ChunkedDecoder {
                         return Ok(false);
                     };
                     let size = chunk_size(&line)?;
-                    self.state = if size == 0 {
-                        State::Trailers
-                    } else {
-                        State::Data(size)
-                    };
+                    self.state = if size == 0 { State::Trailers } else { State::Data(size) };
                 }
                 State::Data(left) => {
                     if input.is_empty() {
@@ -56,11 +52,7 @@ impl ChunkedDecoder {
                         input.advance(here);
                     }
                     let left = left - here as u64;
-                    self.state = if left == 0 {
-                        State::DataEnd
-                    } else {
-                        State::Data(left)
-                    };
+                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
                 }
                 State::DataEnd => {
                     if input.len() < 2 {
@@ -103,11 +95,7 @@ fn take_line(input: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
 }
 
 fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
-    let digits = line
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let text = std::str::from_utf8(digits).map_err(|_| Malformed)?;
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Malformed);
@@ -131,9 +119,7 @@ mod tests {
             for piece in WIRE.chunks(step) {
                 input.extend_from_slice(piece);
                 let mut output = BytesMut::new();
-                done = decoder
-                    .decode(&mut input, &mut output)
-                    .expect("well-formed");
+                done = decoder.decode(&mut input, &mut output).expect("well-formed");
                 all.extend_from_slice(&output);
             }
             assert!(done, "step {step}");
@@ -144,13 +130,8 @@ mod tests {
 
     #[test]
     fn broken_coding_is_refused() {
-        for wire in [
-            &b"zz\r\n"[..],
-            b"\r\n",
-            b"5\r\nhelloXX",
-            b"-1\r\n",
-            b"fffffffffffffffff\r\n",
-        ] {
+        for wire in [&b"zz\r\n"[..], b"\r\n", b"5\r\nhelloXX", b"-1\r\n", b"fffffffffffffffff\r\n"]
+        {
             let mut input = BytesMut::from(wire);
             let result = ChunkedDecoder::default().decode(&mut input, &mut BytesMut::new());
             assert_eq!(result, Err(Malformed), "{wire:?}");

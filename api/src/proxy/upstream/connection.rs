@@ -65,10 +65,7 @@ impl Connection {
             .map_err(|_| SendError::Connect(io::ErrorKind::TimedOut.into()))?
             .map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
-        Ok(Self {
-            stream,
-            buffer: BytesMut::new(),
-        })
+        Ok(Self { stream, buffer: BytesMut::new() })
     }
 
     /// Whether an idle connection may be used again: the other side has neither closed it nor
@@ -81,9 +78,7 @@ impl Connection {
 
     /// Sends a request and reads the head of its response.
     pub(super) async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Head, SendError> {
-        self.send(head, body)
-            .await
-            .map_err(|error| SendError::Closed(Some(error)))?;
+        self.send(head, body).await.map_err(|error| SendError::Closed(Some(error)))?;
         loop {
             if let Some(head) = parse_head(&mut self.buffer)? {
                 // 1xx: the real head follows.
@@ -109,10 +104,7 @@ impl Connection {
         while sent < total {
             let slices = [
                 IoSlice::new(head.get(sent..).unwrap_or_default()),
-                IoSlice::new(
-                    body.get(sent.saturating_sub(head.len())..)
-                        .unwrap_or_default(),
-                ),
+                IoSlice::new(body.get(sent.saturating_sub(head.len())..).unwrap_or_default()),
             ];
             match self.stream.write_vectored(&slices).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -158,12 +150,7 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, SendError> {
     let framing = framing(status, &headers)?;
     let keep_alive = !closes && (!old || persists) && !matches!(framing, Framing::UntilClose);
     let _ = buffer.split_to(length);
-    Ok(Some(Head {
-        status,
-        headers,
-        framing,
-        keep_alive,
-    }))
+    Ok(Some(Head { status, headers, framing, keep_alive }))
 }
 
 /// RFC 9112 §6.3.

@@ -29,23 +29,15 @@ pub(crate) struct OriginError {
 impl Origin {
     /// Parses a base URL. A host name is looked up once, here.
     pub(crate) fn parse(url: &str) -> Result<Self, OriginError> {
-        let wrong = || OriginError {
-            url: url.to_owned(),
-        };
+        let wrong = || OriginError { url: url.to_owned() };
         let authority = url
             .strip_prefix("http://")
             .map(|rest| rest.trim_end_matches('/'))
             .filter(|rest| !rest.contains('/'))
             .ok_or_else(wrong)?;
-        let address = authority
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut all| all.next())
-            .ok_or_else(wrong)?;
-        Ok(Self {
-            authority: authority.to_owned(),
-            address,
-        })
+        let address =
+            authority.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(wrong)?;
+        Ok(Self { authority: authority.to_owned(), address })
     }
 }
 
@@ -78,10 +70,7 @@ pub(crate) struct UpstreamResponse {
 
 impl Upstream {
     pub(crate) fn new(origin: Origin) -> Arc<Self> {
-        Arc::new(Self {
-            origin,
-            idle: Mutex::default(),
-        })
+        Arc::new(Self { origin, idle: Mutex::default() })
     }
 
     /// Sends a request and waits for the head of its response, at most `timeout`.
@@ -103,26 +92,13 @@ impl Upstream {
                 }
             }
             let mut connection = Connection::open(self.origin.address).await?;
-            connection
-                .exchange(&head, body)
-                .await
-                .map(|head| (head, connection))
+            connection.exchange(&head, body).await.map(|head| (head, connection))
         };
-        let (head, connection) = tokio::time::timeout(timeout, attempt)
-            .await
-            .map_err(|_| SendError::TimedOut)??;
-        let body = ResponseBody::new(
-            connection,
-            head.framing,
-            head.keep_alive,
-            self.clone(),
-            timeout,
-        );
-        Ok(UpstreamResponse {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+        let (head, connection) =
+            tokio::time::timeout(timeout, attempt).await.map_err(|_| SendError::TimedOut)??;
+        let body =
+            ResponseBody::new(connection, head.framing, head.keep_alive, self.clone(), timeout);
+        Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
     /// Whether the replica accepts connections.

@@ -65,13 +65,8 @@ async fn a_live_child_is_taken_up_again_and_its_end_noticed() {
 async fn a_recorded_exit_survives_a_restart() {
     let machine = Machine::new();
     let backend = machine.serve();
-    let id = backend
-        .launch(&machine.request("a", shell("exit 5")))
-        .await
-        .unwrap();
-    let ended = Some(InstanceState::Terminated {
-        exit: Some(Exit::Code(5)),
-    });
+    let id = backend.launch(&machine.request("a", shell("exit 5"))).await.unwrap();
+    let ended = Some(InstanceState::Terminated { exit: Some(Exit::Code(5)) });
     until_state(&backend, &id, ended.clone()).await;
     machine.crash(backend).await;
 
@@ -137,10 +132,7 @@ async fn a_record_whose_spawn_never_happened_has_ended() {
 async fn a_reused_number_is_not_mistaken_for_the_instance() {
     let machine = Machine::new();
     let backend = machine.serve();
-    let id = backend
-        .launch(&machine.request("a", sleeper()))
-        .await
-        .unwrap();
+    let id = backend.launch(&machine.request("a", sleeper())).await.unwrap();
     machine.crash(backend).await;
     let record = machine.record("a").unwrap();
     kill(machine.processes()[0], Signal::KILL);
@@ -155,10 +147,7 @@ async fn a_reused_number_is_not_mistaken_for_the_instance() {
             .spawn()
             .unwrap(),
     );
-    for (field, value) in [
-        ("start_time", json!(1)),
-        ("boot_id", json!("an earlier boot")),
-    ] {
+    for (field, value) in [("start_time", json!(1)), ("boot_id", json!("an earlier boot"))] {
         let mut record = record.clone();
         record["process"]["pid"] = json!(stranger.0.id());
         record["process"][field] = value;
@@ -175,16 +164,9 @@ async fn a_reused_number_is_not_mistaken_for_the_instance() {
 async fn a_group_whose_leader_ended_before_is_taken_up() {
     let machine = Machine::new();
     let backend = machine.serve();
-    let id = backend
-        .launch(&machine.request("a", shell("sleep 600 & exit 0")))
-        .await
-        .unwrap();
+    let id = backend.launch(&machine.request("a", shell("sleep 600 & exit 0"))).await.unwrap();
     until(
-        || {
-            machine
-                .record("a")
-                .is_some_and(|record| record["exit"]["code"] == 0)
-        },
+        || machine.record("a").is_some_and(|record| record["exit"]["code"] == 0),
         || machine.record("a"),
     )
     .await;

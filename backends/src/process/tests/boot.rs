@@ -24,9 +24,7 @@ async fn a_ready_server_is_reported_at_once() {
         server.until_answering(&machine, &claim).await;
         let before = machine.triggered();
         server.on("healthy");
-        let beat = machine
-            .beat_that(&claim, |beat| is_ready(&beat.status))
-            .await;
+        let beat = machine.beat_that(&claim, |beat| is_ready(&beat.status)).await;
         let port = machine.record(&claim).unwrap()["port"].to_string();
         let base_url = format!("http://127.0.0.1:{port}");
         assert_eq!(beat.status, BeatStatus::Ready { base_url });
@@ -39,10 +37,7 @@ async fn a_ready_server_is_reported_at_once() {
 async fn an_exit_during_the_boot_is_seen_with_its_last_lines() {
     let machine = Machine::new();
     let backend = machine.serve();
-    let request = machine.request(
-        "a",
-        shell("echo loading; echo 'out of memory' >&2; exit 42"),
-    );
+    let request = machine.request("a", shell("echo loading; echo 'out of memory' >&2; exit 42"));
     let id = backend.launch(&request).await.unwrap();
     let exit = Some(Exit::Code(42));
     until_state(&backend, &id, Some(InstanceState::Terminated { exit })).await;
@@ -70,15 +65,11 @@ async fn the_log_tells_the_phase_and_it_never_goes_back() {
     let request = machine.request("a", shell(&script));
     backend.launch(&request).await.unwrap();
     let reached = |phase| BeatStatus::Booting { phase };
-    let beat = machine
-        .beat_that("a", |beat| beat.status != reached(Phase::Boot))
-        .await;
+    let beat = machine.beat_that("a", |beat| beat.status != reached(Phase::Boot)).await;
     assert_eq!(beat.status, reached(Phase::Weights));
     assert_eq!(beat.log_tail, ["Starting to load model x"]);
     std::fs::write(&go_on, "").unwrap();
-    let beat = machine
-        .beat_that("a", |beat| beat.status != reached(Phase::Weights))
-        .await;
+    let beat = machine.beat_that("a", |beat| beat.status != reached(Phase::Weights)).await;
     assert_eq!(beat.status, reached(Phase::Warmup));
 }
 
@@ -98,11 +89,7 @@ async fn a_server_that_fails_its_checks_is_unhealthy_until_it_recovers() {
         } else {
             server.on(switch);
         }
-        machine
-            .beat_that("a", |beat| {
-                matches!(beat.status, BeatStatus::Unhealthy { .. })
-            })
-            .await;
+        machine.beat_that("a", |beat| matches!(beat.status, BeatStatus::Unhealthy { .. })).await;
         if switch == "healthy" {
             server.on(switch);
         } else {

@@ -35,11 +35,7 @@ async fn a_killed_serve_finds_every_child_again() {
     // Killed after the first, the second, … record: half-way through another launch.
     for round in 1..=5 {
         let mut killed = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "process::tests::crash::launch_until_killed",
-                "--exact",
-                "--ignored",
-            ])
+            .args(["process::tests::crash::launch_until_killed", "--exact", "--ignored"])
             // What it leaves behind goes with the machine.
             .env("TMPDIR", machine.dir.path())
             .env(DATA_DIR, &machine.settings.data_dir)

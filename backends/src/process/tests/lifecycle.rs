@@ -92,15 +92,9 @@ async fn an_instance_knows_its_port_key_and_tags() {
     );
     engine.command.push("{port}".into());
     engine.env.insert("X".into(), "{host}-{key}".into());
-    engine
-        .env
-        .insert("OUT".into(), out.to_str().unwrap().into());
+    engine.env.insert("OUT".into(), out.to_str().unwrap().into());
     backend.launch(&machine.request("a", engine)).await.unwrap();
-    until(
-        || std::fs::read_to_string(&out).is_ok_and(|text| text.contains("done")),
-        || (),
-    )
-    .await;
+    until(|| std::fs::read_to_string(&out).is_ok_and(|text| text.contains("done")), || ()).await;
     let record = machine.record("a").unwrap();
     let port = &record["port"];
     assert_eq!(
@@ -141,11 +135,7 @@ async fn an_instance_lives_while_a_member_of_its_group_does() {
     let request = machine.request("a", shell("sleep 600 & exit 0"));
     let id = backend.launch(&request).await.unwrap();
     until(
-        || {
-            machine
-                .record("a")
-                .is_some_and(|record| record["exit"]["code"] == 0)
-        },
+        || machine.record("a").is_some_and(|record| record["exit"]["code"] == 0),
         || machine.record("a"),
     )
     .await;
@@ -173,10 +163,7 @@ async fn a_process_that_left_the_group_is_killed_with_it() {
     let script = "setsid sh -c 'echo away; sleep 600' & wait";
     let request = machine.request("a", shell(script));
     let id = backend.launch(&request).await.unwrap();
-    assert_eq!(
-        said(&backend.log_path(&request.claim).unwrap()).await,
-        "away"
-    );
+    assert_eq!(said(&backend.log_path(&request.claim).unwrap()).await, "away");
     backend.terminate(&id).await.unwrap();
     machine.until_no_process().await;
 }
@@ -194,16 +181,11 @@ async fn shutdown_ends_everything_or_leaves_it() {
 
     let backend = machine.serve();
     assert_eq!(backend.describe().await.unwrap().len(), 2);
-    backend
-        .shutdown(OnShutdown::Stop, Duration::from_millis(50))
-        .await;
+    backend.shutdown(OnShutdown::Stop, Duration::from_millis(50)).await;
     assert_eq!(backend.describe().await.unwrap(), []);
     machine.until_no_process().await;
     let late = backend.launch(&machine.request("c", sleeper())).await;
-    assert!(
-        matches!(late, Err(LaunchError::Transient { .. })),
-        "{late:?}"
-    );
+    assert!(matches!(late, Err(LaunchError::Transient { .. })), "{late:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

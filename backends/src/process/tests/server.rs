@@ -25,13 +25,8 @@ impl Server {
     pub(super) fn engine(&self) -> Engine {
         let program = std::env::current_exe().unwrap();
         let name = "process::tests::server::serve_for_the_other_tests";
-        let mut engine = engine(&[
-            program.to_str().unwrap(),
-            name,
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ]);
+        let mut engine =
+            engine(&[program.to_str().unwrap(), name, "--exact", "--ignored", "--nocapture"]);
         let switches = self.0.to_str().unwrap().to_owned();
         engine.env.insert(SWITCHES.to_owned(), switches);
         engine
@@ -66,11 +61,7 @@ fn serve_for_the_other_tests() {
     // It ends with the test that started it, whatever becomes of that.
     let over = || !switches.is_dir();
     wait_blocking(|| is_on("listen") || over());
-    let address = format!(
-        "{}:{}",
-        std::env::var("HOST").unwrap(),
-        std::env::var("PORT").unwrap()
-    );
+    let address = format!("{}:{}", std::env::var("HOST").unwrap(), std::env::var("PORT").unwrap());
     let listener = TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();
     while !over() {

@@ -140,10 +140,7 @@ impl Machine {
 
     /// The processes that carry the tags of this deployment.
     pub(super) fn processes(&self) -> Vec<i32> {
-        tagged(&self.settings.deployment)
-            .into_iter()
-            .map(|process| process.pid)
-            .collect()
+        tagged(&self.settings.deployment).into_iter().map(|process| process.pid).collect()
     }
 
     pub(super) async fn until_no_process(&self) {
@@ -198,10 +195,7 @@ pub(super) async fn until_state(
         if last == wanted {
             return;
         }
-        assert!(
-            began.elapsed() < DEADLINE,
-            "last state: {last:?}, wanted: {wanted:?}"
-        );
+        assert!(began.elapsed() < DEADLINE, "last state: {last:?}, wanted: {wanted:?}");
         tick().await;
     }
 }

@@ -49,10 +49,7 @@ fn file_in_the_place_of_the_directory_is_refused() {
     fs::write(&file, "content").unwrap();
     for path in [file.clone(), file.join("below")] {
         let error = DataDir::open(path).unwrap_err();
-        assert!(
-            matches!(error, DataDirError::NotADirectory { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, DataDirError::NotADirectory { .. }), "{error:?}");
     }
     assert_eq!(fs::read(&file).unwrap(), b"content");
 }

@@ -29,13 +29,7 @@ fn open(path: &Path) -> SqliteStore {
 }
 
 fn put(sort: &str, document: impl Into<Value>, expect: Expect) -> Write {
-    Write::Put {
-        key: key(sort),
-        document: document.into(),
-        index: None,
-        expires_at: None,
-        expect,
-    }
+    Write::Put { key: key(sort), document: document.into(), index: None, expires_at: None, expect }
 }
 
 fn key(sort: &str) -> Key {

@@ -69,10 +69,7 @@ fn truncated_database_is_refused() {
         fs::write(&path, &whole[..length]).unwrap();
         let error = refusal(&path);
         assert!(
-            matches!(
-                error,
-                OpenError::NotADatabase { .. } | OpenError::Damaged { .. }
-            ),
+            matches!(error, OpenError::NotADatabase { .. } | OpenError::Damaged { .. }),
             "{length}: {error:?}"
         );
     }
@@ -97,9 +94,7 @@ fn database_of_another_program_is_refused() {
 fn log_of_another_program_is_left_alone() {
     let (_theirs, source) = directory();
     let other = Connection::open(&source).unwrap();
-    other
-        .execute_batch("PRAGMA journal_mode=wal; CREATE TABLE theirs (x)")
-        .unwrap();
+    other.execute_batch("PRAGMA journal_mode=wal; CREATE TABLE theirs (x)").unwrap();
     // As a crash leaves them: the table stands in the log only.
     let (place, path) = directory();
     for suffix in ["", "-wal"] {
@@ -123,9 +118,7 @@ async fn newer_schema_is_refused() {
     drop(store);
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
-    newer
-        .pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
-        .unwrap();
+    newer.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).unwrap();
     drop(newer);
     match refusal(&path) {
         OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 1)),
@@ -202,10 +195,7 @@ async fn closed_store_leaves_one_file_that_opens_again() {
     store.commit(&[put("a", 1, Expect::Any)]).await.unwrap();
     let before = store.get(&key("a")).await.unwrap();
     drop(store);
-    assert_eq!(
-        contents(directory.path()).into_keys().collect::<Vec<_>>(),
-        ["state.db"]
-    );
+    assert_eq!(contents(directory.path()).into_keys().collect::<Vec<_>>(), ["state.db"]);
     let store = open(&path);
     assert_eq!(store.get(&key("a")).await.unwrap(), before);
 }

@@ -28,20 +28,14 @@ async fn sweep_deletes_what_has_expired_and_nothing_else() {
         expires_at,
         expect: Expect::Any,
     };
-    let (soon, late) = (
-        Some(clock.now() + Duration::from_nanos(5)),
-        Some(clock.now() + Duration::from_nanos(6)),
-    );
+    let (soon, late) =
+        (Some(clock.now() + Duration::from_nanos(5)), Some(clock.now() + Duration::from_nanos(6)));
     for hundred in 0..11 {
-        let writes: Vec<_> = (0..100)
-            .map(|number| until(&format!("{hundred:02}{number:02}"), soon))
-            .collect();
+        let writes: Vec<_> =
+            (0..100).map(|number| until(&format!("{hundred:02}{number:02}"), soon)).collect();
         store.commit(&writes).await.unwrap();
     }
-    store
-        .commit(&[until("late", late), until("never", None)])
-        .await
-        .unwrap();
+    store.commit(&[until("late", late), until("never", None)]).await.unwrap();
     for (sort, end) in [("soon", soon), ("late", late), ("never", None)] {
         store.add(&key(sort), 1, Bound::None, end).await.unwrap();
     }
@@ -52,11 +46,8 @@ async fn sweep_deletes_what_has_expired_and_nothing_else() {
     drop(store);
     let file = Connection::open(&path).unwrap();
     for table in ["items", "counters"] {
-        let left: i64 = file
-            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-                row.get(0)
-            })
-            .unwrap();
+        let left: i64 =
+            file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(left, 2, "{table}");
     }
 }
@@ -95,18 +86,12 @@ async fn document_that_could_not_be_read_back_is_refused() {
             _ => json!({ "in": inner }),
         })
     };
-    store
-        .commit(&[put("a", nested(MAX_DEPTH), Expect::Any)])
-        .await
-        .unwrap();
+    store.commit(&[put("a", nested(MAX_DEPTH), Expect::Any)]).await.unwrap();
     let item = store.get(&key("a")).await.unwrap().unwrap();
     assert_eq!(item.document, nested(MAX_DEPTH));
     let deeper = put("a", nested(MAX_DEPTH + 1), Expect::Any);
     let refused = store.commit(&[deeper]).await;
-    assert!(
-        matches!(refused, Err(StoreError::Invalid { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{refused:?}");
 }
 
 #[test]
@@ -163,10 +148,7 @@ async fn full_disk_is_said_and_writes_nothing() {
     };
     // SQLite reports its own limit like a full disk.
     limit_pages(20).await;
-    let large = [
-        put("a", 2, Expect::Any),
-        put("b", "x".repeat(200_000), Expect::Any),
-    ];
+    let large = [put("a", 2, Expect::Any), put("b", "x".repeat(200_000), Expect::Any)];
     match store.commit(&large).await {
         Err(StoreError::Unavailable { reason, .. }) => {
             assert!(reason.contains("is full"), "{reason}");
@@ -192,10 +174,7 @@ async fn foreign_content_is_corrupt() {
     ] {
         other.execute_batch(damage).unwrap();
         let read = store.get(&key("a")).await;
-        assert!(
-            matches!(read, Err(StoreError::Corrupt { .. })),
-            "{damage}: {read:?}"
-        );
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{damage}: {read:?}");
     }
 }
 
@@ -224,17 +203,11 @@ async fn abandoned_commit_runs_to_its_end() {
 async fn versions_are_128_random_bits() {
     let (_directory, path) = directory();
     let store = open(&path);
-    let writes: Vec<_> = (0..100)
-        .map(|number| put(&format!("{number}"), number, Expect::Any))
-        .collect();
+    let writes: Vec<_> =
+        (0..100).map(|number| put(&format!("{number}"), number, Expect::Any)).collect();
     for version in store.commit(&writes).await.unwrap() {
         let version = version.unwrap();
         assert_eq!(version.as_str().len(), 32);
-        assert!(
-            version
-                .as_str()
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit())
-        );
+        assert!(version.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

@@ -59,20 +59,14 @@ async fn acknowledged_commits_survive_a_kill() {
         let store = open(&path);
         for number in &acknowledged {
             for side in ["a", "b"] {
-                let item = store
-                    .get(&key(&format!("{side}{number:06}")))
-                    .await
-                    .unwrap();
+                let item = store.get(&key(&format!("{side}{number:06}"))).await.unwrap();
                 assert_eq!(item.unwrap().document, json!(number));
             }
         }
         // The one that was under way is there whole or not at all.
         let last = acknowledged.len();
         let [a, b] = ["a", "b"].map(|side| key(&format!("{side}{last:06}")));
-        assert_eq!(
-            store.get(&a).await.unwrap().is_some(),
-            store.get(&b).await.unwrap().is_some()
-        );
+        assert_eq!(store.get(&a).await.unwrap().is_some(), store.get(&b).await.unwrap().is_some());
     }
 }
 
@@ -108,10 +102,8 @@ async fn stores_on_one_file_see_and_exclude_each_other() {
     for round in 0..50 {
         let sort = format!("{round:02}");
         let attempts = [0, 1].map(|side| [put(&sort, side, Expect::Absent)]);
-        let (first, second) = tokio::join!(
-            stores[0].commit(&attempts[0]),
-            stores[1].commit(&attempts[1])
-        );
+        let (first, second) =
+            tokio::join!(stores[0].commit(&attempts[0]), stores[1].commit(&attempts[1]));
         let winner = match (first, second) {
             (Ok(_), Err(StoreError::Conflict(_))) => 0,
             (Err(StoreError::Conflict(_)), Ok(_)) => 1,

@@ -91,10 +91,7 @@ impl Asking {
             self.read_stream(client, response).await?;
             return Ok(self.answer(self.assembly.whole()));
         }
-        let text = response
-            .bytes()
-            .await
-            .map_err(|error| client.broken(error))?;
+        let text = response.bytes().await.map_err(|error| client.broken(error))?;
         let whole: Value = serde_json::from_slice(&text).map_err(|error| Failure {
             kind: Kind::Other,
             error: anyhow::Error::new(error).context("the model's answer is no JSON"),
@@ -118,11 +115,7 @@ impl Asking {
     ) -> Result<(), Failure> {
         let mut reader = Reader::default();
         loop {
-            let Some(bytes) = response
-                .chunk()
-                .await
-                .map_err(|error| client.broken(error))?
-            else {
+            let Some(bytes) = response.chunk().await.map_err(|error| client.broken(error))? else {
                 return Err(
                     Kind::Other.because("the answer ended before it was complete; ask again")
                 );
@@ -187,17 +180,12 @@ mod tests {
     #[test]
     fn an_error_event_is_a_failure_with_its_exit_code() {
         let mut asking = Asking::new("demo", false);
-        asking
-            .take_event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#)
-            .expect("a chunk");
+        asking.take_event(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#).expect("a chunk");
         let failure = asking
             .take_event(r#"{"error":{"message":"it exited","code":"model_failed_exited"}}"#)
             .expect_err("an error");
         assert_eq!(failure.kind, Kind::ModelFailed);
         assert_eq!(asking.content(), "Hel");
-        assert_eq!(
-            asking.take_event("{").expect_err("no JSON").kind,
-            Kind::Other
-        );
+        assert_eq!(asking.take_event("{").expect_err("no JSON").kind, Kind::Other);
     }
 }

@@ -128,10 +128,7 @@ mod tests {
             assembly.add(&chunk(delta, reason));
         }
         let usage = json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3});
-        assert_eq!(
-            assembly.add(&json!({"choices": [], "usage": usage})),
-            Added::default()
-        );
+        assert_eq!(assembly.add(&json!({"choices": [], "usage": usage})), Added::default());
         assert_eq!(
             assembly.whole(),
             json!({"id": "x", "object": "chat.completion", "created": 1, "model": "demo",

@@ -55,8 +55,7 @@ pub(super) async fn run(args: ChatArgs) -> Result<(), Failure> {
         temperature: args.temperature,
         stream: !args.no_stream,
     };
-    talk.messages
-        .extend(args.system.as_deref().map(message::system));
+    talk.messages.extend(args.system.as_deref().map(message::system));
     match prompt::of(&args.prompt, io::stdin().is_terminal())? {
         Prompt::Text(text) => {
             talk.messages.push(message::user(&text));

@@ -50,9 +50,8 @@ fn load(file: Option<&Path>, data_dir: Option<&Path>) -> anyhow::Result<Config> 
         }
     }
     let matches = ServeArgs::augment_args(Command::new("serve")).try_get_matches_from(words);
-    let args = matches
-        .and_then(|matches| ServeArgs::from_arg_matches(&matches))
-        .map_err(|error| {
+    let args =
+        matches.and_then(|matches| ServeArgs::from_arg_matches(&matches)).map_err(|error| {
             // Clap's text is for a command line; here only the environment can be wrong.
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();

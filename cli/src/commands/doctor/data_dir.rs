@@ -16,27 +16,16 @@ const LITTLE: u64 = 1 << 30;
 
 pub(super) fn check(path: &Path, report: &mut Report) {
     let shown = path.display();
-    let standing = path
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"));
+    let standing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let can_write = rustix::fs::access(standing, Access::WRITE_OK | Access::EXEC_OK).is_ok();
     if !standing.is_dir() {
         let next = "move the file away, or choose another directory with --data-dir";
-        report.fail(
-            NAME,
-            format!("{} is not a directory", standing.display()),
-            next,
-        );
+        report.fail(NAME, format!("{} is not a directory", standing.display()), next);
         return;
     }
     if !can_write {
         let next = "let this user write it, or choose another directory with --data-dir";
-        report.fail(
-            NAME,
-            format!("{} cannot be written", standing.display()),
-            next,
-        );
+        report.fail(NAME, format!("{} cannot be written", standing.display()), next);
     } else if standing == path {
         report.ok(NAME, format!("{shown}, {}", in_use(path)));
     } else {
@@ -55,10 +44,7 @@ fn in_use(path: &Path) -> String {
         Ok(()) => "not in use".into(),
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            match lock
-                .read_to_string(&mut pid)
-                .map(|_| pid.trim().parse::<u32>())
-            {
+            match lock.read_to_string(&mut pid).map(|_| pid.trim().parse::<u32>()) {
                 Ok(Ok(pid)) => format!("in use by process {pid}"),
                 Ok(Err(_)) | Err(_) => "in use".into(),
             }
@@ -93,32 +79,18 @@ fn check_key(data_dir: &Path, report: &mut Report) {
             let mode = found.permissions().mode() & 0o777;
             let for_others = mode & 0o077;
             if for_others == 0 {
-                report.ok(
-                    ADMIN_KEY_FILE,
-                    format!("readable for its owner only (mode {mode:04o})"),
-                );
+                report.ok(ADMIN_KEY_FILE, format!("readable for its owner only (mode {mode:04o})"));
             } else {
                 let next = format!("chmod 600 {}", path.display());
-                report.fail(
-                    ADMIN_KEY_FILE,
-                    format!("others may read it (mode {mode:04o})"),
-                    next,
-                );
+                report.fail(ADMIN_KEY_FILE, format!("others may read it (mode {mode:04o})"), next);
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            report.ok(
-                ADMIN_KEY_FILE,
-                "none yet: the first `diogenes serve` makes it",
-            );
+            report.ok(ADMIN_KEY_FILE, "none yet: the first `diogenes serve` makes it");
         }
         Err(error) => {
             let next = "run as the user of `diogenes serve`, or name a key with --api-key";
-            report.warn(
-                ADMIN_KEY_FILE,
-                format!("cannot be looked at: {error}"),
-                next,
-            );
+            report.warn(ADMIN_KEY_FILE, format!("cannot be looked at: {error}"), next);
         }
     }
 }

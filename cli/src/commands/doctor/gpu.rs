@@ -45,10 +45,5 @@ async fn nvidia() -> Result<Vec<String>, String> {
         return Err(format!("`nvidia-smi` ends with {}", done.status));
     }
     let text = String::from_utf8_lossy(&done.stdout);
-    Ok(text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }

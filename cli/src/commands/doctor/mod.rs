@@ -33,11 +33,8 @@ pub(crate) struct DoctorArgs {
 
 pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let mut report = Report::default();
-    let config = configuration::check(
-        args.config.as_deref(),
-        args.options.data_dir.as_deref(),
-        &mut report,
-    );
+    let config =
+        configuration::check(args.config.as_deref(), args.options.data_dir.as_deref(), &mut report);
     let data_dir = match &config {
         Some(config) => config.data_dir.clone(),
         None => match &args.options.data_dir {
@@ -47,17 +44,10 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     };
     data_dir::check(&data_dir, &mut report);
     gpu::check(&mut report).await;
-    let options = Options {
-        data_dir: Some(data_dir),
-        ..args.options
-    };
+    let options = Options { data_dir: Some(data_dir), ..args.options };
     let found = server::check(&options, config.as_ref(), &mut report).await?;
     models::check(config.as_ref(), &found, &mut report);
-    output::result(
-        options.output,
-        &report.to_value(),
-        || Ok(report.to_string()),
-    )?;
+    output::result(options.output, &report.to_value(), || Ok(report.to_string()))?;
     match report.failures() {
         0 => Ok(()),
         1 => Err(Kind::Unhealthy.because("1 check failed")),
@@ -67,11 +57,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
 
 /// The file that `serve` would read.
 fn config_file(named: Option<&Path>) -> Option<PathBuf> {
-    let default = || {
-        Path::new(DEFAULT_FILE)
-            .exists()
-            .then(|| PathBuf::from(DEFAULT_FILE))
-    };
+    let default = || Path::new(DEFAULT_FILE).exists().then(|| PathBuf::from(DEFAULT_FILE));
     named.map(Path::to_owned).or_else(default)
 }
 

@@ -40,10 +40,7 @@ fn program(spec: &ModelSpec) -> Result<PathBuf, String> {
     };
     let directory = spec.working_dir.as_deref().map(Path::new);
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(format!(
-            "its directory {} does not exist",
-            directory.display()
-        ));
+        return Err(format!("its directory {} does not exist", directory.display()));
     }
     let within =
         |path: &Path| directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));

@@ -43,19 +43,11 @@ impl Report {
     }
 
     fn add(&mut self, name: &str, status: Status, detail: String, next: Option<String>) {
-        self.0.push(Check {
-            name: name.into(),
-            status,
-            detail,
-            next,
-        });
+        self.0.push(Check { name: name.into(), status, detail, next });
     }
 
     pub(super) fn failures(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|check| check.status == Status::Failed)
-            .count()
+        self.0.iter().filter(|check| check.status == Status::Failed).count()
     }
 
     pub(super) fn to_value(&self) -> Value {
@@ -65,12 +57,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .0
-            .iter()
-            .map(|check| check.name.chars().count())
-            .max()
-            .unwrap_or(0);
+        let width = self.0.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
         for (index, check) in self.0.iter().enumerate() {
             let (mark, colour) = match check.status {
                 Status::Ok => ("✓", Paint::Green),
@@ -79,11 +66,7 @@ impl fmt::Display for Report {
             };
             let line_end = if index == 0 { "" } else { "\n" };
             let mark = paint(mark, colour, &std::io::stdout());
-            write!(
-                f,
-                "{line_end}{mark} {:width$}  {}",
-                check.name, check.detail
-            )?;
+            write!(f, "{line_end}{mark} {:width$}  {}", check.name, check.detail)?;
             if let Some(next) = &check.next {
                 write!(f, "\n  {:width$}  → {next}", "")?;
             }
@@ -100,11 +83,7 @@ mod tests {
     fn a_report_says_what_is_wrong_and_what_to_do() {
         let mut report = Report::default();
         report.ok("gpu", "none: models run on the CPU");
-        report.warn(
-            "server",
-            "nothing answers",
-            "start it with `diogenes serve`",
-        );
+        report.warn("server", "nothing answers", "start it with `diogenes serve`");
         report.fail("admin.key", "others may read it", "chmod 600 admin.key");
         assert_eq!(report.failures(), 1);
         assert_eq!(

@@ -19,11 +19,7 @@ pub(super) async fn check(
     config: Option<&Config>,
     report: &mut Report,
 ) -> Result<BTreeMap<String, ModelSpec>, Failure> {
-    let default = || {
-        DEFAULT_URL
-            .parse()
-            .map_err(|error: String| Kind::Config.because(error))
-    };
+    let default = || DEFAULT_URL.parse().map_err(|error: String| Kind::Config.because(error));
     let configured = config.and_then(address_of);
     let address: Address = match (&options.url, &configured) {
         (Some(address), _) | (None, Some(address)) => address.clone(),
@@ -47,11 +43,7 @@ pub(super) async fn check(
         return Ok(BTreeMap::new());
     }
     report.ok(NAME, format!("answers at {address}"));
-    match client
-        .get(&["api", "v1", "cluster"], &[])
-        .await
-        .and_then(decode::<ClusterState>)
-    {
+    match client.get(&["api", "v1", "cluster"], &[]).await.and_then(decode::<ClusterState>) {
         Ok(fleet) => {
             report.ok("api key", "accepted, with the scope `admin`");
             check_fleet(&fleet, report);
@@ -61,35 +53,23 @@ pub(super) async fn check(
             report.fail("api key", failure.error.to_string(), next);
         }
         Err(failure) => {
-            report.fail(
-                "fleet",
-                failure.error.to_string(),
-                "see the log of `diogenes serve`",
-            );
+            report.fail("fleet", failure.error.to_string(), "see the log of `diogenes serve`");
         }
     }
     if !address.is_loopback() {
         return Ok(BTreeMap::new());
     }
-    let models = client
-        .get(&["api", "v1", "models"], &[])
-        .await
-        .and_then(decode::<ModelPage>);
+    let models = client.get(&["api", "v1", "models"], &[]).await.and_then(decode::<ModelPage>);
     // Whatever keeps the list back was told above.
     let models = models.map(|page| page.data).unwrap_or_default();
-    Ok(models
-        .into_iter()
-        .map(|model| (model.name.to_string(), model.spec))
-        .collect())
+    Ok(models.into_iter().map(|model| (model.name.to_string(), model.spec)).collect())
 }
 
 /// Anybody may answer on a port; only Diogenes describes itself so.
 async fn is_diogenes(client: &Client) -> bool {
     let document = client.get(&["api", "v1", "openapi.json"], &[]).await;
     document.is_ok_and(|document| {
-        let title = document
-            .pointer("/info/title")
-            .and_then(|title| title.as_str());
+        let title = document.pointer("/info/title").and_then(|title| title.as_str());
         title.is_some_and(|title| title.starts_with("Diogenes"))
     })
 }
@@ -112,17 +92,12 @@ fn check_port(listen: SocketAddr, is_ours: bool, report: &mut Report) {
 }
 
 fn check_fleet(fleet: &ClusterState, report: &mut Report) {
-    let failed = fleet
-        .data
-        .iter()
-        .filter_map(|model| Some((model, model.failure.as_ref()?)));
+    let failed = fleet.data.iter().filter_map(|model| Some((model, model.failure.as_ref()?)));
     let mut all_well = true;
     for (model, failure) in failed {
         all_well = false;
-        let next = format!(
-            "see `diogenes logs {name}`, then `diogenes up {name}`",
-            name = model.model
-        );
+        let next =
+            format!("see `diogenes logs {name}`, then `diogenes up {name}`", name = model.model);
         report.fail(
             "fleet",
             format!("`{}` could not be started: {}", model.model, failure.reason),
@@ -130,15 +105,8 @@ fn check_fleet(fleet: &ClusterState, report: &mut Report) {
         );
     }
     if all_well {
-        let ready = fleet
-            .data
-            .iter()
-            .filter(|model| !model.slots.is_empty())
-            .count();
-        report.ok(
-            "fleet",
-            format!("{} models, {ready} of them with replicas", fleet.data.len()),
-        );
+        let ready = fleet.data.iter().filter(|model| !model.slots.is_empty()).count();
+        report.ok("fleet", format!("{} models, {ready} of them with replicas", fleet.data.len()));
     }
 }
 

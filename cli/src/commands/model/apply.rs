@@ -88,9 +88,7 @@ pub(super) async fn run(
     };
     let spec: ModelSpec = base.overruled_by(args.flags()).into_spec(&origin)?;
     let model = client.put(&path, &spec).await?;
-    output::result(format, &model, || {
-        Ok(format!("model `{}` is registered", args.name))
-    })
+    output::result(format, &model, || Ok(format!("model `{}` is registered", args.name)))
 }
 
 impl ApplyArgs {
@@ -100,26 +98,14 @@ impl ApplyArgs {
         fields.set("min_replicas", given.min_replicas);
         fields.set("max_replicas", given.max_replicas);
         fields.set("target_concurrency", given.target_concurrency);
-        fields.set(
-            "idle_timeout",
-            given.idle_timeout.map(diogenes_core::duration::format),
-        );
-        fields.set(
-            "boot_timeout",
-            given.boot_timeout.map(diogenes_core::duration::format),
-        );
+        fields.set("idle_timeout", given.idle_timeout.map(diogenes_core::duration::format));
+        fields.set("boot_timeout", given.boot_timeout.map(diogenes_core::duration::format));
         fields.set("upstream_model", given.upstream_model.as_deref());
-        fields.set(
-            "aliases",
-            (!given.aliases.is_empty()).then_some(&given.aliases),
-        );
+        fields.set("aliases", (!given.aliases.is_empty()).then_some(&given.aliases));
         fields.set("cold_start", given.cold_start.map(spec::ColdStartArg::name));
         fields.set("working_dir", given.working_dir.as_deref());
         fields.set("health_path", given.health_path.as_deref());
-        fields.set(
-            "command",
-            (!self.command.is_empty()).then_some(&self.command),
-        );
+        fields.set("command", (!self.command.is_empty()).then_some(&self.command));
         fields.set_env(&given.env);
         fields
     }
@@ -139,19 +125,14 @@ async fn standing(client: &Client, path: &[&str], name: &ModelName) -> Result<Fi
 fn read(file: &Path) -> Result<Fields, Failure> {
     let mut text = String::new();
     let done = if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .read_to_string(&mut text)
-            .map(|_| ())
+        std::io::stdin().lock().read_to_string(&mut text).map(|_| ())
     } else {
         std::fs::read_to_string(file).map(|read| text = read)
     };
     done.map_err(|error| Failure {
         kind: Kind::Config,
-        error: anyhow::Error::new(error).context(format!(
-            "the spec `{}` cannot be read; check the path",
-            file.display()
-        )),
+        error: anyhow::Error::new(error)
+            .context(format!("the spec `{}` cannot be read; check the path", file.display())),
     })?;
     Fields::parse(&text, file)
 }

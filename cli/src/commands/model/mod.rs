@@ -91,9 +91,7 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
                 return Ok(());
             }
             let deleted = client.delete(&model_path(&name)).await?;
-            output::result(format, &deleted, || {
-                Ok(format!("model `{name}` is deleted"))
-            })
+            output::result(format, &deleted, || Ok(format!("model `{name}` is deleted")))
         }
     }
 }
@@ -105,11 +103,8 @@ fn confirm(name: &str) -> Result<bool, Failure> {
         )));
     }
     let mut answer = String::new();
-    let asked = write!(
-        io::stderr().lock(),
-        "delete model `{name}` and end its replicas? [y/N] "
-    )
-    .and_then(|()| io::stdin().read_line(&mut answer));
+    let asked = write!(io::stderr().lock(), "delete model `{name}` and end its replicas? [y/N] ")
+        .and_then(|()| io::stdin().read_line(&mut answer));
     asked.map_err(|error| Failure {
         kind: Kind::Other,
         error: anyhow::Error::new(error).context("the answer cannot be read"),
@@ -126,9 +121,7 @@ fn source(source: ModelSource) -> &'static str {
 
 fn table(models: &[ModelBody]) -> String {
     output::table(
-        &[
-            "NAME", "SOURCE", "REPLICAS", "IDLE", "ALIASES", "UPDATED", "COMMAND",
-        ],
+        &["NAME", "SOURCE", "REPLICAS", "IDLE", "ALIASES", "UPDATED", "COMMAND"],
         models.iter().map(|model| {
             let spec = &model.spec;
             vec![
@@ -153,40 +146,22 @@ fn details(model: &ModelBody) -> String {
         ("updated", time::stamp(model.updated_at)),
         ("command", command(model)),
         ("aliases", aliases(model)),
-        (
-            "replicas",
-            format!("{} to {}", spec.min_replicas, spec.max_replicas),
-        ),
-        (
-            "per replica",
-            format!("{} requests", spec.target_concurrency),
-        ),
+        ("replicas", format!("{} to {}", spec.min_replicas, spec.max_replicas)),
+        ("per replica", format!("{} requests", spec.target_concurrency)),
         ("cold start", spec::name_of(spec.cold_start).into()),
         (
             "held at most",
-            format!(
-                "{}, {} requests",
-                duration::format(spec.hold_timeout),
-                spec.max_held
-            ),
+            format!("{}, {} requests", duration::format(spec.hold_timeout), spec.max_held),
         ),
         ("idle timeout", duration::format(spec.idle_timeout)),
         ("boot timeout", duration::format(spec.boot_timeout)),
         ("drain timeout", duration::format(spec.drain_timeout)),
         ("stall timeout", duration::format(spec.stall_timeout)),
         ("answer timeout", duration::format(spec.answer_timeout)),
-        (
-            "lifetime",
-            spec.max_lifetime
-                .map_or_else(|| "no limit".into(), duration::format),
-        ),
+        ("lifetime", spec.max_lifetime.map_or_else(|| "no limit".into(), duration::format)),
         ("health path", spec.health_path.clone()),
     ];
-    rows.extend(
-        spec.upstream_model
-            .clone()
-            .map(|name| ("upstream model", name)),
-    );
+    rows.extend(spec.upstream_model.clone().map(|name| ("upstream model", name)));
     rows.extend(spec.working_dir.clone().map(|path| ("directory", path)));
     // Values may be secrets; `-o json` has them.
     let names: Vec<&str> = spec.env.keys().map(String::as_str).collect();
@@ -198,11 +173,7 @@ fn details(model: &ModelBody) -> String {
 
 fn aliases(model: &ModelBody) -> String {
     let names: Vec<&str> = model.spec.aliases.iter().map(AsRef::as_ref).collect();
-    if names.is_empty() {
-        "-".into()
-    } else {
-        names.join(",")
-    }
+    if names.is_empty() { "-".into() } else { names.join(",") }
 }
 
 fn command(model: &ModelBody) -> String {

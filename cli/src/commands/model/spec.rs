@@ -68,20 +68,15 @@ impl Fields {
         if variables.is_empty() {
             return;
         }
-        let env: Map<String, Value> = variables
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone().into()))
-            .collect();
+        let env: Map<String, Value> =
+            variables.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         self.0.insert("env".into(), env.into());
     }
 
     /// Reads a file. Its name tells the format; else it is found out.
     pub(super) fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let broken = |format: &str, error: &dyn std::fmt::Display| {
-            Kind::Config.because(format!(
-                "`{}` is no valid {format}: {error}",
-                file.display()
-            ))
+            Kind::Config.because(format!("`{}` is no valid {format}: {error}", file.display()))
         };
         let json = |text| serde_json::from_str(text).map_err(|error| broken("JSON", &error));
         let toml = |text| toml::from_str(text).map_err(|error| broken("TOML", &error));
@@ -137,16 +132,11 @@ impl Fields {
         let spec: ModelSpec =
             serde_path_to_error::deserialize(Value::Object(self.0)).map_err(|error| {
                 let path = error.path().to_string();
-                let field = if path == "." {
-                    String::new()
-                } else {
-                    format!("`{path}`: ")
-                };
+                let field = if path == "." { String::new() } else { format!("`{path}`: ") };
                 let text = error.inner().to_string();
                 Kind::Config.because(format!("{at}{field}{text}{}", hint(&text)))
             })?;
-        spec.validate()
-            .map_err(|error| Kind::Config.because(format!("{at}{error}")))?;
+        spec.validate().map_err(|error| Kind::Config.because(format!("{at}{error}")))?;
         Ok(spec)
     }
 }
@@ -154,9 +144,7 @@ impl Fields {
 /// "did you mean", from serde's "unknown field `x`, expected one of `a`, `b`".
 fn hint(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
-    let wrong = names
-        .next()
-        .filter(|_| message.starts_with("unknown field"));
+    let wrong = names.next().filter(|_| message.starts_with("unknown field"));
     wrong
         .and_then(|wrong| nearest(wrong, names))
         .map(|near| format!("; did you mean `{near}`?"))
@@ -197,12 +185,9 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_with_its_format() {
-        for (text, file) in [
-            ("{", "a.json"),
-            ("a =", "a.toml"),
-            ("a: [", "a.yaml"),
-            ("[1]", "a.json"),
-        ] {
+        for (text, file) in
+            [("{", "a.json"), ("a =", "a.toml"), ("a: [", "a.yaml"), ("[1]", "a.json")]
+        {
             let failure = Fields::parse(text, Path::new(file)).expect_err(text);
             assert_eq!(failure.kind, Kind::Config);
         }
@@ -219,17 +204,10 @@ mod tests {
         flags.set("max_replicas", None::<u32>);
         flags.set("idle_timeout", Some("30s"));
         flags.set_env(&[("B".into(), "3".into()), ("C".into(), String::new())]);
-        let spec = file
-            .overruled_by(flags)
-            .into_spec(&Origin::Flags)
-            .expect("a spec");
+        let spec = file.overruled_by(flags).into_spec(&Origin::Flags).expect("a spec");
         assert_eq!((spec.min_replicas, spec.max_replicas), (2, 3));
         assert_eq!(spec.idle_timeout, Duration::from_secs(30));
-        let env: Vec<_> = spec
-            .env
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect();
+        let env: Vec<_> = spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(env, [("A", "1"), ("B", "3"), ("C", "")]);
     }
 
@@ -237,28 +215,15 @@ mod tests {
     fn what_is_wrong_with_a_spec_is_said_with_its_field() {
         for (text, part) in [
             (r#"{"min_replicas": 1}"#, "missing field `command`"),
-            (
-                r#"{"command": ["x"], "idel_timeout": "5m"}"#,
-                "did you mean `idle_timeout`?",
-            ),
-            (
-                r#"{"command": ["x"], "idle_timeout": "soon"}"#,
-                "`idle_timeout`: ",
-            ),
+            (r#"{"command": ["x"], "idel_timeout": "5m"}"#, "did you mean `idle_timeout`?"),
+            (r#"{"command": ["x"], "idle_timeout": "soon"}"#, "`idle_timeout`: "),
             (r#"{"command": []}"#, "`command` is empty"),
-            (
-                r#"{"command": ["x"], "min_replicas": 2}"#,
-                "must not be above",
-            ),
+            (r#"{"command": ["x"], "min_replicas": 2}"#, "must not be above"),
         ] {
-            let failure = parse(text, "-")
-                .into_spec(&Origin::File("a.json".into()))
-                .expect_err(text);
+            let failure =
+                parse(text, "-").into_spec(&Origin::File("a.json".into())).expect_err(text);
             let message = failure.error.to_string();
-            assert!(
-                message.starts_with("a.json: ") && message.contains(part),
-                "{message}"
-            );
+            assert!(message.starts_with("a.json: ") && message.contains(part), "{message}");
         }
     }
 

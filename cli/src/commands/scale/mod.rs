@@ -115,12 +115,7 @@ pub(super) async fn up(args: UpArgs) -> Result<(), Failure> {
         return said(&args.order, &answer, &state, "is ready already");
     }
     let took = time::exact(took.as_secs_f64());
-    said(
-        &args.order,
-        &answer,
-        &state,
-        &format!("is ready after {took}"),
-    )
+    said(&args.order, &answer, &state, &format!("is ready after {took}"))
 }
 
 pub(super) async fn down(args: DownArgs) -> Result<(), Failure> {
@@ -129,12 +124,7 @@ pub(super) async fn down(args: DownArgs) -> Result<(), Failure> {
         return said(&args.order, &answer, &before, "is down already");
     }
     if args.wait.no_wait {
-        return said(
-            &args.order,
-            &answer,
-            &before,
-            "is going down; see `diogenes ps --watch`",
-        );
+        return said(&args.order, &answer, &before, "is going down; see `diogenes ps --watch`");
     }
     let claims: Vec<ClaimId> = before.slots.iter().map(|slot| slot.claim.clone()).collect();
     let began = Instant::now();
@@ -149,43 +139,24 @@ pub(super) async fn down(args: DownArgs) -> Result<(), Failure> {
             _ => "stopping".to_owned(),
         };
         let elapsed_s = began.elapsed().as_secs_f64();
-        progress.tell(Boot {
-            phase,
-            elapsed_s,
-            eta_s: None,
-        });
+        progress.tell(Boot { phase, elapsed_s, eta_s: None });
         tokio::time::sleep(LOOK_EVERY).await;
         state = ps::state_of(&client, &before.model).await?;
     }
     drop(progress);
     let answer = serde_json::to_value(&state).unwrap_or(answer);
     let took = time::exact(began.elapsed().as_secs_f64());
-    said(
-        &args.order,
-        &answer,
-        &state,
-        &format!("is down after {took}"),
-    )
+    said(&args.order, &answer, &state, &format!("is down after {took}"))
 }
 
 pub(super) async fn pin(args: PinArgs) -> Result<(), Failure> {
     let (_, state, answer) = order(&args.order, OrderKind::Pin).await?;
-    said(
-        &args.order,
-        &answer,
-        &state,
-        "is pinned: one replica is kept",
-    )
+    said(&args.order, &answer, &state, "is pinned: one replica is kept")
 }
 
 pub(super) async fn unpin(args: UnpinArgs) -> Result<(), Failure> {
     let (_, state, answer) = order(&args.order, OrderKind::Unpin).await?;
-    said(
-        &args.order,
-        &answer,
-        &state,
-        "is not pinned any more: the demand decides",
-    )
+    said(&args.order, &answer, &state, "is not pinned any more: the demand decides")
 }
 
 async fn order(
@@ -193,19 +164,12 @@ async fn order(
     action: OrderKind,
 ) -> Result<(Client, ModelState, Value), Failure> {
     let client = args.options.client()?;
-    let request = OrderRequest {
-        model: args.model.clone(),
-        action,
-    };
-    let answer = client
-        .post(&["api", "v1", "cluster", "scale"], &request)
-        .await?;
+    let request = OrderRequest { model: args.model.clone(), action };
+    let answer = client.post(&["api", "v1", "cluster", "scale"], &request).await?;
     let state = decode(answer.clone())?;
     Ok((client, state, answer))
 }
 
 fn said(args: &OrderArgs, answer: &Value, state: &ModelState, text: &str) -> Result<(), Failure> {
-    output::result(args.options.output, answer, || {
-        Ok(format!("model `{}` {text}", state.model))
-    })
+    output::result(args.options.output, answer, || Ok(format!("model `{}` {text}", state.model)))
 }

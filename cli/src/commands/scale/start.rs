@@ -24,10 +24,7 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn new(before: &ModelState) -> Self {
-        Self {
-            old_failure: before.failure.as_ref().map(|failure| failure.at),
-            has_begun: false,
-        }
+        Self { old_failure: before.failure.as_ref().map(|failure| failure.at), has_begun: false }
     }
 
     pub(super) fn look(&mut self, state: &ModelState) -> Look {
@@ -85,10 +82,7 @@ mod tests {
     fn a_start_is_waited_for_until_it_is_ready() {
         let mut start = Start::new(&state("asleep", false, None));
         assert_eq!(start.look(&state("asleep", false, None)), Look::Waiting);
-        assert!(matches!(
-            start.look(&state("starting", true, None)),
-            Look::Wait(_)
-        ));
+        assert!(matches!(start.look(&state("starting", true, None)), Look::Wait(_)));
         assert_eq!(start.look(&state("ready", false, None)), Look::Ready);
     }
 
@@ -96,23 +90,14 @@ mod tests {
     fn a_failure_counts_when_it_is_a_new_one() {
         let mut start = Start::new(&state("failed", false, EARLIER));
         assert_eq!(start.look(&state("failed", false, EARLIER)), Look::Waiting);
-        assert!(matches!(
-            start.look(&state("starting", true, None)),
-            Look::Wait(_)
-        ));
-        assert!(matches!(
-            start.look(&state("failed", false, NOW)),
-            Look::Failed(_)
-        ));
+        assert!(matches!(start.look(&state("starting", true, None)), Look::Wait(_)));
+        assert!(matches!(start.look(&state("failed", false, NOW)), Look::Failed(_)));
     }
 
     #[test]
     fn a_start_that_is_called_off_is_not_waited_for() {
         let mut start = Start::new(&state("asleep", false, None));
         start.look(&state("starting", true, None));
-        assert!(matches!(
-            start.look(&state("stopping", false, None)),
-            Look::Failed(_)
-        ));
+        assert!(matches!(start.look(&state("stopping", false, None)), Look::Failed(_)));
     }
 }

@@ -19,11 +19,7 @@ pub(super) async fn pause() {
     impl Future for Once {
         type Output = ();
         fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-            if std::mem::replace(&mut self.0, true) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if std::mem::replace(&mut self.0, true) { Poll::Ready(()) } else { Poll::Pending }
         }
     }
     Once(false).await;
@@ -50,17 +46,11 @@ pub(super) struct Faulty<T: ?Sized> {
 }
 
 fn unavailable() -> StoreError {
-    StoreError::Unavailable {
-        reason: "simulated".into(),
-        source: None,
-    }
+    StoreError::Unavailable { reason: "simulated".into(), source: None }
 }
 
 fn lost() -> StoreError {
-    StoreError::Unknown {
-        reason: "simulated".into(),
-        source: None,
-    }
+    StoreError::Unknown { reason: "simulated".into(), source: None }
 }
 
 #[async_trait]
@@ -109,10 +99,7 @@ impl<S: StateStore + ?Sized> StateStore for Faulty<S> {
 #[async_trait]
 impl<C: ComputeBackend + ?Sized> ComputeBackend for Faulty<C> {
     async fn launch(&self, request: &LaunchRequest) -> Result<InstanceId, LaunchError> {
-        let transient = || LaunchError::Transient {
-            reason: "simulated".into(),
-            source: None,
-        };
+        let transient = || LaunchError::Transient { reason: "simulated".into(), source: None };
         pause().await;
         if self.dice.bad_luck(20) {
             return Err(transient());
@@ -128,10 +115,7 @@ impl<C: ComputeBackend + ?Sized> ComputeBackend for Faulty<C> {
     async fn describe(&self) -> Result<Vec<Instance>, ComputeError> {
         pause().await;
         if self.dice.bad_luck(50) {
-            return Err(ComputeError::Transient {
-                reason: "simulated".into(),
-                source: None,
-            });
+            return Err(ComputeError::Transient { reason: "simulated".into(), source: None });
         }
         let result = self.inner.describe().await;
         // The listing is old by the time that anybody acts on it.
@@ -142,10 +126,7 @@ impl<C: ComputeBackend + ?Sized> ComputeBackend for Faulty<C> {
     async fn terminate(&self, id: &InstanceId) -> Result<(), ComputeError> {
         pause().await;
         if self.dice.bad_luck(20) {
-            return Err(ComputeError::Transient {
-                reason: "simulated".into(),
-                source: None,
-            });
+            return Err(ComputeError::Transient { reason: "simulated".into(), source: None });
         }
         let result = self.inner.terminate(id).await;
         pause().await;

@@ -31,20 +31,14 @@ impl Simulation {
         }
         let owned = alive
             .iter()
-            .filter(|instance| {
-                slots
-                    .iter()
-                    .any(|slot| slot.instance() == Some(&instance.id))
-            })
+            .filter(|instance| slots.iter().any(|slot| slot.instance() == Some(&instance.id)))
             .count();
         if owned > cap as usize {
             return Err(self.violation(format!("{owned} instances run; the cap is {cap}")));
         }
         let model = self.record();
         let deleted = model.is_none_or(|model| model.deleted_at.is_some());
-        let fresh = slots
-            .iter()
-            .any(|slot| matches!(slot.state, SlotState::Launching));
+        let fresh = slots.iter().any(|slot| matches!(slot.state, SlotState::Launching));
         // A claim on a deleted model may stand for as long as nobody reconciled.
         if deleted && fresh && self.step > self.settings.steps + 10 {
             return Err(self.violation("a deleted model still launches"));
@@ -57,9 +51,7 @@ impl Simulation {
     fn check_one_instance_per_claim(&self, alive: &[FakeInstance]) -> Result<(), Violation> {
         let mut per_token: BTreeMap<_, u32> = BTreeMap::new();
         for instance in alive {
-            *per_token
-                .entry((&instance.claim, &instance.rung.instance_type))
-                .or_default() += 1;
+            *per_token.entry((&instance.claim, &instance.rung.instance_type)).or_default() += 1;
         }
         match per_token.iter().find(|(_, count)| **count > 1) {
             Some(((claim, rung), count)) => {
@@ -74,9 +66,7 @@ impl Simulation {
     fn check_claims(&mut self, slots: &[Slot], alive: &[FakeInstance]) -> Result<(), Violation> {
         for instance in alive {
             let recorded = slots.iter().any(|slot| slot.claim == instance.claim);
-            self.recorded_at_birth
-                .entry(instance.id.clone())
-                .or_insert(recorded);
+            self.recorded_at_birth.entry(instance.id.clone()).or_insert(recorded);
         }
         let claims: BTreeSet<_> = alive
             .iter()
@@ -92,18 +82,12 @@ impl Simulation {
 
     fn check_slots(&self, slots: &[Slot]) -> Result<(), Violation> {
         for slot in slots {
-            if let SlotState::Terminating {
-                instance: Some(id),
-                since,
-                reason: EndReason::Lost,
-            } = &slot.state
+            if let SlotState::Terminating { instance: Some(id), since, reason: EndReason::Lost } =
+                &slot.state
             {
                 let lived = |instance: &FakeInstance| {
                     instance.id == *id
-                        && instance
-                            .ended
-                            .as_ref()
-                            .is_none_or(|(ended, _)| ended > since)
+                        && instance.ended.as_ref().is_none_or(|(ended, _)| ended > since)
                 };
                 if !self.compute.instances_where(lived).is_empty() {
                     return Err(
@@ -112,15 +96,11 @@ impl Simulation {
                 }
             }
             if let Some(id) = slot.instance()
-                && self
-                    .compute
-                    .instances_where(|instance| instance.id == *id)
-                    .is_empty()
+                && self.compute.instances_where(|instance| instance.id == *id).is_empty()
             {
-                return Err(self.violation(format!(
-                    "slot {} names an instance that never was",
-                    slot.index
-                )));
+                return Err(
+                    self.violation(format!("slot {} names an instance that never was", slot.index))
+                );
             }
         }
         Ok(())
@@ -145,10 +125,7 @@ impl Simulation {
         let at_rest = self.step >= self.settings.steps;
         // While tasks crash at random, only rest gives a bound that always holds.
         let most = self.settings.settle + INTERVAL * 3 + Duration::from_secs(1);
-        let oldest = self
-            .orphaned
-            .iter()
-            .find(|(_, from)| at_rest && since(**from, now) > most);
+        let oldest = self.orphaned.iter().find(|(_, from)| at_rest && since(**from, now) > most);
         match oldest {
             Some((id, _)) => Err(self.violation(format!("{id} has no owner"))),
             None => Ok(()),

@@ -130,10 +130,7 @@ pub struct Simulation {
 /// Runs a future of ports that never wait.
 pub(super) fn now_or_panic<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    match future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("the ports in memory never wait"),
     }
@@ -158,21 +155,12 @@ impl Simulation {
         let callers = Arc::new(Mutex::new(Callers::default()));
         let dice = Arc::new(SeededEntropy::new(seed));
         let armed = Arc::new(AtomicBool::new(true));
-        let faults = Dice {
-            entropy: dice.clone(),
-            armed: armed.clone(),
-        };
+        let faults = Dice { entropy: dice.clone(), armed: armed.clone() };
         let shared_store: Arc<dyn StateStore> = store.clone();
         let shared_compute: Arc<dyn ComputeBackend> = compute.clone();
         let reconciler = Reconciler {
-            store: Arc::new(Faulty {
-                inner: shared_store,
-                dice: faults.clone(),
-            }),
-            compute: Arc::new(Faulty {
-                inner: shared_compute,
-                dice: faults,
-            }),
+            store: Arc::new(Faulty { inner: shared_store, dice: faults.clone() }),
+            compute: Arc::new(Faulty { inner: shared_compute, dice: faults }),
             demand: Arc::new(SharedCallers(callers.clone())),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed ^ 0x9e37_79b9)),
@@ -180,9 +168,7 @@ impl Simulation {
             router_lag: Duration::from_secs(2),
         };
         let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoTrigger));
-        let model: ModelName = "demo"
-            .parse()
-            .unwrap_or_else(|_| unreachable!("a valid name"));
+        let model: ModelName = "demo".parse().unwrap_or_else(|_| unreachable!("a valid name"));
         let periodic_at = clock.now();
         let simulation = Self {
             seed,
@@ -215,11 +201,7 @@ impl Simulation {
         spec.drain_timeout = Duration::from_mins(3);
         spec.max_lifetime = Some(Duration::from_hours(2));
         spec.ladder = ["small", "large"]
-            .map(|kind| Rung {
-                instance_type: kind.into(),
-                zone: None,
-                market: Market::Spot,
-            })
+            .map(|kind| Rung { instance_type: kind.into(), zone: None, market: Market::Spot })
             .into();
         // Deleted models and the like are part of the game.
         let _ = now_or_panic(self.registry.apply(&self.model, spec, ModelSource::Api));
@@ -257,11 +239,7 @@ impl Simulation {
             }
         }
         if self.clock.now() >= self.periodic_at {
-            self.periodic_at = self
-                .clock
-                .now()
-                .saturating_add(INTERVAL)
-                .unwrap_or(Timestamp::MAX);
+            self.periodic_at = self.clock.now().saturating_add(INTERVAL).unwrap_or(Timestamp::MAX);
             self.start_reconcile_all();
         }
         // Routers are quick, but not as quick as every single step.
@@ -273,16 +251,12 @@ impl Simulation {
     fn start_reconcile(&mut self) {
         let (reconciler, model) = (self.reconciler.clone(), self.model.clone());
         // A failed one is made up for by the next.
-        self.tasks.push(Box::pin(
-            async move { drop(reconciler.reconcile(&model).await) },
-        ));
+        self.tasks.push(Box::pin(async move { drop(reconciler.reconcile(&model).await) }));
     }
 
     fn start_reconcile_all(&mut self) {
         let reconciler = self.reconciler.clone();
-        self.tasks.push(Box::pin(
-            async move { drop(reconciler.reconcile_all().await) },
-        ));
+        self.tasks.push(Box::pin(async move { drop(reconciler.reconcile_all().await) }));
     }
 
     fn poll_some_task(&mut self) {
@@ -293,11 +267,7 @@ impl Simulation {
         let Some(task) = self.tasks.get_mut(place) else {
             return;
         };
-        if task
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
-        {
+        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             drop(self.tasks.swap_remove(place));
         }
     }
@@ -340,11 +310,7 @@ impl Simulation {
     /// The router: held requests go to ready replicas or end with a reason.
     fn route(&mut self) {
         let view = self.view();
-        let alive: Vec<ClaimId> = self
-            .alive()
-            .into_iter()
-            .map(|instance| instance.claim)
-            .collect();
+        let alive: Vec<ClaimId> = self.alive().into_iter().map(|instance| instance.claim).collect();
         let now = self.clock.now();
         self.with_callers(|callers| {
             // A request ends with its instance.
@@ -353,10 +319,8 @@ impl Simulation {
                 callers.held.clear();
                 return;
             };
-            if let Some(replica) = view
-                .replicas
-                .iter()
-                .find(|replica| alive.contains(&replica.claim))
+            if let Some(replica) =
+                view.replicas.iter().find(|replica| alive.contains(&replica.claim))
             {
                 let taken = u32::try_from(callers.held.len()).unwrap_or(u32::MAX);
                 if taken > 0 {
@@ -367,9 +331,7 @@ impl Simulation {
             }
             let failed_at = view.control.failure.as_ref().map(|failure| failure.at);
             let ends_at = failed_at.max(view.control.down_at);
-            callers
-                .held
-                .retain(|held| ends_at.is_none_or(|at| at < held.since));
+            callers.held.retain(|held| ends_at.is_none_or(|at| at < held.since));
         });
     }
 
@@ -403,9 +365,7 @@ impl Simulation {
             load: Load::default(),
             log_tail: Vec::new(),
             at: now,
-            expires_at: now
-                .saturating_add(Duration::from_hours(24))
-                .unwrap_or(Timestamp::MAX),
+            expires_at: now.saturating_add(Duration::from_hours(24)).unwrap_or(Timestamp::MAX),
         };
         let _ = now_or_panic(self.store.save(beat, Expect::Any));
     }
@@ -417,12 +377,12 @@ impl Simulation {
         let known = now_or_panic(self.store.load::<Beat>(&Beat::key_of(&instance.claim)));
         let status = match known.ok().flatten().map(|beat| beat.value.status) {
             None => BeatStatus::Booting { phase: Phase::Boot },
-            Some(BeatStatus::Booting { phase: Phase::Boot }) => BeatStatus::Booting {
-                phase: Phase::Weights,
-            },
-            Some(BeatStatus::Booting { .. }) => BeatStatus::Ready {
-                base_url: format!("http://{}:8000", instance.id),
-            },
+            Some(BeatStatus::Booting { phase: Phase::Boot }) => {
+                BeatStatus::Booting { phase: Phase::Weights }
+            }
+            Some(BeatStatus::Booting { .. }) => {
+                BeatStatus::Ready { base_url: format!("http://{}:8000", instance.id) }
+            }
             Some(other) => other,
         };
         self.beat(&instance.claim, status);
@@ -430,11 +390,8 @@ impl Simulation {
 
     fn end_some_instance(&mut self) {
         if let Some(instance) = self.some_instance() {
-            let exit = if self.throw(2) == 0 {
-                Exit::Code(1)
-            } else {
-                Exit::Reclaimed("spot".into())
-            };
+            let exit =
+                if self.throw(2) == 0 { Exit::Code(1) } else { Exit::Reclaimed("spot".into()) };
             self.compute.end(&instance.id, Some(exit));
         }
     }
@@ -442,13 +399,9 @@ impl Simulation {
     fn interrupt_some_instance(&mut self) {
         if let Some(instance) = self.some_instance() {
             let status = if self.throw(2) == 0 {
-                BeatStatus::Interrupted {
-                    reason: "spot".into(),
-                }
+                BeatStatus::Interrupted { reason: "spot".into() }
             } else {
-                BeatStatus::Unhealthy {
-                    reason: "hung".into(),
-                }
+                BeatStatus::Unhealthy { reason: "hung".into() }
             };
             self.beat(&instance.claim, status);
         }
@@ -460,9 +413,7 @@ impl Simulation {
             1 => drop(now_or_panic(self.registry.order(&self.model, Order::Down))),
             2 => drop(now_or_panic(self.registry.order(&self.model, Order::Pin))),
             3 | 4 => drop(now_or_panic(self.registry.order(&self.model, Order::Unpin))),
-            5 => drop(now_or_panic(
-                self.registry.delete(&self.model, ModelSource::Api),
-            )),
+            5 => drop(now_or_panic(self.registry.delete(&self.model, ModelSource::Api))),
             6 => self.apply("v2", self.settings.max_replicas),
             7 => self.apply("v1", 1),
             _ => self.apply("v1", self.settings.max_replicas),
@@ -514,11 +465,7 @@ impl Simulation {
     }
 
     pub(super) fn violation(&self, what: impl Into<String>) -> Violation {
-        Violation {
-            seed: self.seed,
-            step: self.step,
-            what: what.into(),
-        }
+        Violation { seed: self.seed, step: self.step, what: what.into() }
     }
 
     /// The record of the model, whether deleted or not.

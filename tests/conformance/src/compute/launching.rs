@@ -28,11 +28,8 @@ pub async fn repeated_launch_is_the_same_instance(fixture: &Fixture) {
 
 /// Also when both come at once.
 pub async fn concurrent_launches_with_one_token_are_one_instance(fixture: &Fixture) {
-    let (one, two, three) = tokio::join!(
-        fixture.launch("a"),
-        fixture.launch("a"),
-        fixture.launch("a")
-    );
+    let (one, two, three) =
+        tokio::join!(fixture.launch("a"), fixture.launch("a"), fixture.launch("a"));
     assert_eq!(one, two);
     assert_eq!(one, three);
     fixture.until_running("a").await;

@@ -70,15 +70,9 @@ pub async fn bound_is_on_the_new_value(fixture: &Fixture) {
     let at = key("c", "a");
     assert_eq!(fixture.add(&at, 20).await, 20);
     assert_eq!(fixture.add_within(&at, -1, Bound::AtMost(10)).await, None);
-    assert_eq!(
-        fixture.add_within(&at, -10, Bound::AtMost(10)).await,
-        Some(10)
-    );
+    assert_eq!(fixture.add_within(&at, -10, Bound::AtMost(10)).await, Some(10));
     assert_eq!(fixture.add_within(&at, 1, Bound::AtLeast(12)).await, None);
-    assert_eq!(
-        fixture.add_within(&at, -15, Bound::AtLeast(-5)).await,
-        Some(-5)
-    );
+    assert_eq!(fixture.add_within(&at, -15, Bound::AtLeast(-5)).await, Some(-5));
 }
 
 /// The first addition is bounded too, and a refused one leaves no counter and no expiry.
@@ -176,12 +170,7 @@ pub async fn counters_with_like_keys_are_apart(fixture: &Fixture) {
 /// A counter's key follows the rules of keys.
 pub async fn counter_keys_are_checked(fixture: &Fixture) {
     let longer = "x".repeat(MAX_KEY_BYTES + 1);
-    for wrong in [
-        key("", "a"),
-        key("c", ""),
-        key(&longer, "a"),
-        key("c", &longer),
-    ] {
+    for wrong in [key("", "a"), key("c", ""), key(&longer, "a"), key("c", &longer)] {
         let sum = fixture.store.add(&wrong, 1, Bound::None, None).await;
         assert!(matches!(sum, Err(StoreError::Invalid { .. })), "{sum:?}");
     }

@@ -23,12 +23,8 @@ pub async fn absent_holds_for_nothing_only(fixture: &Fixture) {
 pub async fn version_holds_for_that_write_only(fixture: &Fixture) {
     let at = key("p", "a");
     let first = fixture.put(&at, 1).await;
-    let second = fixture
-        .write(put(&at, 1, Expect::Version(first.clone())))
-        .await;
-    let lost = fixture
-        .conflict(&[put(&at, 2, Expect::Version(first))])
-        .await;
+    let second = fixture.write(put(&at, 1, Expect::Version(first.clone()))).await;
+    let lost = fixture.conflict(&[put(&at, 2, Expect::Version(first))]).await;
     assert_eq!(lost.standing.unwrap().version, second);
     fixture.write(put(&at, 3, Expect::Version(second))).await;
     assert_eq!(fixture.document(&at).await, Some(json!(3)));
@@ -40,11 +36,8 @@ pub async fn version_of_a_missing_item_conflicts(fixture: &Fixture) {
     let gone = fixture.put(&at, 1).await;
     fixture.commit(&[delete(&at, Expect::Any)]).await;
     for expect in [gone, Version::new("never"), Version::new("")].map(Expect::Version) {
-        for write in [
-            put(&at, 2, expect.clone()),
-            delete(&at, expect.clone()),
-            check(&at, expect),
-        ] {
+        for write in [put(&at, 2, expect.clone()), delete(&at, expect.clone()), check(&at, expect)]
+        {
             assert_eq!(fixture.conflict(&[write]).await.standing, None);
         }
     }
@@ -54,9 +47,7 @@ pub async fn version_of_a_missing_item_conflicts(fixture: &Fixture) {
 /// A version belongs to one item.
 pub async fn version_of_another_item_conflicts(fixture: &Fixture) {
     let (at, other) = (key("p", "a"), key("p", "b"));
-    let versions = fixture
-        .commit(&[put(&at, 1, Expect::Any), put(&other, 1, Expect::Any)])
-        .await;
+    let versions = fixture.commit(&[put(&at, 1, Expect::Any), put(&other, 1, Expect::Any)]).await;
     let wrong = Expect::Version(versions[1].clone().unwrap());
     fixture.conflict(&[put(&at, 2, wrong)]).await;
     assert_eq!(fixture.document(&at).await, Some(json!(1)));
@@ -140,20 +131,15 @@ pub async fn conflict_writes_nothing(fixture: &Fixture) {
     fixture.put(&kept, "old").await;
     fixture.put(&taken, "old").await;
     let before = fixture.all(&listing("p", "")).await;
-    let good = [
-        put(&key("p", "new"), 1, Expect::Absent),
-        put(&kept, 1, Expect::Any),
-    ];
+    let good = [put(&key("p", "new"), 1, Expect::Absent), put(&kept, 1, Expect::Any)];
     for place in 0..=good.len() {
         let mut writes = good.to_vec();
         writes.insert(place, put(&taken, 1, Expect::Absent));
         assert_eq!(fixture.conflict(&writes).await.write, place);
         assert_eq!(fixture.all(&listing("p", "")).await, before);
     }
-    let writes = [
-        delete(&kept, Expect::Any),
-        put(&taken, 1, Expect::Version(Version::new("never"))),
-    ];
+    let writes =
+        [delete(&kept, Expect::Any), put(&taken, 1, Expect::Version(Version::new("never")))];
     assert_eq!(fixture.conflict(&writes).await.write, 1);
     assert_eq!(fixture.all(&listing("p", "")).await, before);
 }
@@ -162,16 +148,10 @@ pub async fn conflict_writes_nothing(fixture: &Fixture) {
 pub async fn failed_check_stops_every_write(fixture: &Fixture) {
     let (guard, at) = (key("guards", "g"), key("p", "a"));
     let lease = fixture.put(&guard, "mine").await;
-    let guarded = [
-        put(&at, 1, Expect::Any),
-        check(&guard, Expect::Version(lease.clone())),
-    ];
+    let guarded = [put(&at, 1, Expect::Any), check(&guard, Expect::Version(lease.clone()))];
     assert_eq!(fixture.commit(&guarded).await.len(), 2);
     fixture.put(&guard, "another's").await;
-    let guarded = [
-        put(&at, 2, Expect::Any),
-        check(&guard, Expect::Version(lease)),
-    ];
+    let guarded = [put(&at, 2, Expect::Any), check(&guard, Expect::Version(lease))];
     let conflict = fixture.conflict(&guarded).await;
     assert_eq!(conflict.write, 1);
     assert_eq!(conflict.standing.unwrap().document, json!("another's"));

@@ -54,11 +54,7 @@ pub async fn version_of_an_expired_item_conflicts(fixture: &Fixture) {
     let version = fixture.write(put_until(&at, 1, end, Expect::Any)).await;
     fixture.pass(60);
     let expect = Expect::Version(version);
-    for write in [
-        put(&at, 2, expect.clone()),
-        delete(&at, expect.clone()),
-        check(&at, expect),
-    ] {
+    for write in [put(&at, 2, expect.clone()), delete(&at, expect.clone()), check(&at, expect)] {
         let conflict = fixture.conflict(&[write]).await;
         assert_eq!(conflict.standing, None);
         assert_eq!(conflict.key, at);
@@ -124,18 +120,13 @@ pub async fn expired_items_leave_the_index(fixture: &Fixture) {
             .write(Write::Put {
                 key: key("p", sort),
                 document: json!(sort),
-                index: Some(IndexKey {
-                    partition: "i".into(),
-                    sort: "same".into(),
-                }),
+                index: Some(IndexKey { partition: "i".into(), sort: "same".into() }),
                 expires_at: Some(fixture.in_seconds(after)),
                 expect: Expect::Any,
             })
             .await;
     }
-    fixture
-        .index_shows(&index_listing("i", ""), &["a", "b"])
-        .await;
+    fixture.index_shows(&index_listing("i", ""), &["a", "b"]).await;
     fixture.pass(10);
     fixture.index_shows(&index_listing("i", ""), &["b"]).await;
     fixture.pass(10);

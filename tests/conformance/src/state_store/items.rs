@@ -16,13 +16,8 @@ pub async fn missing_item_is_none(fixture: &Fixture) {
 pub async fn put_item_is_returned_whole(fixture: &Fixture) {
     let at = key("p", "a");
     let version = fixture.put(&at, json!({"n": 1})).await;
-    let expected = Item {
-        key: at.clone(),
-        version,
-        document: json!({"n": 1}),
-        index: None,
-        expires_at: None,
-    };
+    let expected =
+        Item { key: at.clone(), version, document: json!({"n": 1}), index: None, expires_at: None };
     assert_eq!(fixture.get(&at).await, Some(expected));
 }
 
@@ -31,10 +26,7 @@ pub async fn put_replaces_everything(fixture: &Fixture) {
     let at = key("p", "a");
     fixture.put(&at, json!({"old": 1, "both": 1})).await;
     fixture.put(&at, json!({"new": 2, "both": 2})).await;
-    assert_eq!(
-        fixture.document(&at).await,
-        Some(json!({"new": 2, "both": 2}))
-    );
+    assert_eq!(fixture.document(&at).await, Some(json!({"new": 2, "both": 2})));
 }
 
 /// After a delete there is no item.
@@ -60,10 +52,7 @@ pub async fn check_changes_nothing(fixture: &Fixture) {
     fixture.put(&at, 1).await;
     let before = fixture.get(&at).await;
     let version = before.clone().unwrap().version;
-    let checks = [
-        check(&at, Expect::Version(version)),
-        check(&missing, Expect::Absent),
-    ];
+    let checks = [check(&at, Expect::Version(version)), check(&missing, Expect::Absent)];
     assert_eq!(fixture.commit(&checks).await, [None, None]);
     assert_eq!(fixture.get(&at).await, before);
     assert_eq!(fixture.get(&missing).await, None);
@@ -187,11 +176,7 @@ pub async fn keys_with_any_character_round_trip(fixture: &Fixture) {
 /// A request body of a caller may be nested as deeply as its parser allows.
 pub async fn deep_document_round_trips(fixture: &Fixture) {
     let document = (0..100).fold(json!("core"), |inner, level| {
-        if level % 2 == 0 {
-            json!([inner])
-        } else {
-            json!({ "in": inner })
-        }
+        if level % 2 == 0 { json!([inner]) } else { json!({ "in": inner }) }
     });
     let at = key("p", "deep");
     fixture.put(&at, document.clone()).await;
@@ -201,14 +186,9 @@ pub async fn deep_document_round_trips(fixture: &Fixture) {
 /// Expiry and index key are part of the item, to the nanosecond.
 pub async fn expiry_and_index_round_trip(fixture: &Fixture) {
     let at = key("p", "a");
-    let index = IndexKey {
-        partition: "by name".into(),
-        sort: "é\u{0}#".into(),
-    };
+    let index = IndexKey { partition: "by name".into(), sort: "é\u{0}#".into() };
     for expires_at in [
-        "2100-02-03T04:05:06.123456789Z"
-            .parse::<Timestamp>()
-            .unwrap(),
+        "2100-02-03T04:05:06.123456789Z".parse::<Timestamp>().unwrap(),
         "9000-01-01T00:00:00Z".parse().unwrap(),
         Timestamp::MAX,
     ] {
@@ -236,9 +216,7 @@ pub async fn expiry_and_index_round_trip(fixture: &Fixture) {
 pub async fn read_sees_every_commit_that_returned(fixture: &Fixture) {
     let at: Key = key("p", "a");
     for round in 0..100 {
-        let version = fixture
-            .write(put(&at, Value::from(round), Expect::Any))
-            .await;
+        let version = fixture.write(put(&at, Value::from(round), Expect::Any)).await;
         assert_eq!(fixture.get(&at).await.unwrap().version, version);
         let listed = fixture.all(&listing("p", "")).await;
         assert_eq!(listed.len(), 1);

@@ -30,10 +30,8 @@ pub async fn largest_document_fits(fixture: &Fixture) {
 /// One byte more is [`StoreError::TooLarge`], and nothing is written.
 pub async fn larger_document_is_too_large(fixture: &Fixture) {
     let (at, other) = (key("p", "a"), key("p", "b"));
-    let writes = [
-        put(&other, 1, Expect::Any),
-        put(&at, document(MAX_DOCUMENT_BYTES + 1), Expect::Any),
-    ];
+    let writes =
+        [put(&other, 1, Expect::Any), put(&at, document(MAX_DOCUMENT_BYTES + 1), Expect::Any)];
     match fixture.shared().commit(&writes).await {
         Err(StoreError::TooLarge { key, bytes }) => {
             assert_eq!(key, at);
@@ -53,10 +51,7 @@ pub async fn size_is_counted_in_bytes_of_compact_json(fixture: &Fixture) {
         fixture.put(&at, text.repeat(room / bytes)).await;
         let above = put(&at, text.repeat(room / bytes + 1), Expect::Any);
         let refused = fixture.shared().commit(&[above]).await;
-        assert!(
-            matches!(refused, Err(StoreError::TooLarge { .. })),
-            "{text:?}"
-        );
+        assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{text:?}");
     }
 }
 
@@ -91,11 +86,7 @@ pub async fn no_writes_are_refused(fixture: &Fixture) {
 /// The keys of a commit are distinct, whatever the writes do.
 pub async fn repeated_key_is_refused(fixture: &Fixture) {
     let at = key("p", "a");
-    for second in [
-        put(&at, 2, Expect::Any),
-        delete(&at, Expect::Any),
-        check(&at, Expect::Any),
-    ] {
+    for second in [put(&at, 2, Expect::Any), delete(&at, Expect::Any), check(&at, Expect::Any)] {
         fixture.invalid(&[put(&at, 1, Expect::Any), second]).await;
         assert_eq!(fixture.get(&at).await, None);
     }
@@ -105,16 +96,12 @@ pub async fn repeated_key_is_refused(fixture: &Fixture) {
 pub async fn longest_keys_fit(fixture: &Fixture) {
     for longest in ["x".repeat(MAX_KEY_BYTES), "世".repeat(MAX_KEY_BYTES / 3)] {
         let at = key(&longest, &longest);
-        fixture
-            .write(put_indexed(&at, 1, (&longest, &longest)))
-            .await;
+        fixture.write(put_indexed(&at, 1, (&longest, &longest))).await;
         let item = fixture.get(&at).await.unwrap();
         assert_eq!(item.key, at);
         let listed = fixture.sorts(&listing(&longest, &longest)).await;
         assert_eq!(listed, std::slice::from_ref(&longest));
-        fixture
-            .index_shows(&index_listing(&longest, &longest), &[&longest])
-            .await;
+        fixture.index_shows(&index_listing(&longest, &longest), &[&longest]).await;
         let counted = fixture.shared().add(&at, 2, Bound::None, None).await;
         assert_eq!(counted.unwrap(), 2);
     }
@@ -122,10 +109,7 @@ pub async fn longest_keys_fit(fixture: &Fixture) {
 
 /// One byte more is refused, in each part and in the index key.
 pub async fn longer_keys_are_refused(fixture: &Fixture) {
-    for longer in [
-        "x".repeat(MAX_KEY_BYTES + 1),
-        "世".repeat(MAX_KEY_BYTES / 3 + 1),
-    ] {
+    for longer in ["x".repeat(MAX_KEY_BYTES + 1), "世".repeat(MAX_KEY_BYTES / 3 + 1)] {
         bad_part_is_refused(fixture, &longer).await;
     }
 }
@@ -158,22 +142,16 @@ pub async fn rules_come_before_expectations(fixture: &Fixture) {
     let at = key("p", "a");
     fixture.put(&at, 1).await;
     let conflict = put(&at, 2, Expect::Absent);
-    fixture
-        .invalid(&[conflict.clone(), put(&key("p", ""), 1, Expect::Any)])
-        .await;
+    fixture.invalid(&[conflict.clone(), put(&key("p", ""), 1, Expect::Any)]).await;
     fixture.invalid(&[conflict.clone(), conflict]).await;
 }
 
 /// A page has 1 to [`MAX_PAGE`] items.
 pub async fn page_limits_are_kept(fixture: &Fixture) {
     fixture.put(&key("p", "a"), 1).await;
-    for (limit, allowed) in [
-        (0, false),
-        (1, true),
-        (MAX_PAGE, true),
-        (MAX_PAGE + 1, false),
-        (usize::MAX, false),
-    ] {
+    for (limit, allowed) in
+        [(0, false), (1, true), (MAX_PAGE, true), (MAX_PAGE + 1, false), (usize::MAX, false)]
+    {
         let mut query = listing("p", "");
         query.limit = limit;
         match fixture.shared().list(&query).await {

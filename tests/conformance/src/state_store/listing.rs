@@ -44,10 +44,7 @@ pub async fn descending_is_the_reverse(fixture: &Fixture) {
     for prefix in ["", "k", "ka"] {
         let mut query = listing("p", prefix);
         query.direction = Direction::Descending;
-        let expected: Vec<_> = expected
-            .iter()
-            .filter(|sort| sort.starts_with(prefix))
-            .collect();
+        let expected: Vec<_> = expected.iter().filter(|sort| sort.starts_with(prefix)).collect();
         let seen = fixture.sorts(&query).await;
         assert_eq!(seen.iter().collect::<Vec<_>>(), expected, "{prefix}");
     }
@@ -92,13 +89,11 @@ pub async fn prefix_is_literal(fixture: &Fixture) {
     for sort in sorts {
         fixture.put(&key("p", sort), 1).await;
     }
-    for prefix in [
-        "%", "_", "*", "?", "[a", "\\", "a", "a#", "a\"", "a'", "A", "é", "ae", "zz", "#",
-    ] {
-        let mut expected: Vec<_> = sorts
-            .into_iter()
-            .filter(|sort| sort.starts_with(prefix))
-            .collect();
+    for prefix in
+        ["%", "_", "*", "?", "[a", "\\", "a", "a#", "a\"", "a'", "A", "é", "ae", "zz", "#"]
+    {
+        let mut expected: Vec<_> =
+            sorts.into_iter().filter(|sort| sort.starts_with(prefix)).collect();
         expected.sort_unstable();
         let seen = fixture.sorts(&listing("p", prefix)).await;
         assert_eq!(seen, expected, "{prefix:?}");
@@ -123,17 +118,10 @@ pub async fn prefix_may_end_in_the_last_character(fixture: &Fixture) {
     for sort in &sorts {
         fixture.put(&key("p", sort), 1).await;
     }
-    for prefix in [
-        format!("a{last}"),
-        last.into(),
-        format!("{last}{last}"),
-        "\u{D7FF}".into(),
-    ] {
+    for prefix in [format!("a{last}"), last.into(), format!("{last}{last}"), "\u{D7FF}".into()] {
         for direction in [Direction::Ascending, Direction::Descending] {
-            let mut expected: Vec<_> = sorts
-                .iter()
-                .filter(|sort| sort.starts_with(&prefix))
-                .collect();
+            let mut expected: Vec<_> =
+                sorts.iter().filter(|sort| sort.starts_with(&prefix)).collect();
             expected.sort_unstable();
             if direction == Direction::Descending {
                 expected.reverse();
@@ -159,17 +147,8 @@ pub async fn prefix_itself_is_listed(fixture: &Fixture) {
 pub async fn items_are_listed_whole(fixture: &Fixture) {
     let end = fixture.in_seconds(60);
     fixture.put(&key("p", "a"), json!({"x": [null]})).await;
-    fixture
-        .write(super::support::put_until(
-            &key("p", "b"),
-            2,
-            end,
-            Expect::Any,
-        ))
-        .await;
-    fixture
-        .write(super::support::put_indexed(&key("p", "c"), 3, ("i", "s")))
-        .await;
+    fixture.write(super::support::put_until(&key("p", "b"), 2, end, Expect::Any)).await;
+    fixture.write(super::support::put_indexed(&key("p", "c"), 3, ("i", "s"))).await;
     let listed = fixture.all(&listing("p", "")).await;
     assert_eq!(listed.len(), 3);
     for item in listed {

@@ -28,20 +28,13 @@ pub struct Fixture {
 impl Fixture {
     /// An empty store whose items expire by `clock`.
     pub fn new(store: Arc<dyn StateStore>, clock: Arc<ManualClock>) -> Self {
-        Self {
-            store,
-            clock,
-            _keep: Box::new(()),
-        }
+        Self { store, clock, _keep: Box::new(()) }
     }
 
     /// Keeps what the store stands on, such as a temporary directory, until the check ends.
     #[must_use]
     pub fn keeping(self, what: impl Any + Send + Sync) -> Self {
-        Self {
-            _keep: Box::new(what),
-            ..self
-        }
+        Self { _keep: Box::new(what), ..self }
     }
 }
 

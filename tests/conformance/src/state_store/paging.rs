@@ -9,9 +9,7 @@ const COUNT: usize = 12;
 
 /// Puts [`COUNT`] items, two spaces apart in their order.
 async fn fill(fixture: &Fixture) -> Vec<String> {
-    let sorts: Vec<_> = (0..COUNT)
-        .map(|number| format!("a{:03}", number * 2))
-        .collect();
+    let sorts: Vec<_> = (0..COUNT).map(|number| format!("a{:03}", number * 2)).collect();
     let writes: Vec<_> = sorts
         .iter()
         .map(|sort| put(&key("p", sort), sort.as_str(), Expect::Any))
@@ -34,10 +32,7 @@ fn paged(limit: usize, direction: Direction) -> Query {
 }
 
 fn sorts(page: &Page) -> Vec<String> {
-    page.items
-        .iter()
-        .map(|item| item.key.sort.clone())
-        .collect()
+    page.items.iter().map(|item| item.key.sort.clone()).collect()
 }
 
 /// Reads pages until `count` items were seen, and goes on from there.
@@ -88,11 +83,7 @@ pub async fn deleted_items_do_not_move_the_next_page(fixture: &Fixture) {
             expected.reverse();
         }
         let (seen, query) = first_items(fixture, &paged(5, direction), 5).await;
-        let gone = [
-            seen[0].as_str(),
-            seen.last().unwrap(),
-            &expected[seen.len()],
-        ];
+        let gone = [seen[0].as_str(), seen.last().unwrap(), &expected[seen.len()]];
         let deletes = gone.map(|sort| delete(&key("p", sort), Expect::Any));
         fixture.commit(&deletes).await;
         let rest = fixture.sorts(&query).await;
@@ -119,31 +110,14 @@ pub async fn inserted_items_do_not_move_the_next_page(fixture: &Fixture) {
 /// A cursor fits the table, partition, prefix and direction that it came from, and no other.
 pub async fn cursor_of_another_query_is_refused(fixture: &Fixture) {
     fill(fixture).await;
-    fixture
-        .write(put_indexed(&key("r", "a"), 1, ("p", "a1")))
-        .await;
+    fixture.write(put_indexed(&key("r", "a"), 1, ("p", "a1"))).await;
     let (_, query) = first_items(fixture, &paged(3, Direction::Ascending), 3).await;
     let others = [
-        Query {
-            table: Table::Index,
-            ..query.clone()
-        },
-        Query {
-            partition: "q".into(),
-            ..query.clone()
-        },
-        Query {
-            sort_prefix: String::new(),
-            ..query.clone()
-        },
-        Query {
-            sort_prefix: "a0".into(),
-            ..query.clone()
-        },
-        Query {
-            direction: Direction::Descending,
-            ..query.clone()
-        },
+        Query { table: Table::Index, ..query.clone() },
+        Query { partition: "q".into(), ..query.clone() },
+        Query { sort_prefix: String::new(), ..query.clone() },
+        Query { sort_prefix: "a0".into(), ..query.clone() },
+        Query { direction: Direction::Descending, ..query.clone() },
         Query {
             // Joined, the two parts read as in the cursor's query.
             partition: "pa".into(),
@@ -153,10 +127,7 @@ pub async fn cursor_of_another_query_is_refused(fixture: &Fixture) {
     ];
     for other in others {
         let page = fixture.shared().list(&other).await;
-        assert!(
-            matches!(page, Err(StoreError::InvalidCursor)),
-            "{other:?}: {page:?}"
-        );
+        assert!(matches!(page, Err(StoreError::InvalidCursor)), "{other:?}: {page:?}");
     }
     fixture.page(&query).await;
 }
@@ -182,10 +153,7 @@ pub async fn garbage_cursor_is_refused(fixture: &Fixture) {
     ] {
         query.cursor = Some(Cursor::from_caller(garbage.clone()));
         let page = fixture.shared().list(&query).await;
-        assert!(
-            matches!(page, Err(StoreError::InvalidCursor)),
-            "{garbage:?}: {page:?}"
-        );
+        assert!(matches!(page, Err(StoreError::InvalidCursor)), "{garbage:?}: {page:?}");
     }
 }
 

@@ -63,10 +63,8 @@ pub async fn one_of_many_overlapping_commits_wins(fixture: &Fixture) {
     assert_eq!(winners.len(), 1);
     let winner = winners[0];
     assert_eq!(fixture.document(&shared).await, Some(json!(winner)));
-    let expected: Vec<_> = (0..3)
-        .map(|part| format!("{winner:02}-{part}"))
-        .chain(["shared".into()])
-        .collect();
+    let expected: Vec<_> =
+        (0..3).map(|part| format!("{winner:02}-{part}")).chain(["shared".into()]).collect();
     assert_eq!(fixture.sorts(&listing("p", "")).await, expected);
 }
 
@@ -93,10 +91,7 @@ pub async fn no_update_is_lost(fixture: &Fixture) {
         }
     })
     .await;
-    assert_eq!(
-        fixture.document(&at).await,
-        Some(json!(TASKS as u64 * ROUNDS))
-    );
+    assert_eq!(fixture.document(&at).await, Some(json!(TASKS as u64 * ROUNDS)));
 }
 
 /// Two items that change together keep their sum, with a third only checked.
@@ -116,17 +111,9 @@ pub async fn transfers_keep_the_sum(fixture: &Fixture) {
                     store.get(&to).await.unwrap().unwrap(),
                 );
                 let writes = [
-                    put(
-                        &from,
-                        left.document.as_u64().unwrap() - 1,
-                        Expect::Version(left.version),
-                    ),
+                    put(&from, left.document.as_u64().unwrap() - 1, Expect::Version(left.version)),
                     guard.clone(),
-                    put(
-                        &to,
-                        right.document.as_u64().unwrap() + 1,
-                        Expect::Version(right.version),
-                    ),
+                    put(&to, right.document.as_u64().unwrap() + 1, Expect::Version(right.version)),
                 ];
                 if won(store.commit(&writes).await) {
                     break;
@@ -162,9 +149,7 @@ pub async fn adds_sum_up(fixture: &Fixture) {
 
 /// A bound lets through exactly as many additions as fit.
 pub async fn bounded_adds_stop_at_the_bound(fixture: &Fixture) {
-    let seen = race(TASKS, |_| {
-        add_repeatedly(fixture.shared(), 2, Bound::AtMost(20))
-    });
+    let seen = race(TASKS, |_| add_repeatedly(fixture.shared(), 2, Bound::AtMost(20)));
     let mut seen = seen.await.concat();
     seen.sort_unstable();
     assert_eq!(seen, (1..=20).collect::<Vec<_>>());

@@ -36,10 +36,7 @@ pub(super) fn put_indexed(key: &Key, document: impl Into<Value>, index: (&str, &
     Write::Put {
         key: key.clone(),
         document: document.into(),
-        index: Some(IndexKey {
-            partition: index.0.into(),
-            sort: index.1.into(),
-        }),
+        index: Some(IndexKey { partition: index.0.into(), sort: index.1.into() }),
         expires_at: None,
         expect: Expect::Any,
     }
@@ -61,17 +58,11 @@ pub(super) fn put_until(
 }
 
 pub(super) fn delete(key: &Key, expect: Expect) -> Write {
-    Write::Delete {
-        key: key.clone(),
-        expect,
-    }
+    Write::Delete { key: key.clone(), expect }
 }
 
 pub(super) fn check(key: &Key, expect: Expect) -> Write {
-    Write::Check {
-        key: key.clone(),
-        expect,
-    }
+    Write::Check { key: key.clone(), expect }
 }
 
 impl Fixture {
@@ -156,14 +147,12 @@ impl Fixture {
 
     /// Waits until the index lists the items with these sort keys, in this order.
     pub(super) async fn index_shows(&self, query: &Query, sorts: &[&str]) {
-        self.index_becomes(query, |seen| seen == sorts, &format!("{sorts:?}"))
-            .await;
+        self.index_becomes(query, |seen| seen == sorts, &format!("{sorts:?}")).await;
     }
 
     /// Waits until the index lists this many items.
     pub(super) async fn index_holds(&self, query: &Query, count: usize) {
-        self.index_becomes(query, |seen| seen.len() == count, &format!("{count} items"))
-            .await;
+        self.index_becomes(query, |seen| seen.len() == count, &format!("{count} items")).await;
     }
 
     async fn index_becomes(
@@ -179,10 +168,7 @@ impl Fixture {
             if expected(&seen) {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "the index shows {seen:?} instead of {wanted}"
-            );
+            assert!(Instant::now() < deadline, "the index shows {seen:?} instead of {wanted}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

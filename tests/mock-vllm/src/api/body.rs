@@ -31,11 +31,7 @@ enum Break {
 
 impl Break {
     fn start(faults: &Faults) -> Self {
-        if faults.cut_after.is_some() {
-            Self::Flushing
-        } else {
-            Self::Stall
-        }
+        if faults.cut_after.is_some() { Self::Flushing } else { Self::Stall }
     }
 
     fn poll<T>(&mut self, ticket: &mut Ticket, cx: &Context<'_>) -> Poll<Option<Result<T, Cut>>> {
@@ -74,13 +70,7 @@ impl WholeBody {
             bytes.truncate(bytes.len() / 2);
             broken = Break::start(faults);
         }
-        Self {
-            bytes,
-            length,
-            ticket,
-            outcome,
-            broken,
-        }
+        Self { bytes, length, ticket, outcome, broken }
     }
 }
 
@@ -220,14 +210,8 @@ impl Body for EventBody {
             this.turn = None;
         }
         if this.broken == Break::Not
-            && (this
-                .faults
-                .cut_after
-                .is_some_and(|after| this.sent >= after)
-                || this
-                    .faults
-                    .stall_after
-                    .is_some_and(|after| this.sent >= after))
+            && (this.faults.cut_after.is_some_and(|after| this.sent >= after)
+                || this.faults.stall_after.is_some_and(|after| this.sent >= after))
         {
             this.broken = Break::start(&this.faults);
         }

@@ -102,9 +102,7 @@ pub(crate) fn answer(
         return Err(ApiError::invalid("stream_options", "…", message));
     }
     let prompt = Prompt::conversation(request.messages);
-    let named = request
-        .max_completion_tokens
-        .map(|limit| ("max_completion_tokens", limit));
+    let named = request.max_completion_tokens.map(|limit| ("max_completion_tokens", limit));
     let sampling = Sampling {
         model: request.model,
         n: request.n,
@@ -114,36 +112,27 @@ pub(crate) fn answer(
         stop: request.stop.map(OneOrMany::into_vec).unwrap_or_default(),
         seed: request.seed,
     };
-    let plan = Plan::new(
-        engine,
-        engine.request_id("chatcmpl-", client_id),
-        &[prompt],
-        sampling,
-    )?;
+    let plan = Plan::new(engine, engine.request_id("chatcmpl-", client_id), &[prompt], sampling)?;
     if stream {
         let events = events(&plan, &request.stream_options.unwrap_or_default());
         return Ok(Answer::stream(&plan, events));
     }
-    let choices = plan
-        .choices
-        .iter()
-        .enumerate()
-        .map(|(index, choice)| Choice {
-            index,
-            message: Said {
-                role: "assistant",
-                content: choice.text.as_str(),
-                refusal: None,
-                annotations: None,
-                audio: None,
-                function_call: None,
-                tool_calls: [],
-                reasoning: None,
-            },
-            logprobs: None,
-            finish_reason: choice.finish,
-            stop_reason: choice.stop_reason.as_deref(),
-        });
+    let choices = plan.choices.iter().enumerate().map(|(index, choice)| Choice {
+        index,
+        message: Said {
+            role: "assistant",
+            content: choice.text.as_str(),
+            refusal: None,
+            annotations: None,
+            audio: None,
+            function_call: None,
+            tool_calls: [],
+            reasoning: None,
+        },
+        logprobs: None,
+        finish_reason: choice.finish,
+        stop_reason: choice.stop_reason.as_deref(),
+    });
     let completion = Completion {
         id: &plan.id,
         object: "chat.completion",
@@ -164,27 +153,16 @@ fn events(plan: &Plan, options: &StreamOptions) -> Events {
     let continuous = options.include_usage && options.continuous_usage_stats;
     let mut events = Events::default();
     for index in 0..plan.choices.len() {
-        let delta = Delta {
-            role: Some("assistant"),
-            content: "",
-        };
-        let choice = ChunkChoice {
-            index,
-            delta,
-            logprobs: None,
-            finish_reason: None,
-            stop_reason: None,
-        };
+        let delta = Delta { role: Some("assistant"), content: "" };
+        let choice =
+            ChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None };
         let usage = continuous.then(|| Usage::new(plan.prompt_tokens, 0));
         events.push(Pace::First, 0, &chunk(plan, &[choice], usage));
     }
     events.push_tokens(plan, |index, token, nth, done| {
         let choice = ChunkChoice {
             index,
-            delta: Delta {
-                role: None,
-                content: token,
-            },
+            delta: Delta { role: None, content: token },
             logprobs: None,
             finish_reason: done.map(|choice| choice.finish),
             stop_reason: done.and_then(|choice| choice.stop_reason.as_deref()),
@@ -200,15 +178,6 @@ fn events(plan: &Plan, options: &StreamOptions) -> Events {
 }
 
 fn chunk<'a>(plan: &'a Plan, choices: &'a [ChunkChoice<'a>], usage: Option<Usage>) -> Chunk<'a> {
-    let Plan {
-        id, created, model, ..
-    } = plan;
-    Chunk {
-        id,
-        object: "chat.completion.chunk",
-        created: *created,
-        model,
-        choices,
-        usage,
-    }
+    let Plan { id, created, model, .. } = plan;
+    Chunk { id, object: "chat.completion.chunk", created: *created, model, choices, usage }
 }

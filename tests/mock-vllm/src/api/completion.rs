@@ -53,10 +53,7 @@ impl Prompts {
 /// Token ids have no words here; their digits choose the answer.
 fn of_tokens(tokens: &[u32]) -> Prompt {
     let ids: Vec<_> = tokens.iter().map(u32::to_string).collect();
-    Prompt {
-        question: ids.join(" "),
-        tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
-    }
+    Prompt { question: ids.join(" "), tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX) }
 }
 
 /// The answer to a completion request.
@@ -70,27 +67,17 @@ pub(crate) fn answer(
     let sampling = Sampling {
         model: request.model,
         n: request.n,
-        max_tokens: Some((
-            "max_tokens",
-            request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
-        )),
+        max_tokens: Some(("max_tokens", request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS))),
         min_tokens: request.min_tokens,
         ignore_eos: request.ignore_eos,
         stop: request.stop.map(OneOrMany::into_vec).unwrap_or_default(),
         seed: request.seed,
     };
-    let plan = Plan::new(
-        engine,
-        engine.request_id("cmpl-", client_id),
-        &prompts,
-        sampling,
-    )?;
+    let plan = Plan::new(engine, engine.request_id("cmpl-", client_id), &prompts, sampling)?;
     let n = plan.choices.len().checked_div(prompts.len()).unwrap_or(1);
     let echoed = |index: usize| {
         let prompt = index.checked_div(n).and_then(|prompt| prompts.get(prompt));
-        prompt
-            .filter(|_| request.echo)
-            .map_or("", |prompt| prompt.question.as_str())
+        prompt.filter(|_| request.echo).map_or("", |prompt| prompt.question.as_str())
     };
     if request.stream.unwrap_or(false) {
         let events = events(&plan, &request.stream_options.unwrap_or_default(), echoed);
@@ -124,10 +111,7 @@ fn events<'a>(plan: &Plan, options: &StreamOptions, echoed: impl Fn(usize) -> &'
             "finish_reason": done.map(|choice| choice.finish),
             "stop_reason": done.and_then(|choice| choice.stop_reason.as_deref()),
         }]);
-        sse(&chunk(
-            choice,
-            continuous.then(|| Usage::new(plan.prompt_tokens, nth)),
-        ))
+        sse(&chunk(choice, continuous.then(|| Usage::new(plan.prompt_tokens, nth))))
     });
     if options.include_usage {
         events.push(Pace::Now, 0, &chunk(json!([]), Some(plan.usage())));

@@ -41,9 +41,7 @@ pub(crate) fn answer(
 ) -> Result<Answer, ApiError> {
     let request: Request = serde_json::from_slice(body).map_err(|error| ApiError::body(&error))?;
     let model = served_model(engine, request.model)?;
-    let dimensions = request
-        .dimensions
-        .unwrap_or(engine.args.embedding_dimensions);
+    let dimensions = request.dimensions.unwrap_or(engine.args.embedding_dimensions);
     if !(1..=MAX_DIMENSIONS).contains(&dimensions) {
         let message =
             format_args!("dimensions must be between 1 and {MAX_DIMENSIONS}, got {dimensions}.")
@@ -51,20 +49,14 @@ pub(crate) fn answer(
         return Err(ApiError::invalid("dimensions", dimensions, message));
     }
     let prompts = request.input.into_vec();
-    let prompt_tokens = prompts
-        .iter()
-        .fold(0, |sum: u32, prompt| sum.saturating_add(prompt.tokens));
+    let prompt_tokens =
+        prompts.iter().fold(0, |sum: u32, prompt| sum.saturating_add(prompt.tokens));
     let data = prompts.iter().enumerate().map(|(index, prompt)| {
         let vector = embed(&prompt.question, dimensions);
         let embedding = match request.encoding_format {
             Encoding::Float => json!(vector),
             Encoding::Base64 => json!(
-                STANDARD.encode(
-                    vector
-                        .iter()
-                        .flat_map(|x| x.to_le_bytes())
-                        .collect::<Vec<_>>()
-                )
+                STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
             ),
         };
         json!({"index": index, "object": "embedding", "embedding": embedding})
@@ -92,10 +84,7 @@ fn embed(text: &str, dimensions: u32) -> Vec<f32> {
     .take(dimensions as usize)
     .collect();
     let norm = numbers.iter().map(|x| x * x).sum::<f64>().sqrt();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "embeddings are 32-bit floats"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "embeddings are 32-bit floats")]
     numbers.into_iter().map(|x| (x / norm) as f32).collect()
 }
 

@@ -66,12 +66,7 @@ impl ApiError {
     /// What Starlette answers by itself: an unknown path, a wrong method, a server that is not up.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let phrase = status.canonical_reason().unwrap_or("Error");
-        Self {
-            status,
-            kind: phrase,
-            message: phrase.to_owned(),
-            param: None,
-        }
+        Self { status, kind: phrase, message: phrase.to_owned(), param: None }
     }
 
     /// The failure of a `fail_first` fault.
@@ -81,21 +76,12 @@ impl ApiError {
             StatusCode::TOO_MANY_REQUESTS => {
                 ("RateLimitError", "Too many requests; injected by the mock")
             }
-            StatusCode::SERVICE_UNAVAILABLE => (
-                "ServiceUnavailableError",
-                "The engine is busy; injected by the mock",
-            ),
-            _ => (
-                "InternalServerError",
-                "EngineCore encountered an issue; injected by the mock",
-            ),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                ("ServiceUnavailableError", "The engine is busy; injected by the mock")
+            }
+            _ => ("InternalServerError", "EngineCore encountered an issue; injected by the mock"),
         };
-        Self {
-            status,
-            kind,
-            message: message.to_owned(),
-            param: None,
-        }
+        Self { status, kind, message: message.to_owned(), param: None }
     }
 }
 

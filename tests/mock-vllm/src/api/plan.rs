@@ -34,12 +34,7 @@ pub(crate) struct Usage {
 impl Usage {
     pub(crate) fn new(prompt_tokens: u32, completion_tokens: u32) -> Self {
         let total_tokens = prompt_tokens.saturating_add(completion_tokens);
-        Self {
-            prompt_tokens,
-            total_tokens,
-            completion_tokens,
-            prompt_tokens_details: None,
-        }
+        Self { prompt_tokens, total_tokens, completion_tokens, prompt_tokens_details: None }
     }
 }
 
@@ -70,18 +65,11 @@ impl Plan {
         for prompt in prompts {
             let room = room(engine.args.max_model_len, prompt.tokens, limit)?;
             let limit = limit.unwrap_or(room);
-            let natural = if sampling.ignore_eos {
-                limit
-            } else {
-                engine.args.tokens
-            };
+            let natural = if sampling.ignore_eos { limit } else { engine.args.tokens };
             let natural = natural.max(sampling.min_tokens.unwrap_or(0));
             for index in 0..n {
-                let seed = sampling
-                    .seed
-                    .unwrap_or(0)
-                    .cast_unsigned()
-                    .wrapping_add(u64::from(index));
+                let seed =
+                    sampling.seed.unwrap_or(0).cast_unsigned().wrapping_add(u64::from(index));
                 let seed = if seed == 0 { 0 } else { mix(seed) };
                 let mut text = Text::answer(
                     &prompt.question,
@@ -93,42 +81,22 @@ impl Plan {
                     text.len() > limit as usize || (sampling.ignore_eos && stop_reason.is_none());
                 text.keep(limit as usize);
                 let finish = if over { Finish::Length } else { Finish::Stop };
-                choices.push(Choice {
-                    text,
-                    finish,
-                    stop_reason: stop_reason.filter(|_| !over),
-                });
+                choices.push(Choice { text, finish, stop_reason: stop_reason.filter(|_| !over) });
             }
         }
-        let prompt_tokens = prompts
-            .iter()
-            .fold(0, |sum: u32, prompt| sum.saturating_add(prompt.tokens));
-        Ok(Self {
-            id,
-            created: now_seconds(),
-            model,
-            prompt_tokens,
-            choices,
-        })
+        let prompt_tokens =
+            prompts.iter().fold(0, |sum: u32, prompt| sum.saturating_add(prompt.tokens));
+        Ok(Self { id, created: now_seconds(), model, prompt_tokens, choices })
     }
 
     pub(crate) fn completion_tokens(&self) -> u32 {
-        let sum = self
-            .choices
-            .iter()
-            .map(|choice| choice.text.len())
-            .sum::<usize>();
+        let sum = self.choices.iter().map(|choice| choice.text.len()).sum::<usize>();
         u32::try_from(sum).unwrap_or(u32::MAX)
     }
 
     /// Tokens of the longest choice: how many steps the engine takes.
     pub(crate) fn steps(&self) -> u32 {
-        let longest = self
-            .choices
-            .iter()
-            .map(|choice| choice.text.len())
-            .max()
-            .unwrap_or(0);
+        let longest = self.choices.iter().map(|choice| choice.text.len()).max().unwrap_or(0);
         u32::try_from(longest).unwrap_or(u32::MAX)
     }
 
@@ -188,30 +156,16 @@ mod tests {
     use crate::Args;
 
     fn plan(sampling: Sampling) -> Result<Plan, ApiError> {
-        let engine = Engine::new(Args {
-            tokens: 12,
-            max_model_len: 100,
-            ..Args::default()
-        });
-        Plan::new(
-            &engine,
-            "id".to_owned(),
-            &[Prompt::text("tell me".to_owned())],
-            sampling,
-        )
+        let engine = Engine::new(Args { tokens: 12, max_model_len: 100, ..Args::default() });
+        Plan::new(&engine, "id".to_owned(), &[Prompt::text("tell me".to_owned())], sampling)
     }
 
     #[test]
     fn answer_ends_by_itself_or_at_the_limit() {
         let choice = |limit| {
             let max_tokens = Some(("max_tokens", limit));
-            let choice = plan(Sampling {
-                max_tokens,
-                ..Sampling::default()
-            })
-            .unwrap()
-            .choices
-            .remove(0);
+            let choice =
+                plan(Sampling { max_tokens, ..Sampling::default() }).unwrap().choices.remove(0);
             (choice.text.len(), choice.finish)
         };
         assert_eq!(choice(20), (12, Finish::Stop));
@@ -222,26 +176,14 @@ mod tests {
     #[test]
     fn ignoring_the_end_fills_up_to_the_limit() {
         let max_tokens = Some(("max_tokens", 40));
-        let plan = plan(Sampling {
-            max_tokens,
-            ignore_eos: true,
-            ..Sampling::default()
-        })
-        .unwrap();
-        assert_eq!(
-            (plan.completion_tokens(), plan.outcome()),
-            (40, Outcome::AtLength)
-        );
+        let plan = plan(Sampling { max_tokens, ignore_eos: true, ..Sampling::default() }).unwrap();
+        assert_eq!((plan.completion_tokens(), plan.outcome()), (40, Outcome::AtLength));
     }
 
     #[test]
     fn choices_differ() {
-        let plan = plan(Sampling {
-            n: Some(2),
-            min_tokens: Some(60),
-            ..Sampling::default()
-        })
-        .unwrap();
+        let plan =
+            plan(Sampling { n: Some(2), min_tokens: Some(60), ..Sampling::default() }).unwrap();
         assert_eq!(plan.choices.len(), 2);
         assert_ne!(plan.choices[0].text.as_str(), plan.choices[1].text.as_str());
     }
@@ -250,32 +192,17 @@ mod tests {
     fn limits_outside_the_context_are_refused() {
         for (limit, param) in [(0, "max_tokens"), (-1, "max_tokens"), (99, "input_tokens")] {
             let max_tokens = Some(("max_tokens", limit));
-            let error = plan(Sampling {
-                max_tokens,
-                ..Sampling::default()
-            })
-            .unwrap_err();
-            assert_eq!(
-                (error.status.as_u16(), error.param),
-                (400, Some(param)),
-                "{limit}"
-            );
+            let error = plan(Sampling { max_tokens, ..Sampling::default() }).unwrap_err();
+            assert_eq!((error.status.as_u16(), error.param), (400, Some(param)), "{limit}");
         }
         let max_tokens = Some(("max_tokens", 98));
-        plan(Sampling {
-            max_tokens,
-            ..Sampling::default()
-        })
-        .unwrap();
+        plan(Sampling { max_tokens, ..Sampling::default() }).unwrap();
     }
 
     #[test]
     fn only_served_models_are_found() {
-        let error = plan(Sampling {
-            model: Some("other".to_owned()),
-            ..Sampling::default()
-        })
-        .unwrap_err();
+        let error =
+            plan(Sampling { model: Some("other".to_owned()), ..Sampling::default() }).unwrap_err();
         assert_eq!(error.message, "The model `other` does not exist.");
     }
 }

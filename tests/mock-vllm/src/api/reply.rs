@@ -70,11 +70,7 @@ impl Answer {
 impl Events {
     /// An unnamed event.
     pub(crate) fn push(&mut self, pace: Pace, tokens: u32, data: &impl Serialize) {
-        self.0.push(Event {
-            pace,
-            tokens,
-            bytes: sse(data),
-        });
+        self.0.push(Event { pace, tokens, bytes: sse(data) });
     }
 
     /// The end of a stream of chunks.
@@ -93,11 +89,8 @@ impl Events {
         plan: &Plan,
         event: impl Fn(usize, &str, u32, Option<&Choice>) -> Bytes,
     ) {
-        let mut choices: Vec<_> = plan
-            .choices
-            .iter()
-            .map(|choice| (choice, choice.text.tokens()))
-            .collect();
+        let mut choices: Vec<_> =
+            plan.choices.iter().map(|choice| (choice, choice.text.tokens())).collect();
         for step in 1..=plan.steps().max(1) {
             let mut pace = if self.0.is_empty() {
                 Pace::First
@@ -113,17 +106,8 @@ impl Events {
                     continue;
                 }
                 let last = step as usize >= length;
-                let bytes = event(
-                    index,
-                    token.unwrap_or_default(),
-                    step,
-                    last.then_some(*choice),
-                );
-                self.0.push(Event {
-                    pace,
-                    tokens: u32::from(token.is_some()),
-                    bytes,
-                });
+                let bytes = event(index, token.unwrap_or_default(), step, last.then_some(*choice));
+                self.0.push(Event { pace, tokens: u32::from(token.is_some()), bytes });
                 pace = Pace::Now;
             }
         }

@@ -39,11 +39,9 @@ impl Content {
     pub(crate) fn into_text(self) -> String {
         match self {
             Self::Text(text) => text,
-            Self::Parts(parts) => parts
-                .into_iter()
-                .filter_map(|part| part.text)
-                .collect::<Vec<_>>()
-                .join(" "),
+            Self::Parts(parts) => {
+                parts.into_iter().filter_map(|part| part.text).collect::<Vec<_>>().join(" ")
+            }
         }
     }
 }
@@ -88,24 +86,15 @@ pub(crate) struct Prompt {
 
 impl Prompt {
     pub(crate) fn text(text: String) -> Self {
-        Self {
-            tokens: count_tokens(&text).max(1),
-            question: text,
-        }
+        Self { tokens: count_tokens(&text).max(1), question: text }
     }
 
     /// A conversation; its question is the last message of the user. Three tokens a message stand for the template.
     pub(crate) fn conversation(messages: Vec<Message>) -> Self {
-        let mut prompt = Self {
-            question: String::new(),
-            tokens: 0,
-        };
+        let mut prompt = Self { question: String::new(), tokens: 0 };
         for message in messages {
             let text = message.content.map(Content::into_text).unwrap_or_default();
-            prompt.tokens = prompt
-                .tokens
-                .saturating_add(count_tokens(&text))
-                .saturating_add(3);
+            prompt.tokens = prompt.tokens.saturating_add(count_tokens(&text)).saturating_add(3);
             if message.role == "user" {
                 prompt.question = text;
             }

@@ -42,17 +42,10 @@ pub(crate) fn answer(
     };
     let sampling = Sampling {
         model: request.model.take(),
-        max_tokens: request
-            .max_output_tokens
-            .map(|limit| ("max_output_tokens", limit)),
+        max_tokens: request.max_output_tokens.map(|limit| ("max_output_tokens", limit)),
         ..Sampling::default()
     };
-    let plan = Plan::new(
-        engine,
-        engine.request_id("resp_", None),
-        &[prompt],
-        sampling,
-    )?;
+    let plan = Plan::new(engine, engine.request_id("resp_", None), &[prompt], sampling)?;
     if request.stream.unwrap_or(false) {
         return Ok(Answer::stream(&plan, events(&plan, &request)));
     }
@@ -61,10 +54,7 @@ pub(crate) fn answer(
 
 /// The response object, before or after its output.
 fn response(plan: &Plan, request: &Request, done: bool) -> Value {
-    let cut_short = plan
-        .choices
-        .first()
-        .is_some_and(|choice| choice.finish == Finish::Length);
+    let cut_short = plan.choices.first().is_some_and(|choice| choice.finish == Finish::Length);
     let status = match (done, cut_short) {
         (false, _) => "in_progress",
         (true, true) => "incomplete",
@@ -106,9 +96,7 @@ fn part(text: &str) -> Value {
 }
 
 fn text(plan: &Plan) -> &str {
-    plan.choices
-        .first()
-        .map_or("", |choice| choice.text.as_str())
+    plan.choices.first().map_or("", |choice| choice.text.as_str())
 }
 
 /// The events in the order of OpenAI's API, each with its number. There is no `[DONE]` at the end.
@@ -119,11 +107,7 @@ fn events(plan: &Plan, request: &Request) -> Events {
         event.insert("type".to_owned(), name.into());
         event.insert("sequence_number".to_owned(), events.0.len().into());
         event.extend(data.as_object().cloned().unwrap_or_default());
-        events.0.push(Event {
-            pace,
-            tokens,
-            bytes: named_sse(name, &event),
-        });
+        events.0.push(Event { pace, tokens, bytes: named_sse(name, &event) });
     };
     let position = json!({"item_id": item_id(plan), "output_index": 0, "content_index": 0});
     let at = |field: &str, value: Value| {
@@ -133,33 +117,13 @@ fn events(plan: &Plan, request: &Request) -> Events {
         }
         data
     };
-    push(
-        Pace::Now,
-        0,
-        "response.created",
-        json!({"response": response(plan, request, false)}),
-    );
-    push(
-        Pace::Now,
-        0,
-        "response.in_progress",
-        json!({"response": response(plan, request, false)}),
-    );
+    push(Pace::Now, 0, "response.created", json!({"response": response(plan, request, false)}));
+    push(Pace::Now, 0, "response.in_progress", json!({"response": response(plan, request, false)}));
     let added = json!({"output_index": 0, "item": item(plan, false)});
     push(Pace::First, 0, "response.output_item.added", added);
-    push(
-        Pace::Now,
-        0,
-        "response.content_part.added",
-        at("part", part("")),
-    );
+    push(Pace::Now, 0, "response.content_part.added", at("part", part("")));
     let mut pace = Pace::Now;
-    for token in plan
-        .choices
-        .iter()
-        .take(1)
-        .flat_map(|choice| choice.text.tokens())
-    {
+    for token in plan.choices.iter().take(1).flat_map(|choice| choice.text.tokens()) {
         let mut delta = at("delta", token.into());
         if let Some(map) = delta.as_object_mut() {
             map.insert("logprobs".to_owned(), json!([]));
@@ -172,23 +136,13 @@ fn events(plan: &Plan, request: &Request) -> Events {
         map.insert("logprobs".to_owned(), json!([]));
     }
     push(Pace::Now, 0, "response.output_text.done", whole);
-    push(
-        Pace::Now,
-        0,
-        "response.content_part.done",
-        at("part", part(text(plan))),
-    );
+    push(Pace::Now, 0, "response.content_part.done", at("part", part(text(plan))));
     push(
         Pace::Now,
         0,
         "response.output_item.done",
         json!({"output_index": 0, "item": item(plan, true)}),
     );
-    push(
-        Pace::Now,
-        0,
-        "response.completed",
-        json!({"response": response(plan, request, true)}),
-    );
+    push(Pace::Now, 0, "response.completed", json!({"response": response(plan, request, true)}));
     events
 }

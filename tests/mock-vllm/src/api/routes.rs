@@ -58,24 +58,16 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/version", get(async || Json(json!({"version": "0.32.0"}))))
         .route("/load", get(load))
         .route("/metrics", get(metrics_page))
-        .route(
-            "/mock/stats",
-            get(async |State(engine): Shared| Json::<Stats>(engine.stats())),
-        )
+        .route("/mock/stats", get(async |State(engine): Shared| Json::<Stats>(engine.stats())))
         .route("/mock/faults", put(set_faults))
         .fallback(async || ApiError::plain(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || ApiError::plain(StatusCode::METHOD_NOT_ALLOWED));
     if engine.args.api_key.is_some() {
-        router = router.layer(middleware::from_fn_with_state(
-            Arc::clone(&engine),
-            authenticate,
-        ));
+        router = router.layer(middleware::from_fn_with_state(Arc::clone(&engine), authenticate));
     }
     if engine.args.listen_while_loading {
-        router = router.layer(middleware::from_fn_with_state(
-            Arc::clone(&engine),
-            refuse_until_ready,
-        ));
+        router =
+            router.layer(middleware::from_fn_with_state(Arc::clone(&engine), refuse_until_ready));
     }
     router.with_state(engine)
 }
@@ -89,17 +81,11 @@ async fn infer(engine: Arc<Engine>, request: Request, answer: Endpoint) -> Respo
     let json = is_json(&parts.headers);
     let client_id = parts.headers.get("x-request-id").cloned();
     let client_id = client_id.as_ref().and_then(|id| id.to_str().ok());
-    let verdict = engine.arrive(Arrived {
-        path: parts.uri,
-        headers: parts.headers,
-        body: body.clone(),
-    });
+    let verdict =
+        engine.arrive(Arrived { path: parts.uri, headers: parts.headers, body: body.clone() });
     let faults = match verdict {
         Verdict::Serve(faults) => faults,
-        Verdict::Fail {
-            status,
-            retry_after,
-        } => {
+        Verdict::Fail { status, retry_after } => {
             let mut response = ApiError::injected(status).into_response();
             if let Some(seconds) = retry_after {
                 response.headers_mut().insert(RETRY_AFTER, seconds.into());
@@ -146,26 +132,14 @@ async fn reply(engine: Arc<Engine>, answer: Answer, faults: Faults) -> Response 
             }
             pause(engine.args.ttft).await;
             ticket.first_token();
-            pause(
-                engine
-                    .token_interval
-                    .saturating_mul(answer.steps.saturating_sub(1)),
-            )
-            .await;
+            pause(engine.token_interval.saturating_mul(answer.steps.saturating_sub(1))).await;
             ticket.tokens(answer.completion_tokens);
-            (
-                Body::new(WholeBody::new(bytes, ticket, answer.outcome, &faults)),
-                "application/json",
-            )
+            (Body::new(WholeBody::new(bytes, ticket, answer.outcome, &faults)), "application/json")
         }
     };
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-        .headers_mut()
-        .insert(SERVER, HeaderValue::from_static("uvicorn"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("uvicorn"));
     response
 }
 
@@ -178,23 +152,14 @@ async fn pause(duration: Duration) {
 /// vLLM wants a JSON content type, or none.
 fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_none_or(|value| {
-        let media_type = value
-            .as_bytes()
-            .split(|&byte| byte == b';')
-            .next()
-            .unwrap_or_default();
-        media_type
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"application/json")
+        let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
     })
 }
 
 async fn authenticate(State(engine): Shared, request: Request, next: Next) -> Response {
     let open = !request.uri().path().starts_with("/v1") || request.method() == Method::OPTIONS;
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.split_once(' '));
     let known = token.is_some_and(|(scheme, token)| {
         scheme.eq_ignore_ascii_case("bearer") && Some(token) == engine.args.api_key.as_deref()
@@ -202,11 +167,7 @@ async fn authenticate(State(engine): Shared, request: Request, next: Next) -> Re
     if open || known {
         next.run(request).await
     } else {
-        (
-            StatusCode::UNAUTHORIZED,
-            Json(json!({"error": "Unauthorized"})),
-        )
-            .into_response()
+        (StatusCode::UNAUTHORIZED, Json(json!({"error": "Unauthorized"}))).into_response()
     }
 }
 
@@ -240,10 +201,7 @@ async fn load(State(engine): Shared) -> Json<Value> {
 }
 
 async fn metrics_page(State(engine): Shared) -> Response {
-    (
-        [(CONTENT_TYPE, "text/plain; version=1.0.0; charset=utf-8")],
-        metrics::render(&engine),
-    )
+    ([(CONTENT_TYPE, "text/plain; version=1.0.0; charset=utf-8")], metrics::render(&engine))
         .into_response()
 }
 

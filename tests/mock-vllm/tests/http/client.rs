@@ -30,9 +30,7 @@ impl Reply {
     /// The data of each stream event, `[DONE]` too.
     pub(crate) fn events(&self) -> Vec<&str> {
         let events = self.body.split("\n\n").filter(|event| !event.is_empty());
-        events
-            .map(|event| event.split_once("data: ").unwrap().1)
-            .collect()
+        events.map(|event| event.split_once("data: ").unwrap().1).collect()
     }
 }
 
@@ -74,10 +72,7 @@ pub(crate) async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
             seen.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
     };
-    assert!(
-        tokio::time::timeout(DEADLINE, reading).await.is_ok(),
-        "no {wanted:?}: {seen:?}"
-    );
+    assert!(tokio::time::timeout(DEADLINE, reading).await.is_ok(), "no {wanted:?}: {seen:?}");
     seen
 }
 
@@ -90,31 +85,16 @@ pub(crate) async fn get(mock: &MockVllm, path: &str) -> Reply {
 }
 
 fn parse(raw: &str) -> Reply {
-    let (head, body) = raw
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no head: {raw:?}"));
+    let (head, body) = raw.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {raw:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let head = head.to_ascii_lowercase();
     if head.contains("transfer-encoding: chunked") {
         let (body, whole) = unchunk(body);
-        return Reply {
-            status,
-            head,
-            body,
-            whole,
-        };
+        return Reply { status, head, body, whole };
     }
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .unwrap_or("0");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
     let whole = length.parse() == Ok(body.len());
-    Reply {
-        status,
-        head,
-        body: body.to_owned(),
-        whole,
-    }
+    Reply { status, head, body: body.to_owned(), whole }
 }
 
 fn unchunk(mut rest: &str) -> (String, bool) {

@@ -7,12 +7,7 @@ use serde_json::{Value, json};
 const HI: &str = r#"{"messages":[{"role":"user","content":"hi"}]}"#;
 
 async fn mock() -> MockVllm {
-    MockVllm::builder()
-        .model("demo")
-        .tokens(12)
-        .start()
-        .await
-        .unwrap()
+    MockVllm::builder().model("demo").tokens(12).start().await.unwrap()
 }
 
 #[tokio::test]
@@ -22,16 +17,10 @@ async fn same_chat_request_has_the_same_answer() {
     assert_eq!((first.status, first.whole), (200, true));
     let answer = first.json();
     let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
-    assert!(
-        text.starts_with("Hello from the mock model: you said \"hi\"."),
-        "{text}"
-    );
+    assert!(text.starts_with("Hello from the mock model: you said \"hi\"."), "{text}");
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(answer["usage"]["completion_tokens"], 12);
-    assert_eq!(
-        post(&mock, CHAT, HI).await.json()["choices"],
-        answer["choices"]
-    );
+    assert_eq!(post(&mock, CHAT, HI).await.json()["choices"], answer["choices"]);
 }
 
 #[tokio::test]
@@ -41,26 +30,15 @@ async fn chat_stream_says_what_the_plain_answer_says() {
     let body = r#"{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true},
         "messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}"#;
     let reply = post(&mock, CHAT, body).await;
-    assert!(
-        reply.head.contains("content-type: text/event-stream"),
-        "{}",
-        reply.head
-    );
+    assert!(reply.head.contains("content-type: text/event-stream"), "{}", reply.head);
     assert!(reply.whole);
     let mut events = reply.events();
     assert_eq!(events.pop(), Some("[DONE]"));
-    let chunks: Vec<Value> = events
-        .iter()
-        .map(|event| serde_json::from_str(event).unwrap())
-        .collect();
+    let chunks: Vec<Value> =
+        events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     assert_eq!(chunks.len(), 1 + 12 + 1);
-    assert_eq!(
-        chunks[0]["choices"][0]["delta"],
-        json!({"role": "assistant", "content": ""})
-    );
-    let deltas = chunks
-        .iter()
-        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
+    assert_eq!(chunks[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
+    let deltas = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
     assert_eq!(
         deltas.collect::<String>(),
         plain["choices"][0]["message"]["content"].as_str().unwrap()
@@ -91,21 +69,14 @@ async fn choices_limits_and_stop_strings_are_kept() {
 #[tokio::test]
 async fn completions_answer_each_prompt() {
     let mock = mock().await;
-    let answer = post(
-        &mock,
-        "/v1/completions",
-        r#"{"prompt":["a","b"],"max_tokens":4,"echo":true}"#,
-    )
-    .await
-    .json();
+    let answer =
+        post(&mock, "/v1/completions", r#"{"prompt":["a","b"],"max_tokens":4,"echo":true}"#)
+            .await
+            .json();
     assert_eq!(answer["object"], "text_completion");
     assert_eq!(answer["choices"][1]["text"], "bHello from the mock");
-    let reply = post(
-        &mock,
-        "/v1/completions",
-        r#"{"prompt":"a","max_tokens":4,"stream":true}"#,
-    )
-    .await;
+    let reply =
+        post(&mock, "/v1/completions", r#"{"prompt":"a","max_tokens":4,"stream":true}"#).await;
     assert_eq!(reply.events().len(), 5);
     assert_eq!(reply.events()[4], "[DONE]");
 }
@@ -113,17 +84,10 @@ async fn completions_answer_each_prompt() {
 #[tokio::test]
 async fn responses_stream_typed_events_in_order() {
     let mock = mock().await;
-    let reply = post(
-        &mock,
-        "/v1/responses",
-        r#"{"input":"hi","max_output_tokens":2,"stream":true}"#,
-    )
-    .await;
-    let names: Vec<_> = reply
-        .body
-        .lines()
-        .filter_map(|line| line.strip_prefix("event: "))
-        .collect();
+    let reply =
+        post(&mock, "/v1/responses", r#"{"input":"hi","max_output_tokens":2,"stream":true}"#).await;
+    let names: Vec<_> =
+        reply.body.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     let expected = "response.created response.in_progress response.output_item.added response.content_part.added \
                     response.output_text.delta response.output_text.delta response.output_text.done \
                     response.content_part.done response.output_item.done response.completed";
@@ -131,32 +95,17 @@ async fn responses_stream_typed_events_in_order() {
     let last: Value = serde_json::from_str(reply.events()[9]).unwrap();
     assert_eq!(last["sequence_number"], 9);
     assert_eq!(last["response"]["status"], "incomplete");
-    let plain = post(
-        &mock,
-        "/v1/responses",
-        r#"{"input":[{"role":"user","content":"hi"}]}"#,
-    )
-    .await
-    .json();
+    let plain =
+        post(&mock, "/v1/responses", r#"{"input":[{"role":"user","content":"hi"}]}"#).await.json();
     assert_eq!(plain["status"], "completed");
-    assert!(
-        plain["output"][0]["content"][0]["text"]
-            .as_str()
-            .unwrap()
-            .starts_with("Hello")
-    );
+    assert!(plain["output"][0]["content"][0]["text"].as_str().unwrap().starts_with("Hello"));
 }
 
 #[tokio::test]
 async fn embeddings_are_floats_or_base64_of_the_same_numbers() {
     let mock = mock().await;
-    let floats = post(
-        &mock,
-        "/v1/embeddings",
-        r#"{"input":["hi","ho"],"dimensions":2}"#,
-    )
-    .await
-    .json();
+    let floats =
+        post(&mock, "/v1/embeddings", r#"{"input":["hi","ho"],"dimensions":2}"#).await.json();
     assert_eq!(floats["data"].as_array().unwrap().len(), 2);
     let vector = floats["data"][0]["embedding"].as_array().unwrap();
     let body = r#"{"input":"hi","dimensions":2,"encoding_format":"base64"}"#;
@@ -180,11 +129,7 @@ async fn errors_have_the_shape_of_vllm() {
         (r#"{"messages":[],"stream_options":{}}"#, "BadRequestError"),
     ] {
         let reply = post(&mock, CHAT, body).await;
-        assert_eq!(
-            (reply.status, &reply.json()["error"]["type"]),
-            (400, &json!(kind)),
-            "{body}"
-        );
+        assert_eq!((reply.status, &reply.json()["error"]["type"]), (400, &json!(kind)), "{body}");
         assert_eq!(reply.json()["error"]["code"], 400);
     }
     assert_eq!(get(&mock, "/v1/nothing").await.status, 404);
@@ -195,19 +140,10 @@ async fn errors_have_the_shape_of_vllm() {
 async fn key_guards_only_v1() {
     let mock = MockVllm::builder().api_key("secret").start().await.unwrap();
     let refused = get(&mock, "/v1/models").await;
-    assert_eq!(
-        (refused.status, refused.body.as_str()),
-        (401, r#"{"error":"Unauthorized"}"#)
-    );
+    assert_eq!((refused.status, refused.body.as_str()), (401, r#"{"error":"Unauthorized"}"#));
     assert_eq!(get(&mock, "/health").await.status, 200);
-    let stream = open(
-        mock.addr(),
-        "GET",
-        "/v1/models",
-        "authorization: Bearer secret\r\n",
-        "",
-    )
-    .await;
+    let stream =
+        open(mock.addr(), "GET", "/v1/models", "authorization: Bearer secret\r\n", "").await;
     assert_eq!(read(stream).await.json()["data"][0]["id"], "mock-model");
 }
 
@@ -226,15 +162,7 @@ async fn stats_show_the_last_request_as_it_came() {
     let stats: mock_vllm::Stats =
         serde_json::from_str(&get(&mock, "/mock/stats").await.body).unwrap();
     assert_eq!(stats, mock.stats());
-    assert_eq!(
-        (
-            stats.requests,
-            stats.completed,
-            stats.in_flight,
-            stats.cancelled
-        ),
-        (1, 1, 0, 0)
-    );
+    assert_eq!((stats.requests, stats.completed, stats.in_flight, stats.cancelled), (1, 1, 0, 0));
     assert_eq!(stats.last_path, "/v1/chat/completions?a=1");
     assert_eq!(stats.last_body, HI);
     assert_eq!(stats.last_headers["x-two"], "1, 2");
@@ -254,9 +182,7 @@ async fn requests_beyond_the_sequences_wait_and_metrics_say_so() {
     read_until(&mut first, "Hello").await;
     let mut second = open(mock.addr(), "POST", CHAT, "", body).await;
     read_until(&mut second, "text/event-stream").await;
-    mock.wait_for(DEADLINE, |stats| (stats.in_flight, stats.waiting) == (2, 1))
-        .await
-        .unwrap();
+    mock.wait_for(DEADLINE, |stats| (stats.in_flight, stats.waiting) == (2, 1)).await.unwrap();
     let page = get(&mock, "/metrics").await.body;
     assert!(
         page.contains("vllm:num_requests_running{engine=\"0\",model_name=\"mock-model\"} 1.0\n"),
@@ -268,26 +194,13 @@ async fn requests_beyond_the_sequences_wait_and_metrics_say_so() {
     );
     drop(first);
     read_until(&mut second, "Hello").await;
-    mock.wait_for(DEADLINE, |stats| {
-        (stats.in_flight, stats.cancelled) == (1, 1)
-    })
-    .await
-    .unwrap();
+    mock.wait_for(DEADLINE, |stats| (stats.in_flight, stats.cancelled) == (1, 1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn plain_answer_takes_the_time_of_its_tokens() {
-    let mock = MockVllm::builder()
-        .tokens(3)
-        .tokens_per_second(50.0)
-        .start()
-        .await
-        .unwrap();
+    let mock = MockVllm::builder().tokens(3).tokens_per_second(50.0).start().await.unwrap();
     let began = std::time::Instant::now();
     post(&mock, CHAT, HI).await;
-    assert!(
-        began.elapsed() >= std::time::Duration::from_millis(40),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= std::time::Duration::from_millis(40), "{:?}", began.elapsed());
 }

@@ -1,3 +1,6 @@
+mod boot;
+mod launch;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,24 +9,18 @@ use crate::Timestamp;
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::decide::{Action, Decision, Situation, decide};
 use crate::fleet::{
-    Beat, BootHistory, ClaimId, Control, DeploymentId, EndReason, Failure, FailureKind, InstanceId,
-    InvalidTransition, Launch, Model, ModelView, PhaseTimes, PreferredRung, Slot, SlotEvent,
-    SlotState,
+    Beat, BootHistory, ClaimId, Control, DeploymentId, InstanceId, InvalidTransition, Model,
+    ModelView, Slot, SlotEvent,
 };
 use crate::name::ModelName;
 use crate::ports::{
-    Clock, ComputeBackend, ComputeError, DemandSource, Entropy, Expect, Instance, LaunchError,
-    StateStore, StoreError, Version, Write,
+    Clock, ComputeBackend, ComputeError, DemandSource, Entropy, Expect, Instance, StateStore,
+    StoreError, Version, Write,
 };
-use crate::secret::Secret;
 
 /// The most passes of one reconcile. A pass that changed something is followed by another, so
 /// that a claim is launched at once; this bounds two reconcilers that disturb each other.
 const MAX_PASSES: usize = 12;
-/// How many launch tokens one claim may spend.
-const MAX_ATTEMPTS: u32 = 3;
-/// How long the rung that worked is tried first.
-const PREFERENCE: Duration = Duration::from_mins(10);
 
 /// Keeps the fleet as it should be: reads, decides, writes the intent, acts with an idempotency
 /// token, observes. Any step may run twice or stop half-way; the next reconcile goes on there.
@@ -100,11 +97,7 @@ impl Reconciler {
             let observed = self.compute.describe().await?;
             let snapshot = self.read(name).await?;
             let demand = self.demand.demand(name).await;
-            let slots: Vec<Slot> = snapshot
-                .slots
-                .iter()
-                .map(|slot| slot.value.clone())
-                .collect();
+            let slots: Vec<Slot> = snapshot.slots.iter().map(|slot| slot.value.clone()).collect();
             let mine = instances_of(name, &slots, observed);
             let spec = snapshot.model.as_ref().map(|model| model.value.spec.hash());
             let decision = decide(&Situation {
@@ -144,8 +137,7 @@ impl Reconciler {
                 Some(name) if !names.contains(name) => names.push(name.clone()),
                 Some(_) => {}
                 None => {
-                    self.terminate(&instance.id, "it carries no model tag")
-                        .await?;
+                    self.terminate(&instance.id, "it carries no model tag").await?;
                 }
             }
         }
@@ -172,20 +164,11 @@ impl Reconciler {
             BootHistory::key_of(name, &rung.instance_type, &model.value.spec.hash())
         });
         let history = match key {
-            Some(key) => self
-                .store
-                .load::<BootHistory>(&key)
-                .await?
-                .map(|history| history.value),
+            Some(key) => self.store.load::<BootHistory>(&key).await?.map(|history| history.value),
             None => None,
         };
         let slots = snapshot.slots.into_iter().map(|slot| slot.value).collect();
-        Ok(Some(ModelView::new(
-            Arc::new(model.value),
-            slots,
-            snapshot.control,
-            history,
-        )))
+        Ok(Some(ModelView::new(Arc::new(model.value), slots, snapshot.control, history)))
     }
 
     async fn outcome(
@@ -215,13 +198,7 @@ impl Reconciler {
             Some(stored) => (stored.value, Some(stored.version)),
             None => (Control::new(name.clone()), None),
         };
-        Ok(Snapshot {
-            model,
-            control,
-            control_version,
-            slots,
-            beats,
-        })
+        Ok(Snapshot { model, control, control_version, slots, beats })
     }
 
     /// Performs a decision; returns whether to read and decide again.
@@ -253,14 +230,8 @@ impl Reconciler {
             Action::Claim { index } => self.claim(snapshot, *index).await,
             Action::Launch { index } => self.launch(snapshot, *index).await,
             Action::Move { index, event } => self.advance(snapshot, *index, event.clone()).await,
-            Action::Fail {
-                index,
-                kind,
-                reason,
-                end,
-            } => {
-                self.fail(snapshot, *index, *kind, reason, end.clone())
-                    .await
+            Action::Fail { index, kind, reason, end } => {
+                self.fail(snapshot, *index, *kind, reason, end.clone()).await
             }
             Action::Terminate { instance } => {
                 self.compute.terminate(instance).await?;
@@ -288,118 +259,6 @@ impl Reconciler {
         Ok(self.compute.terminate(instance).await?)
     }
 
-    async fn claim(&self, snapshot: &Snapshot, index: u32) -> Result<Effect, ReconcileError> {
-        let Some(model) = &snapshot.model else {
-            return Ok(Effect::Stale);
-        };
-        let now = self.clock.now();
-        let ladder = model.value.spec.rungs();
-        let preferred = snapshot.control.preferred_rung.as_ref();
-        let rung = preferred
-            .filter(|rung| rung.until > now && rung.index < ladder.len())
-            .map_or(0, |rung| rung.index);
-        let mut key = [0; 24];
-        self.entropy.fill(&mut key);
-        let slot = Slot {
-            model: model.value.name.clone(),
-            index,
-            claim: ClaimId::random(self.entropy.as_ref()),
-            claimed_at: now,
-            launch: Launch {
-                engine: model.value.spec.engine(),
-                spec: model.value.spec.hash(),
-                ladder,
-                rung,
-                tried: 1,
-                attempt: 0,
-                upstream_key: Secret::new(format!("up-{}", super::ids::hex(&key))),
-            },
-            phases: PhaseTimes::launched(now),
-            state: SlotState::Launching,
-        };
-        let slot = self.store.save(slot, Expect::Absent).await?;
-        tracing::info!(
-            model = %slot.value.model, slot = index, claim = %slot.value.claim,
-            "claimed slot {index} of `{}`", slot.value.model
-        );
-        // At once, rather than in the next pass: every caller is waiting for this.
-        self.launch_slot(snapshot, &slot).await?;
-        Ok(Effect::Changed)
-    }
-
-    async fn launch(&self, snapshot: &Snapshot, index: u32) -> Result<Effect, ReconcileError> {
-        match find(snapshot, index) {
-            Some(slot) => self.launch_slot(snapshot, slot).await,
-            None => Ok(Effect::Stale),
-        }
-    }
-
-    async fn launch_slot(
-        &self,
-        snapshot: &Snapshot,
-        slot: &Stored<Slot>,
-    ) -> Result<Effect, ReconcileError> {
-        let Some(request) = slot.value.launch_request(&self.deployment) else {
-            let reason = "the slot's record names no place to launch";
-            return self
-                .fail_slot(
-                    snapshot,
-                    slot,
-                    FailureKind::InvalidSpec,
-                    reason,
-                    EndReason::LaunchFailed,
-                )
-                .await;
-        };
-        let fail = |kind, reason: String| async move {
-            self.fail_slot(snapshot, slot, kind, &reason, EndReason::LaunchFailed)
-                .await
-        };
-        match self.compute.launch(&request).await {
-            Ok(instance) => {
-                tracing::info!(
-                    model = %slot.value.model, instance.id = %instance,
-                    "launched {instance} for `{}`", slot.value.model
-                );
-                self.write(slot, SlotEvent::Launched(instance)).await
-            }
-            Err(error @ (LaunchError::Capacity { .. } | LaunchError::Quota { .. })) => {
-                let kind = match error {
-                    LaunchError::Quota { .. } => FailureKind::Quota,
-                    _ => FailureKind::Capacity,
-                };
-                match slot.value.next_rung() {
-                    Some(rung) => {
-                        tracing::info!(model = %slot.value.model, "trying the next rung: {error}");
-                        self.write(slot, SlotEvent::NextRung(rung)).await
-                    }
-                    None => fail(kind, error.to_string()).await,
-                }
-            }
-            Err(error @ LaunchError::InvalidSpec { .. }) => {
-                fail(FailureKind::InvalidSpec, error.to_string()).await
-            }
-            Err(error @ LaunchError::Denied { .. }) => {
-                fail(FailureKind::Denied, error.to_string()).await
-            }
-            Err(LaunchError::TokenSpent) => {
-                if slot.value.launch.attempt + 1 < MAX_ATTEMPTS {
-                    self.write(slot, SlotEvent::NextAttempt).await
-                } else {
-                    let reason = format!("it ended right after its launch, {MAX_ATTEMPTS} times");
-                    fail(FailureKind::Exited, reason).await
-                }
-            }
-            Err(error @ LaunchError::Transient { .. }) => {
-                tracing::warn!(
-                    model = %slot.value.model, error = &error as &dyn std::error::Error,
-                    "the launch for `{}` is tried again soon", slot.value.model
-                );
-                Ok(Effect::Pending)
-            }
-        }
-    }
-
     async fn advance(
         &self,
         snapshot: &Snapshot,
@@ -422,134 +281,13 @@ impl Reconciler {
         Ok(Effect::Changed)
     }
 
-    /// A first answer clears the failure, remembers the rung, and times the boot.
-    async fn make_ready(
-        &self,
-        snapshot: &Snapshot,
-        slot: &Stored<Slot>,
-        event: SlotEvent,
-    ) -> Result<Effect, ReconcileError> {
-        let now = self.clock.now();
-        let next = slot.value.after(event, now)?;
-        let mut writes = vec![next.put(slot.unchanged())?];
-        let rung = slot.value.launch.rung;
-        let prefer = rung != 0 || snapshot.control.preferred_rung.is_some();
-        if snapshot.control.failure.is_some() || prefer {
-            let mut control = snapshot.control.clone();
-            control.failure = None;
-            control.preferred_rung = (rung != 0).then(|| PreferredRung {
-                index: rung,
-                until: now.checked_add(PREFERENCE).unwrap_or(Timestamp::MAX),
-            });
-            writes.push(control.put(expected(snapshot))?);
-        }
-        self.store.commit(&writes).await?;
-        log_transition(&slot.value, &next);
-        if let Err(error) = self.remember_boot(&next).await {
-            // Only the next estimate is the worse for it.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the boot was not added to the history"
-            );
-        }
-        Ok(Effect::Changed)
-    }
-
-    async fn remember_boot(&self, slot: &Slot) -> Result<(), StoreError> {
-        let Some(rung) = slot.launch.ladder.get(slot.launch.rung) else {
-            return Ok(());
-        };
-        let key = BootHistory::key_of(&slot.model, &rung.instance_type, &slot.launch.spec);
-        let (mut history, expect) = match self.store.load::<BootHistory>(&key).await? {
-            Some(stored) => {
-                let expect = stored.unchanged();
-                (stored.value, expect)
-            }
-            None => (
-                BootHistory::new(
-                    slot.model.clone(),
-                    rung.instance_type.clone(),
-                    slot.launch.spec.clone(),
-                ),
-                Expect::Absent,
-            ),
-        };
-        history.record(&slot.phases);
-        self.store.save(history, expect).await.map(|_| ())
-    }
-
-    async fn fail(
-        &self,
-        snapshot: &Snapshot,
-        index: u32,
-        kind: FailureKind,
-        reason: &str,
-        end: EndReason,
-    ) -> Result<Effect, ReconcileError> {
-        match find(snapshot, index) {
-            Some(slot) => self.fail_slot(snapshot, slot, kind, reason, end).await,
-            None => Ok(Effect::Stale),
-        }
-    }
-
-    /// Ends the claim and backs off, in one commit, so that no caller sees the one without the
-    /// other.
-    async fn fail_slot(
-        &self,
-        snapshot: &Snapshot,
-        slot: &Stored<Slot>,
-        kind: FailureKind,
-        reason: &str,
-        end: EndReason,
-    ) -> Result<Effect, ReconcileError> {
-        let now = self.clock.now();
-        let spec = slot.value.launch.spec.clone();
-        let mut control = snapshot.control.clone();
-        let earlier = control
-            .failure
-            .as_ref()
-            .filter(|failure| failure.spec == spec);
-        let attempts = earlier
-            .map_or(0, |failure| failure.attempts)
-            .saturating_add(1);
-        let until = now
-            .checked_add(Failure::back_off(attempts))
-            .unwrap_or(Timestamp::MAX);
-        control.failure = Some(Failure {
-            kind,
-            reason: reason.into(),
-            at: now,
-            until,
-            attempts,
-            spec,
-        });
-        let next = slot.value.after(SlotEvent::End(end), now)?;
-        self.store
-            .commit(&[
-                next.put(slot.unchanged())?,
-                control.put(expected(snapshot))?,
-            ])
-            .await?;
-        tracing::warn!(
-            model = %slot.value.model, %kind, attempts,
-            "`{}` could not be started: {reason}", slot.value.model
-        );
-        Ok(Effect::Changed)
-    }
-
     async fn forget(&self, snapshot: &Snapshot) -> Result<Effect, ReconcileError> {
         let Some(model) = &snapshot.model else {
             return Ok(Effect::Stale);
         };
-        let mut writes = vec![Write::Delete {
-            key: model.value.key(),
-            expect: model.unchanged(),
-        }];
+        let mut writes = vec![Write::Delete { key: model.value.key(), expect: model.unchanged() }];
         if snapshot.control_version.is_some() {
-            writes.push(Write::Delete {
-                key: snapshot.control.key(),
-                expect: expected(snapshot),
-            });
+            writes.push(Write::Delete { key: snapshot.control.key(), expect: expected(snapshot) });
         }
         self.store.commit(&writes).await?;
         Ok(Effect::Pending)
@@ -562,10 +300,7 @@ fn find(snapshot: &Snapshot, index: u32) -> Option<&Stored<Slot>> {
 
 /// The expectation that the control still is as it was read.
 fn expected(snapshot: &Snapshot) -> Expect {
-    snapshot
-        .control_version
-        .clone()
-        .map_or(Expect::Absent, Expect::Version)
+    snapshot.control_version.clone().map_or(Expect::Absent, Expect::Version)
 }
 
 fn instances_of(name: &ModelName, slots: &[Slot], observed: Vec<Instance>) -> Vec<Instance> {
@@ -573,9 +308,7 @@ fn instances_of(name: &ModelName, slots: &[Slot], observed: Vec<Instance>) -> Ve
         .into_iter()
         .filter(|instance| {
             instance.model.as_ref() == Some(name)
-                || slots
-                    .iter()
-                    .any(|slot| Some(&slot.claim) == instance.claim.as_ref())
+                || slots.iter().any(|slot| Some(&slot.claim) == instance.claim.as_ref())
         })
         .collect()
 }

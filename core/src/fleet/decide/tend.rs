@@ -1,0 +1,258 @@
+//! What a slot needs, apart from how many of them there shall be.
+
+use std::time::Duration;
+
+use super::{Action, Decision, Situation, later};
+use crate::Timestamp;
+use crate::fleet::eta::since;
+use crate::fleet::{
+    BeatStatus, DrainReason, EndReason, FailureKind, InstanceId, Model, Phase, Slot, SlotEvent,
+    SlotState,
+};
+use crate::ports::{Instance, InstanceState};
+
+/// Decides about one slot; returns whether it goes on counting against the demand.
+pub(super) fn tend(situation: &Situation<'_>, slot: &Slot, decision: &mut Decision) -> bool {
+    let index = slot.index;
+    match &slot.state {
+        SlotState::Launching => tend_launching(situation, slot, decision),
+        SlotState::Booting { instance, launched_at, phase } => {
+            let seen = sight(situation, instance, *launched_at);
+            tend_booting(situation, slot, *phase, &seen, decision)
+        }
+        SlotState::Ready { instance, .. } => {
+            let seen = sight(situation, instance, slot.launched_at());
+            tend_ready(situation, slot, &seen, decision)
+        }
+        SlotState::Draining { instance, since: began, reason, .. } => {
+            let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.drain_timeout);
+            let drained = since(*began, situation.now) >= situation.router_lag
+                && situation.demand.of(&slot.claim).in_flight() == 0;
+            let end = match sight(situation, instance, slot.launched_at()) {
+                Sight::Ended(state) => Some(exited(state)),
+                Sight::Missing => Some(EndReason::Lost),
+                Sight::Alive | Sight::Unsettled => {
+                    let hung = matches!(beat(situation, slot), Some(BeatStatus::Unhealthy { .. }));
+                    let over = hung || since(*began, situation.now) >= timeout;
+                    (drained || over).then_some(EndReason::Drained(*reason))
+                }
+            };
+            match end {
+                Some(end) => decision.act(Action::Move { index, event: SlotEvent::End(end) }),
+                None => decision.look_again(
+                    later(*began, timeout).min(later(situation.now, Duration::from_secs(1))),
+                ),
+            }
+            false
+        }
+        SlotState::Terminating { instance, since: began, .. } => {
+            tend_terminating(situation, slot, instance.as_ref(), *began, decision);
+            false
+        }
+    }
+}
+
+fn tend_launching(situation: &Situation<'_>, slot: &Slot, decision: &mut Decision) -> bool {
+    let index = slot.index;
+    if let Some(reason) = unwanted(situation, slot) {
+        let event = SlotEvent::End(EndReason::Cancelled(reason));
+        decision.act(Action::Move { index, event });
+        return false;
+    }
+    let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.boot_timeout);
+    if since(slot.claimed_at, situation.now) >= timeout {
+        decision.act(Action::Fail {
+            index,
+            kind: FailureKind::Unavailable,
+            reason: "the compute backend did not confirm a launch in time".into(),
+            end: EndReason::LaunchFailed,
+        });
+        return false;
+    }
+    decision.act(Action::Launch { index });
+    decision.look_again(later(slot.claimed_at, timeout));
+    true
+}
+
+fn tend_booting(
+    situation: &Situation<'_>,
+    slot: &Slot,
+    phase: Phase,
+    seen: &Sight<'_>,
+    decision: &mut Decision,
+) -> bool {
+    let index = slot.index;
+    let fail = |kind, reason, end| Action::Fail { index, kind, reason, end };
+    match seen {
+        Sight::Ended(state) => {
+            let reason = match state {
+                InstanceState::Terminated { exit: Some(exit) } => {
+                    format!("the inference server {exit} while it booted")
+                }
+                _ => "the instance ended while it booted".into(),
+            };
+            decision.act(fail(FailureKind::Exited, reason, exited(state)));
+            return false;
+        }
+        Sight::Missing => {
+            let reason = "the instance vanished while it booted".into();
+            decision.act(fail(FailureKind::Exited, reason, EndReason::Lost));
+            return false;
+        }
+        Sight::Alive | Sight::Unsettled => {}
+    }
+    if let Some(reason) = unwanted(situation, slot) {
+        let event = SlotEvent::End(EndReason::Cancelled(reason));
+        decision.act(Action::Move { index, event });
+        return false;
+    }
+    let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.boot_timeout);
+    let deadline = later(slot.launched_at(), timeout);
+    match beat(situation, slot) {
+        Some(BeatStatus::Ready { base_url }) => {
+            let event = SlotEvent::Ready(base_url.clone());
+            decision.act(Action::Move { index, event });
+            return true;
+        }
+        _ if situation.now >= deadline => {
+            let after = crate::duration::format(timeout);
+            let reason = format!("it was not ready {after} after its launch");
+            decision.act(fail(FailureKind::BootTimeout, reason, EndReason::BootTimeout));
+            return false;
+        }
+        Some(BeatStatus::Booting { phase: reached }) if *reached > phase => {
+            let event = SlotEvent::Phase(*reached);
+            decision.act(Action::Move { index, event });
+        }
+        Some(
+            BeatStatus::Booting { .. }
+            | BeatStatus::Unhealthy { .. }
+            | BeatStatus::Interrupted { .. },
+        )
+        | None => {}
+    }
+    decision.look_again(deadline);
+    true
+}
+
+fn tend_ready(
+    situation: &Situation<'_>,
+    slot: &Slot,
+    seen: &Sight<'_>,
+    decision: &mut Decision,
+) -> bool {
+    let index = slot.index;
+    let end = match (seen, beat(situation, slot)) {
+        (Sight::Ended(state), _) => Some(exited(state)),
+        (Sight::Missing, _) => Some(EndReason::Lost),
+        (Sight::Alive | Sight::Unsettled, Some(BeatStatus::Unhealthy { .. })) => {
+            Some(EndReason::Unhealthy)
+        }
+        (Sight::Alive | Sight::Unsettled, _) => None,
+    };
+    if let Some(end) = end {
+        decision.act(Action::Move { index, event: SlotEvent::End(end) });
+        return false;
+    }
+    let lifetime = situation.model.and_then(|model| model.spec.max_lifetime);
+    let expired = lifetime.is_some_and(|most| since(slot.claimed_at, situation.now) >= most);
+    let reason = unwanted(situation, slot).or(expired.then_some(DrainReason::Lifetime));
+    if let Some(reason) = reason {
+        decision.act(Action::Move { index, event: SlotEvent::Drain(reason) });
+        return false;
+    }
+    if let Some(most) = lifetime {
+        decision.look_again(later(slot.claimed_at, most));
+    }
+    true
+}
+
+fn tend_terminating(
+    situation: &Situation<'_>,
+    slot: &Slot,
+    instance: Option<&InstanceId>,
+    began: Timestamp,
+    decision: &mut Decision,
+) {
+    let mut alive = false;
+    for seen in situation.observed {
+        let ours = instance == Some(&seen.id) || seen.claim.as_ref() == Some(&slot.claim);
+        if ours {
+            // Also of an ended one: it lets the backend forget it.
+            decision.act(Action::Terminate { instance: seen.id.clone() });
+            alive |= !matches!(seen.state, InstanceState::Terminated { .. });
+        }
+    }
+    let listed = situation.observed.iter().any(|seen| instance == Some(&seen.id));
+    let settled = listed
+        || (began < situation.observed_at
+            && since(began, situation.observed_at) >= situation.settle);
+    if !alive && settled {
+        decision.act(Action::Free { index: slot.index });
+        return;
+    }
+    if let Some(instance) = instance.filter(|_| !listed) {
+        decision.act(Action::Terminate { instance: instance.clone() });
+    }
+    decision.look_again(later(situation.now, Duration::from_secs(1)));
+}
+
+/// Why a slot must not go on serving, apart from idleness.
+fn unwanted(situation: &Situation<'_>, slot: &Slot) -> Option<DrainReason> {
+    let max = situation.model.map_or(0, Model::max_replicas);
+    if slot.index >= max {
+        return Some(DrainReason::AboveCap);
+    }
+    if situation.control.down_at.is_some_and(|down_at| slot.claimed_at <= down_at) {
+        return Some(DrainReason::Down);
+    }
+    if situation.model.is_some_and(|model| model.spec.hash() != slot.launch.spec) {
+        return Some(DrainReason::SpecChanged);
+    }
+    if let Some(BeatStatus::Interrupted { .. }) = beat(situation, slot) {
+        return Some(DrainReason::Interrupted);
+    }
+    None
+}
+
+fn beat<'a>(situation: &Situation<'a>, slot: &Slot) -> Option<&'a BeatStatus> {
+    situation.beats.get(&slot.claim).map(|beat| &beat.status)
+}
+
+/// How the backend sees the instance of a slot.
+enum Sight<'a> {
+    Alive,
+    Ended(&'a InstanceState),
+    /// Missing, and too young for that to mean anything.
+    Unsettled,
+    Missing,
+}
+
+fn sight<'a>(
+    situation: &Situation<'a>,
+    instance: &InstanceId,
+    missing_counts_from: Timestamp,
+) -> Sight<'a> {
+    match situation.observed.iter().find(|seen| seen.id == *instance) {
+        Some(Instance { state: ended @ InstanceState::Terminated { .. }, .. }) => {
+            Sight::Ended(ended)
+        }
+        Some(Instance { state: InstanceState::Running | InstanceState::Stopping, .. }) => {
+            Sight::Alive
+        }
+        // Strictly older than the listing: one launched while it ran is not in it.
+        None if missing_counts_from < situation.observed_at
+            && since(missing_counts_from, situation.observed_at) >= situation.settle =>
+        {
+            Sight::Missing
+        }
+        None => Sight::Unsettled,
+    }
+}
+
+fn exited(state: &InstanceState) -> EndReason {
+    match state {
+        InstanceState::Terminated { exit } => EndReason::Exited(exit.clone()),
+        InstanceState::Running | InstanceState::Stopping => EndReason::Lost,
+    }
+}
