@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +17,9 @@ use crate::error::{ApiError, ErrorKind};
 use crate::metrics::Metrics;
 use crate::proxy::Dispatcher;
 use crate::{control, proxy};
+
+/// How long a client may send nothing in the middle of a request body.
+const BODY_STALL: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 pub struct App {
@@ -72,21 +76,25 @@ impl App {
         if announced.is_some_and(|length| length > most) {
             return Err(too_large());
         }
-        let incomplete = |_| {
+        let incomplete = || {
             ApiError::new(
                 ErrorKind::BodyIncomplete,
                 "the request body did not arrive whole; send it again",
             )
         };
         let mut pieces = body.into_data_stream();
-        let Some(first) = pieces.next().await.transpose().map_err(incomplete)? else {
+        let mut next = async || -> Result<Option<Bytes>, ApiError> {
+            let piece = tokio::time::timeout(BODY_STALL, pieces.next()).await;
+            piece.map_err(|_| incomplete())?.transpose().map_err(|_| incomplete())
+        };
+        let Some(first) = next().await? else {
             return Ok(Bytes::new());
         };
         if announced == Some(first.len()) {
             return Ok(first);
         }
         let mut whole = BytesMut::from(first);
-        while let Some(piece) = pieces.next().await.transpose().map_err(incomplete)? {
+        while let Some(piece) = next().await? {
             if whole.len() + piece.len() > most {
                 return Err(too_large());
             }

@@ -81,7 +81,11 @@ impl Serve {
             .await?
             .json()
             .await?;
-        let key = created["key"].as_str().with_context(|| format!("no key: {created}"))?.to_owned();
+        let key = created
+            .get("key")
+            .and_then(serde_json::Value::as_str)
+            .with_context(|| format!("no key: {created}"))?
+            .to_owned();
         let chat =
             serde_json::json!({"model": "bench", "messages": [{"role": "user", "content": "Hi"}]});
         let first = http

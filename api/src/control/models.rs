@@ -5,11 +5,12 @@ use axum::extract::{Path, State};
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{Model, ModelSource, ModelSpec, RegistryError};
 use diogenes_core::name::ModelName;
+use diogenes_core::ports::Cursor;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Admin, JsonBody};
+use super::extract::{Admin, JsonBody, QueryString, page_size};
 use crate::app::App;
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 
@@ -32,12 +33,12 @@ pub struct ModelBody {
     pub spec: ModelSpec,
 }
 
-/// Every model.
+/// A page of models.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ModelPage {
     /// The models, by name.
     pub data: Vec<ModelBody>,
-    /// Always null: there is one page.
+    /// Where the next page starts; null on the last.
     pub next_cursor: Option<String>,
 }
 
@@ -72,16 +73,30 @@ pub(super) fn parse_name(name: &str) -> Result<ModelName, ApiError> {
         .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListModels {
+    /// Rows of the page, 1 to 500; 50 when absent. A page may be shorter.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// List the models.
-#[utoipa::path(get, path = "/api/v1/models", tag = "models",
+#[utoipa::path(get, path = "/api/v1/models", params(ListModels), tag = "models",
     responses((status = 200, body = ModelPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(
     _: Admin,
     State(app): State<Arc<App>>,
+    QueryString(query): QueryString<ListModels>,
 ) -> Result<Json<ModelPage>, ApiError> {
-    let models = app.registry.list().await.map_err(|error| registry_error(&error))?;
+    let limit = page_size(query.limit)?;
+    let cursor = query.cursor.map(Cursor::from_caller);
+    let (models, next) =
+        app.registry.page(limit, cursor).await.map_err(|error| registry_error(&error))?;
     let data = models.into_iter().map(ModelBody::from).collect();
-    Ok(Json(ModelPage { data, next_cursor: None }))
+    Ok(Json(ModelPage { data, next_cursor: next.map(|cursor| cursor.as_str().to_owned()) }))
 }
 
 /// Show a model.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use diogenes_core::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, Response, Url};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -77,6 +77,32 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Result<Value, Failure> {
         self.call(Method::GET, self.address.join(path, query)?, None::<&()>).await
+    }
+
+    /// GET of a listing: every page in one, as the server would answer if it had one.
+    pub(crate) async fn get_all(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, Failure> {
+        #[derive(Deserialize)]
+        struct Page {
+            data: Vec<Value>,
+            next_cursor: Option<String>,
+        }
+        let mut data = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", "500"));
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let page: Page = decode(self.get(path, &query).await?)?;
+            data.extend(page.data);
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(serde_json::json!({"data": data, "next_cursor": null})),
+            }
+        }
     }
 
     /// POST, decoded.

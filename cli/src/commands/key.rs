@@ -2,16 +2,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Subcommand;
-use diogenes_api::control::{CreateKey, CreatedKey, KeyBody, RotateKey};
+use diogenes_api::control::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};
 use diogenes_core::keys::Scope;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Limits;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::options::Options;
 use super::{output, time};
-use crate::client::{Client, decode};
+use crate::client::decode;
 use crate::exit::Failure;
 
 /// Make, list, revoke and rotate API keys.
@@ -120,10 +119,10 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
             show_created(&created, quiet, format)
         }
         Action::List(args) => {
-            let keys = list(&client, args.email.as_deref()).await?;
-            let whole = serde_json::json!({"data": keys, "next_cursor": null});
+            let email = args.email.as_deref().map(|email| ("email", email));
+            let whole = client.get_all(&["api", "v1", "keys"], email.as_slice()).await?;
             output::result(format, &whole, || {
-                let keys: Vec<KeyBody> = decode(Value::Array(keys))?;
+                let keys = decode::<KeyPage>(whole.clone())?.data;
                 if keys.is_empty() {
                     output::note("no keys; make one with `diogenes key create --email …`");
                     return Ok(String::new());
@@ -161,30 +160,6 @@ impl CreateArgs {
                 tokens_per_minute: self.tpm,
                 concurrency: self.concurrency,
             },
-        }
-    }
-}
-
-/// A page of keys as the server wrote them.
-#[derive(Deserialize)]
-struct Page {
-    data: Vec<Value>,
-    next_cursor: Option<String>,
-}
-
-/// Every key, page by page.
-async fn list(client: &Client, email: Option<&str>) -> Result<Vec<Value>, Failure> {
-    let mut keys = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", "500")];
-        query.extend(email.map(|email| ("email", email)));
-        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let page: Page = decode(client.get(&["api", "v1", "keys"], &query).await?)?;
-        keys.extend(page.data);
-        match page.next_cursor {
-            Some(next) => cursor = Some(next),
-            None => return Ok(keys),
         }
     }
 }

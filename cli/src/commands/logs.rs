@@ -90,7 +90,7 @@ impl Logs<'_> {
 
     /// A model that nobody registered will never have a log.
     async fn check_model(&self) -> Result<(), Failure> {
-        let models: ModelPage = decode(self.client.get(&["api", "v1", "models"], &[]).await?)?;
+        let models: ModelPage = decode(self.client.get_all(&["api", "v1", "models"], &[]).await?)?;
         let answers = |name: &str, aliases: &[diogenes_core::name::ModelName]| {
             name == self.model || aliases.iter().any(|alias| alias.as_str() == self.model)
         };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::entity::{StoreExt, Stored};
 use crate::fleet::{Control, Model, ModelSource, ModelSpec, SpecError};
 use crate::name::ModelName;
-use crate::ports::{Clock, Expect, ScaleTrigger, StateStore, StoreError};
+use crate::ports::{Clock, Cursor, Expect, Query, ScaleTrigger, StateStore, StoreError};
 
 /// Registers models and carries out operators' words about them. It writes what is wanted;
 /// the reconciler makes it so.
@@ -69,6 +69,18 @@ impl Registry {
         let models = self.store.load_all::<Model>(Model::all()).await?;
         let live = models.into_iter().map(|model| model.value);
         Ok(live.filter(|model| model.deleted_at.is_none()).collect())
+    }
+
+    /// One page of models that are not deleted, by name; it may be short.
+    pub async fn page(
+        &self,
+        limit: usize,
+        cursor: Option<Cursor>,
+    ) -> Result<(Vec<Model>, Option<Cursor>), RegistryError> {
+        let query = Query { limit, cursor, ..Model::all() };
+        let (models, next) = self.store.load_page::<Model>(&query).await?;
+        let live = models.into_iter().map(|model| model.value);
+        Ok((live.filter(|model| model.deleted_at.is_none()).collect(), next))
     }
 
     /// A model that is not deleted.

@@ -59,7 +59,7 @@ pub(super) async fn check(
     if !address.is_loopback() {
         return Ok(BTreeMap::new());
     }
-    let models = client.get(&["api", "v1", "models"], &[]).await.and_then(decode::<ModelPage>);
+    let models = client.get_all(&["api", "v1", "models"], &[]).await.and_then(decode::<ModelPage>);
     // Whatever keeps the list back was told above.
     let models = models.map(|page| page.data).unwrap_or_default();
     Ok(models.into_iter().map(|model| (model.name.to_string(), model.spec)).collect())

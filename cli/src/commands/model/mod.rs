@@ -71,7 +71,7 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
     match args.action {
         Action::Apply(args) => apply::run(*args, &client, format).await,
         Action::List(ListArgs {}) => {
-            let page = client.get(&["api", "v1", "models"], &[]).await?;
+            let page = client.get_all(&["api", "v1", "models"], &[]).await?;
             output::result(format, &page, || {
                 let models = decode::<ModelPage>(page.clone())?.data;
                 if models.is_empty() {
