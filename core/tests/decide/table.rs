@@ -326,6 +326,7 @@ fn an_instance_without_a_record_is_an_orphan() {
 
 #[test]
 fn the_next_check_is_the_next_moment_at_which_time_alone_changes_something() {
+    let busy = Case::new().ready(0, 0).used(0, 1, 1000);
     for (what, case, next) in [
         ("asleep", Case::new(), None),
         ("idle at 600", Case::new().ready(0, 0).used(0, 0, 500), Some(1100)),
@@ -340,9 +341,16 @@ fn the_next_check_is_the_next_moment_at_which_time_alone_changes_something() {
             Case::new()
                 .ready(0, 0)
                 .used(0, 1, 1000)
-                .with(|case| case.spec().max_lifetime = Some(Duration::from_secs(5000))),
-            Some(5000),
+                .with(|case| case.spec().max_lifetime = Some(Duration::from_secs(1300))),
+            Some(1300),
         ),
+        ("in use: idle 600 s from now at the earliest", busy, Some(1600)),
+        (
+            "wanted, though nothing came of it",
+            Case::new().ready(0, 0).with(|case| case.demand.last_request_at = Some(at(700))),
+            Some(1300),
+        ),
+        ("kept by a pin", Case::new().ready(0, 0).with(|case| case.control.pinned = true), None),
     ] {
         assert_eq!(case.decide().next_check, next.map(at), "{what}");
     }

@@ -19,19 +19,25 @@ pub(super) fn desired(situation: &Situation<'_>) -> u32 {
     let in_flight = live.map(|slot| situation.demand.of(&slot.claim).in_flight());
     let requests = in_flight.fold(situation.demand.held, u32::saturating_add);
     let wanted = requests.div_ceil(spec.target_concurrency.max(1));
-    let least =
-        spec.min_replicas.max(u32::from(situation.control.pinned || asked_for(situation, spec)));
+    let asked = situation.control.pinned || asked_until(situation, spec).is_some();
+    let least = spec.min_replicas.max(u32::from(asked));
     wanted.max(least).min(spec.max_replicas)
 }
 
-/// Whether somebody asked for the model lately: a caller, also one that was turned away and will
-/// come back, or an operator. A scale-up that failed since has answered them: one request must
+/// Until when the model counts as asked for: by a caller, also one that was turned away and will
+/// come back, or by an operator. A scale-up that failed since has answered them: one request must
 /// not launch again and again.
-fn asked_for(situation: &Situation<'_>, spec: &ModelSpec) -> bool {
+fn asked_until(situation: &Situation<'_>, spec: &ModelSpec) -> Option<Timestamp> {
     let failed_at = situation.control.failure.as_ref().map(|failure| failure.at);
-    [situation.demand.last_request_at, situation.control.up_at].into_iter().flatten().any(|at| {
-        since(at, situation.now) < spec.idle_timeout && failed_at.is_none_or(|failed| failed < at)
-    })
+    [situation.demand.last_request_at, situation.control.up_at]
+        .into_iter()
+        .flatten()
+        .filter(|at| {
+            since(*at, situation.now) < spec.idle_timeout
+                && failed_at.is_none_or(|failed| failed < *at)
+        })
+        .max()
+        .map(|at| later(at, spec.idle_timeout))
 }
 
 /// Whether the last word was an operator's `down`.
@@ -55,20 +61,27 @@ pub(super) fn scale_in(situation: &Situation<'_>, live: &mut u32, decision: &mut
             .actions
             .iter()
             .any(|action| matches!(action, Action::Move { index, .. } if *index == slot.index));
-        let use_of_it = situation.demand.of(&slot.claim);
-        if moved || use_of_it.in_flight() > 0 || *live <= decision.desired {
+        if moved {
             continue;
         }
-        let last_use = [use_of_it.last_used_at, situation.control.up_at]
-            .into_iter()
-            .flatten()
-            .fold(*ready_at, Timestamp::max);
-        if since(last_use, situation.now) >= model.spec.idle_timeout {
+        let use_of_it = situation.demand.of(&slot.claim);
+        let last_use = if use_of_it.in_flight() > 0 {
+            // Nobody tells when a request ends; idle it is this much later at the earliest.
+            situation.now
+        } else {
+            [use_of_it.last_used_at, situation.control.up_at]
+                .into_iter()
+                .flatten()
+                .fold(*ready_at, Timestamp::max)
+        };
+        if since(last_use, situation.now) < model.spec.idle_timeout {
+            decision.look_again(later(last_use, model.spec.idle_timeout));
+        } else if *live > decision.desired {
             let event = SlotEvent::Drain(DrainReason::Idle);
             decision.act(Action::Move { index: slot.index, event });
             *live -= 1;
-        } else {
-            decision.look_again(later(last_use, model.spec.idle_timeout));
+        } else if let Some(until) = asked_until(situation, &model.spec) {
+            decision.look_again(until);
         }
     }
 }
