@@ -14,6 +14,9 @@ use super::target::{Lease, Target};
 use super::upstream::{Origin, Upstream};
 use crate::metrics::ModelMetrics;
 
+/// How often another replica is asked for while one is due.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A model as the proxy knows it: the newest view, its targets, and who waits.
 pub(crate) struct Entry {
     view: ArcSwap<ModelView>,
@@ -24,6 +27,8 @@ pub(crate) struct Entry {
     changes: watch::Sender<u64>,
     held: AtomicU32,
     last_request: AtomicI64,
+    /// Whether a task asks for another replica.
+    asking: AtomicBool,
     /// Set once the server is on its way out.
     closing: Arc<AtomicBool>,
     pub(crate) metrics: ModelMetrics,
@@ -62,6 +67,7 @@ impl Entry {
             changes: watch::Sender::new(0),
             held: AtomicU32::new(0),
             last_request: AtomicI64::new(i64::MIN),
+            asking: AtomicBool::new(false),
             closing,
             metrics,
             clock,
@@ -144,7 +150,44 @@ impl Entry {
     pub(super) fn pick(self: &Arc<Self>) -> Option<Lease> {
         let targets = self.targets.load();
         let place = least_in_flight(targets.iter().map(|target| target.candidate()))?;
-        targets.get(place).map(|target| Lease::new(target.clone(), self.clone()))
+        let lease = Lease::new(targets.get(place)?.clone(), self.clone());
+        // The one with the least to do has enough, so every other has too.
+        if lease.target.in_flight() > self.view.load().model.spec.target_concurrency {
+            self.ask_for_another();
+        }
+        Some(lease)
+    }
+
+    /// Asks for reconciles, one a second, for as long as another replica is due and not on its
+    /// way: a request that is served at once wakes nobody.
+    fn ask_for_another(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.lacks_replicas() || self.asking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let entry = Arc::downgrade(self);
+        runtime.spawn(async move {
+            while let Some(entry) = entry.upgrade() {
+                if !entry.lacks_replicas() {
+                    entry.asking.store(false, Ordering::Release);
+                    return;
+                }
+                entry.wake().await;
+                drop(entry);
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        });
+    }
+
+    /// Whether the replicas have more to do than the slots that are taken should.
+    fn lacks_replicas(&self) -> bool {
+        let view = self.view.load();
+        let spec = &view.model.spec;
+        let taken = u32::try_from(view.slots.len()).unwrap_or(u32::MAX);
+        let in_flight: u32 = self.targets.load().iter().map(|target| target.in_flight()).sum();
+        taken < spec.max_replicas
+            && in_flight > taken.saturating_mul(spec.target_concurrency)
+            && view.failure(self.now()).is_none()
     }
 
     /// A place among the held requests, unless all are taken.
