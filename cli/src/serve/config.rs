@@ -62,17 +62,7 @@ impl Config {
         };
         let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
         let data_dir = args.data_dir.clone().or(file.data_dir).map_or_else(default_data_dir, Ok)?;
-        let mut models = BTreeMap::new();
-        for (name, spec) in file.models {
-            let line = line_of(&text, spec.span().start);
-            let at = |field: &str| format!("{}:{line}: models.\"{name}\"{field}", path.display());
-            let parsed: ModelName = name.parse().with_context(|| at(""))?;
-            let spec = spec.into_inner();
-            if let Err(error) = spec.validate() {
-                bail!("{}: {error}", at(&format!(".{}", error.field)));
-            }
-            models.insert(parsed, spec);
-        }
+        let models = models_of(file.models, &text, path)?;
         Ok(Self {
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             data_dir,
@@ -86,6 +76,67 @@ impl Config {
             models,
         })
     }
+}
+
+/// Checks what serde cannot: names, values that make no sense, names that are given twice.
+fn models_of(
+    file: BTreeMap<String, Spanned<ModelSpec>>,
+    text: &str,
+    path: &Path,
+) -> anyhow::Result<BTreeMap<ModelName, ModelSpec>> {
+    let mut models: BTreeMap<ModelName, ModelSpec> = BTreeMap::new();
+    let mut lines = BTreeMap::new();
+    for (name, spec) in file {
+        let table = line_of(text, spec.span().start);
+        let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of(&name));
+        let parsed: ModelName = name.parse().with_context(|| at(table))?;
+        let spec = spec.into_inner();
+        if let Err(error) = spec.validate() {
+            bail!("{}: {error}", at(line_of_field(text, table, error.field)));
+        }
+        lines.insert(parsed.clone(), line_of_field(text, table, "aliases"));
+        models.insert(parsed, spec);
+    }
+    for (name, line) in lines {
+        let aliases = models.get(&name).map(|spec| spec.aliases.as_slice()).unwrap_or_default();
+        let taken = aliases.iter().find_map(|alias| {
+            let other = models.iter().find(|(other, spec)| {
+                **other != name && (*other == alias || spec.aliases.contains(alias))
+            })?;
+            Some((alias, other.0))
+        });
+        if let Some((alias, other)) = taken {
+            bail!(
+                "{}:{line}: {}: model `{other}` answers to `{alias}` too; choose another alias",
+                path.display(),
+                key_of(name.as_str())
+            );
+        }
+    }
+    Ok(models)
+}
+
+/// The table of a model as it is written: `models.demo`, `models."org/demo"`.
+fn key_of(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(bare) {
+        format!("models.{name}")
+    } else {
+        format!("models.{name:?}")
+    }
+}
+
+/// The line of a field of the table that begins on line `table`; that line where it is absent.
+fn line_of_field(text: &str, table: usize, field: &str) -> usize {
+    text.lines()
+        .enumerate()
+        .skip(table)
+        .take_while(|(_, line)| !line.starts_with('['))
+        .find(|(_, line)| {
+            let rest = line.trim_start().strip_prefix(field);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
+        .map_or(table, |(at, _)| at + 1)
 }
 
 /// Where state is kept unless told otherwise: `$XDG_DATA_HOME/diogenes`.
@@ -120,13 +171,25 @@ fn parse(text: &str) -> Result<File, Problem> {
     let broken = |error: &toml::de::Error, path: &str| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         let key = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
-        Problem { line, text: format!("{key}{}{}", error.message(), hint(error.message())) }
+        Problem { line, text: format!("{key}{}{}", plain(error.message()), hint(error.message())) }
     };
     let reader = toml::Deserializer::parse(text).map_err(|error| broken(&error, ""))?;
     serde_path_to_error::deserialize(reader).map_err(|error| {
         // A `Spanned` value is a map to serde.
         let path = error.path().to_string().replace(".$__serde_spanned_private_value", "");
         broken(error.inner(), &path)
+    })
+}
+
+/// Serde's and the standard library's words for those who write no Rust.
+fn plain(message: &str) -> String {
+    let address = "this is no address; write an IP address and a port, such as `127.0.0.1:8080`";
+    let message = message
+        .replace("invalid socket address syntax", address)
+        .replace("expected a sequence", "expected a list such as `[\"vllm\", \"serve\"]`")
+        .replace("expected a map", "expected a table");
+    ["usize", "u64", "u32"].into_iter().fold(message, |message, name| {
+        message.replace(&format!("expected {name}"), "expected a whole number")
     })
 }
 

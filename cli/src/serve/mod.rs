@@ -22,7 +22,7 @@ use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
 };
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
-use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry};
+use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry, RegistryError};
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, ScaleTrigger, StateStore};
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,8 +96,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let store = SqliteStore::open(&data_dir.database(), clock.clone())
         .map_err(anyhow::Error::from)
         .map_err(Kind::DataDir.failure())?;
-    let server =
-        Server::start(&config, Arc::new(store), clock).await.map_err(Kind::Other.failure())?;
+    let server = Server::start(&config, Arc::new(store), clock).await.map_err(|error| {
+        let kind = match error.downcast_ref::<RegistryError>() {
+            Some(RegistryError::NameTaken { .. }) => Kind::Config,
+            _ => Kind::Other,
+        };
+        Failure { kind, error }
+    })?;
     let admin = admin_key::ensure(&config.data_dir, server.app.key_ring.keys())
         .await
         .map_err(Kind::DataDir.failure())?;
@@ -244,9 +249,20 @@ fn deployment_id(config: &Config) -> anyhow::Result<DeploymentId> {
 /// ones that were in the file and are no more deleted.
 async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
     for old in registry.list().await? {
-        if old.source == ModelSource::Config && !config.models.contains_key(&old.name) {
-            registry.delete(&old.name, ModelSource::Config).await?;
+        if old.source != ModelSource::Config {
+            continue;
         }
+        if !config.models.contains_key(&old.name) {
+            registry.delete(&old.name, ModelSource::Config).await?;
+            continue;
+        }
+        // A name that moves to another model of the file is given up before that takes it.
+        let mut spec = old.spec.clone();
+        spec.aliases.retain(|alias| {
+            let mut others = config.models.iter().filter(|(name, _)| **name != old.name);
+            !others.any(|(name, spec)| name == alias || spec.aliases.contains(alias))
+        });
+        registry.apply(&old.name, spec, ModelSource::Config).await?;
     }
     for (name, spec) in &config.models {
         registry
