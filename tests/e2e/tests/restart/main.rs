@@ -1,0 +1,7 @@
+//! What survives the end of `serve`, and how it ends.
+
+mod crash;
+mod leave;
+mod lock;
+mod orphans;
+mod shutdown;
