@@ -1,0 +1,91 @@
+//! A configuration that makes no sense is refused with its place and what to do.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails at once")]
+
+use diogenes_e2e::refused_to_start;
+
+/// Starts on a file with this text; returns the exit code and what was said, without the file's
+/// folder.
+fn start(text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("diogenes.toml");
+    std::fs::write(&file, text).expect("a file");
+    let data = folder.path().join("data");
+    let (code, said) = refused_to_start(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        &file.display().to_string(),
+        "--data-dir",
+        &data.display().to_string(),
+    ]);
+    assert!(!data.exists(), "nothing is created before the configuration is read");
+    (code, said.replace(&folder.path().display().to_string(), "."))
+}
+
+#[test]
+fn mistakes_are_named_with_file_line_and_key() {
+    let mistakes = [
+        ("not_toml", "listen = \"127.0.0.1:80\"\n[models"),
+        ("unknown_key", "\nlisen = \"127.0.0.1:80\""),
+        ("unknown_key_of_a_model", "[models.demo]\ncommand = [\"x\"]\nidel_timeout = \"1s\""),
+        ("unknown_key_without_a_near_one", "zzz = 1"),
+        ("wrong_type", "[models.demo]\n\ncommand = \"vllm serve\""),
+        ("wrong_type_of_a_number", "max_body_bytes = \"big\""),
+        ("no_address", "listen = \"localhost\""),
+        ("no_duration", "drain_timeout = \"soon\""),
+        ("no_choice", "on_shutdown = \"keep\""),
+        ("bad_model_name", "listen = \"127.0.0.1:80\"\n\n[models.\"my model\"]\ncommand = [\"x\"]"),
+        ("no_command", "[models.demo]\nmin_replicas = 1"),
+        ("empty_command", "[models.demo]\ncommand = []"),
+        (
+            "senseless",
+            "[models.\"org/demo\"]\ncommand = [\"x\"]\nmin_replicas = 3\nmax_replicas = 2",
+        ),
+        ("zero_timeout", "[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"0s\""),
+        ("bad_alias", "[models.demo]\ncommand = [\"x\"]\naliases = [\"a b\"]"),
+        ("twice", "[models.demo]\ncommand = [\"x\"]\n[models.demo]\ncommand = [\"y\"]"),
+    ];
+    let all = mistakes.map(|(name, text)| {
+        let (code, said) = start(text);
+        assert_eq!(code, Some(2), "{name}: {said}");
+        assert!(said.starts_with("error: ./diogenes.toml:"), "{name}: {said}");
+        format!("{name}: {said}")
+    });
+    insta::assert_snapshot!(all.concat());
+}
+
+#[test]
+fn models_that_answer_to_one_name_are_refused() {
+    let text = "[models.a]\ncommand = [\"x\"]\naliases = [\"short\"]\n\
+                [models.b]\ncommand = [\"x\"]\naliases = [\"short\"]";
+    let (code, said) = start(text);
+    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(
+        said,
+        "error: ./diogenes.toml:3: models.a: model `b` answers to `short` too; choose another alias\n"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let (code, said) = refused_to_start(&["--config", "/nowhere/diogenes.toml"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("/nowhere/diogenes.toml") && said.contains("--config"), "{said}");
+}
+
+#[tokio::test]
+async fn an_alias_can_move_from_one_model_to_another() {
+    use diogenes_e2e::{Config, Model, Serve};
+    let config = |a: &str, b: &str| {
+        let model = |name, alias| {
+            Model::mock(name, &["--tokens", "3"]).line(&format!("aliases = [\"{alias}\"]"))
+        };
+        Config::with([model("a", a), model("b", b)])
+    };
+    let serve = Serve::start(config("x", "y")).await;
+    assert_eq!(serve.client().chat("x").await.header("x-diogenes-model"), Some("a"));
+    let serve = serve.restart_with(config("y", "x")).await;
+    assert_eq!(serve.client().chat("x").await.header("x-diogenes-model"), Some("b"));
+    assert_eq!(serve.client().chat("y").await.header("x-diogenes-model"), Some("a"));
+}
