@@ -41,10 +41,7 @@ impl Answer {
 
     /// The code of the error object.
     pub fn code(&self) -> String {
-        self.json()["error"]["code"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 
     /// A header as text.
@@ -56,22 +53,13 @@ impl Answer {
 impl Client {
     /// A client of this server.
     pub fn new(base_url: &str, key: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .expect("a client");
-        Self {
-            http,
-            base_url: base_url.into(),
-            key: key.into(),
-        }
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { http, base_url: base_url.into(), key: key.into() }
     }
 
     /// A request, to be changed further.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.base_url))
-            .bearer_auth(&self.key)
+        self.http.request(method, format!("{}{path}", self.base_url)).bearer_auth(&self.key)
     }
 
     /// Sends a request and reads the whole answer.
@@ -79,11 +67,7 @@ impl Client {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.expect("a whole body").to_vec();
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     }
 
     /// GET.
@@ -129,8 +113,7 @@ impl Client {
 
     /// A streamed chat completion, as its events arrive.
     pub async fn chat_stream(&self, model: &str) -> EventStream {
-        self.stream("/v1/chat/completions", &chat(model, true))
-            .await
+        self.stream("/v1/chat/completions", &chat(model, true)).await
     }
 }
 

@@ -11,16 +11,12 @@ impl Client {
     pub async fn state(&self, model: &str) -> Value {
         let cluster = self.get("/api/v1/cluster").await.json();
         let models = cluster["data"].as_array().expect("models").clone();
-        models
-            .into_iter()
-            .find(|state| state["model"] == model)
-            .unwrap_or(Value::Null)
+        models.into_iter().find(|state| state["model"] == model).unwrap_or(Value::Null)
     }
 
     /// Waits until the model stands so.
     pub async fn until(&self, model: &str, standing: &str) -> Value {
-        self.until_state(model, standing, |state| state["standing"] == standing)
-            .await
+        self.until_state(model, standing, |state| state["standing"] == standing).await
     }
 
     /// Waits until the model's state is as wanted.
@@ -32,11 +28,7 @@ impl Client {
     ) -> Value {
         eventually(&format!("`{model}` {what}"), async || {
             let state = self.state(model).await;
-            if wanted(&state) {
-                Ok(state)
-            } else {
-                Err(state)
-            }
+            if wanted(&state) { Ok(state) } else { Err(state) }
         })
         .await
     }
@@ -51,22 +43,13 @@ impl Client {
 
     /// Asks for a scale action.
     pub async fn scale(&self, model: &str, action: &str) -> Answer {
-        self.post(
-            "/api/v1/cluster/scale",
-            &json!({"model": model, "action": action}),
-        )
-        .await
+        self.post("/api/v1/cluster/scale", &json!({"model": model, "action": action})).await
     }
 
     /// Issues a key; returns its id and the key.
     pub async fn create_key(&self, body: &Value) -> (String, String) {
         let answer = self.post("/api/v1/keys", body).await;
-        assert_eq!(
-            answer.status,
-            201,
-            "{}",
-            String::from_utf8_lossy(&answer.body)
-        );
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
         let created = answer.json();
         let field = |name: &str| created[name].as_str().expect("a field").to_owned();
         (field("id"), field("key"))
@@ -76,10 +59,7 @@ impl Client {
     pub async fn replica(&self, model: &str, slot: u64) -> Client {
         let state = self.state(model).await;
         let slots = state["slots"].as_array().expect("slots");
-        let slot = slots
-            .iter()
-            .find(|entry| entry["index"] == slot)
-            .expect("a slot");
+        let slot = slots.iter().find(|entry| entry["index"] == slot).expect("a slot");
         Client::new(slot["base_url"].as_str().expect("a ready replica"), "none")
     }
 
@@ -98,42 +78,27 @@ impl Client {
         let replica = self.replica(model, 0).await;
         eventually(&format!("the replica {what}"), async || {
             let stats = replica.get("/mock/stats").await.json();
-            if wanted(&stats) {
-                Ok(stats)
-            } else {
-                Err(stats)
-            }
+            if wanted(&stats) { Ok(stats) } else { Err(stats) }
         })
         .await
     }
 
     /// Changes the failure modes of the model's mock-vllm; it must be ready.
     pub async fn set_faults(&self, model: &str, faults: &Value) {
-        let answer = self
-            .replica(model, 0)
-            .await
-            .put("/mock/faults", faults)
-            .await;
+        let answer = self.replica(model, 0).await.put("/mock/faults", faults).await;
         assert!(answer.status.is_success(), "{faults}");
     }
 
     /// The key that the model's replica asks for, as its last request brought it.
     pub async fn upstream_key(&self, model: &str) -> String {
         let stats = self.upstream_stats(model).await;
-        let header = stats["last_headers"]["authorization"]
-            .as_str()
-            .expect("an earlier request");
-        header
-            .strip_prefix("Bearer ")
-            .expect("a bearer token")
-            .to_owned()
+        let header = stats["last_headers"]["authorization"].as_str().expect("an earlier request");
+        header.strip_prefix("Bearer ").expect("a bearer token").to_owned()
     }
 
     /// POST with bytes as they are.
     pub async fn post_bytes(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self
-            .request(Method::POST, path)
-            .header("content-type", "application/json");
+        let request = self.request(Method::POST, path).header("content-type", "application/json");
         self.send(request.body(body)).await
     }
 }
@@ -141,8 +106,5 @@ impl Client {
 /// The slots of a state that serve.
 pub fn ready(state: &Value) -> Vec<Value> {
     let slots = state["slots"].as_array().cloned().unwrap_or_default();
-    slots
-        .into_iter()
-        .filter(|slot| slot["state"] == "ready")
-        .collect()
+    slots.into_iter().filter(|slot| slot["state"] == "ready").collect()
 }

@@ -20,10 +20,7 @@ pub struct Model {
 impl Config {
     /// A configuration with these models.
     pub fn with(models: impl IntoIterator<Item = Model>) -> Self {
-        Self {
-            head: String::new(),
-            models: models.into_iter().collect(),
-        }
+        Self { head: String::new(), models: models.into_iter().collect() }
     }
 
     /// Adds a line before the models.
@@ -38,12 +35,8 @@ impl Config {
         let mut text = self.head.clone();
         for model in &self.models {
             let command = serde_json::to_string(&model.command).unwrap();
-            writeln!(
-                text,
-                "[models.{:?}]\ncommand = {command}\n{}",
-                model.name, model.fields
-            )
-            .unwrap();
+            writeln!(text, "[models.{:?}]\ncommand = {command}\n{}", model.name, model.fields)
+                .unwrap();
         }
         text
     }
@@ -53,32 +46,17 @@ impl Model {
     /// A model whose server is `mock-vllm` with these flags.
     pub fn mock(name: &str, flags: &[&str]) -> Self {
         let program = mock_vllm().display().to_string();
-        let fixed = [
-            "--host",
-            "{host}",
-            "--port",
-            "{port}",
-            "--served-model-name",
-            name,
-        ];
+        let fixed = ["--host", "{host}", "--port", "{port}", "--served-model-name", name];
         let command = std::iter::once(program)
             .chain(fixed.iter().chain(flags).map(|flag| (*flag).to_owned()))
             .collect();
-        Self {
-            name: name.into(),
-            command,
-            fields: String::new(),
-        }
+        Self { name: name.into(), command, fields: String::new() }
     }
 
     /// A model with another command.
     pub fn command(name: &str, command: &[&str]) -> Self {
         let command = command.iter().map(|part| (*part).to_owned()).collect();
-        Self {
-            name: name.into(),
-            command,
-            fields: String::new(),
-        }
+        Self { name: name.into(), command, fields: String::new() }
     }
 
     /// A model whose server answers every request with these bytes, and then closes the

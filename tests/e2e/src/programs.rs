@@ -18,10 +18,7 @@ pub(crate) fn scripted_upstream() -> PathBuf {
 /// Programs lie beside the `deps` folder of the running test.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test knows its own path");
-    let folder = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("a target folder");
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("a target folder");
     let path = folder.join(name);
     assert!(
         path.exists(),

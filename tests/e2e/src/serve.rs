@@ -92,23 +92,15 @@ impl Serve {
         });
         let base_url = eventually("the listening line", async || {
             let text = log.lock().unwrap().clone();
-            let url = text
-                .split("listening on ")
-                .nth(1)
-                .and_then(|rest| rest.split_whitespace().next());
+            let url =
+                text.split("listening on ").nth(1).and_then(|rest| rest.split_whitespace().next());
             match url {
                 Some(url) => Ok(url.to_owned()),
                 None => Err(text),
             }
         })
         .await;
-        Self {
-            child: Some(child),
-            folder,
-            config,
-            base_url,
-            log,
-        }
+        Self { child: Some(child), folder, config, base_url, log }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -123,10 +115,7 @@ impl Serve {
 
     /// The operator's key.
     pub fn admin_key(&self) -> String {
-        std::fs::read_to_string(self.data_dir().join("admin.key"))
-            .unwrap()
-            .trim()
-            .to_owned()
+        std::fs::read_to_string(self.data_dir().join("admin.key")).unwrap().trim().to_owned()
     }
 
     /// A client with the operator's key.
@@ -185,10 +174,7 @@ impl Serve {
         let log = self.log.clone();
         let child = self.child.as_mut().expect("it runs");
         let status = eventually("the end of serve", async || {
-            child
-                .try_wait()
-                .unwrap()
-                .ok_or_else(|| log.lock().unwrap().clone())
+            child.try_wait().unwrap().ok_or_else(|| log.lock().unwrap().clone())
         })
         .await;
         self.child = None;
@@ -239,8 +225,5 @@ pub fn refused_to_start(arguments: &[&str]) -> (Option<i32>, String) {
         .stdin(Stdio::null())
         .output()
         .expect("diogenes runs");
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

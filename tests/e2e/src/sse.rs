@@ -81,15 +81,10 @@ fn parse(text: &str) -> Option<Event> {
     if let Some(comment) = text.strip_prefix(':') {
         return Some(Event::Comment(comment.trim().to_owned()));
     }
-    let data = text
-        .lines()
-        .find_map(|line| line.strip_prefix("data:"))
-        .expect("a data line")
-        .trim();
+    let data =
+        text.lines().find_map(|line| line.strip_prefix("data:")).expect("a data line").trim();
     if data == "[DONE]" {
         return Some(Event::Done);
     }
-    Some(Event::Data(
-        serde_json::from_str(data).unwrap_or_else(|_| panic!("no JSON: {data}")),
-    ))
+    Some(Event::Data(serde_json::from_str(data).unwrap_or_else(|_| panic!("no JSON: {data}"))))
 }

@@ -13,10 +13,7 @@ pub async fn eventually<T, S: Debug>(what: &str, mut look: impl AsyncFnMut() -> 
             Ok(value) => return value,
             Err(seen) => seen,
         };
-        assert!(
-            began.elapsed() < DEADLINE,
-            "{what} did not come to be; last seen: {seen:?}"
-        );
+        assert!(began.elapsed() < DEADLINE, "{what} did not come to be; last seen: {seen:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,4 +1,5 @@
 //! The arrows between crates point one way.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails at once")]
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,7 +8,16 @@ use std::process::Command;
 fn crates_of(package: &str, flags: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let output = Command::new(cargo)
-        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package"])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--package",
+        ])
         .arg(package)
         .args(flags)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -32,8 +42,18 @@ fn has_none(package: &str, flags: &[&str], refused: &[&str]) {
 #[test]
 fn core_knows_no_protocol_no_cloud_no_runtime_and_no_database() {
     let refused = [
-        "aws-*", "axum*", "hyper*", "reqwest", "tokio*", "async-std", "smol", "rusqlite", "libsqlite3-sys",
-        "http", "diogenes-api", "diogenes-backends",
+        "aws-*",
+        "axum*",
+        "hyper*",
+        "reqwest",
+        "tokio*",
+        "async-std",
+        "smol",
+        "rusqlite",
+        "libsqlite3-sys",
+        "http",
+        "diogenes-api",
+        "diogenes-backends",
     ];
     has_none("diogenes-core", &["--all-features"], &refused);
 }
@@ -45,13 +65,21 @@ fn backends_do_not_know_the_api() {
 
 #[test]
 fn the_api_knows_no_backend() {
-    has_none("diogenes-api", &["--all-features"], &["diogenes-backends", "rusqlite", "aws-*", "reqwest"]);
+    has_none(
+        "diogenes-api",
+        &["--all-features"],
+        &["diogenes-backends", "rusqlite", "aws-*", "reqwest"],
+    );
 }
 
 #[test]
 fn each_backend_is_a_feature() {
     has_none("diogenes-backends", &["--no-default-features"], &["rusqlite", "rustix", "tokio"]);
-    has_none("diogenes-backends", &["--no-default-features", "--features", "process"], &["rusqlite"]);
+    has_none(
+        "diogenes-backends",
+        &["--no-default-features", "--features", "process"],
+        &["rusqlite"],
+    );
 }
 
 #[test]

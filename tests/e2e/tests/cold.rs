@@ -9,14 +9,7 @@ use serde_json::json;
 fn slow(name: &str) -> Model {
     Model::mock(
         name,
-        &[
-            "--load-weights-delay",
-            "300ms",
-            "--compile-delay",
-            "100ms",
-            "--tokens",
-            "5",
-        ],
+        &["--load-weights-delay", "300ms", "--compile-delay", "100ms", "--tokens", "5"],
     )
 }
 
@@ -26,17 +19,9 @@ async fn a_stream_opens_at_once_and_tells_how_far_the_boot_is() {
     let client = serve.client();
     let mut stream = client.chat_stream("demo").await;
     assert_eq!(stream.status, 200);
-    assert_eq!(
-        stream.headers["content-type"],
-        "text/event-stream; charset=utf-8"
-    );
-    let Some(Event::Comment(first)) = stream.next().await else {
-        panic!("no comment first")
-    };
-    assert!(
-        first.starts_with("diogenes {") && first.contains("\"phase\":"),
-        "{first}"
-    );
+    assert_eq!(stream.headers["content-type"], "text/event-stream; charset=utf-8");
+    let Some(Event::Comment(first)) = stream.next().await else { panic!("no comment first") };
+    assert!(first.starts_with("diogenes {") && first.contains("\"phase\":"), "{first}");
     let rest = stream.all().await;
     let phases: BTreeSet<String> = rest
         .iter()
@@ -46,10 +31,7 @@ async fn a_stream_opens_at_once_and_tells_how_far_the_boot_is() {
         })
         .map(|report: serde_json::Value| report["phase"].as_str().unwrap().to_owned())
         .collect();
-    assert!(
-        phases.contains("weights") && phases.contains("ready"),
-        "{phases:?}"
-    );
+    assert!(phases.contains("weights") && phases.contains("ready"), "{phases:?}");
     assert_eq!(rest.last(), Some(&Event::Done));
     let text: String = rest
         .iter()
@@ -68,17 +50,9 @@ async fn a_plain_call_is_held_and_answered() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["object"], "chat.completion");
     assert_eq!(answer.header("x-diogenes-model"), Some("demo"));
-    let waited: f64 = answer
-        .header("x-diogenes-cold-start-ms")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let waited: f64 = answer.header("x-diogenes-cold-start-ms").unwrap().parse().unwrap();
     assert!(waited >= 300.0, "{waited}");
-    for name in [
-        "x-request-id",
-        "x-diogenes-target",
-        "x-diogenes-overhead-ms",
-    ] {
+    for name in ["x-request-id", "x-diogenes-target", "x-diogenes-overhead-ms"] {
         assert!(answer.header(name).is_some(), "{name}");
     }
     let warm = serve.client().chat("demo").await;
@@ -96,11 +70,7 @@ async fn a_herd_of_first_requests_launches_one_process() {
                     client.chat("demo").await.status.as_u16()
                 } else {
                     let events = client.chat_stream("demo").await.all().await;
-                    if events.last() == Some(&Event::Done) {
-                        200
-                    } else {
-                        599
-                    }
+                    if events.last() == Some(&Event::Done) { 200 } else { 599 }
                 }
             })
         })
@@ -140,10 +110,8 @@ async fn a_caller_that_will_not_wait_gets_503_and_wakes_the_model() {
     let serve = Serve::start(Config::with([slow("demo")])).await;
     let client = serve.client();
     let body = json!({"model": "demo", "stream": true, "messages": []});
-    let request = client
-        .request(Method::POST, "/v1/chat/completions")
-        .header("prefer", "wait=0")
-        .json(&body);
+    let request =
+        client.request(Method::POST, "/v1/chat/completions").header("prefer", "wait=0").json(&body);
     let answer = client.send(request).await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.code(), "model_warming");
@@ -163,13 +131,7 @@ async fn a_model_that_rejects_does_so_and_wakes() {
     // A later cold start knows how long the first took.
     client.scale("demo", "down").await;
     client.until("demo", "asleep").await;
-    assert!(
-        client
-            .chat("demo")
-            .await
-            .header("x-diogenes-eta-seconds")
-            .is_some()
-    );
+    assert!(client.chat("demo").await.header("x-diogenes-eta-seconds").is_some());
 }
 
 #[tokio::test]
@@ -178,51 +140,27 @@ async fn a_hold_ends_with_503_on_both_kinds_of_call() {
     let serve = Serve::start(Config::with([model])).await;
     let client = serve.client();
     let plain = client.chat("demo").await;
-    assert_eq!(
-        (plain.status.as_u16(), plain.code().as_str()),
-        (503, "model_warming")
-    );
+    assert_eq!((plain.status.as_u16(), plain.code().as_str()), (503, "model_warming"));
     let body = json!({"model": "demo", "stream": true, "messages": []});
-    let request = client
-        .request(Method::POST, "/v1/chat/completions")
-        .header("prefer", "wait=1")
-        .json(&body);
+    let request =
+        client.request(Method::POST, "/v1/chat/completions").header("prefer", "wait=1").json(&body);
     let streamed = client.send(request).await;
     assert_eq!(streamed.status, 200);
     let text = String::from_utf8(streamed.body).unwrap();
-    assert!(
-        text.contains("\"code\":\"model_warming\"") && !text.contains("[DONE]"),
-        "{text}"
-    );
+    assert!(text.contains("\"code\":\"model_warming\"") && !text.contains("[DONE]"), "{text}");
 }
 
 #[tokio::test]
 async fn a_child_that_exits_while_it_boots_ends_held_requests_with_its_exit_code() {
-    let model = Model::mock(
-        "demo",
-        &["--load-weights-delay", "200ms", "--exit-during-boot", "7"],
-    );
+    let model = Model::mock("demo", &["--load-weights-delay", "200ms", "--exit-during-boot", "7"]);
     let serve = Serve::start(Config::with([model])).await;
     let client = serve.client();
-    let (plain, streamed) = tokio::join!(client.chat("demo"), async {
-        client.chat_stream("demo").await.all().await
-    });
-    assert_eq!(
-        (plain.status.as_u16(), plain.code().as_str()),
-        (503, "model_failed_exited")
-    );
-    let message = plain.json()["error"]["message"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(
-        message.contains("code 7") && message.contains("diogenes logs demo"),
-        "{message}"
-    );
-    assert_eq!(
-        streamed.last().unwrap().error_code(),
-        Some("model_failed_exited")
-    );
+    let (plain, streamed) =
+        tokio::join!(client.chat("demo"), async { client.chat_stream("demo").await.all().await });
+    assert_eq!((plain.status.as_u16(), plain.code().as_str()), (503, "model_failed_exited"));
+    let message = plain.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("code 7") && message.contains("diogenes logs demo"), "{message}");
+    assert_eq!(streamed.last().unwrap().error_code(), Some("model_failed_exited"));
     // While it backs off, nobody is held.
     let next = client.chat("demo").await;
     assert_eq!(next.code(), "model_failed_exited");
@@ -240,10 +178,7 @@ async fn a_command_that_does_not_exist_is_named() {
         (answer.status.as_u16(), answer.code().as_str()),
         (503, "model_failed_invalid_spec")
     );
-    let message = answer.json()["error"]["message"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("no-such-inference-server"), "{message}");
 }
 
@@ -251,8 +186,5 @@ async fn a_command_that_does_not_exist_is_named() {
 async fn a_boot_that_takes_too_long_fails() {
     let model = Model::mock("demo", &["--never-healthy"]).line("boot_timeout = \"500ms\"");
     let serve = Serve::start(Config::with([model])).await;
-    assert_eq!(
-        serve.client().chat("demo").await.code(),
-        "model_failed_boot_timeout"
-    );
+    assert_eq!(serve.client().chat("demo").await.code(), "model_failed_boot_timeout");
 }

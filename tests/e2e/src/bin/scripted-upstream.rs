@@ -29,9 +29,7 @@ fn main() {
         let millis = loop {
             if let Ok((stream, _)) = listener.accept() {
                 stream.set_nonblocking(false).expect("a socket");
-                open.lock()
-                    .expect("no panic")
-                    .push(stream.try_clone().expect("a socket"));
+                open.lock().expect("no panic").push(stream.try_clone().expect("a socket"));
                 let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed).to_string();
                 let (script, refuse) = (script.replace("{connection}", &number), refuse.clone());
                 thread::spawn(move || serve(stream, &script, keep, &refuse));
@@ -59,23 +57,15 @@ fn serve(mut stream: TcpStream, script: &str, keep: bool, refuse: &Sender<u64>) 
                 return None;
             }
         }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
         reader.read_exact(&mut body).ok()?;
         if head.starts_with("GET ") {
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                .ok()?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
         } else if let Some(rest) = head.strip_prefix("POST /refuse/") {
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                .ok()?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
             let end = rest.find(' ').expect("a request line");
-            refuse
-                .send(rest[..end].parse().expect("milliseconds"))
-                .ok()?;
+            refuse.send(rest[..end].parse().expect("milliseconds")).ok()?;
             return None;
         } else {
             stream.write_all(script.as_bytes()).ok()?;

@@ -1,4 +1,5 @@
 //! How much a key may use.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails at once")]
 
 use diogenes_e2e::{Answer, Client, Model, Serve, chat, eventually};
 use serde_json::{Value, json};
@@ -12,19 +13,12 @@ async fn with_limits(flags: &[&str], limits: &Value) -> (Serve, Client) {
 }
 
 fn number(answer: &Answer, header: &str) -> u64 {
-    let text = answer
-        .header(header)
-        .unwrap_or_else(|| panic!("no {header}: {:?}", answer.headers));
-    text.parse().unwrap_or_else(|_| panic!("{header}: {text}"))
+    let text = answer.header(header).expect(header);
+    text.parse().expect(header)
 }
 
 fn assert_limited(answer: &Answer) {
-    assert_eq!(
-        answer.refusal(),
-        (429, "rate_limit_exceeded".into()),
-        "{}",
-        answer.text()
-    );
+    assert_eq!(answer.refusal(), (429, "rate_limit_exceeded".into()), "{}", answer.text());
     assert!((1..=60).contains(&number(answer, "retry-after")));
 }
 
@@ -40,11 +34,7 @@ async fn tokens_left(client: &Client) -> u64 {
 async fn until_used(client: &Client, limit: u64, used: u64) {
     eventually(&format!("{used} tokens used"), async || {
         let left = tokens_left(client).await;
-        if limit - left == used {
-            Ok(())
-        } else {
-            Err(limit - left)
-        }
+        if limit - left == used { Ok(()) } else { Err(limit - left) }
     })
     .await;
 }
@@ -58,26 +48,15 @@ async fn requests_per_minute_are_counted_and_refused() {
         assert_eq!(answer.status, 200);
         assert_eq!(number(&answer, "x-ratelimit-limit-requests"), 3);
         assert_eq!(number(&answer, "x-ratelimit-remaining-requests"), left);
-        assert!(
-            answer
-                .header("x-ratelimit-reset-requests")
-                .unwrap()
-                .ends_with('s')
-        );
+        assert!(answer.header("x-ratelimit-reset-requests").unwrap().ends_with('s'));
         assert_eq!(answer.header("x-ratelimit-limit-tokens"), None);
     }
     for stream in [false, true] {
-        let refused = client
-            .post("/v1/chat/completions", &chat("demo", stream))
-            .await;
+        let refused = client.post("/v1/chat/completions", &chat("demo", stream)).await;
         assert_limited(&refused);
         assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
     }
-    assert_eq!(
-        client.get("/v1/models").await.status,
-        200,
-        "only inference is limited"
-    );
+    assert_eq!(client.get("/v1/models").await.status, 200, "only inference is limited");
 }
 
 #[tokio::test]
@@ -87,10 +66,7 @@ async fn limits_of_one_key_do_not_touch_another() {
     assert_limited(&client.chat("demo").await);
     let unlimited = serve.client().chat("demo").await;
     assert_eq!(
-        (
-            unlimited.status.as_u16(),
-            unlimited.header("x-ratelimit-limit-requests")
-        ),
+        (unlimited.status.as_u16(), unlimited.header("x-ratelimit-limit-requests")),
         (200, None)
     );
 }
@@ -99,9 +75,7 @@ async fn limits_of_one_key_do_not_touch_another() {
 async fn tokens_of_a_plain_answer_are_counted_as_it_tells() {
     let (_serve, client) =
         with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 1000})).await;
-    let usage = client.chat("demo").await.json()["usage"]["total_tokens"]
-        .as_u64()
-        .unwrap();
+    let usage = client.chat("demo").await.json()["usage"]["total_tokens"].as_u64().unwrap();
     assert!(usage > 8);
     until_used(&client, 1000, usage).await;
 }
@@ -110,9 +84,7 @@ async fn tokens_of_a_plain_answer_are_counted_as_it_tells() {
 async fn tokens_of_a_stream_that_tells_its_usage_are_counted_as_it_tells() {
     let (_serve, client) =
         with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 1000})).await;
-    let plain = client.chat("demo").await.json()["usage"]["total_tokens"]
-        .as_u64()
-        .unwrap();
+    let plain = client.chat("demo").await.json()["usage"]["total_tokens"].as_u64().unwrap();
     until_used(&client, 1000, plain).await;
     let mut body = chat("demo", true);
     body["stream_options"] = json!({"include_usage": true});
@@ -122,12 +94,8 @@ async fn tokens_of_a_stream_that_tells_its_usage_are_counted_as_it_tells() {
     let body = json!({"model": "demo", "input": "a", "stream": true});
     let text = client.post("/v1/responses", &body).await.text();
     let total = text.rsplit("\"total_tokens\":").next().unwrap();
-    let total: u64 = total
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect::<String>()
-        .parse()
-        .unwrap();
+    let total: u64 =
+        total.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
     until_used(&client, 1000, 2 * plain + total).await;
 }
 
@@ -135,9 +103,7 @@ async fn tokens_of_a_stream_that_tells_its_usage_are_counted_as_it_tells() {
 async fn tokens_of_a_stream_that_tells_no_usage_are_estimated_by_its_events() {
     let (_serve, client) =
         with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 1000})).await;
-    client
-        .post("/v1/chat/completions", &chat("demo", true))
-        .await;
+    client.post("/v1/chat/completions", &chat("demo", true)).await;
     // Eight tokens and the event that names the role.
     until_used(&client, 1000, 9).await;
 }
@@ -151,13 +117,11 @@ async fn tokens_of_a_stream_whose_caller_leaves_are_counted_so_far() {
         stream.next().await;
     }
     drop(stream);
-    eventually("some tokens used", async || {
-        match tokens_left(&client).await {
-            1000 => Err("none"),
-            left => {
-                assert!((500..=996).contains(&left), "{left}");
-                Ok(())
-            }
+    eventually("some tokens used", async || match tokens_left(&client).await {
+        1000 => Err("none"),
+        left => {
+            assert!((500..=996).contains(&left), "{left}");
+            Ok(())
         }
     })
     .await;
@@ -170,11 +134,7 @@ async fn a_key_without_tokens_left_is_refused() {
     assert_eq!(client.chat("demo").await.status, 200);
     let refused = eventually("a refusal", async || {
         let answer = client.chat("demo").await;
-        if answer.status == 429 {
-            Ok(answer)
-        } else {
-            Err(answer.status)
-        }
+        if answer.status == 429 { Ok(answer) } else { Err(answer.status) }
     })
     .await;
     assert_limited(&refused);
@@ -192,11 +152,7 @@ async fn requests_at_once_are_limited_until_one_ends() {
     drop(stream);
     eventually("the slot is free", async || {
         let mut stream = client.chat_stream("demo").await;
-        if stream.status == 200 {
-            Ok(stream.next().await)
-        } else {
-            Err(stream.status)
-        }
+        if stream.status == 200 { Ok(stream.next().await) } else { Err(stream.status) }
     })
     .await;
 }

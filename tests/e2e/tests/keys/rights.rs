@@ -5,32 +5,16 @@ use serde_json::{Value, json};
 
 async fn serve() -> Serve {
     let demo = Model::mock("demo", &["--tokens", "3"]).line("aliases = [\"short\"]");
-    Serve::start(Config::with([
-        demo,
-        Model::mock("org/other", &["--tokens", "3"]),
-    ]))
-    .await
+    Serve::start(Config::with([demo, Model::mock("org/other", &["--tokens", "3"])])).await
 }
 
 #[tokio::test]
 async fn a_key_for_inference_controls_nothing() {
     let serve = serve().await;
-    let (id, key) = serve
-        .client()
-        .create_key(&json!({"email": "ada@example.com"}))
-        .await;
+    let (id, key) = serve.client().create_key(&json!({"email": "ada@example.com"})).await;
     let client = serve.client_with(&key);
-    for path in [
-        "/api/v1/keys",
-        "/api/v1/models",
-        "/api/v1/cluster",
-        "/api/v1/models/demo",
-    ] {
-        assert_eq!(
-            client.get(path).await.refusal(),
-            (403, "insufficient_scope".into()),
-            "{path}"
-        );
+    for path in ["/api/v1/keys", "/api/v1/models", "/api/v1/cluster", "/api/v1/models/demo"] {
+        assert_eq!(client.get(path).await.refusal(), (403, "insufficient_scope".into()), "{path}");
     }
     let refused = client.delete(&format!("/api/v1/keys/{id}")).await;
     assert_eq!(refused.refusal(), (403, "insufficient_scope".into()));
@@ -48,11 +32,7 @@ async fn a_key_for_control_asks_no_model() {
     for answer in [client.chat("demo").await, client.get("/v1/models").await] {
         assert_eq!(answer.refusal(), (403, "insufficient_scope".into()));
     }
-    assert_eq!(
-        serve.client().state("demo").await["standing"],
-        "asleep",
-        "it was not woken"
-    );
+    assert_eq!(serve.client().state("demo").await["standing"], "asleep", "it was not woken");
 }
 
 #[tokio::test]
@@ -64,27 +44,13 @@ async fn a_key_uses_the_models_of_its_list_only_by_whatever_name() {
     for name in ["demo", "short"] {
         assert_eq!(client.chat(name).await.status, 200, "{name}");
     }
-    assert_eq!(
-        client.chat("org/other").await.refusal(),
-        (403, "model_not_allowed".into())
-    );
+    assert_eq!(client.chat("org/other").await.refusal(), (403, "model_not_allowed".into()));
     let list = client.get("/v1/models").await.json();
-    let names: Vec<&Value> = list["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|model| &model["id"])
-        .collect();
+    let names: Vec<&Value> =
+        list["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
     assert_eq!(names, ["demo", "short"]);
-    assert_eq!(
-        client.get("/v1/models/org/other").await.refusal(),
-        (404, "model_not_found".into())
-    );
-    assert_eq!(
-        serve.client().state("org/other").await["standing"],
-        "asleep",
-        "it was not woken"
-    );
+    assert_eq!(client.get("/v1/models/org/other").await.refusal(), (404, "model_not_found".into()));
+    assert_eq!(serve.client().state("org/other").await["standing"], "asleep", "it was not woken");
 }
 
 #[tokio::test]
@@ -100,16 +66,8 @@ async fn what_is_no_key_is_told_apart_by_its_code() {
         (never_issued, "invalid_api_key"),
     ] {
         let client = serve.client_with(token);
-        assert_eq!(
-            client.chat("demo").await.refusal(),
-            (401, code.into()),
-            "{token}"
-        );
-        assert_eq!(
-            client.get("/api/v1/keys").await.refusal(),
-            (401, code.into()),
-            "{token}"
-        );
+        assert_eq!(client.chat("demo").await.refusal(), (401, code.into()), "{token}");
+        assert_eq!(client.get("/api/v1/keys").await.refusal(), (401, code.into()), "{token}");
     }
 }
 
@@ -124,18 +82,10 @@ async fn a_request_without_a_bearer_token_is_told_how_to_send_one() {
         "authorization: Bearer  ",
     ] {
         connection
-            .send(
-                "POST /v1/chat/completions",
-                &[header],
-                &chat("demo", false).to_string(),
-            )
+            .send("POST /v1/chat/completions", &[header], &chat("demo", false).to_string())
             .await;
         let answer = connection.answer().await;
-        assert_eq!(
-            answer.refusal(),
-            (401, "missing_api_key".into()),
-            "{header}"
-        );
+        assert_eq!(answer.refusal(), (401, "missing_api_key".into()), "{header}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     // The scheme's case does not matter.

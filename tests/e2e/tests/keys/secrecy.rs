@@ -12,11 +12,9 @@ fn containing(folder: &Path, text: &str) -> Vec<String> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(containing(&path, text));
-        } else if std::fs::read(&path).is_ok_and(|bytes| {
-            bytes
-                .windows(text.len())
-                .any(|part| part == text.as_bytes())
-        }) {
+        } else if std::fs::read(&path)
+            .is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+        {
             found.push(path.display().to_string());
         }
     }
@@ -33,10 +31,7 @@ async fn keys_are_in_no_file_and_no_log() {
     client.chat("demo").await;
     client.chat("unknown").await;
     client.post_bytes("/v1/chat/completions", "{").await;
-    let rotated = admin
-        .post(&format!("/api/v1/keys/{id}/rotate"), &json!({}))
-        .await
-        .json();
+    let rotated = admin.post(&format!("/api/v1/keys/{id}/rotate"), &json!({})).await.json();
     client.chat("demo").await;
     let upstream = admin.upstream_key("demo").await;
     let admin_key = serve.admin_key();
@@ -45,18 +40,11 @@ async fn keys_are_in_no_file_and_no_log() {
     for key in keys {
         assert_eq!(containing(folder.path(), key), Vec::<String>::new());
     }
-    assert_eq!(
-        containing(folder.path(), &admin_key).len(),
-        1,
-        "`admin.key`"
-    );
+    assert_eq!(containing(folder.path(), &admin_key).len(), 1, "`admin.key`");
     serve.terminate().await;
     let log = serve.log();
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
-    for secret in keys
-        .into_iter()
-        .chain([admin_key.as_str(), upstream.as_str()])
-    {
+    for secret in keys.into_iter().chain([admin_key.as_str(), upstream.as_str()]) {
         assert!(!log.contains(secret), "{log}");
         assert!(!log.contains(&secret[..20]), "{log}");
     }
@@ -70,18 +58,8 @@ async fn prompts_and_answers_are_in_no_file_and_no_log() {
     let config = Config::with([Model::mock("demo", &["--tokens", "3"])]);
     let serve = Serve::start_with(config, &[("DIOGENES_LOG", "trace")]).await;
     let body = json!({"model": "demo", "messages": [{"role": "user", "content": "xyzzy-plugh"}]});
-    assert_eq!(
-        serve
-            .client()
-            .post("/v1/chat/completions", &body)
-            .await
-            .status,
-        200
-    );
-    assert_eq!(
-        containing(serve.folder().path(), "xyzzy-plugh"),
-        Vec::<String>::new()
-    );
+    assert_eq!(serve.client().post("/v1/chat/completions", &body).await.status, 200);
+    assert_eq!(containing(serve.folder().path(), "xyzzy-plugh"), Vec::<String>::new());
     assert!(!serve.log().contains("xyzzy-plugh"));
 }
 

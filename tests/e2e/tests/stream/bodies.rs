@@ -11,19 +11,13 @@ fn config() -> Config {
 fn body(length: usize) -> String {
     let text = json!({"model": "demo", "messages": [{"role": "user", "content": ""}]}).to_string();
     let padding = length - text.len();
-    text.replace(
-        "\"content\":\"\"",
-        &format!("\"content\":\"{}\"", "x".repeat(padding)),
-    )
+    text.replace("\"content\":\"\"", &format!("\"content\":\"{}\"", "x".repeat(padding)))
 }
 
 /// Sent without a length, in pieces.
 fn chunked(body: &str) -> Body {
-    let pieces: Vec<_> = body
-        .as_bytes()
-        .chunks(700)
-        .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()))
-        .collect();
+    let pieces: Vec<_> =
+        body.as_bytes().chunks(700).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
     Body::wrap_stream(futures_util::stream::iter(pieces))
 }
 
@@ -32,29 +26,16 @@ async fn a_body_of_the_largest_size_passes_and_one_byte_more_does_not() {
     let serve = Serve::start(config()).await;
     let client = serve.client();
     for (length, status) in [(2000, 200), (2001, 413)] {
-        let answer = client
-            .post_bytes("/v1/chat/completions", body(length))
-            .await;
+        let answer = client.post_bytes("/v1/chat/completions", body(length)).await;
         assert_eq!(answer.status, status, "{length}");
-        let answer = client
-            .post_bytes("/v1/chat/completions", chunked(&body(length)))
-            .await;
+        let answer = client.post_bytes("/v1/chat/completions", chunked(&body(length))).await;
         assert_eq!(answer.status, status, "{length} chunked");
     }
     assert_eq!(
-        client
-            .post_bytes("/v1/chat/completions", body(2001))
-            .await
-            .code(),
+        client.post_bytes("/v1/chat/completions", body(2001)).await.code(),
         "body_too_large"
     );
-    assert_eq!(
-        client.upstream_stats("demo").await["last_body"]
-            .as_str()
-            .unwrap()
-            .len(),
-        2000
-    );
+    assert_eq!(client.upstream_stats("demo").await["last_body"].as_str().unwrap().len(), 2000);
 }
 
 #[tokio::test]
@@ -62,9 +43,7 @@ async fn a_body_far_beyond_the_limit_is_told_so() {
     let serve = Serve::start(config()).await;
     let client = serve.client();
     for _ in 0..5 {
-        let answer = client
-            .post_bytes("/v1/chat/completions", body(8 << 20))
-            .await;
+        let answer = client.post_bytes("/v1/chat/completions", body(8 << 20)).await;
         assert_eq!(answer.code(), "body_too_large");
     }
 }
@@ -73,11 +52,7 @@ async fn a_body_far_beyond_the_limit_is_told_so() {
 async fn the_limit_holds_for_the_control_plane_too() {
     let serve = Serve::start(config()).await;
     assert_eq!(
-        serve
-            .client()
-            .post_bytes("/api/v1/keys", body(2001))
-            .await
-            .code(),
+        serve.client().post_bytes("/api/v1/keys", body(2001)).await.code(),
         "body_too_large"
     );
 }
@@ -86,15 +61,8 @@ async fn the_limit_holds_for_the_control_plane_too() {
 async fn a_body_of_many_megabytes_passes() {
     let (_serve, client) =
         Serve::ready(Model::mock("demo", &["--max-model-len", "100000000"])).await;
-    let answer = client
-        .post_bytes("/v1/chat/completions", body(16 << 20))
-        .await;
-    assert_eq!(
-        answer.status,
-        200,
-        "{}",
-        String::from_utf8_lossy(&answer.body)
-    );
+    let answer = client.post_bytes("/v1/chat/completions", body(16 << 20)).await;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
 }
 
 #[tokio::test]

@@ -14,9 +14,7 @@ async fn streamed(client: &Client) -> Vec<Event> {
 }
 
 async fn streamed_text(client: &Client) -> String {
-    let answer = client
-        .post("/v1/chat/completions", &chat("demo", true))
-        .await;
+    let answer = client.post("/v1/chat/completions", &chat("demo", true)).await;
     assert_eq!(answer.status, 200);
     answer.text()
 }
@@ -35,27 +33,18 @@ async fn a_cut_stream_ends_in_an_error_event() {
     let events = streamed(&client).await;
     assert_eq!(events.len(), 4, "{events:?}");
     assert_eq!(events[3].error_code(), Some("upstream_cut"));
-    let Event::Data(error) = &events[3] else {
-        panic!("no data")
-    };
+    let Event::Data(error) = &events[3] else { panic!("no data") };
     assert_eq!(error["error"]["type"], "server_error");
 }
 
 #[tokio::test]
 async fn a_stream_cut_in_an_event_gets_its_error_on_a_line_of_its_own() {
-    let script = format!(
-        "{EVENTS}{}{}",
-        chunk("data: {\"id\":1}\n\n"),
-        chunk("data: {\"id")
-    );
+    let script = format!("{EVENTS}{}{}", chunk("data: {\"id\":1}\n\n"), chunk("data: {\"id"));
     let (_serve, client) = Serve::ready(Model::scripted("demo", &script, false)).await;
     let text = streamed_text(&client).await;
     let (before, error) = text.split_once("\n\ndata: {\"error\":").unwrap();
     assert_eq!(before, "data: {\"id\":1}\n\ndata: {\"id");
-    assert!(
-        error.contains("\"upstream_cut\"") && error.ends_with("}}\n\n"),
-        "{text}"
-    );
+    assert!(error.contains("\"upstream_cut\"") && error.ends_with("}}\n\n"), "{text}");
     assert!(!text.contains("[DONE]"));
 }
 
@@ -64,10 +53,7 @@ async fn a_stream_that_ends_well_formed_but_without_its_end_is_cut() {
     let script = format!("{EVENTS}{}0\r\n\r\n", chunk("data: {\"id\":1}\n\n"));
     let (_serve, client) = Serve::ready(Model::scripted("demo", &script, true)).await;
     let text = streamed_text(&client).await;
-    assert!(
-        text.starts_with("data: {\"id\":1}\n\ndata: {\"error\":"),
-        "{text}"
-    );
+    assert!(text.starts_with("data: {\"id\":1}\n\ndata: {\"error\":"), "{text}");
     assert!(text.contains("\"upstream_cut\""), "{text}");
 }
 
@@ -76,10 +62,7 @@ async fn a_stream_without_framing_is_whole_if_it_says_so() {
     let head = "HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
     let whole = format!("{head}data: {{\"id\":1}}\n\ndata: [DONE]\n\n");
     let (_serve, client) = Serve::ready(Model::scripted("demo", &whole, false)).await;
-    assert_eq!(
-        streamed_text(&client).await,
-        "data: {\"id\":1}\n\ndata: [DONE]\n\n"
-    );
+    assert_eq!(streamed_text(&client).await, "data: {\"id\":1}\n\ndata: [DONE]\n\n");
 }
 
 #[tokio::test]
@@ -97,9 +80,7 @@ async fn a_stalled_stream_ends_in_an_error_event() {
     assert_eq!(events.len(), 3, "{events:?}");
     assert_eq!(events[2].error_code(), Some("upstream_stalled"));
     // The replica is told that nobody listens any more.
-    client
-        .until_stats("demo", "has cancelled it", |stats| stats["cancelled"] == 1)
-        .await;
+    client.until_stats("demo", "has cancelled it", |stats| stats["cancelled"] == 1).await;
 }
 
 #[tokio::test]
@@ -115,10 +96,7 @@ async fn a_cut_plain_answer_is_a_502() {
     let (_serve, client) = Serve::ready(mock()).await;
     client.set_faults("demo", &json!({"cut_after": 1})).await;
     let answer = client.chat("demo").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code().as_str()),
-        (502, "upstream_cut")
-    );
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "upstream_cut"));
     client.set_faults("demo", &json!({})).await;
     assert_eq!(client.chat("demo").await.status, 200);
 }
@@ -128,10 +106,7 @@ async fn a_stalled_plain_answer_is_a_504() {
     let (_serve, client) = Serve::ready(mock()).await;
     client.set_faults("demo", &json!({"stall_after": 1})).await;
     let answer = client.chat("demo").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code().as_str()),
-        (504, "upstream_stalled")
-    );
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (504, "upstream_stalled"));
 }
 
 #[tokio::test]
@@ -139,37 +114,21 @@ async fn a_replica_that_never_answers_is_a_504() {
     let model = Model::mock("demo", &["--ttft", "60s"]).line("answer_timeout = \"400ms\"");
     let (_serve, client) = Serve::ready(model).await;
     let answer = client.chat("demo").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code().as_str()),
-        (504, "upstream_stalled")
-    );
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (504, "upstream_stalled"));
 }
 
 #[tokio::test]
 async fn malformed_events_are_passed_on_as_they_are() {
     let (_serve, client) = Serve::ready(mock()).await;
-    client
-        .set_faults("demo", &json!({"malformed_sse": true}))
-        .await;
+    client.set_faults("demo", &json!({"malformed_sse": true})).await;
     let text = streamed_text(&client).await;
-    assert!(
-        text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\""),
-        "{text}"
-    );
-    let broken = text
-        .split("\n\n")
-        .filter(|event| !event.ends_with(['}', ']']))
-        .count();
+    assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\""), "{text}");
+    let broken = text.split("\n\n").filter(|event| !event.ends_with(['}', ']'])).count();
     assert!(broken > 5, "{text}");
     // Not even then is a cut one whole.
-    client
-        .set_faults("demo", &json!({"malformed_sse": true, "cut_after": 4}))
-        .await;
+    client.set_faults("demo", &json!({"malformed_sse": true, "cut_after": 4})).await;
     let text = streamed_text(&client).await;
-    assert!(
-        text.contains("\"upstream_cut\"") && !text.contains("[DONE]"),
-        "{text}"
-    );
+    assert!(text.contains("\"upstream_cut\"") && !text.contains("[DONE]"), "{text}");
 }
 
 #[tokio::test]
@@ -179,9 +138,7 @@ async fn an_error_of_the_replica_is_passed_on_with_its_retry_after() {
         for stream in [false, true] {
             let faults = json!({"fail_first": 1, "fail_status": status, "fail_retry_after": 7});
             client.set_faults("demo", &faults).await;
-            let answer = client
-                .post("/v1/chat/completions", &chat("demo", stream))
-                .await;
+            let answer = client.post("/v1/chat/completions", &chat("demo", stream)).await;
             assert_eq!(answer.status.as_u16(), status);
             assert_eq!(answer.header("retry-after"), Some("7"));
             assert_eq!(answer.json()["error"]["code"], status, "vLLM's own body");
@@ -192,19 +149,10 @@ async fn an_error_of_the_replica_is_passed_on_with_its_retry_after() {
 
 #[tokio::test]
 async fn an_error_of_the_replica_ends_a_held_stream_as_an_event() {
-    let flags = [
-        "--load-weights-delay",
-        "200ms",
-        "--fail-first",
-        "1",
-        "--fail-status",
-        "429",
-    ];
+    let flags = ["--load-weights-delay", "200ms", "--fail-first", "1", "--fail-status", "429"];
     let serve = Serve::start(diogenes_e2e::Config::with([Model::mock("demo", &flags)])).await;
     let events = streamed(&serve.client()).await;
-    let Some(Event::Data(last)) = events.last() else {
-        panic!("{events:?}")
-    };
+    let Some(Event::Data(last)) = events.last() else { panic!("{events:?}") };
     assert_eq!(last["error"]["code"], 429, "{last}");
 }
 
@@ -212,13 +160,8 @@ async fn an_error_of_the_replica_ends_a_held_stream_as_an_event() {
 async fn a_replica_that_hangs_up_before_it_answers_is_a_502() {
     let (_serve, client) = Serve::ready(Model::scripted("demo", "", false)).await;
     for stream in [false, true] {
-        let answer = client
-            .post("/v1/chat/completions", &chat("demo", stream))
-            .await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code().as_str()),
-            (502, "upstream_unreachable")
-        );
+        let answer = client.post("/v1/chat/completions", &chat("demo", stream)).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "upstream_unreachable"));
     }
 }
 
@@ -227,10 +170,7 @@ async fn an_answer_that_is_not_http_is_a_502() {
     let (_serve, client) =
         Serve::ready(Model::scripted("demo", "220 smtp ready\r\n\r\n", false)).await;
     let answer = client.chat("demo").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.code().as_str()),
-        (502, "upstream_malformed")
-    );
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "upstream_malformed"));
 }
 
 #[tokio::test]
@@ -240,9 +180,5 @@ async fn broken_framing_is_a_502_or_an_error_event() {
     assert_eq!(client.chat("demo").await.code(), "upstream_malformed");
     let script = format!("{EVENTS}{}zz\r\n", chunk("data: {}\n\n"));
     let (_serve, client) = Serve::ready(Model::scripted("demo", &script, true)).await;
-    assert!(
-        streamed_text(&client)
-            .await
-            .contains("\"upstream_malformed\"")
-    );
+    assert!(streamed_text(&client).await.contains("\"upstream_malformed\""));
 }

@@ -10,13 +10,8 @@ fn mock() -> Model {
 #[tokio::test]
 async fn completions_are_passed_on_plain_and_streamed() {
     let (_serve, client) = Serve::ready(mock()).await;
-    let plain = client
-        .post("/v1/completions", &json!({"model": "demo", "prompt": "a"}))
-        .await;
-    assert_eq!(
-        (plain.status.as_u16(), &plain.json()["object"]),
-        (200, &"text_completion".into())
-    );
+    let plain = client.post("/v1/completions", &json!({"model": "demo", "prompt": "a"})).await;
+    assert_eq!((plain.status.as_u16(), &plain.json()["object"]), (200, &"text_completion".into()));
     let body = json!({"model": "demo", "prompt": "a", "stream": true});
     let streamed = client.post("/v1/completions", &body).await;
     assert!(streamed.body.ends_with(b"data: [DONE]\n\n"));
@@ -33,13 +28,8 @@ async fn embeddings_are_passed_on() {
 #[tokio::test]
 async fn responses_are_passed_on_plain() {
     let (_serve, client) = Serve::ready(mock()).await;
-    let answer = client
-        .post("/v1/responses", &json!({"model": "demo", "input": "a"}))
-        .await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.json()["status"]),
-        (200, &"completed".into())
-    );
+    let answer = client.post("/v1/responses", &json!({"model": "demo", "input": "a"})).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (200, &"completed".into()));
 }
 
 #[tokio::test]
@@ -68,12 +58,8 @@ async fn models_are_listed_with_their_aliases_whether_they_run_or_not() {
     let client = serve.client();
     let list = client.get("/v1/models").await.json();
     assert_eq!(list["object"], "list");
-    let names: Vec<&Value> = list["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|model| &model["id"])
-        .collect();
+    let names: Vec<&Value> =
+        list["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
     assert_eq!(names, ["demo", "org/team/model", "short"]);
     for name in ["demo", "org/team/model", "short", "org%2Fteam%2Fmodel"] {
         let model = client.get(&format!("/v1/models/{name}")).await;
@@ -81,10 +67,7 @@ async fn models_are_listed_with_their_aliases_whether_they_run_or_not() {
         assert_eq!(model.json()["id"], name.replace("%2F", "/"));
         assert_eq!(model.json()["object"], "model");
     }
-    assert_eq!(
-        client.get("/v1/models/org/team").await.code(),
-        "model_not_found"
-    );
+    assert_eq!(client.get("/v1/models/org/team").await.code(), "model_not_found");
     // Asking for the list starts nothing.
     assert_eq!(client.state("demo").await["standing"], "asleep");
 }
