@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
@@ -11,12 +12,13 @@ use diogenes_core::fleet::Registry;
 use diogenes_core::ports::{Clock, Limiter, LogSource};
 use futures_util::StreamExt;
 use http::{HeaderMap, header};
+use tracing::Instrument;
 
 use crate::auth::KeyRing;
 use crate::error::{ApiError, ErrorKind};
 use crate::metrics::Metrics;
 use crate::proxy::Dispatcher;
-use crate::{control, proxy};
+use crate::{control, proxy, request_id};
 
 /// How long a client may send nothing in the middle of a request body.
 const BODY_STALL: Duration = Duration::from_secs(30);
@@ -106,14 +108,26 @@ impl App {
 
 /// Every route.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let others = Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
-        .merge(proxy::router())
+        .merge(proxy::models_router())
         .merge(control::router())
         .fallback(proxy::not_found)
         .method_not_allowed_fallback(proxy::wrong_method)
-        .with_state(app)
+        .layer(middleware::from_fn(with_request_id));
+    // Inference sees to its id by itself: a layer costs a good microsecond.
+    proxy::router().method_not_allowed_fallback(proxy::wrong_method).merge(others).with_state(app)
+}
+
+/// Gives a request its id: in the answer's `x-request-id`, and in whatever is logged about it.
+async fn with_request_id(request: Request, next: Next) -> Response {
+    let id = request_id::of(request.headers());
+    let shown = id.to_str().unwrap_or_default();
+    let span = tracing::info_span!("request", id = shown, path = request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert("x-request-id", id);
+    response
 }
 
 /// Answers as soon as the server does; it says nothing of models.

@@ -64,6 +64,8 @@ pub enum ErrorKind {
     ModelDown,
     /// The replica refused or closed the connection.
     UpstreamUnreachable,
+    /// The replica refused a request whose stream was open already.
+    UpstreamRefused,
     /// The answer ended before its end.
     UpstreamCut,
     /// The answer stopped coming.
@@ -106,6 +108,7 @@ impl ErrorKind {
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
             Self::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too_many_held_requests"),
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
+            Self::UpstreamRefused => (StatusCode::BAD_GATEWAY, "upstream_refused"),
             Self::UpstreamCut => (StatusCode::BAD_GATEWAY, "upstream_cut"),
             Self::UpstreamStalled => (StatusCode::GATEWAY_TIMEOUT, "upstream_stalled"),
             Self::UpstreamMalformed => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
@@ -207,14 +210,13 @@ impl ApiError {
 
     /// No replica is ready; `progress` tells how long it will be.
     pub fn warming(model: &str, progress: &Progress) -> Self {
-        let eta = progress.eta.map(|eta| eta.as_secs_f64());
-        let soon = progress.eta.map_or_else(
+        // Rounded up, everywhere alike.
+        let eta = progress.eta.map(|eta| eta.as_secs() + u64::from(eta.subsec_nanos() > 0));
+        let soon = eta.map_or_else(
             || "it is not known yet how long that takes".into(),
             |eta| {
-                format!(
-                    "about {} to go",
-                    diogenes_core::duration::format(Duration::from_secs(eta.as_secs().max(1)))
-                )
+                let eta = Duration::from_secs(eta.max(1));
+                format!("about {} to go", diogenes_core::duration::format(eta))
             },
         );
         let error = Self::new(
@@ -224,7 +226,7 @@ impl ApiError {
         .retry_after(retry_after(progress.eta))
         .header("x-diogenes-phase", progress.phase.as_str());
         match eta {
-            Some(eta) => error.header("x-diogenes-eta-seconds", format!("{eta:.0}")),
+            Some(eta) => error.header("x-diogenes-eta-seconds", eta.to_string()),
             None => error,
         }
     }
@@ -234,7 +236,7 @@ impl ApiError {
         tracing::error!(error = cause, "a request failed inside");
         Self::new(
             ErrorKind::Internal,
-            "something failed inside Diogenes; its log has the cause under this `x-request-id`",
+            "something failed inside Diogenes; its log has the cause under the `x-request-id` of this answer",
         )
     }
 

@@ -26,21 +26,33 @@ fn is_sensible(id: &[u8]) -> bool {
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
-/// Unique within the process and, by its random part, among processes. It is no secret.
+/// Unique within the process and, by its random part, among processes. It is no secret. It has
+/// the form of a UUID (RFC 9562, version 8), as it is also sent to inference servers and some,
+/// such as llama-cpp-python's, refuse any other.
 fn fresh() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    // A bijection of the counter (the finaliser of SplitMix64), so that ids never repeat.
-    let mut mixed = count.wrapping_add(*SEED);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    let mut text = *b"req_0000000000000000";
-    for (place, digit) in text.iter_mut().skip(4).enumerate() {
-        let nibble = (mixed >> (60 - 4 * place)) & 0xf;
-        *digit = DIGITS.get(nibble as usize).copied().unwrap_or(b'0');
+    let high = mix(count.wrapping_add(*SEED));
+    let low = mix(high ^ *SEED);
+    let bits = (u128::from(high) << 64) | u128::from(low);
+    // Version 8 in bits 48 to 51 from the left, variant 0b10 in bits 64 and 65.
+    let bits = (bits & !(0xf << 76)) | (0x8 << 76);
+    let bits = (bits & !(0x3 << 62)) | (0x2 << 62);
+    let mut text = *b"00000000-0000-0000-0000-000000000000";
+    let mut shift = 128;
+    for digit in text.iter_mut().filter(|digit| **digit != b'-') {
+        shift -= 4;
+        let nibble = usize::try_from((bits >> shift) & 0xf).unwrap_or(0);
+        *digit = DIGITS.get(nibble).copied().unwrap_or(b'0');
     }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("req_unknown"))
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// A bijection (the finaliser of SplitMix64), so that counted ids never repeat.
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]
@@ -54,6 +66,19 @@ mod tests {
         assert_eq!(of(&headers), "abc-123");
         headers.insert("x-request-id", HeaderValue::from_static("a b\"c"));
         assert_ne!(of(&headers), "a b\"c");
+    }
+
+    #[test]
+    fn fresh_ids_have_the_form_of_a_uuid() {
+        let id = fresh();
+        let text = id.to_str().unwrap();
+        let parts: Vec<&str> = text.split('-').collect();
+        assert_eq!(
+            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12],
+            "{text}"
+        );
+        assert!(parts[2].starts_with('8') && "89ab".contains(&parts[3][..1]), "{text}");
     }
 
     #[test]

@@ -70,14 +70,18 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// Logs go to standard error; `DIOGENES_LOG` filters them, as `RUST_LOG` does elsewhere.
 fn start_logging() {
+    use std::io::IsTerminal;
+
     use tracing_subscriber::EnvFilter;
+
     let filter = EnvFilter::try_from_env("DIOGENES_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let json = std::env::var_os("DIOGENES_LOG_FORMAT").is_some_and(|format| format == "json");
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         builder.json().init();
     } else {
-        builder.with_target(false).init();
+        builder.with_target(false).with_ansi(colours).init();
     }
 }
 

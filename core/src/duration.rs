@@ -10,15 +10,33 @@ use serde::{Deserializer, Serializer};
 
 /// Parses what people write.
 pub fn parse(text: &str) -> Result<Duration, String> {
+    parse_words(text)
+        .ok_or_else(|| format!("`{text}` is no duration; write `30s`, `10m`, `1h 30m` or `7d`"))
+}
+
+fn parse_words(text: &str) -> Option<Duration> {
+    const DAY: u64 = 24 * 3600;
     let text = text.trim();
-    let wrong = || format!("`{text}` is no duration; write `30s`, `10m` or `1h 30m`");
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+        return Duration::try_from_secs_f64(seconds).ok();
     }
-    text.parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|signed| Duration::try_from(signed).ok())
-        .ok_or_else(wrong)
+    // The library below knows no days: theirs may have 23 hours.
+    let mut whole = Duration::ZERO;
+    let mut rest = String::new();
+    for word in text.split_whitespace() {
+        let days = [("w", 7 * DAY), ("d", DAY)].into_iter().find_map(|(unit, seconds)| {
+            word.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(seconds)
+        });
+        match days {
+            Some(seconds) => whole = whole.checked_add(Duration::from_secs(seconds))?,
+            None => rest = format!("{rest} {word}"),
+        }
+    }
+    if rest.is_empty() {
+        return (!text.is_empty()).then_some(whole);
+    }
+    let rest = rest.trim().parse::<jiff::SignedDuration>().ok()?;
+    whole.checked_add(Duration::try_from(rest).ok()?)
 }
 
 /// Writes it in the shortest such form: `10m`, `1h 30m`, `250ms`.
@@ -108,6 +126,8 @@ mod tests {
             ("45", 45.0),
             ("0.5", 0.5),
             ("250ms", 0.25),
+            ("1d", 86_400.0),
+            ("2w 1d 12h", 1_339_200.0),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
         }

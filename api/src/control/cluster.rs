@@ -26,6 +26,9 @@ pub struct ClusterState {
 pub struct ModelState {
     /// The model.
     pub model: String,
+    /// Other names that callers may send.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// `asleep`, `starting`, `ready`, `stopping` or `failed`.
     #[schema(value_type = String)]
     pub standing: Standing,
@@ -122,6 +125,7 @@ impl ModelState {
         });
         Self {
             model: view.model.name.to_string(),
+            aliases: view.model.spec.aliases.iter().map(ToString::to_string).collect(),
             standing,
             pinned: view.control.pinned,
             held: demand.held,

@@ -185,11 +185,12 @@ pub(super) async fn create(
             ApiError::new(ErrorKind::InvalidRequest, "`expires_in` is too long").param("expires_in")
         })?),
     };
+    let models = body.models.map(|models| registered(&app, &models)).transpose()?;
     let new = NewKey {
         email: body.email,
         name: body.name,
         scopes: body.scopes,
-        models: body.models,
+        models,
         expires_at,
         limits: body.limits,
     };
@@ -197,6 +198,17 @@ pub(super) async fn create(
         app.key_ring.keys().issue(new).await.map_err(|error| key_error(&error))?;
     let created = CreatedKey { key: plain.expose().into(), record: KeyBody::new(record, now) };
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// The registered names behind an allow-list that may name aliases. An unknown name is refused:
+/// most likely it is a typo, and the key would be of no use.
+fn registered(app: &App, names: &BTreeSet<ModelName>) -> Result<BTreeSet<ModelName>, ApiError> {
+    let mut models = BTreeSet::new();
+    for name in names {
+        let entry = app.dispatcher.find(name.as_str()).map_err(|error| error.param("models"))?;
+        models.insert(entry.view().model.name.clone());
+    }
+    Ok(models)
 }
 
 /// List keys, of one address or of all.

@@ -10,11 +10,7 @@ mod rate;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use axum::routing::{get, post};
-use tracing::Instrument;
 
 pub(crate) use rate::rate_headers;
 
@@ -24,7 +20,6 @@ pub use models::{ModelBody, ModelPage};
 pub use openapi::document;
 
 use crate::app::App;
-use crate::request_id;
 
 /// The routes of `/api/v1`.
 pub(crate) fn router() -> Router<Arc<App>> {
@@ -42,15 +37,4 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/api/v1/cluster/scale", post(cluster::order))
         .route("/api/v1/cluster/logs", get(cluster::logs))
         .route("/api/v1/openapi.json", get(openapi::serve))
-        .layer(middleware::from_fn(with_request_id))
-}
-
-/// Gives a request its id: in the answer's `x-request-id`, and in whatever is logged about it.
-async fn with_request_id(request: Request, next: Next) -> Response {
-    let id = request_id::of(request.headers());
-    let shown = id.to_str().unwrap_or_default();
-    let span = tracing::info_span!("request", id = shown, path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
-    response.headers_mut().insert("x-request-id", id);
-    response
 }

@@ -118,7 +118,7 @@ impl Dispatcher {
             None if routes.is_empty() => {
                 "none is registered; add one with `diogenes model apply`".into()
             }
-            None => "see `GET /v1/models`, or add it with `diogenes model apply`".into(),
+            None => "list them with `GET /v1/models` or `diogenes model list`".into(),
         };
         let shown: String = name.chars().take(200).collect();
         Err(ApiError::new(

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{Failure, Progress};
+use diogenes_core::fleet::{Failure, FailureKind, Progress};
 use diogenes_core::routing::{Cold, Patience, cold};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -161,12 +161,22 @@ impl Hold {
 /// The last scale-up failed: the reason, and when to come back.
 fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
     let wait = diogenes_core::fleet::eta::since(now, failure.until);
+    let next = diogenes_core::duration::format(Duration::from_secs(wait.as_secs().max(1)));
+    let see = match failure.kind {
+        FailureKind::Exited | FailureKind::BootTimeout => {
+            format!("; see `diogenes logs {name}`")
+        }
+        FailureKind::Capacity
+        | FailureKind::Quota
+        | FailureKind::InvalidSpec
+        | FailureKind::Denied
+        | FailureKind::Unavailable => String::new(),
+    };
     ApiError::new(
         ErrorKind::ModelFailed(failure.kind),
         format!(
-            "model `{name}` could not be started: {}; see `diogenes logs {name}`; the next try is possible in {}",
-            failure.reason,
-            diogenes_core::duration::format(Duration::from_secs(wait.as_secs().max(1)))
+            "model `{name}` could not be started: {}{see}; the next try is possible in {next}",
+            failure.reason
         ),
     )
     .retry_after(wait.clamp(Duration::from_secs(1), Duration::from_mins(1)))

@@ -14,6 +14,7 @@ use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::entry::Entry;
 use super::hold::{Hold, Waited};
@@ -41,6 +42,11 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/v1/completions", post(infer))
         .route("/v1/embeddings", post(infer))
         .route("/v1/responses", post(infer))
+}
+
+/// OpenAI's listing of models.
+pub(crate) fn models_router() -> Router<Arc<App>> {
+    Router::new()
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
 }
@@ -80,7 +86,9 @@ impl Call {
 async fn infer(State(app): State<Arc<App>>, request: Request) -> Response {
     let began = Instant::now();
     let id = request_id::of(request.headers());
-    let mut response = match answer(&app, request, began, &id).await {
+    // What is logged about the request carries its id.
+    let span = tracing::error_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = match answer(&app, request, began, &id).instrument(span).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     };
@@ -216,7 +224,10 @@ async fn deliver(
             passing.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), passing))
         }))
     } else {
-        let whole = read_whole(reached.response.body, call.max_response).await;
+        let whole = read_whole(reached.response.body, call.max_response);
+        let whole = tokio::time::timeout_at(reached.sent_at + call.timeout, whole)
+            .await
+            .unwrap_or(Err(Whole::Broken(BodyError::Stalled)));
         match whole {
             Ok(whole) => {
                 account.status = status;

@@ -17,5 +17,5 @@ mod target;
 mod upstream;
 
 pub use dispatch::Dispatcher;
-pub(crate) use inference::{not_found, router, wrong_method};
+pub(crate) use inference::{models_router, not_found, router, wrong_method};
 pub(crate) use sse::Usage;

@@ -25,6 +25,13 @@ impl Peek {
     /// Reads `model` and `stream`. Serde checks the whole body's syntax in the same pass and
     /// refuses a field that stands twice, so the replica cannot see another value than we do.
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
+        // Serde would take a list for the fields in order.
+        if body.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
+            return Err(ApiError::new(
+                ErrorKind::InvalidRequest,
+                "the request body must be a JSON object",
+            ));
+        }
         let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| refused(&error))?;
         let missing = || {
             ApiError::new(

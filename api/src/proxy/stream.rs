@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::hold::{Hold, Waited};
-use super::inference::{Call, Reached, upstream_error};
+use super::inference::{Call, Reached, read_whole, upstream_error};
 use super::sse::{Usage, Watch};
 use super::target::Lease;
-use super::upstream::{BodyError, ResponseBody, SendError};
+use super::upstream::{BodyError, ResponseBody, SendError, UpstreamResponse};
 use crate::error::{ApiError, ErrorKind};
 
 /// What is settled when a request ends, however it ends: metrics, the key's tokens and its
@@ -209,7 +209,7 @@ impl HeldStream {
     async fn open(
         &mut self,
         lease: Lease,
-        response: super::upstream::UpstreamResponse,
+        response: UpstreamResponse,
         waited: Duration,
         sent_at: Instant,
     ) -> Option<Bytes> {
@@ -221,17 +221,7 @@ impl HeldStream {
         entry.metrics.woke_after(waited);
         entry.metrics.first_byte(account.began.elapsed());
         if response.status != StatusCode::OK {
-            // The headers have left with a 200: the replica's error goes into the stream.
-            account.status = response.status;
-            let body = super::inference::read_whole(response.body, call.max_response).await;
-            let text = body.ok().and_then(|body| String::from_utf8(body.into()).ok());
-            let event = text
-                .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-                .map_or_else(
-                    || broken_answer(BodyError::Malformed, &entry).event(),
-                    |error| format!("data: {error}\n\n"),
-                );
-            return Some(event.into());
+            return Some(refused(response, &call, &mut account, &entry).await);
         }
         let overhead =
             account.began.elapsed().saturating_sub(waited).saturating_sub(sent_at.elapsed());
@@ -246,6 +236,30 @@ impl HeldStream {
         *self = Self::Passing(Box::new(Passing::new(response.body, watch, account, lease)));
         Some(comment(&report))
     }
+}
+
+/// The replica's own error, for a stream whose headers have left with a 200.
+async fn refused(
+    response: UpstreamResponse,
+    call: &Call,
+    account: &mut Account,
+    entry: &Entry,
+) -> Bytes {
+    account.status = response.status;
+    let body = read_whole(response.body, call.max_response).await.unwrap_or_default();
+    if let Ok(error) = serde_json::from_slice::<serde_json::Value>(&body)
+        && error.get("error").is_some()
+    {
+        return format!("data: {error}\n\n").into();
+    }
+    let name = &entry.view().model.name;
+    let status = response.status.as_u16();
+    ApiError::new(
+        ErrorKind::UpstreamRefused,
+        format!("the inference server of model `{name}` answered with status {status}; see `diogenes logs {name}`"),
+    )
+    .event()
+    .into()
 }
 
 /// A comment line of an SSE stream, which clients ignore.

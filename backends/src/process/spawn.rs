@@ -45,14 +45,14 @@ pub(super) fn spawn(
     };
     let engine = &request.engine;
     let Some((program, arguments)) = engine.command.split_first() else {
-        return Err(invalid(request, "its `command` is empty"));
+        return Err(invalid("its `command` is empty"));
     };
     let program = fill(program);
     if let Some(dir) = &engine.working_dir
         && !Path::new(dir).is_dir()
     {
         let problem = format!("its `working_dir` `{dir}` is no directory");
-        return Err(invalid(request, &problem));
+        return Err(invalid(&problem));
     }
     let mut command = Command::new(&program);
     command
@@ -74,9 +74,7 @@ pub(super) fn spawn(
         Ok(errors) => command.stdout(log).stderr(errors),
         Err(error) => return Err(transient("the log could not be opened", error)),
     };
-    tokio::process::Command::from(command)
-        .spawn()
-        .map_err(|error| explain(request, &program, error))
+    tokio::process::Command::from(command).spawn().map_err(|error| explain(&program, error))
 }
 
 /// A fault of our own that may pass.
@@ -85,16 +83,14 @@ pub(super) fn transient(reason: &str, source: io::Error) -> LaunchError {
 }
 
 /// What a caller must mend.
-pub(super) fn invalid(request: &LaunchRequest, problem: &str) -> LaunchError {
-    LaunchError::InvalidSpec {
-        reason: format!("model `{}` cannot be started: {problem}", request.model),
-    }
+pub(super) fn invalid(problem: &str) -> LaunchError {
+    LaunchError::InvalidSpec { reason: problem.into() }
 }
 
-fn explain(request: &LaunchRequest, program: &str, error: io::Error) -> LaunchError {
+fn explain(program: &str, error: io::Error) -> LaunchError {
     let of_the_command = |what: &str| {
         let problem = format!("`{program}` {what}; check `command` of the model");
-        invalid(request, &problem)
+        invalid(&problem)
     };
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT | Errno::NOTDIR) => of_the_command("was not found"),

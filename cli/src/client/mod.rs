@@ -11,8 +11,8 @@ use std::time::Duration;
 use diogenes_core::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, Response, Url};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use address::{Address, DEFAULT_URL, model_path};

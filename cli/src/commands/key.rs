@@ -55,7 +55,7 @@ struct CreateArgs {
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<ModelName>,
     /// How long it works, as `720h` or `30d` [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     expires_in: Option<Duration>,
     /// Requests per minute
     #[arg(long, value_name = "N")]
@@ -102,7 +102,7 @@ struct RotateArgs {
     /// The old key's id
     id: String,
     /// How long the old key goes on working [default: not at all]
-    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     grace: Option<Duration>,
     /// Print nothing but the new key
     #[arg(short, long)]

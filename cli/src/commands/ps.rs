@@ -72,7 +72,11 @@ async fn fetch(client: &Client, only: Option<&str>) -> Result<Value, Failure> {
     if let Some(Value::Array(models)) = fleet.get_mut("data") {
         let name = |model: &Value| model.get("model").and_then(Value::as_str).map(str::to_owned);
         let names: Vec<String> = models.iter().filter_map(name).collect();
-        models.retain(|model| name(model).as_deref() == Some(only));
+        let has_alias = |model: &Value| {
+            let aliases = model.get("aliases").and_then(Value::as_array);
+            aliases.is_some_and(|aliases| aliases.iter().any(|alias| alias == only))
+        };
+        models.retain(|model| name(model).as_deref() == Some(only) || has_alias(model));
         if models.is_empty() {
             let near = nearest(only, names.iter().map(String::as_str))
                 .map(|near| format!("; did you mean `{near}`?"))

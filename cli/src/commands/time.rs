@@ -6,30 +6,6 @@ use diogenes_core::Timestamp;
 
 const DAY: u64 = 24 * 3600;
 
-/// Parses `30d`, `2w`, `1d 12h`, `720h`, or a number of seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let mut total = Duration::ZERO;
-    let mut rest = String::new();
-    for word in text.split_whitespace() {
-        let unit = [("w", 7 * DAY), ("d", DAY)].into_iter().find_map(|(unit, seconds)| {
-            let count: u64 = word.strip_suffix(unit)?.parse().ok()?;
-            count.checked_mul(seconds)
-        });
-        if let Some(seconds) = unit {
-            total = total.saturating_add(Duration::from_secs(seconds));
-        } else {
-            rest.push_str(word);
-            rest.push(' ');
-        }
-    }
-    if rest.is_empty() && !total.is_zero() {
-        return Ok(total);
-    }
-    let rest = diogenes_core::duration::parse(rest.trim())
-        .map_err(|_| format!("`{text}` is no duration; write `30s`, `10m`, `1h 30m` or `30d`"))?;
-    total.checked_add(rest).ok_or_else(|| format!("`{text}` is too long"))
-}
-
 /// The time from `then` to `now`, none if a clock is ahead.
 pub(super) fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
@@ -60,18 +36,6 @@ pub(super) fn stamp(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_and_weeks_are_durations_too() {
-        for (text, hours) in
-            [("30d", 720), ("2w", 336), ("1d 12h", 36), ("720h", 720), ("1w 1d", 192), ("3600", 1)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_hours(hours)), "{text}");
-        }
-        for text in ["", "soon", "-1d", "d", "99999999999999999999d"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn ages_are_rough_and_waits_exact() {

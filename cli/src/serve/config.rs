@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub(crate) enum OnShutdown {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default, deserialize_with = "listen")]
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     on_shutdown: Option<OnShutdown>,
@@ -139,6 +140,18 @@ fn line_of_field(text: &str, table: usize, field: &str) -> usize {
         .map_or(table, |(at, _)| at + 1)
 }
 
+/// Parses `HOST:PORT`; a host name is looked up once.
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| {
+        format!("`{text}` is no address to listen on; write `127.0.0.1:8080` or `localhost:8080`")
+    })
+}
+
+fn listen<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(reader)?;
+    parse_listen(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// Where state is kept unless told otherwise: `$XDG_DATA_HOME/diogenes`.
 pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
     let base =
@@ -171,7 +184,10 @@ fn parse(text: &str) -> Result<File, Problem> {
     let broken = |error: &toml::de::Error, path: &str| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         let key = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
-        Problem { line, text: format!("{key}{}{}", plain(error.message()), hint(error.message())) }
+        Problem {
+            line,
+            text: format!("{key}{}{}", plain(error.message()), hint(error.message(), path)),
+        }
     };
     let reader = toml::Deserializer::parse(text).map_err(|error| broken(&error, ""))?;
     serde_path_to_error::deserialize(reader).map_err(|error| {
@@ -193,14 +209,20 @@ fn plain(message: &str) -> String {
     })
 }
 
-/// "did you mean", from serde's "unknown field `x`, expected one of `a`, `b`".
-fn hint(message: &str) -> String {
+/// What to do about serde's "unknown field `x`, expected one of `a`, `b`".
+fn hint(message: &str, path: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
-    let wrong = names.next().filter(|_| message.starts_with("unknown field"));
-    wrong
-        .and_then(|wrong| nearest(wrong, names))
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default()
+    let Some(wrong) = names.next().filter(|_| message.starts_with("unknown field")) else {
+        return String::new();
+    };
+    match nearest(wrong, names) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        // `[models.llama3.1]` is a table `1` in a model `llama3`.
+        None if path.starts_with("models.") => {
+            "; a model's name that has dots in it stands in quotes: [models.\"a.b\"]".into()
+        }
+        None => String::new(),
+    }
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -225,6 +247,7 @@ mod tests {
                 "did you mean `idle_timeout`?",
             ),
             ("[models.demo]\nmin_replicas = 1", 1, "missing field `command`"),
+            ("[models.llama3.1]\ncommand = [\"x\"]", 1, "stands in quotes"),
             ("[models", 1, ""),
             ("a = 1\na = 2", 2, "duplicate"),
         ] {

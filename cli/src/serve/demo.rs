@@ -29,6 +29,8 @@ pub(crate) fn spec(program: &Path) -> ModelSpec {
         "80ms",
         "--tokens-per-second",
         "25",
+        "--tokens",
+        "100",
     ];
     let command = std::iter::once(program.display().to_string())
         .chain(arguments.into_iter().map(String::from));
@@ -39,6 +41,8 @@ pub(crate) fn spec(program: &Path) -> ModelSpec {
 
 /// What a newcomer reads: where it is, the key, and two snippets that work as pasted.
 pub(crate) fn welcome(base_url: &str, key: &str, key_path: &Path) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "diogenes".into());
+    let data_dir = key_path.parent().unwrap_or(key_path).display();
     format!(
         r#"
 Diogenes is up. Nothing runs yet: the first request starts the model.
@@ -63,7 +67,12 @@ stream = client.chat.completions.create(
 for chunk in stream:
     print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", flush=True)
 
-In another terminal: `diogenes ps --watch`, `diogenes chat {MODEL}`, `diogenes logs {MODEL} --follow`
+In another terminal:
+
+export DIOGENES_URL={base_url} DIOGENES_DATA_DIR={data_dir}
+{program} chat {MODEL} "Hello!"
+{program} ps --watch
+{program} logs {MODEL} --follow
 "#,
         path = key_path.display(),
     )

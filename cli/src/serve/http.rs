@@ -27,14 +27,13 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves until `stop` resolves, then lets what is under way finish, at most `drain` long.
-/// Returns whether all of it did.
+/// Serves until `stop` resolves; then nothing more is accepted, and what is under way can be
+/// waited for.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()>,
-    drain: Duration,
-) -> bool {
+) -> GracefulShutdown {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let service = TowerToHyperService::new(router);
@@ -43,7 +42,7 @@ pub(crate) async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut stop => break,
+            () = &mut stop => return graceful,
         };
         match accepted {
             Ok((stream, _)) => accept(stream, &builder, &service, &graceful),
@@ -54,8 +53,6 @@ pub(crate) async fn serve(
             }
         }
     }
-    drop(listener);
-    tokio::time::timeout(drain, graceful.shutdown()).await.is_ok()
 }
 
 fn accept(

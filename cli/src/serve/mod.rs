@@ -51,7 +51,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "HOST:PORT", env = "DIOGENES_LISTEN")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = config::parse_listen, env = "DIOGENES_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
     /// Where state, keys and logs are kept [default: $XDG_DATA_HOME/diogenes]
     #[arg(long, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
@@ -195,17 +195,22 @@ impl Server {
         // Before that, a request would hear that its model does not exist.
         published.await.context("the fleet's loop has stopped")?;
         let dispatcher = self.dispatcher.clone();
-        let stop = async move {
+        let mut signalled = async || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            tracing::info!("shutting down: finishing what is under way");
-            dispatcher.shut_down();
         };
         let router = diogenes_api::router(self.app);
-        if !http::serve(listener, router, stop, config.drain_timeout).await {
-            tracing::warn!("some requests were cut off; a longer --drain-timeout lets them finish");
+        let draining = http::serve(listener, router, signalled()).await;
+        tracing::info!("shutting down: finishing what is under way; a second signal cuts it off");
+        dispatcher.shut_down();
+        tokio::select! {
+            () = draining.shutdown() => {}
+            () = tokio::time::sleep(config.drain_timeout) => {
+                tracing::warn!("some requests were cut off; a longer --drain-timeout lets them finish");
+            }
+            () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
         }
         // Nobody is left to hear that the loop has ended already.
         let _ = stop_fleet.send(());

@@ -43,7 +43,7 @@ pub enum ModelSource {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
-    /// The program and its arguments: `["vllm", "serve", "Qwen/Qwen3-8B", "--port", "{port}"]`.
+    /// The program and its arguments: `["vllm", "serve", "Qwen/Qwen3-8B", "--host", "{host}", "--port", "{port}"]`.
     /// `{port}`, `{host}` and `{key}`, the key that it shall ask of its callers, are filled in;
     /// the same stand in its environment as `PORT`, `HOST`, `VLLM_API_KEY` and `LLAMA_API_KEY`.
     pub command: Vec<String>,

@@ -106,7 +106,11 @@ fn check_fleet(fleet: &ClusterState, report: &mut Report) {
     }
     if all_well {
         let ready = fleet.data.iter().filter(|model| !model.slots.is_empty()).count();
-        report.ok("fleet", format!("{} models, {ready} of them with replicas", fleet.data.len()));
+        let models = match fleet.data.len() {
+            1 => "1 model".to_owned(),
+            count => format!("{count} models"),
+        };
+        report.ok("fleet", format!("{models}, {ready} with replicas"));
     }
 }
 

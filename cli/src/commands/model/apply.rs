@@ -8,7 +8,6 @@ use diogenes_core::name::ModelName;
 use super::output;
 use super::spec::{self, Fields, Origin};
 use crate::client::{Client, model_path};
-use crate::commands::time;
 use crate::exit::{Failure, Kind};
 
 /// Register a model, or change it. A changed command or environment replaces its replicas.
@@ -17,8 +16,8 @@ use crate::exit::{Failure, Kind};
 /// With neither a file nor a command, the flags change the spec that is registered.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  diogenes model apply Qwen/Qwen3-8B -- vllm serve Qwen/Qwen3-8B --port {port}
-  diogenes model apply llama --alias gpt-4o --idle-timeout 5m -- llama-server -m llama.gguf --port {port}
+  diogenes model apply Qwen/Qwen3-8B -- vllm serve Qwen/Qwen3-8B --host {host} --port {port}
+  diogenes model apply llama --alias gpt-4o --idle-timeout 5m -- llama-server -m llama.gguf --host {host} --port {port}
   diogenes model apply demo --file demo.toml --max-replicas 2
   diogenes model apply demo --idle-timeout 1h
 
@@ -48,10 +47,10 @@ struct FieldArgs {
     #[arg(long, value_name = "N")]
     target_concurrency: Option<u32>,
     /// A replica that nobody used for so long is ended
-    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     idle_timeout: Option<Duration>,
     /// A replica that is not ready after so long has failed
-    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     boot_timeout: Option<Duration>,
     /// The name that the inference server knows the model by
     #[arg(long, value_name = "NAME")]

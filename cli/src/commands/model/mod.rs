@@ -16,7 +16,7 @@ use crate::exit::{Failure, Kind};
 /// Register, change, list and delete models.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  diogenes model apply Qwen/Qwen3-8B -- vllm serve Qwen/Qwen3-8B --port {port}
+  diogenes model apply Qwen/Qwen3-8B -- vllm serve Qwen/Qwen3-8B --host {host} --port {port}
   diogenes model apply demo --file demo.toml --idle-timeout 5m
   diogenes model list
   diogenes model delete demo")]

@@ -10,7 +10,7 @@ use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::decide::{Action, Decision, Situation, decide};
 use crate::fleet::{
     Beat, BootHistory, ClaimId, Control, DeploymentId, InstanceId, InvalidTransition, Model,
-    ModelView, Slot, SlotEvent,
+    ModelView, Slot, SlotEvent, SlotState,
 };
 use crate::name::ModelName;
 use crate::ports::{
@@ -314,10 +314,17 @@ fn instances_of(name: &ModelName, slots: &[Slot], observed: Vec<Instance>) -> Ve
 }
 
 fn log_transition(before: &Slot, after: &Slot) {
+    let (from, to) = (before.state.name(), after.state.name());
+    let what = match &after.state {
+        SlotState::Booting { phase, .. } if from == to => format!("is booting: {phase}"),
+        SlotState::Draining { reason, .. } => format!("went from {from} to {to}: {reason}"),
+        SlotState::Terminating { reason, .. } => format!("went from {from} to {to}: {reason}"),
+        SlotState::Launching | SlotState::Booting { .. } | SlotState::Ready { .. } => {
+            format!("went from {from} to {to}")
+        }
+    };
     tracing::info!(
-        model = %after.model, slot = after.index, claim = %after.claim,
-        from = before.state.name(), to = after.state.name(),
-        "slot {} of `{}` went from {} to {}",
-        after.index, after.model, before.state.name(), after.state.name(),
+        model = %after.model, slot = after.index, claim = %after.claim, from, to,
+        "slot {} of `{}` {what}", after.index, after.model,
     );
 }
