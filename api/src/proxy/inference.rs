@@ -369,6 +369,7 @@ pub(crate) async fn not_found(request: Request) -> ApiError {
 
 /// A path that exists, asked with another method.
 pub(crate) async fn wrong_method(request: Request) -> ApiError {
+    let id = request_id::of(request.headers());
     ApiError::new(
         ErrorKind::MethodNotAllowed,
         format!(
@@ -377,4 +378,5 @@ pub(crate) async fn wrong_method(request: Request) -> ApiError {
             request.method()
         ),
     )
+    .header("x-request-id", id.to_str().unwrap_or_default())
 }
