@@ -317,7 +317,14 @@ pub fn key_error(error: &KeyError) -> ApiError {
                 KeyRejection::Revoked(_) => ErrorKind::RevokedApiKey,
                 KeyRejection::Expired(_) => ErrorKind::ExpiredApiKey,
             };
-            ApiError::new(kind, format!("{rejection}"))
+            let next = match rejection {
+                // It says so itself.
+                KeyRejection::Unknown => "",
+                KeyRejection::Revoked(_) | KeyRejection::Expired(_) => {
+                    "; use another, or make one with `diogenes key create`"
+                }
+            };
+            ApiError::new(kind, format!("{rejection}{next}"))
         }
         KeyError::Invalid { field, .. } => {
             ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(*field)

@@ -6,6 +6,7 @@ use diogenes_core::keys::{ApiKey, Scope};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::refused;
 use crate::app::App;
 use crate::error::{ApiError, ErrorKind};
 
@@ -32,6 +33,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>, Body> for JsonBody<T> {
         let (parts, body) = request.into_parts();
         let bytes = app.read_body(&parts.headers, body).await?;
         let bytes = if bytes.is_empty() { b"{}"[..].into() } else { bytes };
+        refused::check_object(&bytes)?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
@@ -43,23 +45,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>, Body> for JsonBody<T> {
 }
 
 fn refused(error: &serde_json::Error, path: &str) -> ApiError {
-    if !error.is_data() {
-        return ApiError::new(
-            ErrorKind::InvalidJson,
-            format!("the request body is not valid JSON: {error}"),
-        );
-    }
-    let text = error.to_string();
-    let kind = if text.starts_with("unknown field") {
-        ErrorKind::UnknownField
+    if error.is_data() {
+        refused::field(&error.to_string(), path)
     } else {
-        ErrorKind::InvalidRequest
-    };
-    // Serde's position is of the text; the path says the same more plainly.
-    let text = text.split(" at line ").next().unwrap_or_default();
-    let at = if path == "." { String::new() } else { format!("`{path}`: ") };
-    let error = ApiError::new(kind, format!("{at}{text}"));
-    if path == "." { error } else { error.param(path) }
+        refused::invalid_json(error)
+    }
 }
 
 /// Query parameters; unknown ones are refused, so that a typo does not pass unseen.
@@ -69,15 +59,8 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for QueryString<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
-        let Query(value) = Query::<T>::try_from_uri(&parts.uri).map_err(|rejection| {
-            let text = rejection.body_text();
-            let kind = if text.contains("unknown field") {
-                ErrorKind::UnknownField
-            } else {
-                ErrorKind::InvalidRequest
-            };
-            ApiError::new(kind, format!("the query string is not as expected: {text}"))
-        })?;
+        let Query(value) = Query::<T>::try_from_uri(&parts.uri)
+            .map_err(|rejection| refused::parameter(&rejection.body_text()))?;
         Ok(Self(value))
     }
 }

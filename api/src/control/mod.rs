@@ -6,6 +6,7 @@ mod keys;
 mod models;
 mod openapi;
 mod rate;
+mod refused;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub(crate) use rate::rate_headers;
+pub(crate) use refused::{check_object, invalid_json};
 
 pub use cluster::{ClusterState, LogPage, ModelState, OrderKind, OrderRequest, ProgressBody};
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};

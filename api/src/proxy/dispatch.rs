@@ -115,9 +115,7 @@ impl Dispatcher {
         }
         let hint = match nearest(name, routes.keys().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if routes.is_empty() => {
-                "none is registered; add one with `diogenes model apply`".into()
-            }
+            None if routes.is_empty() => "add it with `diogenes model apply`".into(),
             None => "list them with `GET /v1/models` or `diogenes model list`".into(),
         };
         let shown: String = name.chars().take(200).collect();

@@ -99,7 +99,9 @@ impl Hold {
             if view.model.deleted_at.is_some() {
                 return Waited::Refused(ApiError::new(
                     ErrorKind::ModelNotFound,
-                    format!("model `{name}` was deleted while the request waited"),
+                    format!(
+                        "model `{name}` was deleted while the request waited; see `GET /v1/models`"
+                    ),
                 ));
             }
             if self.entry.is_closing() {

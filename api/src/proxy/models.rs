@@ -69,7 +69,8 @@ pub(super) async fn show(
         return Err(crate::error::ApiError::new(
             crate::error::ErrorKind::ModelNotFound,
             format!("model `{id}` is not registered for this key; see `GET /v1/models`"),
-        ));
+        )
+        .param("model"));
     }
     Ok(Json(ModelObject::new(id, &view)))
 }

@@ -2,6 +2,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::control::{check_object, invalid_json};
 use crate::error::{ApiError, ErrorKind};
 
 /// What is read of an inference request. The rest is passed on unread.
@@ -25,12 +26,8 @@ impl Peek {
     /// Reads `model` and `stream`. Serde checks the whole body's syntax in the same pass and
     /// refuses a field that stands twice, so the replica cannot see another value than we do.
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
-        // Serde would take a list for the fields in order.
-        if body.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
-            return Err(ApiError::new(
-                ErrorKind::InvalidRequest,
-                "the request body must be a JSON object",
-            ));
+        if body.first() != Some(&b'{') {
+            check_object(body)?;
         }
         let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| refused(&error))?;
         let missing = || {
@@ -73,10 +70,7 @@ fn refused(error: &serde_json::Error) -> ApiError {
         ApiError::new(ErrorKind::InvalidRequest, format!("the request is not as expected: {text}"))
             .param(param)
     } else {
-        ApiError::new(
-            ErrorKind::InvalidJson,
-            format!("the request body is not valid JSON: {error}"),
-        )
+        invalid_json(error)
     }
 }
 

@@ -205,7 +205,7 @@ fn plain(message: &str) -> String {
         .replace("expected a sequence", "expected a list such as `[\"vllm\", \"serve\"]`")
         .replace("expected a map", "expected a table");
     ["usize", "u64", "u32"].into_iter().fold(message, |message, name| {
-        message.replace(&format!("expected {name}"), "expected a whole number")
+        message.replace(&format!("expected {name}"), "expected a whole number, 0 or more")
     })
 }
 

@@ -258,7 +258,7 @@ impl ModelSpec {
             .chain(self.env.keys())
             .any(|text| text.contains('\0'))
         {
-            return wrong("command", "or `env` contains a NUL byte");
+            return wrong("command", "or `env` contains a NUL byte; remove it");
         }
         if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
             return wrong("env", "has a variable whose name is empty or contains `=`");

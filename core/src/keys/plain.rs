@@ -23,7 +23,7 @@ pub struct PlainKey(Secret);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedKey {
     /// It does not look like a key at all.
-    #[error("an API key is `dg_` and 49 letters and digits")]
+    #[error("this is no API key; one is `dg_` and 49 letters and digits")]
     Shape,
     /// It looks like one with a typo.
     #[error("the API key's checksum is wrong; is it copied whole?")]

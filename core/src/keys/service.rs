@@ -85,7 +85,7 @@ impl NewKey {
             return wrong("models", "has more than 1000 names; leave it out to allow every model");
         }
         if self.expires_at.is_some_and(|expiry| expiry <= now) {
-            return wrong("expires_at", "lies in the past");
+            return wrong("expires_at", "lies in the past; leave it out for no end");
         }
         let limits = &self.limits;
         if [limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency]
