@@ -117,15 +117,7 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(proxy::wrong_method)
         .layer(middleware::from_fn(with_request_id));
     // Inference sees to its id by itself: a layer costs a good microsecond.
-    proxy::router()
-        .method_not_allowed_fallback(async |request: Request| {
-            let id = request_id::of(request.headers());
-            let mut response = proxy::wrong_method(request).await.into_response();
-            response.headers_mut().insert("x-request-id", id);
-            response
-        })
-        .merge(others)
-        .with_state(app)
+    proxy::router().method_not_allowed_fallback(proxy::wrong_method).merge(others).with_state(app)
 }
 
 /// Gives a request its id: in the answer's `x-request-id`, and in whatever is logged about it.

@@ -3,7 +3,7 @@
 //! One module per port. A port's suite is a macro that expands to one `#[tokio::test]` per
 //! promise, so that a broken one is named:
 //!
-//! ```ignore
+//! ```text
 //! async fn memory() -> Fixture { … }
 //! diogenes_conformance::state_store_suite!(memory);
 //! ```

@@ -2,7 +2,6 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test that cannot go on fails at once"
 )]

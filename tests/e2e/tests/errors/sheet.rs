@@ -73,7 +73,7 @@ impl Sheet {
 }
 
 /// Whether somebody must wait matters here, and how long does not.
-fn seconds(value: &str) -> &str {
+fn seconds(value: &str) -> &'static str {
     let wait: u64 = value.parse().expect("seconds");
     assert!((1..=60).contains(&wait), "{value}");
     "[1 to 60]"
