@@ -2,7 +2,7 @@
 //!
 //! Only `model` and `stream` are read from a request, and `model` is rewritten where an alias or
 //! the spec asks for it. A request that finds no replica is held or turned away
-//! ([`dispatch`]); a stream that ends without its end gets an error event ([`sse`]).
+//! ([`dispatch`]); a stream that ends without its end gets an error event.
 
 pub mod dispatch;
 mod entry;
