@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{
-    Bound, Clock, Expect, Item, Key, MAX_PAGE, Page, Query, StateStore, StoreError, Version, Write,
-    check_writes,
+    Bound, Clock, Item, Key, Page, Query, StateStore, StoreError, Version, Write,
+    check_key, check_query, check_writes,
 };
 use rusqlite::Connection;
 
@@ -98,12 +98,7 @@ impl StateStore for SqliteStore {
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        check_key(&Key::new(&*query.partition, "-"))?;
-        if query.limit == 0 || query.limit > MAX_PAGE {
-            return Err(StoreError::Invalid {
-                reason: format!("a page takes 1 to {MAX_PAGE} items, not {}", query.limit),
-            });
-        }
+        check_query(query)?;
         let after = match &query.cursor {
             Some(cursor) => Some(cursor.position(query)?),
             None => None,
@@ -133,9 +128,4 @@ impl StateStore for SqliteStore {
         })
         .await
     }
-}
-
-/// Holds a key that is only read to the rule for keys that are written.
-fn check_key(key: &Key) -> Result<(), StoreError> {
-    check_writes(&[Write::Check { key: key.clone(), expect: Expect::Any }])
 }

@@ -5,15 +5,10 @@ use diogenes_core::ports::{
 use rusqlite::{
     Connection, OptionalExtension as _, Transaction, TransactionBehavior, named_params, params,
 };
-use serde_json::Value;
 
 use super::error::Fault;
 use super::read;
 use super::row::{LIVES, StoredRow, columns, seconds_and_nanos};
-
-/// How deep a document may nest: what `serde_json` reads back. A deeper one could be written
-/// and never read again.
-pub(super) const MAX_DEPTH: usize = 127;
 
 /// How many rows a sweep deletes in one transaction, so that no commit waits long for it.
 const SWEEP_BATCH: usize = 500;
@@ -46,21 +41,12 @@ impl Prepared {
         let change = match write {
             Write::Check { .. } => Change::None,
             Write::Delete { .. } => Change::Delete,
-            Write::Put { key, document, index, expires_at, .. } => {
-                if nests_deeper(document, MAX_DEPTH) {
-                    return Err(StoreError::Invalid {
-                        reason: format!(
-                            "the document at `{key}` nests deeper than {MAX_DEPTH} levels"
-                        ),
-                    });
-                }
-                Change::Put(Put {
-                    version: fresh_version()?,
-                    document: document.to_string(),
-                    index: index.clone(),
-                    expires_at: *expires_at,
-                })
-            }
+            Write::Put { document, index, expires_at, .. } => Change::Put(Put {
+                version: fresh_version()?,
+                document: document.to_string(),
+                index: index.clone(),
+                expires_at: *expires_at,
+            }),
         };
         Ok(Self { key: write.key().clone(), expect: write.expect().clone(), change })
     }
@@ -226,17 +212,4 @@ fn fresh_version() -> Result<Version, StoreError> {
         source: Some(source.into()),
     })?;
     Ok(Version::new(format!("{:032x}", u128::from_be_bytes(id))))
-}
-
-/// Whether arrays and objects nest deeper than `levels`.
-fn nests_deeper(document: &Value, levels: usize) -> bool {
-    match document {
-        Value::Array(values) => {
-            levels == 0 || values.iter().any(|value| nests_deeper(value, levels - 1))
-        }
-        Value::Object(fields) => {
-            levels == 0 || fields.values().any(|value| nests_deeper(value, levels - 1))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
 }

@@ -21,8 +21,8 @@ pub use entropy::Entropy;
 pub use limiter::{Admission, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow};
 pub use logs::{LogChunk, LogSource};
 pub use state_store::{
-    Bound, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DOCUMENT_BYTES,
+    Bound, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DEPTH, MAX_DOCUMENT_BYTES,
     MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError, Table, Version,
-    Write, check_writes, document_bytes,
+    Write, check_key, check_query, check_writes, document_bytes,
 };
 pub use trigger::{ScaleTrigger, TriggerError};

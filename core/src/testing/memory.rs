@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::Timestamp;
 use crate::ports::{
-    Bound, Clock, Conflict, Cursor, Direction, Expect, Item, Key, MAX_PAGE, Page, Query,
-    StateStore, StoreError, Table, Version, Write, check_writes,
+    Bound, Clock, Conflict, Cursor, Direction, Expect, Item, Key, Page, Query, StateStore,
+    StoreError, Table, Version, Write, check_key, check_query, check_writes,
 };
 
 /// A [`StateStore`] in memory, gone with the process.
@@ -62,12 +62,7 @@ impl StateStore for MemoryStore {
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        check_key(&Key::new(&*query.partition, "-"))?;
-        if query.limit == 0 || query.limit > MAX_PAGE {
-            return Err(StoreError::Invalid {
-                reason: format!("a page takes 1 to {MAX_PAGE} items, not {}", query.limit),
-            });
-        }
+        check_query(query)?;
         let after = match &query.cursor {
             Some(cursor) => Some(cursor.position(query)?),
             None => None,
@@ -202,9 +197,4 @@ impl State {
 
 fn lives(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
     expires_at.is_none_or(|end| now < end)
-}
-
-/// Holds a key that is only read to the rule for keys that are written.
-fn check_key(key: &Key) -> Result<(), StoreError> {
-    check_writes(&[Write::Check { key: key.clone(), expect: Expect::Any }])
 }

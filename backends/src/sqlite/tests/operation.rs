@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{
-    Bound, Clock as _, Cursor, Direction, Expect, MAX_DOCUMENT_BYTES, Query, StateStore as _,
-    StoreError, Table, Write,
+    Bound, Clock as _, Cursor, Direction, Expect, MAX_DEPTH, MAX_DOCUMENT_BYTES, Query,
+    StateStore as _, StoreError, Table, Write,
 };
 use diogenes_core::testing::ManualClock;
 use rusqlite::{Connection, ToSql};
 use serde_json::{Value, json};
 
 use super::super::read::{PAGE_BYTES, statement};
-use super::super::write::MAX_DEPTH;
 use super::super::{SqliteStore, open::connect};
 use super::{directory, key, open, put};
 

@@ -1,12 +1,17 @@
+mod checks;
+mod query;
+
 use std::error::Error;
 use std::fmt;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
+
+pub use checks::{check_key, check_query, check_writes, document_bytes};
+pub use query::{Cursor, Direction, Page, Query, Table};
 
 /// The largest document, in bytes of its compact JSON. DynamoDB's item limit is 400 KB; this
 /// leaves room for keys and attributes.
@@ -18,10 +23,14 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// The most items of one page.
 pub const MAX_PAGE: usize = 1000;
 
+/// How deep a document may nest: what `serde_json` reads back. A deeper one could be written
+/// and never read again.
+pub const MAX_DEPTH: usize = 127;
+
 /// A strongly consistent document store with conditional writes.
 ///
 /// Expired items count as absent in every read and every expectation, whatever the backend's
-/// sweeper has or has not removed.
+/// sweeper has or has not removed. An expiry is kept to the nanosecond.
 #[async_trait]
 pub trait StateStore: Send + Sync {
     /// The item that stands at `key`, with every commit that had returned before the call.
@@ -43,8 +52,8 @@ pub trait StateStore: Send + Sync {
     async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError>;
 
     /// Adds `delta` to a counter, atomically, and returns its new value; an absent counter
-    /// starts at zero and gets `expires_at`. Beyond `bound` nothing changes:
-    /// [`StoreError::Bound`].
+    /// starts at zero and gets `expires_at`. Beyond `bound`, or beyond what an `i64` holds,
+    /// nothing changes: [`StoreError::Bound`].
     ///
     /// Counters live in a key space of their own: `get`, `list` and `commit` neither see nor
     /// touch them. There is no retry inside; after [`StoreError::Unknown`] the delta may or may
@@ -204,134 +213,6 @@ impl Bound {
     }
 }
 
-/// Which of the two orders to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// By [`Key`].
-    Main,
-    /// By [`IndexKey`].
-    Index,
-}
-
-/// The order of a listing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Direction {
-    /// Smallest sort key first.
-    #[default]
-    Ascending,
-    /// Largest sort key first.
-    Descending,
-}
-
-/// A listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// The order to list.
-    pub table: Table,
-    /// The partition to list.
-    pub partition: String,
-    /// Only sort keys that begin with this; empty for all.
-    pub sort_prefix: String,
-    /// The order.
-    pub direction: Direction,
-    /// The most items of the page, 1 to [`MAX_PAGE`].
-    pub limit: usize,
-    /// Where the page before it ended.
-    pub cursor: Option<Cursor>,
-}
-
-impl Query {
-    /// All of a partition whose sort keys begin with `sort_prefix`, ascending.
-    pub fn new(table: Table, partition: impl Into<String>, sort_prefix: impl Into<String>) -> Self {
-        Self {
-            table,
-            partition: partition.into(),
-            sort_prefix: sort_prefix.into(),
-            direction: Direction::Ascending,
-            limit: MAX_PAGE,
-            cursor: None,
-        }
-    }
-
-    /// What a cursor of this query carries so that it fits no other.
-    fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        for part in [
-            match self.table {
-                Table::Main => "main",
-                Table::Index => "index",
-            },
-            match self.direction {
-                Direction::Ascending => "up",
-                Direction::Descending => "down",
-            },
-            &self.partition,
-            &self.sort_prefix,
-        ] {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        }
-        hex(hash.finalize().get(..8).unwrap_or_default())
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// A page of a listing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Page {
-    /// The items, in the query's order.
-    pub items: Vec<Item>,
-    /// Where the next page starts; absent on the last one.
-    pub next: Option<Cursor>,
-}
-
-/// A place in a listing. It belongs to its query; with another it is
-/// [`StoreError::InvalidCursor`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Cursor(String);
-
-impl Cursor {
-    /// The cursor that goes on after the item at `key` (listed under `sort`) in `query`.
-    pub fn after(query: &Query, sort: &str, key: &Key) -> Self {
-        let position =
-            serde_json::json!([query.fingerprint(), sort, key.partition, key.sort]).to_string();
-        Self(hex(position.as_bytes()))
-    }
-
-    /// The cursor that a caller handed back; [`Cursor::position`] checks it.
-    pub fn from_caller(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text to hand to a caller.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The sort key and the item's key after which `query` goes on.
-    pub fn position(&self, query: &Query) -> Result<(String, Key), StoreError> {
-        let bytes = (0..self.0.len())
-            .step_by(2)
-            .map(|at| self.0.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-            .collect::<Option<Vec<u8>>>()
-            .ok_or(StoreError::InvalidCursor)?;
-        let (fingerprint, sort, partition, key_sort): (String, String, String, String) =
-            serde_json::from_slice(&bytes).map_err(|_| StoreError::InvalidCursor)?;
-        if fingerprint != query.fingerprint() {
-            return Err(StoreError::InvalidCursor);
-        }
-        Ok((sort, Key::new(partition, key_sort)))
-    }
-}
-
 /// A failed expectation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conflict {
@@ -396,49 +277,4 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-}
-
-/// The size that counts against [`MAX_DOCUMENT_BYTES`].
-pub fn document_bytes(document: &Value) -> usize {
-    document.to_string().len()
-}
-
-/// Refuses what every store refuses: no or too many writes, repeated keys, keys that are empty
-/// or too long, documents that are too large. Stores call it before anything else.
-pub fn check_writes(writes: &[Write]) -> Result<(), StoreError> {
-    if writes.is_empty() || writes.len() > MAX_WRITES {
-        return Err(StoreError::Invalid {
-            reason: format!("a commit takes 1 to {MAX_WRITES} writes, not {}", writes.len()),
-        });
-    }
-    let mut seen = std::collections::HashSet::with_capacity(writes.len());
-    for write in writes {
-        check_key(write.key())?;
-        if !seen.insert(write.key()) {
-            return Err(StoreError::Invalid {
-                reason: format!("the commit writes `{}` twice", write.key()),
-            });
-        }
-        if let Write::Put { key, document, index, .. } = write {
-            let bytes = document_bytes(document);
-            if bytes > MAX_DOCUMENT_BYTES {
-                return Err(StoreError::TooLarge { key: key.clone(), bytes });
-            }
-            if let Some(index) = index {
-                check_key(&Key::new(&*index.partition, &*index.sort))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_key(key: &Key) -> Result<(), StoreError> {
-    for part in [&key.partition, &key.sort] {
-        if part.is_empty() || part.len() > MAX_KEY_BYTES {
-            return Err(StoreError::Invalid {
-                reason: format!("a key part takes 1 to {MAX_KEY_BYTES} bytes: `{key}`"),
-            });
-        }
-    }
-    Ok(())
 }
