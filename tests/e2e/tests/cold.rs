@@ -15,7 +15,9 @@ fn slow(name: &str) -> Model {
 
 #[tokio::test]
 async fn a_stream_opens_at_once_and_tells_how_far_the_boot_is() {
-    let serve = Serve::start(Config::with([slow("demo")])).await;
+    // Long enough for a busy machine to see the phase.
+    let model = Model::mock("demo", &["--load-weights-delay", "2s", "--tokens", "5"]);
+    let serve = Serve::start(Config::with([model])).await;
     let client = serve.client();
     let mut stream = client.chat_stream("demo").await;
     assert_eq!(stream.status, 200);

@@ -89,3 +89,24 @@ async fn an_alias_can_move_from_one_model_to_another() {
     assert_eq!(serve.client().chat("x").await.header("x-diogenes-model"), Some("b"));
     assert_eq!(serve.client().chat("y").await.header("x-diogenes-model"), Some("a"));
 }
+
+#[tokio::test]
+async fn a_name_that_a_model_of_the_api_has_is_refused() {
+    use diogenes_e2e::{Config, Serve};
+    let mut serve = Serve::start(Config::default()).await;
+    let spec = serde_json::json!({"command": ["x"], "aliases": ["short"]});
+    assert_eq!(serve.client().put("/api/v1/models/a", &spec).await.status, 201);
+    serve.terminate().await;
+    let file = serve.folder().path().join("other.toml");
+    std::fs::write(&file, "[models.short]\ncommand = [\"x\"]").expect("a file");
+    let (code, said) = refused_to_start(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        &file.display().to_string(),
+        "--data-dir",
+        &serve.data_dir().display().to_string(),
+    ]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("model `a` already answers to `short`"), "{said}");
+}
