@@ -52,7 +52,9 @@ async fn a_long_stream_counts_as_use_from_its_first_byte_to_its_last() {
 
 #[tokio::test]
 async fn a_replica_in_use_outlives_an_idle_one() {
-    let models = ["busy", "idle"].map(|name| idle(name, &["--tokens", "2"]));
+    // More than there ever is between two requests on a busy machine.
+    let models = ["busy", "idle"]
+        .map(|name| Model::mock(name, &["--tokens", "2"]).line("idle_timeout = \"3s\""));
     let serve = Serve::start(Config::with(models)).await;
     let client = serve.client();
     client.chat("busy").await;
