@@ -128,8 +128,9 @@ impl Shared {
 
     /// Takes up the instances that the records of an earlier `serve` tell of.
     pub(super) fn recover(self: &Arc<Self>) -> io::Result<()> {
-        let processes = tagged(&self.settings.deployment);
-        for mut record in self.run.read_all()? {
+        let records = self.run.read_all()?;
+        let processes = self.processes_of(&records);
+        for mut record in records {
             let claim = record.claim.clone();
             if record.ended_at.is_none() && record.process.is_none() {
                 // It was cut short between the spawn and its record, or before the spawn.
@@ -162,6 +163,26 @@ impl Shared {
         self.find_orphans();
         self.forget_the_old();
         Ok(())
+    }
+
+    /// The processes of this deployment. A child that was forked and has not yet executed its
+    /// program shows no tag, and it goes on when a kill ends its parent in between: while a record
+    /// lacks its process, it is given time to appear.
+    fn processes_of(&self, records: &[RunRecord]) -> Vec<Tagged> {
+        const FORK_TO_EXEC: Duration = Duration::from_millis(300);
+        let began = std::time::Instant::now();
+        loop {
+            let processes = tagged(&self.settings.deployment);
+            let waits = records.iter().any(|record| {
+                record.ended_at.is_none()
+                    && record.process.is_none()
+                    && processes.iter().all(|process| process.claim != record.claim.as_str())
+            });
+            if !waits || began.elapsed() >= FORK_TO_EXEC {
+                return processes;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Drops the records of instances that ended long ago and that nobody asked for since.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{
-    Bound, Clock, Item, Key, Page, Query, StateStore, StoreError, Version, Write,
-    check_key, check_query, check_writes,
+    Bound, Clock, Item, Key, Page, Query, StateStore, StoreError, Version, Write, check_key,
+    check_query, check_writes,
 };
 use rusqlite::Connection;
 
