@@ -83,6 +83,10 @@ impl std::borrow::Borrow<str> for ModelName {
 
 /// The candidate that `wanted` most likely meant, if one is near enough.
 pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The comparison takes quadratic time, and the text is a stranger's.
+    if wanted.len() > MAX_MODEL_NAME {
+        return None;
+    }
     candidates
         .into_iter()
         .map(|candidate| {

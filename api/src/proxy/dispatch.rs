@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use diogenes_core::fleet::ModelView;
+use diogenes_core::keys::ApiKey;
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, ScaleTrigger};
 
@@ -95,6 +96,15 @@ impl Dispatcher {
         }
     }
 
+    /// The model could not be reconciled and waits for the next try. Who has waited for some time
+    /// already is told so, instead of being held for nothing.
+    pub fn neglect(&self, name: &ModelName) {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(name) {
+            entry.neglect();
+        }
+    }
+
     /// Every model that can be asked for, by name.
     pub fn views(&self) -> Vec<Arc<ModelView>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,11 +119,22 @@ impl Dispatcher {
 
     /// The entry of the model that answers to `name`.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Entry>, ApiError> {
+        self.find_for(name, None)
+    }
+
+    /// The same for a caller with this key: a near miss names no model that the key may not use.
+    pub(crate) fn find_for(
+        &self,
+        name: &str,
+        key: Option<&ApiKey>,
+    ) -> Result<Arc<Entry>, ApiError> {
         let routes = self.routes.load();
         if let Some(entry) = routes.get(name) {
             return Ok(entry.clone());
         }
-        let hint = match nearest(name, routes.keys().map(String::as_str)) {
+        let may_use = |entry: &Entry| key.is_none_or(|key| key.may_use(&entry.view().model.name));
+        let candidates = routes.iter().filter(|(_, entry)| may_use(entry));
+        let hint = match nearest(name, candidates.map(|(name, _)| name.as_str())) {
             Some(near) => format!("did you mean `{near}`?"),
             None if routes.is_empty() => "add it with `diogenes model apply`".into(),
             None => "list them with `GET /v1/models` or `diogenes model list`".into(),

@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     last_request: AtomicI64,
     /// Whether a task asks for another replica.
     asking: AtomicBool,
+    /// Set while the fleet cannot be looked after: a full disk, say.
+    neglected: AtomicBool,
     /// Set once the server is on its way out.
     closing: Arc<AtomicBool>,
     pub(crate) metrics: ModelMetrics,
@@ -68,6 +70,7 @@ impl Entry {
             held: AtomicU32::new(0),
             last_request: AtomicI64::new(i64::MIN),
             asking: AtomicBool::new(false),
+            neglected: AtomicBool::new(false),
             closing,
             metrics,
             clock,
@@ -111,6 +114,7 @@ impl Entry {
             });
         }
         self.metrics.observe(&view);
+        self.neglected.store(false, Ordering::Release);
         self.targets.store(Arc::new(targets));
         self.view.store(Arc::new(view));
         self.notify();
@@ -130,6 +134,16 @@ impl Entry {
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// The model could not be reconciled; who waits for long is told so.
+    pub(super) fn neglect(&self) {
+        self.neglected.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    pub(super) fn is_neglected(&self) -> bool {
+        self.neglected.load(Ordering::Acquire)
     }
 
     pub(super) fn is_closing(&self) -> bool {

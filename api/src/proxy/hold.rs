@@ -14,6 +14,8 @@ use crate::error::{ApiError, ErrorKind};
 
 /// How often a waiting request asks again for a reconcile, should a trigger be lost.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// How long a request waits while the fleet cannot be looked after.
+const PATIENCE_WITH_THE_STORE: Duration = Duration::from_secs(3);
 /// How often a held stream is told how far the boot is.
 pub(super) const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -109,6 +111,15 @@ impl Hold {
                     ApiError::new(
                         ErrorKind::ShuttingDown,
                         "Diogenes is shutting down; retry once it is back",
+                    )
+                    .retry_after(Duration::from_secs(5)),
+                );
+            }
+            if self.entry.is_neglected() && self.elapsed() >= PATIENCE_WITH_THE_STORE {
+                return Waited::Refused(
+                    ApiError::new(
+                        ErrorKind::StoreUnavailable,
+                        format!("model `{name}` cannot be started now, the state store does not answer; see the log of `diogenes serve`"),
                     )
                     .retry_after(Duration::from_secs(5)),
                 );

@@ -57,7 +57,7 @@ pub(super) struct Call {
     headers: HeaderMap,
     body: Bytes,
     stream: bool,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     pub(super) max_response: usize,
     pub(super) ending: Ending,
 }
@@ -105,8 +105,10 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let key = app.key_ring.authenticate(&parts.headers, Scope::Inference).await?;
     let body = app.read_body(&parts.headers, body).await?;
-    let peek = Peek::read(&body)?;
-    let entry = app.dispatcher.find(&peek.model)?;
+    let mut peek = Peek::read(&body)?;
+    // OpenAI has no streamed embeddings; servers ignore the field.
+    peek.stream &= parts.uri.path() != "/v1/embeddings";
+    let entry = app.dispatcher.find_for(&peek.model, Some(&key))?;
     let view = entry.view();
     let name = &view.model.name;
     if !key.may_use(name) {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use diogenes_core::fleet::ModelView;
 use diogenes_core::keys::Scope;
@@ -8,7 +9,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 
 /// OpenAI's model object; callers may ask for it whether it runs or not.
 #[derive(Debug, Serialize)]
@@ -58,16 +59,19 @@ pub(super) async fn list(
 /// `GET /v1/models/{id}`.
 pub(super) async fn show(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<ModelObject>, ApiError> {
     let key = app.key_ring.authenticate(&headers, Scope::Inference).await?;
-    let entry = app.dispatcher.find(&id)?;
+    let Path(id) = id.map_err(|_| {
+        ApiError::new(ErrorKind::NotFound, "the path is not valid UTF-8; see `GET /v1/models`")
+    })?;
+    let entry = app.dispatcher.find_for(&id, Some(&key))?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {
         // As if it were not there: the key's holder has no business with it.
-        return Err(crate::error::ApiError::new(
-            crate::error::ErrorKind::ModelNotFound,
+        return Err(ApiError::new(
+            ErrorKind::ModelNotFound,
             format!("model `{id}` is not registered for this key; see `GET /v1/models`"),
         )
         .param("model"));

@@ -38,8 +38,9 @@ impl Peek {
             .param("model")
         };
         let raw = fields.model.ok_or_else(missing)?.get();
-        let model: String = serde_json::from_str(raw).map_err(|_| {
-            ApiError::new(ErrorKind::InvalidRequest, "`model` must be a string").param("model")
+        let model: String = serde_json::from_str(raw).map_err(|error| {
+            let what = if error.is_data() { "must be a string" } else { "is no valid string" };
+            ApiError::new(ErrorKind::InvalidRequest, format!("`model` {what}")).param("model")
         })?;
         if model.is_empty() {
             return Err(missing());

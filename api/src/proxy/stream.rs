@@ -220,7 +220,9 @@ impl HeldStream {
         let entry = lease.entry().clone();
         entry.metrics.woke_after(waited);
         entry.metrics.first_byte(account.began.elapsed());
-        if response.status != StatusCode::OK {
+        let kind = response.headers.get(http::header::CONTENT_TYPE);
+        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if response.status != StatusCode::OK || !is_stream {
             return Some(refused(response, &call, &mut account, &entry).await);
         }
         let overhead =
@@ -245,8 +247,10 @@ async fn refused(
     account: &mut Account,
     entry: &Entry,
 ) -> Bytes {
+    const MOST: usize = 1 << 20;
     account.status = response.status;
-    let body = read_whole(response.body, call.max_response).await.unwrap_or_default();
+    let whole = tokio::time::timeout(call.timeout, read_whole(response.body, MOST)).await;
+    let body = whole.ok().and_then(Result::ok).unwrap_or_default();
     if let Ok(error) = serde_json::from_slice::<serde_json::Value>(&body)
         && error.get("error").is_some()
     {
@@ -254,9 +258,14 @@ async fn refused(
     }
     let name = &entry.view().model.name;
     let status = response.status.as_u16();
+    let what = if status == 200 {
+        "answered a streamed request with something else than a stream; ask without `stream`".into()
+    } else {
+        format!("answered with status {status}; see `diogenes logs {name}`")
+    };
     ApiError::new(
         ErrorKind::UpstreamRefused,
-        format!("the inference server of model `{name}` answered with status {status}; see `diogenes logs {name}`"),
+        format!("the inference server of model `{name}` {what}"),
     )
     .event()
     .into()

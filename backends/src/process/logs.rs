@@ -102,6 +102,7 @@ impl Logs {
         let mut chunk = read(&path, claim, start, max)?;
         if start > 0
             && let Some((_, whole_lines)) = chunk.text.split_once('\n')
+            && !whole_lines.is_empty()
         {
             chunk.text = whole_lines.to_owned();
         }

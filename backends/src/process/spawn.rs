@@ -56,6 +56,8 @@ pub(super) fn spawn(
     }
     let mut command = Command::new(&program);
     command
+        // Most likely the operator's own key.
+        .env_remove("DIOGENES_API_KEY")
         .args(arguments.iter().map(|argument| fill(argument)))
         .envs(engine.env.iter().map(|(name, value)| (name, fill(value))))
         .env("HOST", address.ip().to_string())

@@ -95,6 +95,7 @@ impl FleetLoop {
                     model = %name, error = &error as &dyn std::error::Error,
                     "`{name}` could not be reconciled; trying again soon"
                 );
+                self.dispatcher.neglect(&name);
                 next_checks.insert(name, later(self.clock.now(), AFTER_FAILURE));
             }
         }

@@ -12,7 +12,12 @@ const QUIET: Duration = Duration::from_millis(250);
 /// How long a client may go on sending a body that was refused.
 const MOST: Duration = Duration::from_secs(10);
 
-/// A connection that is read to its end after the last answer.
+/// How long a client may take nothing of what is sent to it. One that has stopped reading would
+/// else hold its answer in memory and its replica in use for as long as it likes.
+const WRITE_STALL: Duration = Duration::from_mins(1);
+
+/// A connection that is given up when its client stops reading, and that is read to its end after
+/// the last answer.
 ///
 /// Who closes a socket that still receives sends a reset, and a reset discards what the client
 /// has not read yet: a refused upload would end in "broken pipe" instead of the 413 or 401 that
@@ -21,6 +26,8 @@ const MOST: Duration = Duration::from_secs(10);
 pub(super) struct Lingering {
     stream: TcpStream,
     ending: Option<Ending>,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +38,24 @@ struct Ending {
 
 impl Lingering {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, ending: None }
+        Self { stream, ending: None, stalled: None }
+    }
+}
+
+impl Lingering {
+    /// Passes on what became of a write, unless it has been waiting for too long.
+    fn unless_stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading")))
     }
 }
 
@@ -51,7 +75,8 @@ impl AsyncWrite for Lingering {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_stalled(cx, written)
     }
 
     fn poll_write_vectored(
@@ -59,7 +84,8 @@ impl AsyncWrite for Lingering {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.unless_stalled(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -71,7 +97,7 @@ impl AsyncWrite for Lingering {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ending } = &mut *self;
+        let Self { stream, ending, stalled: _ } = &mut *self;
         if ending.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
         }

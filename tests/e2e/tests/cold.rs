@@ -190,3 +190,32 @@ async fn a_boot_that_takes_too_long_fails() {
     let serve = Serve::start(Config::with([model])).await;
     assert_eq!(serve.client().chat("demo").await.code(), "model_failed_boot_timeout");
 }
+
+#[tokio::test]
+async fn a_wish_to_wait_for_ever_is_no_danger() {
+    let serve = Serve::start(Config::with([slow("demo")])).await;
+    let client = serve.client();
+    let body = json!({"model": "demo", "stream": true, "messages": []});
+    let request = client
+        .request(Method::POST, "/v1/chat/completions")
+        .header("prefer", format!("wait={}", u64::MAX))
+        .json(&body);
+    let text = String::from_utf8(client.send(request).await.body).unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+}
+
+#[tokio::test]
+async fn cold_embeddings_are_plain_even_when_a_stream_is_asked_for() {
+    let serve = Serve::start(Config::with([slow("demo")])).await;
+    let body = json!({"model": "demo", "stream": true, "input": "x"});
+    let answer = serve.client().post("/v1/embeddings", &body).await;
+    assert_eq!(answer.json()["object"], "list");
+}
+
+#[tokio::test]
+async fn a_huge_unknown_name_is_refused_at_once() {
+    let serve = Serve::start(Config::with([slow("demo")])).await;
+    let answer = serve.client().chat(&"demo".repeat(1_000_000)).await;
+    assert_eq!(answer.code(), "model_not_found");
+    assert!(answer.body.len() < 1000);
+}

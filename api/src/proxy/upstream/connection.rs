@@ -82,6 +82,9 @@ impl Connection {
         loop {
             if let Some(head) = parse_head(&mut self.buffer)? {
                 // 1xx: the real head follows.
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Err(SendError::Malformed);
+                }
                 if !head.status.is_informational() {
                     return Ok(head);
                 }
@@ -153,29 +156,32 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, SendError> {
     Ok(Some(Head { status, headers, framing, keep_alive }))
 }
 
-/// RFC 9112 §6.3.
+/// RFC 9112 §6.3. What two readers could understand in two ways is refused.
 fn framing(status: StatusCode, headers: &HeaderMap) -> Result<Framing, SendError> {
-    if status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED
-    {
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    if status.is_informational() || bodiless {
         return Ok(Framing::Length(0));
     }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     if headers.contains_key(TRANSFER_ENCODING) {
-        return if has_token(headers, &TRANSFER_ENCODING, "chunked") {
+        let chunked = has_token(headers, &TRANSFER_ENCODING, "chunked");
+        return if chunked && lengths.next().is_none() {
             Ok(Framing::Chunked(ChunkedDecoder::default()))
         } else {
             Err(SendError::Malformed)
         };
     }
-    match headers.get(CONTENT_LENGTH) {
-        Some(length) => length
-            .to_str()
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .map(Framing::Length)
-            .ok_or(SendError::Malformed),
-        None => Ok(Framing::UntilClose),
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(Framing::UntilClose),
+        (Some(length), None) => {
+            let digits = length.as_bytes().trim_ascii();
+            let number = digits.iter().all(u8::is_ascii_digit).then_some(digits);
+            number
+                .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
+                .map(Framing::Length)
+                .ok_or(SendError::Malformed)
+        }
+        (Some(_), Some(_)) => Err(SendError::Malformed),
     }
 }
 
@@ -186,4 +192,45 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(head: &str) -> Result<Option<Head>, SendError> {
+        parse_head(&mut BytesMut::from(head))
+    }
+
+    #[test]
+    fn an_ambiguous_length_is_refused() {
+        for fields in [
+            "content-length: 5\r\ncontent-length: 60",
+            "content-length: +5",
+            "content-length: -1",
+            "content-length: 5, 5",
+            "content-length: ",
+            "content-length: 5\r\ntransfer-encoding: chunked",
+            "transfer-encoding: gzip",
+        ] {
+            let refused = parsed(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n"));
+            assert!(matches!(refused, Err(SendError::Malformed)), "{fields}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_known_by_length_chunks_or_close() {
+        let framing = |fields: &str| {
+            let head = parsed(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).unwrap().unwrap();
+            (head.framing, head.keep_alive)
+        };
+        assert!(matches!(framing("content-length: 12\r\n"), (Framing::Length(12), true)));
+        assert!(matches!(framing("transfer-encoding: chunked\r\n"), (Framing::Chunked(_), true)));
+        assert!(matches!(framing(""), (Framing::UntilClose, false)));
+    }
+
+    #[test]
+    fn half_a_head_is_waited_for() {
+        assert!(parsed("HTTP/1.1 200 OK\r\ncontent-le").unwrap().is_none());
+    }
 }

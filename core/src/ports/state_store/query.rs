@@ -10,7 +10,7 @@ use super::{Item, Key, MAX_PAGE, StoreError};
 pub enum Table {
     /// By [`Key`].
     Main,
-    /// By [`IndexKey`].
+    /// By [`IndexKey`](super::IndexKey).
     Index,
 }
 
