@@ -52,6 +52,18 @@ pub struct Metrics {
     replicas: Family<ByState, Gauge<i64, AtomicI64>>,
 }
 
+/// The states of a slot.
+const STATES: [&str; 5] = ["launching", "booting", "ready", "draining", "terminating"];
+/// How an answer can break.
+const BROKEN: [&str; 6] = [
+    "cut",
+    "stalled",
+    "malformed",
+    "upstream_unreachable",
+    "upstream_malformed",
+    "upstream_stalled",
+];
+
 /// Seconds, from a millisecond to a long generation.
 #[derive(Clone)]
 struct Buckets(&'static [f64]);
@@ -139,6 +151,29 @@ impl Metrics {
         Ok(text)
     }
 
+    /// Drops what was counted of a model that is gone.
+    pub(crate) fn forget(&self, model: &ModelName) {
+        let name = model.to_string();
+        let by_model = ByModel { model: name.clone() };
+        self.in_flight.remove(&by_model);
+        self.held.remove(&by_model);
+        self.cold_start.remove(&by_model);
+        self.duration.remove(&by_model);
+        self.first_byte.remove(&by_model);
+        for status in 100..600 {
+            self.requests.remove(&ByStatus { model: name.clone(), status });
+        }
+        for kind in ["prompt", "completion"] {
+            self.tokens.remove(&ByKind { model: name.clone(), kind });
+        }
+        for kind in BROKEN {
+            self.broken.remove(&ByKind { model: name.clone(), kind });
+        }
+        for state in STATES {
+            self.replicas.remove(&ByState { model: name.clone(), state });
+        }
+    }
+
     /// The metrics of one model, looked up once.
     pub(crate) fn for_model(&self, model: &ModelName) -> ModelMetrics {
         let name = model.to_string();
@@ -214,7 +249,7 @@ impl ModelMetrics {
     }
 
     pub(crate) fn observe(&self, view: &ModelView) {
-        for state in ["launching", "booting", "ready", "draining", "terminating"] {
+        for state in STATES {
             let count = view.slots.iter().filter(|slot| slot.state.name() == state).count();
             self.replicas
                 .get_or_create(&ByState { model: self.name.clone(), state })

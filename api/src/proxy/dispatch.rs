@@ -92,6 +92,7 @@ impl Dispatcher {
             view.replicas.clear();
             view.slots.clear();
             entry.update(view);
+            self.metrics.forget(name);
             self.rebuild(&entries);
         }
     }

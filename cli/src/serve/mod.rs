@@ -9,7 +9,7 @@ mod linger;
 mod system;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +92,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let data_dir = DataDir::open(&config.data_dir)
         .map_err(anyhow::Error::from)
         .map_err(Kind::DataDir.failure())?;
+    warn_of_open_doors(data_dir.path());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = SqliteStore::open(&data_dir.database(), clock.clone())
         .map_err(anyhow::Error::from)
@@ -108,6 +109,18 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .map_err(Kind::DataDir.failure())?;
     announce(&args, address, &admin);
     server.run(listener, &config).await.map_err(Kind::Other.failure())
+}
+
+/// Whoever may write the data directory may replace keys and commands.
+fn warn_of_open_doors(data_dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = data_dir.metadata().map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o022 != 0 {
+        let path = data_dir.display();
+        tracing::warn!(
+            "others may write {path}, and so take over Diogenes; run `chmod go-w {path}`"
+        );
+    }
 }
 
 /// Tells where it is; with `--demo`, on standard output, also the key and the snippets.

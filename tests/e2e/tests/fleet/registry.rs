@@ -133,3 +133,17 @@ async fn a_model_of_the_file_is_read_only_until_it_has_left_the_file() {
     assert_eq!(client.chat("demo").await.code(), "model_not_found");
     assert_eq!(client.put("/api/v1/models/demo", &model.spec()).await.status, 201);
 }
+
+#[tokio::test]
+async fn the_metrics_of_a_deleted_model_go_with_it() {
+    let serve = Serve::start(Config::default()).await;
+    let client = serve.client();
+    let shown = async || {
+        let text = client.get("/metrics").await.body;
+        String::from_utf8(text).unwrap().contains("model=\"gone\"")
+    };
+    client.put("/api/v1/models/gone", &json!({"command": ["true"]})).await;
+    eventually("its metrics", async || if shown().await { Ok(()) } else { Err(()) }).await;
+    client.delete("/api/v1/models/gone").await;
+    eventually("no metrics", async || if shown().await { Err(()) } else { Ok(()) }).await;
+}
