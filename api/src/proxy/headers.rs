@@ -51,6 +51,12 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether these are the headers of an SSE stream.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// N of `Prefer: wait=N` in seconds (RFC 7240 §4.3).
 pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     headers

@@ -226,10 +226,7 @@ async fn deliver(
     if let Some(limited) = account.limited() {
         crate::control::rate_headers(&limited.admission.status, &mut fields);
     }
-    let is_stream = fields
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    let body = if is_stream {
+    let body = if headers::is_event_stream(&fields) {
         let watch = Watch::new(call.ending, account.counts_tokens());
         let passing = pass(reached, watch, account);
         Body::from_stream(stream::unfold(passing, |mut passing| async move {

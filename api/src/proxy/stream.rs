@@ -8,6 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::entry::Entry;
+use super::headers::is_event_stream;
 use super::hold::{Hold, Waited};
 use super::inference::{Call, Reached, read_whole, upstream_error};
 use super::sse::{Usage, Watch};
@@ -220,9 +221,7 @@ impl HeldStream {
         let entry = lease.entry().clone();
         entry.metrics.woke_after(waited);
         entry.metrics.first_byte(account.began.elapsed());
-        let kind = response.headers.get(http::header::CONTENT_TYPE);
-        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        if response.status != StatusCode::OK || !is_stream {
+        if response.status != StatusCode::OK || !is_event_stream(&response.headers) {
             return Some(refused(response, &call, &mut account, &entry).await);
         }
         let overhead =

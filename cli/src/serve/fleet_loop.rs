@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diogenes_api::proxy::Dispatcher;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{Outcome, Reconciler, eta};
+use diogenes_core::fleet::eta::{later, since};
+use diogenes_core::fleet::{Outcome, Reconciler};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, ScaleTrigger, TriggerError};
 use tokio::sync::mpsc;
@@ -60,7 +61,7 @@ impl FleetLoop {
         let _ = started.send(());
         loop {
             let due = next_checks.values().min().copied().unwrap_or(next_full).min(next_full);
-            let pause = eta::since(self.clock.now(), due);
+            let pause = since(self.clock.now(), due);
             let mut names = BTreeSet::new();
             tokio::select! {
                 _ = &mut stop => return,
@@ -136,8 +137,4 @@ impl FleetLoop {
             None => self.dispatcher.forget(name),
         }
     }
-}
-
-fn later(now: Timestamp, after: Duration) -> Timestamp {
-    now.checked_add(after).unwrap_or(Timestamp::MAX)
 }

@@ -58,6 +58,11 @@ pub fn since(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
 }
 
+/// `from` plus `duration`, or the end of time.
+pub fn later(from: Timestamp, duration: Duration) -> Timestamp {
+    from.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
 /// How long the last boots of one (model, instance type, engine) took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootHistory {

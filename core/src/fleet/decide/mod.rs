@@ -150,8 +150,3 @@ fn end_orphans(situation: &Situation<'_>, decision: &mut Decision) {
         }
     }
 }
-
-/// `from` plus `duration`, or the end of time.
-pub(super) fn later(from: Timestamp, duration: Duration) -> Timestamp {
-    from.checked_add(duration).unwrap_or(Timestamp::MAX)
-}

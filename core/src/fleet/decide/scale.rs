@@ -1,8 +1,8 @@
 //! How many replicas there shall be.
 
-use super::{Action, Decision, Situation, later};
+use super::{Action, Decision, Situation};
 use crate::Timestamp;
-use crate::fleet::eta::since;
+use crate::fleet::eta::{later, since};
 use crate::fleet::{Control, DrainReason, ModelSpec, SlotEvent, SlotState};
 
 /// How many replicas callers and operators ask for, within the model's bounds.

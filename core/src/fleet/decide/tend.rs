@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Action, Decision, Situation, later};
+use super::{Action, Decision, Situation};
 use crate::Timestamp;
-use crate::fleet::eta::since;
+use crate::fleet::eta::{later, since};
 use crate::fleet::{
     BeatStatus, DrainReason, EndReason, FailureKind, InstanceId, Model, Phase, Slot, SlotEvent,
     SlotState,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Effect, ReconcileError, Reconciler, Snapshot, expected, find, log_transition};
-use crate::Timestamp;
 use crate::entity::{Entity, StoreExt, Stored};
+use crate::fleet::eta::later;
 use crate::fleet::{BootHistory, EndReason, Failure, FailureKind, PreferredRung, Slot, SlotEvent};
 use crate::ports::{Expect, StoreError};
 
@@ -27,10 +27,8 @@ impl Reconciler {
         if snapshot.control.failure.is_some() || prefer {
             let mut control = snapshot.control.clone();
             control.failure = None;
-            control.preferred_rung = (rung != 0).then(|| PreferredRung {
-                index: rung,
-                until: now.checked_add(PREFERENCE).unwrap_or(Timestamp::MAX),
-            });
+            control.preferred_rung =
+                (rung != 0).then(|| PreferredRung { index: rung, until: later(now, PREFERENCE) });
             writes.push(control.put(expected(snapshot))?);
         }
         self.store.commit(&writes).await?;
@@ -97,7 +95,7 @@ impl Reconciler {
         let mut control = snapshot.control.clone();
         let earlier = control.failure.as_ref().filter(|failure| failure.spec == spec);
         let attempts = earlier.map_or(0, |failure| failure.attempts).saturating_add(1);
-        let until = now.checked_add(Failure::back_off(attempts)).unwrap_or(Timestamp::MAX);
+        let until = later(now, Failure::back_off(attempts));
         control.failure =
             Some(Failure { kind, reason: reason.into(), at: now, until, attempts, spec });
         let next = slot.value.after(SlotEvent::End(end), now)?;
