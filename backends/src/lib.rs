@@ -1,11 +1,17 @@
-//! Implementations of the ports of `diogenes-core`, one feature each.
-//!
-//! - `sqlite`: the state of one machine in one file.
-//! - `process`: inference servers as child processes.
-//!
-//! No type of a vendor is public; its errors are converted where they come in.
+//! Implementations of the ports of `diogenes-core`, one feature each: `sqlite` keeps the state in
+//! a SQLite database, `process` runs inference servers as child processes, `aws-dynamodb`,
+//! `aws-ec2` and `aws-lambda` do the same on AWS. Errors of vendors are converted where they come in.
+
+#[cfg(any(
+    feature = "aws-dynamodb",
+    feature = "aws-ec2",
+    feature = "aws-lambda",
+    feature = "aws-user-data"
+))]
+pub mod aws;
 
 #[cfg(feature = "process")]
 pub mod process;
+
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use diogenes_core::fleet::ModelView;
 use diogenes_core::keys::ApiKey;
 use diogenes_core::name::{ModelName, nearest};
-use diogenes_core::ports::{Clock, Demand, DemandSource, ScaleTrigger};
+use diogenes_core::ports::{Clock, Demand, DemandSource, ScaleTrigger, StoreError};
 
 use super::entry::Entry;
 use crate::error::{ApiError, ErrorKind};
@@ -166,8 +166,8 @@ impl Dispatcher {
 
 #[async_trait]
 impl DemandSource for Dispatcher {
-    async fn demand(&self, model: &ModelName) -> Demand {
+    async fn demand(&self, model: &ModelName) -> Result<Demand, StoreError> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(model).map(|entry| entry.demand()).unwrap_or_default()
+        Ok(entries.get(model).map(|entry| entry.demand()).unwrap_or_default())
     }
 }

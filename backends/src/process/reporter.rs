@@ -161,7 +161,10 @@ impl Shared {
             claim: claim.clone(),
             status,
             load: Load::default(),
+            // A claim of this backend has one process only.
+            instance: None,
             log_tail: log_tail.await.unwrap_or_default(),
+            log_end: 0,
             at: now,
             expires_at: now.checked_add(BEAT_LIFE).unwrap_or(Timestamp::MAX),
         }

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use diogenes_core::fleet::DeploymentId;
+use diogenes_core::fleet::{DeploymentId, Invocation};
 use diogenes_core::ports::{LaunchError, LaunchRequest};
 use rustix::io::Errno;
 
@@ -38,16 +38,12 @@ pub(super) fn spawn(
     address: SocketAddr,
     log: File,
 ) -> Result<tokio::process::Child, LaunchError> {
-    let fill = |text: &str| {
-        text.replace("{port}", &address.port().to_string())
-            .replace("{host}", &address.ip().to_string())
-            .replace("{key}", request.upstream_key.expose())
-    };
     let engine = &request.engine;
-    let Some((program, arguments)) = engine.command.split_first() else {
+    let Some(Invocation { program, arguments, env }) =
+        engine.invocation(address, &request.upstream_key)
+    else {
         return Err(invalid("its `command` is empty"));
     };
-    let program = fill(program);
     if let Some(dir) = &engine.working_dir
         && !Path::new(dir).is_dir()
     {
@@ -58,15 +54,11 @@ pub(super) fn spawn(
     command
         // Most likely the operator's own key.
         .env_remove("DIOGENES_API_KEY")
-        .args(arguments.iter().map(|argument| fill(argument)))
-        .envs(engine.env.iter().map(|(name, value)| (name, fill(value))))
-        .env("HOST", address.ip().to_string())
-        .env("PORT", address.port().to_string())
+        .args(arguments)
+        .envs(env)
         .env(DEPLOYMENT, deployment.as_str())
         .env(CLAIM, request.claim.as_str())
         .env(MODEL, request.model.as_str())
-        .env("VLLM_API_KEY", request.upstream_key.expose())
-        .env("LLAMA_API_KEY", request.upstream_key.expose())
         .stdin(Stdio::null())
         .process_group(0);
     if let Some(dir) = &engine.working_dir {

@@ -186,6 +186,7 @@ impl Server {
         });
         let compute: Arc<dyn ComputeBackend> = processes.clone();
         let reconciler = Reconciler {
+            agents: None,
             store,
             compute,
             demand: dispatcher.clone(),

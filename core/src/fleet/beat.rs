@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::entity::Entity;
-use crate::fleet::{ClaimId, Phase};
+use crate::fleet::{ClaimId, InstanceId, Phase};
 use crate::ports::Key;
 
 /// The most log lines that a beat carries.
@@ -14,12 +14,19 @@ pub const MAX_LOG_LINES: usize = 40;
 pub struct Beat {
     /// Of which claim.
     pub claim: ClaimId,
+    /// On which instance the reporter runs; a report from another instance than the claim's
+    /// counts for nothing. None where a claim cannot have two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
     /// How it is doing.
     pub status: BeatStatus,
     /// What it works on, as its own metrics tell.
     pub load: Load,
     /// The last lines of its log, at most [`MAX_LOG_LINES`]; for operators only.
     pub log_tail: Vec<String>,
+    /// How many bytes the log has at the end of [`Self::log_tail`].
+    #[serde(default)]
+    pub log_end: u64,
     /// When the reporter wrote it, on its own clock; compared with no other.
     pub at: Timestamp,
     /// When it is absent, so that beats of ended claims go away by themselves.

@@ -8,23 +8,35 @@ mod beat;
 mod control;
 pub mod decide;
 pub mod eta;
+mod held;
 mod ids;
+mod invocation;
+mod lease;
 mod model;
 pub mod phase;
+mod reader;
 mod reconcile;
 mod registry;
 mod slot;
+mod stamp;
+mod stored_demand;
 mod view;
 
 pub use beat::{Beat, BeatStatus, Load, MAX_LOG_LINES};
 pub use control::{Control, Failure, FailureKind, PreferredRung};
 pub use eta::{BootHistory, PhaseTimes};
+pub use held::HeldCounter;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
+pub use invocation::Invocation;
+pub use lease::Lease;
 pub use model::{
     ColdStart, Engine, Market, Model, ModelSource, ModelSpec, Rung, SpecError, SpecHash,
 };
 pub use phase::Phase;
-pub use reconcile::{Outcome, ReconcileError, Reconciler};
+pub use reader::read_view;
+pub use reconcile::{AgentRules, Outcome, ReconcileError, Reconciler};
 pub use registry::{Order, Registry, RegistryError};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
+pub use stamp::UseStamp;
+pub use stored_demand::StoredDemand;
 pub use view::{ModelView, Progress, ReplicaView, SlotView, Standing};

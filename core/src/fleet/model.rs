@@ -8,7 +8,7 @@ use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::ids::hex;
 use crate::name::ModelName;
-use crate::ports::{Key, Query, Table};
+use crate::ports::{IndexKey, Key, Query, Table};
 
 /// A registered model: what callers may ask for and how to serve it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -333,14 +333,14 @@ impl ModelSpec {
 impl Model {
     const PARTITION: &'static str = "MODELS";
 
-    /// Where the record of `name` stands.
+    /// Where the record of `name` stands: beside its slots, so that one listing reads all of it.
     pub fn key_of(name: &ModelName) -> Key {
-        Key::new(Self::PARTITION, name.as_str())
+        Key::new(format!("MODEL#{name}"), "MODEL")
     }
 
-    /// Lists every model, by name.
+    /// Lists every model, by name. A new one may be missing for a moment.
     pub fn all() -> Query {
-        Query::new(Table::Main, Self::PARTITION, "")
+        Query::new(Table::Index, Self::PARTITION, "")
     }
 
     /// Replicas that may run: none of a deleted model.
@@ -359,5 +359,9 @@ impl Entity for Model {
 
     fn key(&self) -> Key {
         Self::key_of(&self.name)
+    }
+
+    fn index(&self) -> Option<IndexKey> {
+        Some(IndexKey { partition: Self::PARTITION.into(), sort: self.name.to_string() })
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub struct Launch {
     pub attempt: u32,
     /// The key that the inference server asks of its callers.
     pub upstream_key: Secret,
+    /// See [`LaunchRequest::lifetime`].
+    #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Duration>,
 }
 
 /// The life of a claim.
@@ -131,6 +135,8 @@ pub enum EndReason {
     Lost,
     /// It answered its health check no more.
     Unhealthy,
+    /// Its agent was not heard of for too long.
+    Silent,
 }
 
 /// What happens to a slot.
@@ -222,6 +228,7 @@ impl Slot {
             engine: self.launch.engine.clone(),
             rung: rung.clone(),
             upstream_key: self.launch.upstream_key.clone(),
+            lifetime: self.launch.lifetime,
         })
     }
 
@@ -320,6 +327,7 @@ impl fmt::Display for EndReason {
             Self::Exited(None) => f.write_str("ended by itself"),
             Self::Lost => f.write_str("the backend does not know it any more"),
             Self::Unhealthy => f.write_str("answers its health check no more"),
+            Self::Silent => f.write_str("its agent reports no more"),
         }
     }
 }

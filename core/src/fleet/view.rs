@@ -9,6 +9,7 @@ use crate::fleet::{
     BootHistory, ClaimId, Control, DrainReason, Failure, InstanceId, Model, Phase, PhaseTimes,
     Slot, SlotState, SpecHash,
 };
+use crate::ports::Key;
 use crate::secret::Secret;
 
 /// A model as routers see it: who serves it now, and how far those are who soon will.
@@ -124,6 +125,17 @@ impl ModelView {
             .collect();
         let spec = model.spec.hash();
         Self { model, replicas, slots, control, history, spec }
+    }
+
+    /// Where the history stands that tells about the boot of one of `slots`, or of the next.
+    pub(crate) fn history_key(model: &Model, slots: &[Slot]) -> Option<Key> {
+        let rungs = model.spec.rungs();
+        let booting = slots
+            .iter()
+            .find(|slot| slot.is_live())
+            .and_then(|slot| slot.launch.ladder.get(slot.launch.rung));
+        let rung = booting.or_else(|| rungs.first())?;
+        Some(BootHistory::key_of(&model.name, &rung.instance_type, &model.spec.hash()))
     }
 
     /// How the model stands.

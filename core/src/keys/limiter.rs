@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use crate::Timestamp;
 use crate::fleet::eta::since;
 use crate::keys::KeyId;
-use crate::ports::{Admission, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow};
+use crate::ports::{
+    Admission, AdmitError, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow,
+};
 
 /// The length of a window.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -111,8 +113,8 @@ impl Limiter for LocalLimiter {
         key: &KeyId,
         limits: &Limits,
         now: Timestamp,
-    ) -> Result<Admission, LimitExceeded> {
-        self.with(key, now, |used| used.admit(limits, now))
+    ) -> Result<Admission, AdmitError> {
+        Ok(self.with(key, now, |used| used.admit(limits, now))?)
     }
 
     async fn record_tokens(&self, key: &KeyId, _: &Limits, tokens: u64, now: Timestamp) {

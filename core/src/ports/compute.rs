@@ -51,6 +51,9 @@ pub struct LaunchRequest {
     pub rung: Rung,
     /// The key that the inference server asks of its callers.
     pub upstream_key: Secret,
+    /// After this the instance may end itself, whatever the fleet wants; none for no limit of
+    /// the model's own.
+    pub lifetime: Option<Duration>,
 }
 
 /// One instance as the backend sees it.

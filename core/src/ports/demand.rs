@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::Timestamp;
 use crate::fleet::ClaimId;
 use crate::name::ModelName;
+use crate::ports::StoreError;
 
 /// What callers want of one model now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,7 @@ impl ReplicaDemand {
 /// Knows the demand for a model: counters in memory in `serve`, stamps and beats on AWS.
 #[async_trait]
 pub trait DemandSource: Send + Sync {
-    /// The demand for `model` now; all zero for a model that nobody asked for.
-    async fn demand(&self, model: &ModelName) -> Demand;
+    /// The demand for `model` now; all zero for a model that nobody asked for. What cannot be
+    /// read is an error: no demand would end every replica.
+    async fn demand(&self, model: &ModelName) -> Result<Demand, StoreError>;
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::keys::KeyId;
+use crate::ports::StoreError;
 
 /// Limits of one key; an absent one does not limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +42,22 @@ pub trait Limiter: Send + Sync {
         key: &KeyId,
         limits: &Limits,
         now: Timestamp,
-    ) -> Result<Admission, LimitExceeded>;
+    ) -> Result<Admission, AdmitError>;
 
     /// Adds `tokens` to what `key` has used in the window that `now` falls in. Usage is known
     /// after the answer, so the window may end above the limit; the next request pays for it.
     async fn record_tokens(&self, key: &KeyId, limits: &Limits, tokens: u64, now: Timestamp);
+}
+
+/// Why a request was not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// It is beyond a limit.
+    #[error(transparent)]
+    Exceeded(#[from] LimitExceeded),
+    /// What the key has used is not known: a limit that cannot be counted is not ignored.
+    #[error("the limits of the key could not be counted")]
+    Store(#[from] StoreError),
 }
 
 /// An admitted request. Dropping it gives its concurrency slot back.

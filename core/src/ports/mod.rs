@@ -18,7 +18,9 @@ pub use compute::{
 };
 pub use demand::{Demand, DemandSource, ReplicaDemand};
 pub use entropy::Entropy;
-pub use limiter::{Admission, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow};
+pub use limiter::{
+    Admission, AdmitError, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow,
+};
 pub use logs::{LogChunk, LogSource};
 pub use state_store::{
     Bound, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DEPTH, MAX_DOCUMENT_BYTES,

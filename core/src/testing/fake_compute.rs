@@ -1,96 +1,62 @@
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::Timestamp;
-use crate::fleet::{ClaimId, InstanceId, LaunchToken, Rung};
+use crate::fleet::{ClaimId, InstanceId};
 use crate::name::ModelName;
 use crate::ports::{
     Clock, ComputeBackend, ComputeError, Exit, Instance, InstanceState, LaunchError, LaunchRequest,
 };
+use crate::testing::fake_cloud::{CloudInstance, FakeCloud, Lag, Order, Pool, Refusal, Shown};
 
-/// A cloud in memory: idempotent on tokens, short of capacity where told, and with a
+/// A [`FakeCloud`] as a port: idempotent on tokens, short of capacity where told, and with a
 /// [`describe`](ComputeBackend::describe) that lags behind as EC2's does.
 pub struct FakeCompute {
     clock: Arc<dyn Clock>,
     settle: Duration,
-    inner: Mutex<Inner>,
+    cloud: Mutex<FakeCloud<Tags>>,
 }
 
-#[derive(Default)]
-struct Inner {
-    instances: BTreeMap<InstanceId, FakeInstance>,
-    by_token: BTreeMap<LaunchToken, InstanceId>,
-    /// Instance types that none is to be had of.
-    exhausted: Vec<String>,
-    next_id: u64,
+/// The tags of a [`FakeInstance`].
+#[derive(Clone, Debug)]
+pub struct Tags {
+    /// Its claim.
+    pub claim: ClaimId,
+    /// Its model.
+    pub model: ModelName,
 }
 
 /// An instance of [`FakeCompute`].
-#[derive(Clone, Debug)]
-pub struct FakeInstance {
-    /// Its id.
-    pub id: InstanceId,
-    /// Its claim tag.
-    pub claim: ClaimId,
-    /// Its model tag.
-    pub model: ModelName,
-    /// Where it was launched.
-    pub rung: Rung,
-    /// When it was launched.
-    pub launched_at: Timestamp,
-    /// When `describe` begins to list it.
-    pub listed_from: Timestamp,
-    /// When it ended, and how.
-    pub ended: Option<(Timestamp, Option<Exit>)>,
-    /// Until when `describe` goes on calling it running.
-    pub running_until: Timestamp,
-}
-
-impl FakeInstance {
-    /// Whether it costs money.
-    pub fn is_alive(&self) -> bool {
-        self.ended.is_none()
-    }
-}
+pub type FakeInstance = CloudInstance<Tags>;
 
 impl FakeCompute {
     /// A cloud whose listings lag at most `settle` behind; exact where that is zero.
     pub fn new(clock: Arc<dyn Clock>, settle: Duration) -> Self {
-        Self { clock, settle, inner: Mutex::default() }
+        // Half of the time that the port allows, so that tests see both sides of it.
+        let lag = Lag { listing: settle / 2, ending: settle / 4, shutdown: Duration::ZERO };
+        Self { clock, settle, cloud: Mutex::new(FakeCloud::new(lag)) }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
-        work(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut FakeCloud<Tags>) -> T) -> T {
+        work(&mut self.cloud.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Of all instances there ever were, those that `wanted` picks.
     pub fn instances_where(&self, wanted: impl Fn(&FakeInstance) -> bool) -> Vec<FakeInstance> {
-        self.with(|inner| {
-            inner.instances.values().filter(|instance| wanted(instance)).cloned().collect()
-        })
+        self.with(|cloud| cloud.instances().filter(|one| wanted(one)).cloned().collect())
     }
 
     /// Lets an instance end by itself.
     pub fn end(&self, id: &InstanceId, exit: Option<Exit>) {
         let now = self.clock.now();
-        let lag = self.settle / 4;
-        self.with(|inner| {
-            if let Some(instance) = inner.instances.get_mut(id)
-                && instance.ended.is_none()
-            {
-                instance.ended = Some((now, exit));
-                instance.running_until = now.saturating_add(lag).unwrap_or(Timestamp::MAX);
-            }
-        });
+        self.with(|cloud| cloud.end(id, exit, now));
     }
 
     /// From now on there is no capacity of these instance types.
     pub fn exhaust(&self, instance_types: &[&str]) {
-        let types = instance_types.iter().map(|name| (*name).to_owned()).collect();
-        self.with(|inner| inner.exhausted = types);
+        let pools = instance_types.iter().map(|name| Pool::of_type(name)).collect();
+        self.with(|cloud| cloud.exhaust(pools));
     }
 }
 
@@ -98,65 +64,47 @@ impl FakeCompute {
 impl ComputeBackend for FakeCompute {
     async fn launch(&self, request: &LaunchRequest) -> Result<InstanceId, LaunchError> {
         let now = self.clock.now();
-        self.with(|inner| {
-            if let Some(id) = inner.by_token.get(&request.token) {
-                let alive = inner.instances.get(id).is_some_and(FakeInstance::is_alive);
-                return if alive { Ok(id.clone()) } else { Err(LaunchError::TokenSpent) };
+        let order = Order {
+            token: Some(request.token.as_str().to_owned()),
+            fingerprint: format!("{request:?}"),
+            place: request.rung.clone(),
+            quota: (String::new(), 0),
+            details: Tags { claim: request.claim.clone(), model: request.model.clone() },
+        };
+        let launched = self.with(|cloud| cloud.launch(order, now).map(|one| one.id.clone()));
+        launched.map_err(|refusal| match refusal {
+            Refusal::InstanceTerminated => LaunchError::TokenSpent,
+            Refusal::NoCapacity => LaunchError::Capacity {
+                reason: format!("no {} is to be had", request.rung.instance_type),
+            },
+            Refusal::QuotaExceeded { limit, .. } => {
+                LaunchError::Quota { reason: format!("no more than {limit}") }
             }
-            if inner.exhausted.contains(&request.rung.instance_type) {
-                let reason = format!("no {} is to be had", request.rung.instance_type);
-                return Err(LaunchError::Capacity { reason });
+            Refusal::ParameterMismatch => {
+                unreachable!("two requests with one token differ: {request:?}")
             }
-            inner.next_id += 1;
-            let id = InstanceId::new(format!("i-{:08}", inner.next_id));
-            // Half of the time that the port allows, so that tests see both sides of it.
-            let lag = self.settle / 2;
-            inner.instances.insert(
-                id.clone(),
-                FakeInstance {
-                    id: id.clone(),
-                    claim: request.claim.clone(),
-                    model: request.model.clone(),
-                    rung: request.rung.clone(),
-                    launched_at: now,
-                    listed_from: now.saturating_add(lag).unwrap_or(Timestamp::MAX),
-                    ended: None,
-                    running_until: Timestamp::MAX,
-                },
-            );
-            inner.by_token.insert(request.token.clone(), id.clone());
-            Ok(id)
         })
     }
 
     async fn describe(&self) -> Result<Vec<Instance>, ComputeError> {
-        const REMEMBERED: Duration = Duration::from_hours(1);
         let now = self.clock.now();
-        Ok(self.with(|inner| {
-            inner
-                .instances
-                .values()
-                .filter(|instance| instance.listed_from <= now)
-                .filter(|instance| {
-                    instance
-                        .ended
-                        .as_ref()
-                        .is_none_or(|(at, _)| crate::fleet::eta::since(*at, now) < REMEMBERED)
-                })
-                .map(|instance| Instance {
-                    id: instance.id.clone(),
-                    claim: Some(instance.claim.clone()),
-                    model: Some(instance.model.clone()),
-                    state: match &instance.ended {
-                        Some((_, exit)) if instance.running_until <= now => {
-                            InstanceState::Terminated { exit: exit.clone() }
-                        }
-                        Some(_) | None => InstanceState::Running,
-                    },
-                    launched_at: Some(instance.launched_at),
-                })
-                .collect()
-        }))
+        let listed = |one: &FakeInstance| {
+            let exit = || one.ended.as_ref().and_then(|(_, exit)| exit.clone());
+            let state = match one.shown(now) {
+                Shown::Hidden => return None,
+                Shown::Running => InstanceState::Running,
+                Shown::ShuttingDown => InstanceState::Stopping,
+                Shown::Terminated => InstanceState::Terminated { exit: exit() },
+            };
+            Some(Instance {
+                id: one.id.clone(),
+                claim: Some(one.details.claim.clone()),
+                model: Some(one.details.model.clone()),
+                state,
+                launched_at: Some(one.launched_at),
+            })
+        };
+        Ok(self.with(|cloud| cloud.instances().filter_map(listed).collect()))
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), ComputeError> {

@@ -2,11 +2,13 @@
 
 mod clock;
 mod entropy;
+mod fake_cloud;
 mod fake_compute;
 mod memory;
 pub mod simulation;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
-pub use fake_compute::{FakeCompute, FakeInstance};
+pub use fake_cloud::{CloudInstance, FakeCloud, Lag, Order, Pool, Refusal, Shown};
+pub use fake_compute::{FakeCompute, FakeInstance, Tags};
 pub use memory::MemoryStore;

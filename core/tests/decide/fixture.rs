@@ -6,8 +6,8 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::decide::{Action, Decision, Situation, decide};
 use diogenes_core::fleet::{
-    Beat, BeatStatus, ClaimId, Control, InstanceId, Launch, Load, Model, ModelSource, ModelSpec,
-    Phase, PhaseTimes, Rung, Slot, SlotState,
+    AgentRules, Beat, BeatStatus, ClaimId, Control, InstanceId, Launch, Load, Model, ModelSource,
+    ModelSpec, Phase, PhaseTimes, Rung, Slot, SlotState,
 };
 use diogenes_core::ports::{Demand, Exit, Instance, InstanceState, ReplicaDemand};
 use diogenes_core::secret::Secret;
@@ -28,6 +28,7 @@ pub(crate) struct Case {
     pub(crate) demand: Demand,
     pub(crate) now: Timestamp,
     pub(crate) settle: Duration,
+    pub(crate) agents: Option<AgentRules>,
 }
 
 impl Case {
@@ -56,6 +57,7 @@ impl Case {
             demand: Demand::default(),
             now: at(1000),
             settle: Duration::from_mins(5),
+            agents: None,
         }
     }
 
@@ -80,6 +82,7 @@ impl Case {
                 tried: 1,
                 attempt: 0,
                 upstream_key: Secret::new("k"),
+                lifetime: None,
             },
             phases: PhaseTimes::launched(at(0)),
             state,
@@ -119,6 +122,8 @@ impl Case {
             status,
             load: Load::default(),
             log_tail: Vec::new(),
+            log_end: 0,
+            instance: None,
             at: at(0),
             expires_at: at(100_000),
         };
@@ -173,6 +178,7 @@ impl Case {
             now: self.now,
             settle: self.settle,
             router_lag: Duration::from_secs(2),
+            agents: self.agents,
         })
     }
 

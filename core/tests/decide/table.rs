@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use diogenes_core::fleet::decide::Action;
 use diogenes_core::fleet::{
-    BeatStatus, DrainReason, EndReason, Failure, FailureKind, Phase, SlotEvent, SlotState,
+    AgentRules, BeatStatus, DrainReason, EndReason, Failure, FailureKind, Phase, SlotEvent,
+    SlotState,
 };
 use diogenes_core::ports::{Exit, Instance, InstanceState};
 
@@ -353,5 +354,42 @@ fn the_next_check_is_the_next_moment_at_which_time_alone_changes_something() {
         ("kept by a pin", Case::new().ready(0, 0).with(|case| case.control.pinned = true), None),
     ] {
         assert_eq!(case.decide().next_check, next.map(at), "{what}");
+    }
+}
+
+#[test]
+fn agents_are_listened_to_only_on_the_claims_own_instance() {
+    let ready = || BeatStatus::Ready { base_url: "http://10.0.0.0:8000".into() };
+    let from = |reporter: Option<u32>| {
+        Case::new().held(1).booting(0, Phase::Boot).now(10).beat(0, ready()).with(|case| {
+            case.beats.get_mut(&claim(0)).unwrap().instance = reporter.map(instance);
+        })
+    };
+    let event = SlotEvent::Ready("http://10.0.0.0:8000".into());
+    let made_ready = [Action::Move { index: 0, event }];
+    assert_eq!(from(None).actions(), made_ready, "a backend with one instance per claim");
+    assert_eq!(from(Some(0)).actions(), made_ready, "the claim's instance");
+    assert_eq!(from(Some(7)).actions(), [], "the claim's instance before");
+}
+
+#[test]
+fn a_replica_with_an_agent_ends_when_that_falls_silent_and_at_the_deployments_age() {
+    let rules = AgentRules { max_lifetime: Duration::from_hours(1) };
+    let end = |end| Action::Move { index: 0, event: SlotEvent::End(end) };
+    let drain = |reason| Action::Move { index: 0, event: SlotEvent::Drain(reason) };
+    let healthy = BeatStatus::Ready { base_url: "http://10.0.0.0:8000".into() };
+    let case = || Case::new().ready(0, 0).used(0, 1, 1000).with(|case| case.agents = Some(rules));
+    for (what, case, actions) in [
+        ("no agents here", Case::new().ready(0, 0).used(0, 1, 1000), vec![]),
+        ("silent", case(), vec![end(EndReason::Silent), Action::Claim { index: 1 }]),
+        ("young, its first beat may be on its way", case().now(200), vec![]),
+        ("heard of", case().beat(0, healthy.clone()), vec![]),
+        (
+            "too old",
+            case().beat(0, healthy).now(3600).used(0, 1, 3600),
+            vec![drain(DrainReason::Lifetime)],
+        ),
+    ] {
+        assert_eq!(case.actions(), actions, "{what}");
     }
 }

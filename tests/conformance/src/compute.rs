@@ -79,6 +79,7 @@ impl Fixture {
             engine: self.engine.clone(),
             rung: Rung::local(),
             upstream_key: Secret::new("up-conformance"),
+            lifetime: None,
         }
     }
 

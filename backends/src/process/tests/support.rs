@@ -101,6 +101,7 @@ impl Machine {
             engine,
             rung: Rung::local(),
             upstream_key: Secret::new("up-test"),
+            lifetime: None,
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::fleet::{
-    Beat, ClaimId, Control, EndReason, FailureKind, InstanceId, Model, Slot, SlotEvent, SlotState,
-    SpecHash,
+    AgentRules, Beat, ClaimId, Control, EndReason, FailureKind, InstanceId, Model, Slot, SlotEvent,
+    SlotState, SpecHash,
 };
 use crate::ports::{Demand, Instance, InstanceState};
 
@@ -38,6 +38,8 @@ pub struct Situation<'a> {
     pub settle: Duration,
     /// How long a router may still send to a replica that it has not seen draining.
     pub router_lag: Duration,
+    /// [`Reconciler::agents`](crate::fleet::Reconciler::agents).
+    pub agents: Option<AgentRules>,
 }
 
 /// One thing to do.

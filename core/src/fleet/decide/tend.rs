@@ -6,8 +6,8 @@ use super::{Action, Decision, Situation};
 use crate::Timestamp;
 use crate::fleet::eta::{later, since};
 use crate::fleet::{
-    BeatStatus, DrainReason, EndReason, FailureKind, InstanceId, Model, Phase, Slot, SlotEvent,
-    SlotState,
+    AgentRules, BeatStatus, DrainReason, EndReason, FailureKind, InstanceId, Model, Phase, Slot,
+    SlotEvent, SlotState,
 };
 use crate::ports::{Instance, InstanceState};
 
@@ -148,13 +148,18 @@ fn tend_ready(
         (Sight::Alive | Sight::Unsettled, Some(BeatStatus::Unhealthy { .. })) => {
             Some(EndReason::Unhealthy)
         }
+        (Sight::Alive | Sight::Unsettled, None) if is_silent(situation, slot) => {
+            Some(EndReason::Silent)
+        }
         (Sight::Alive | Sight::Unsettled, _) => None,
     };
     if let Some(end) = end {
         decision.act(Action::Move { index, event: SlotEvent::End(end) });
         return false;
     }
-    let lifetime = situation.model.and_then(|model| model.spec.max_lifetime);
+    let of_model = situation.model.and_then(|model| model.spec.max_lifetime);
+    let of_all = situation.agents.map(|agents| agents.max_lifetime);
+    let lifetime = of_model.into_iter().chain(of_all).min();
     let expired = lifetime.is_some_and(|most| since(slot.claimed_at, situation.now) >= most);
     let reason = unwanted(situation, slot).or(expired.then_some(DrainReason::Lifetime));
     if let Some(reason) = reason {
@@ -215,8 +220,21 @@ fn unwanted(situation: &Situation<'_>, slot: &Slot) -> Option<DrainReason> {
     None
 }
 
+/// The newest report on the slot's instance. A claim can have had another instance before: what
+/// its agent still says counts for nothing.
 fn beat<'a>(situation: &Situation<'a>, slot: &Slot) -> Option<&'a BeatStatus> {
-    situation.beats.get(&slot.claim).map(|beat| &beat.status)
+    let beat = situation.beats.get(&slot.claim)?;
+    let stranger = match (&beat.instance, slot.instance()) {
+        (Some(reporter), Some(instance)) => reporter != instance,
+        _ => false,
+    };
+    (!stranger).then_some(&beat.status)
+}
+
+/// Whether a replica whose agent should report has not been heard of for too long.
+fn is_silent(situation: &Situation<'_>, slot: &Slot) -> bool {
+    let ready_at = slot.phases.began(Phase::Ready).unwrap_or(slot.claimed_at);
+    situation.agents.is_some() && since(ready_at, situation.now) >= AgentRules::SILENCE
 }
 
 /// How the backend sees the instance of a slot.

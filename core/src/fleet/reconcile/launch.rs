@@ -39,6 +39,7 @@ impl Reconciler {
                 tried: 1,
                 attempt: 0,
                 upstream_key: Secret::new(format!("up-{}", crate::fleet::ids::hex(&key))),
+                lifetime: self.lifetime(&model.value.spec),
             },
             phases: PhaseTimes::launched(now),
             state: SlotState::Launching,

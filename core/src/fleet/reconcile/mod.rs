@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::decide::{Action, Decision, Situation, decide};
+use crate::fleet::eta::since;
 use crate::fleet::{
-    Beat, BootHistory, ClaimId, Control, DeploymentId, InstanceId, InvalidTransition, Model,
-    ModelView, Slot, SlotEvent, SlotState,
+    Beat, ClaimId, Control, DeploymentId, InstanceId, InvalidTransition, Lease, Model, ModelSpec,
+    ModelView, Slot, SlotEvent, SlotState, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
@@ -39,6 +40,22 @@ pub struct Reconciler {
     pub deployment: DeploymentId,
     /// How long a router may still send to a replica that it has not seen draining.
     pub router_lag: Duration,
+    /// What holds where an agent stands beside each inference server; none where the compute
+    /// backend reports for its instances itself.
+    pub agents: Option<AgentRules>,
+}
+
+/// The rules of a fleet whose instances carry an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentRules {
+    /// The oldest that any replica grows before it is drained and replaced, whatever its model
+    /// says. Its instance ends itself later than that.
+    pub max_lifetime: Duration,
+}
+
+impl AgentRules {
+    /// A replica whose agent has not been heard of for so long is ended: beats expire sooner.
+    pub const SILENCE: Duration = Duration::from_mins(6);
 }
 
 /// What a reconcile found and left behind.
@@ -96,7 +113,7 @@ impl Reconciler {
             let observed_at = self.clock.now();
             let observed = self.compute.describe().await?;
             let snapshot = self.read(name).await?;
-            let demand = self.demand.demand(name).await;
+            let demand = self.demand.demand(name).await?;
             let slots: Vec<Slot> = snapshot.slots.iter().map(|slot| slot.value.clone()).collect();
             let mine = instances_of(name, &slots, observed);
             let spec = snapshot.model.as_ref().map(|model| model.value.spec.hash());
@@ -112,9 +129,13 @@ impl Reconciler {
                 now: self.clock.now(),
                 settle: self.compute.settle_time(),
                 router_lag: self.router_lag,
+                agents: self.agents,
             });
             for note in &decision.notes {
                 tracing::debug!(model = %name, desired = decision.desired, "nothing launched: {note}");
+            }
+            if passes == 1 {
+                self.bump_leases(&slots).await?;
             }
             let again = self.perform_all(&snapshot, &decision).await?;
             if !again || passes == MAX_PASSES {
@@ -151,24 +172,35 @@ impl Reconciler {
 
     /// The model as it stands, without changing anything.
     pub async fn view(&self, name: &ModelName) -> Result<Option<ModelView>, StoreError> {
-        let snapshot = self.read(name).await?;
-        let Some(model) = snapshot.model else {
-            return Ok(None);
-        };
-        let rungs = model.value.spec.rungs();
-        let key = rungs.first().map(|rung| {
-            let at = snapshot.slots.iter().find(|slot| slot.value.is_live());
-            let rung = at
-                .and_then(|slot| slot.value.launch.ladder.get(slot.value.launch.rung))
-                .unwrap_or(rung);
-            BootHistory::key_of(name, &rung.instance_type, &model.value.spec.hash())
-        });
-        let history = match key {
-            Some(key) => self.store.load::<BootHistory>(&key).await?.map(|history| history.value),
-            None => None,
-        };
-        let slots = snapshot.slots.into_iter().map(|slot| slot.value).collect();
-        Ok(Some(ModelView::new(Arc::new(model.value), slots, snapshot.control, history)))
+        read_view(self.store.as_ref(), name).await
+    }
+
+    /// What a new instance of `spec` may live at most, by the model's own word: its lifetime and
+    /// the time that it may then take to drain.
+    fn lifetime(&self, spec: &ModelSpec) -> Option<Duration> {
+        self.agents.and(spec.max_lifetime).map(|most| most.saturating_add(spec.drain_timeout))
+    }
+
+    /// Tells the agents of claims that are still wanted. Those that end are told no more: they
+    /// end by themselves should nobody manage to end them.
+    async fn bump_leases(&self, slots: &[Slot]) -> Result<(), StoreError> {
+        if self.agents.is_none() {
+            return Ok(());
+        }
+        for slot in slots {
+            if matches!(slot.state, SlotState::Launching | SlotState::Terminating { .. }) {
+                continue;
+            }
+            let now = self.clock.now();
+            let standing = self.store.load::<Lease>(&Lease::key_of(&slot.claim)).await?;
+            let fresh =
+                standing.is_some_and(|lease| since(lease.value.bumped_at, now) < Lease::EVERY);
+            if !fresh {
+                let lease = Lease { claim: slot.claim.clone(), bumped_at: now };
+                self.store.save(lease, Expect::Any).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn outcome(

@@ -51,7 +51,9 @@ impl Simulation {
     fn check_one_instance_per_claim(&self, alive: &[FakeInstance]) -> Result<(), Violation> {
         let mut per_token: BTreeMap<_, u32> = BTreeMap::new();
         for instance in alive {
-            *per_token.entry((&instance.claim, &instance.rung.instance_type)).or_default() += 1;
+            *per_token
+                .entry((&instance.details.claim, &instance.rung.instance_type))
+                .or_default() += 1;
         }
         match per_token.iter().find(|(_, count)| **count > 1) {
             Some(((claim, rung), count)) => {
@@ -65,13 +67,13 @@ impl Simulation {
     /// have no more claims between them than the cap.
     fn check_claims(&mut self, slots: &[Slot], alive: &[FakeInstance]) -> Result<(), Violation> {
         for instance in alive {
-            let recorded = slots.iter().any(|slot| slot.claim == instance.claim);
+            let recorded = slots.iter().any(|slot| slot.claim == instance.details.claim);
             self.recorded_at_birth.entry(instance.id.clone()).or_insert(recorded);
         }
         let claims: BTreeSet<_> = alive
             .iter()
             .filter(|instance| self.recorded_at_birth.get(&instance.id) == Some(&true))
-            .map(|instance| &instance.claim)
+            .map(|instance| &instance.details.claim)
             .collect();
         if claims.len() > self.settings.max_replicas as usize {
             let claims = claims.len();
@@ -112,7 +114,8 @@ impl Simulation {
         let now = self.clock.now();
         let owned = |instance: &FakeInstance| {
             slots.iter().any(|slot| {
-                slot.claim == instance.claim && slot.instance().is_none_or(|id| *id == instance.id)
+                slot.claim == instance.details.claim
+                    && slot.instance().is_none_or(|id| *id == instance.id)
             })
         };
         let mut orphaned = BTreeMap::new();

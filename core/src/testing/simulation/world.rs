@@ -18,7 +18,7 @@ use crate::fleet::{
 use crate::name::ModelName;
 use crate::ports::{
     Clock, ComputeBackend, Demand, DemandSource, Entropy, Exit, Expect, ReplicaDemand,
-    ScaleTrigger, StateStore, TriggerError,
+    ScaleTrigger, StateStore, StoreError, TriggerError,
 };
 use crate::testing::{FakeCompute, FakeInstance, ManualClock, MemoryStore, SeededEntropy};
 
@@ -74,10 +74,10 @@ struct SharedCallers(Arc<Mutex<Callers>>);
 
 #[async_trait]
 impl DemandSource for SharedCallers {
-    async fn demand(&self, _: &ModelName) -> Demand {
+    async fn demand(&self, _: &ModelName) -> Result<Demand, StoreError> {
         let callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let claims = callers.running.keys().chain(callers.last_used.keys());
-        Demand {
+        Ok(Demand {
             held: u32::try_from(callers.held.len()).unwrap_or(u32::MAX),
             last_request_at: callers.last_request,
             replicas: claims
@@ -90,7 +90,7 @@ impl DemandSource for SharedCallers {
                     (claim.clone(), replica)
                 })
                 .collect(),
-        }
+        })
     }
 }
 
@@ -166,6 +166,7 @@ impl Simulation {
             entropy: Arc::new(SeededEntropy::new(seed ^ 0x9e37_79b9)),
             deployment: DeploymentId::new("simulation"),
             router_lag: Duration::from_secs(2),
+            agents: None,
         };
         let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoTrigger));
         let model: ModelName = "demo".parse().unwrap_or_else(|_| unreachable!("a valid name"));
@@ -303,6 +304,7 @@ impl Simulation {
             entropy: self.reconciler.entropy.clone(),
             deployment: self.reconciler.deployment.clone(),
             router_lag: Duration::ZERO,
+            agents: None,
         };
         now_or_panic(plain.view(&self.model)).ok().flatten()
     }
@@ -310,7 +312,8 @@ impl Simulation {
     /// The router: held requests go to ready replicas or end with a reason.
     fn route(&mut self) {
         let view = self.view();
-        let alive: Vec<ClaimId> = self.alive().into_iter().map(|instance| instance.claim).collect();
+        let alive: Vec<ClaimId> =
+            self.alive().into_iter().map(|instance| instance.details.claim).collect();
         let now = self.clock.now();
         self.with_callers(|callers| {
             // A request ends with its instance.
@@ -364,6 +367,8 @@ impl Simulation {
             status,
             load: Load::default(),
             log_tail: Vec::new(),
+            log_end: 0,
+            instance: None,
             at: now,
             expires_at: now.saturating_add(Duration::from_hours(24)).unwrap_or(Timestamp::MAX),
         };
@@ -374,7 +379,7 @@ impl Simulation {
         let Some(instance) = self.some_instance() else {
             return;
         };
-        let known = now_or_panic(self.store.load::<Beat>(&Beat::key_of(&instance.claim)));
+        let known = now_or_panic(self.store.load::<Beat>(&Beat::key_of(&instance.details.claim)));
         let status = match known.ok().flatten().map(|beat| beat.value.status) {
             None => BeatStatus::Booting { phase: Phase::Boot },
             Some(BeatStatus::Booting { phase: Phase::Boot }) => {
@@ -385,7 +390,7 @@ impl Simulation {
             }
             Some(other) => other,
         };
-        self.beat(&instance.claim, status);
+        self.beat(&instance.details.claim, status);
     }
 
     fn end_some_instance(&mut self) {
@@ -403,7 +408,7 @@ impl Simulation {
             } else {
                 BeatStatus::Unhealthy { reason: "hung".into() }
             };
-            self.beat(&instance.claim, status);
+            self.beat(&instance.details.claim, status);
         }
     }
 

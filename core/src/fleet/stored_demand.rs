@@ -1,0 +1,63 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::entity::StoreExt;
+use crate::fleet::eta::since;
+use crate::fleet::{Beat, HeldCounter, Slot, SlotState, UseStamp};
+use crate::name::ModelName;
+use crate::ports::{Clock, Demand, DemandSource, ReplicaDemand, StateStore, StoreError};
+
+/// A waiting request stamps at least this often, or it does not count.
+const WAITING: Duration = Duration::from_mins(2);
+
+/// The demand as routers and agents write it to the store: use stamps, the load in beats, and
+/// the counter of held requests.
+pub struct StoredDemand {
+    store: Arc<dyn StateStore>,
+    clock: Arc<dyn Clock>,
+    held: HeldCounter,
+}
+
+impl StoredDemand {
+    /// The demand that stands in `store`.
+    pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
+        let held = HeldCounter::new(store.clone());
+        Self { store, clock, held }
+    }
+}
+
+#[async_trait]
+impl DemandSource for StoredDemand {
+    async fn demand(&self, model: &ModelName) -> Result<Demand, StoreError> {
+        let mut demand = Demand::default();
+        for stamp in self.store.load_all::<UseStamp>(UseStamp::all_of(model)).await? {
+            let UseStamp { claim, at, .. } = stamp.value;
+            demand.last_request_at = demand.last_request_at.max(Some(at));
+            if let Some(claim) = claim {
+                demand.replicas.entry(claim).or_default().last_used_at = Some(at);
+            }
+        }
+        for slot in self.store.load_all::<Slot>(Slot::all_of(model)).await? {
+            let serves =
+                matches!(slot.value.state, SlotState::Ready { .. } | SlotState::Draining { .. });
+            if !serves {
+                continue;
+            }
+            let claim = slot.value.claim;
+            if let Some(beat) = self.store.load::<Beat>(&Beat::key_of(&claim)).await? {
+                let entry: &mut ReplicaDemand = demand.replicas.entry(claim).or_default();
+                entry.running = beat.value.load.running;
+                entry.waiting = beat.value.load.waiting;
+            }
+        }
+        let now = self.clock.now();
+        // Reading a counter costs a write, so an idle model's is left alone.
+        let asked = demand.last_request_at.is_some_and(|at| since(at, now) < WAITING);
+        if asked {
+            demand.held = self.held.count(model, now).await?;
+        }
+        Ok(demand)
+    }
+}
