@@ -1,0 +1,11 @@
+//! The ports on AWS.
+
+#[cfg(feature = "aws-dynamodb")]
+pub mod dynamodb;
+#[cfg(feature = "aws-ec2")]
+pub mod ec2;
+pub mod event;
+#[cfg(feature = "aws-lambda")]
+pub mod lambda;
+#[cfg(feature = "aws-user-data")]
+pub mod user_data;
