@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# Makes a GPU instance's image of a fresh Ubuntu 24.04 machine: driver, vLLM, the agent, its units.
+# May be run again: every step looks first at what is there. See README.md beside it.
+set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: sudo [VARIABLES] setup.sh STEP…
+
+Steps
+  base       packages, what a server on EC2 does not need, no way in by SSH
+  driver     NVIDIA's driver, built and signed by Ubuntu for its kernel
+  engine     vLLM in a virtual environment
+  agent      diogenes-agent and its systemd units
+  weights    download the models in MODELS into the image
+  warm       start each model in MODELS once, so that its compile cache is in the image; needs a GPU
+             (and the driver loaded: reboot after `driver`)
+  check      look whether everything is where it belongs
+  all        base, driver, engine, agent, weights, check
+
+Variables
+  VLLM_VERSION     default 0.33.0
+  NVIDIA_DRIVER    series of the driver, default 580
+  AGENT            the program diogenes-agent for x86_64, default ./diogenes-agent
+  FILES            folder with the units, default `files` beside this script
+  LAST_RESORT      after so long the instance ends itself whatever happens, default 25h:
+                   above the template's GpuMaxLifetimeHours
+  MODELS           models to bake, as Hugging Face names them, separated by spaces
+  HF_TOKEN         for models that want one; it does not stay in the image
+  WARM_ARGUMENTS   further arguments of `vllm serve` for `warm`; the cache fits only the same arguments
+
+Exit codes: 0 done, 1 a step failed, 2 wrong usage
+USAGE
+}
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+VLLM_VERSION=${VLLM_VERSION:-0.33.0}
+NVIDIA_DRIVER=${NVIDIA_DRIVER:-580}
+AGENT=${AGENT:-./diogenes-agent}
+FILES=${FILES:-$here/files}
+LAST_RESORT=${LAST_RESORT:-25h}
+MODELS=${MODELS:-}
+WARM_ARGUMENTS=${WARM_ARGUMENTS:-}
+
+venv=/opt/diogenes/venv
+state=/var/lib/diogenes
+export DEBIAN_FRONTEND=noninteractive
+# As the unit sets them, so that what is baked is found.
+export HF_HOME=$state/huggingface VLLM_CACHE_ROOT=$state/vllm TRITON_CACHE_DIR=$state/triton
+
+say() { printf 'setup: %s\n' "$*"; }
+die() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+install_packages() {
+  apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+base() {
+  say "packages"
+  # cloud-init and apt's own timers hold apt's lock for a while after the first boot.
+  cloud-init status --wait >/dev/null 2>&1 || true
+  apt-get -o DPkg::Lock::Timeout=300 update -qq
+  # A compiler and Python's headers: Triton compiles a launcher at the first start.
+  install_packages ca-certificates curl gcc libc6-dev python3-venv python3-dev
+  say "nothing that updates, indexes or reports while a model boots"
+  systemctl disable -q apt-daily.timer apt-daily-upgrade.timer man-db.timer motd-news.timer \
+    fwupd-refresh.timer unattended-upgrades.service 2>/dev/null || true
+  if dpkg -s snapd >/dev/null 2>&1; then
+    apt-get purge -y -qq snapd >/dev/null
+  fi
+  say "no way in by SSH after the next boot"
+  systemctl disable -q ssh.service ssh.socket 2>/dev/null || true
+}
+
+driver() {
+  local series=$NVIDIA_DRIVER-server
+  say "NVIDIA's driver $series"
+  # The modules come compiled and signed for this kernel, so nothing is compiled at boot. Both sides
+  # must come from the same series or nothing talks to the GPU.
+  install_packages "linux-modules-nvidia-$series-open-aws" "nvidia-headless-no-dkms-$series-open" \
+    "nvidia-utils-$series" "nvidia-compute-utils-$series" \
+    || die "series $series is not packaged; see: apt-cache search nvidia-headless-no-dkms"
+  # Keeps the GPU initialised: the engine starts some seconds sooner.
+  systemctl enable -q nvidia-persistenced.service 2>/dev/null || true
+  # Ubuntu would take a newer kernel at the next update and the modules with it; images do not update.
+  apt-mark hold linux-aws linux-image-aws linux-headers-aws >/dev/null 2>&1 || true
+}
+
+engine() {
+  if [[ -x $venv/bin/vllm ]] && [[ $("$venv/bin/pip" show vllm 2>/dev/null | sed -n 's/^Version: //p') == "$VLLM_VERSION" ]]; then
+    say "vLLM $VLLM_VERSION is there"
+    return
+  fi
+  say "vLLM $VLLM_VERSION (some GiB)"
+  mkdir -p "${venv%/*}"
+  [[ -x $venv/bin/python ]] || python3 -m venv "$venv"
+  # `runai` is the streamer that reads weights from S3 straight into the GPU.
+  "$venv/bin/pip" install --quiet --no-cache-dir "vllm[runai]==$VLLM_VERSION"
+  # What exactly was installed, for whoever wants to build the same image again.
+  "$venv/bin/pip" freeze >"${venv%/*}/requirements.txt"
+  say "compile Python's files ahead of the first start"
+  "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >/dev/null 2>&1 || true
+}
+
+agent() {
+  [[ $LAST_RESORT =~ ^[1-9][0-9]*(s|m|min|h|d)$ ]] || die "LAST_RESORT=$LAST_RESORT is no duration such as 25h"
+  [[ -f $AGENT ]] || die "no agent at $AGENT; build it with: cargo build --release --locked -p diogenes-agent"
+  say "the agent and its units"
+  install -D -m 0755 "$AGENT" /usr/local/bin/diogenes-agent
+  install -d -m 0755 /etc/diogenes "$state"
+  install -m 0644 "$FILES/diogenes-agent.service" "$FILES/diogenes-max-lifetime.service" /etc/systemd/system/
+  sed "s/@LAST_RESORT@/$LAST_RESORT/" "$FILES/diogenes-max-lifetime.timer" >/etc/systemd/system/diogenes-max-lifetime.timer
+  # Enabled, not started: the machine that builds the image must not end itself for want of a lease.
+  systemctl daemon-reload
+  systemctl enable -q diogenes-agent.service diogenes-max-lifetime.timer
+}
+
+weights() {
+  local model
+  for model in $MODELS; do
+    say "weights of $model"
+    "$venv/bin/hf" download --quiet "$model" >/dev/null
+  done
+  # The token is an environment variable of this run; make sure that no tool has kept it.
+  rm -f "$HF_HOME/token" "$HF_HOME/stored_tokens"
+}
+
+warm() {
+  local model port=18000 pid deadline extra
+  nvidia-smi >/dev/null 2>&1 || die "no GPU is at work here; warm needs the instance type that shall serve, and a reboot after driver"
+  read -ra extra <<<"$WARM_ARGUMENTS"
+  for model in $MODELS; do
+    say "first start of $model"
+    HF_HUB_OFFLINE=1 "$venv/bin/vllm" serve "$model" --host 127.0.0.1 --port "$port" "${extra[@]}" \
+      >/var/log/diogenes-warm.log 2>&1 &
+    pid=$!
+    deadline=$((SECONDS + 1800))
+    until curl -fsS -o /dev/null "http://127.0.0.1:$port/health" 2>/dev/null; do
+      kill -0 "$pid" 2>/dev/null || die "$model did not start: $(tail -n 5 /var/log/diogenes-warm.log)"
+      ((SECONDS < deadline)) || die "$model was not ready after 30 minutes"
+      sleep 2
+    done
+    kill "$pid"
+    wait "$pid" || true
+  done
+  rm -f /var/log/diogenes-warm.log
+}
+
+check() {
+  local failed=0
+  expect() {
+    if "${@:2}" >/dev/null 2>&1; then
+      say "ok      $1"
+    else
+      say "MISSING $1"
+      failed=1
+    fi
+  }
+  expect "the agent runs" /usr/local/bin/diogenes-agent --help
+  expect "the agent starts at boot" systemctl is-enabled diogenes-agent.service
+  expect "the last resort is armed at boot" systemctl is-enabled diogenes-max-lifetime.timer
+  expect "its units are sound" systemd-analyze verify /etc/systemd/system/diogenes-agent.service \
+    /etc/systemd/system/diogenes-max-lifetime.timer
+  expect "vLLM $VLLM_VERSION" grep -qx "vllm==$VLLM_VERSION" "${venv%/*}/requirements.txt"
+  expect "vLLM can be started" test -x "$venv/bin/vllm"
+  expect "nvidia-smi" command -v nvidia-smi
+  local model
+  for model in $MODELS; do
+    expect "weights of $model" test -d "$HF_HOME/hub/models--${model//\//--}"
+  done
+  ((failed == 0)) || die "the image is not complete"
+}
+
+steps=()
+for step in "$@"; do
+  case $step in
+    -h | --help) usage && exit 0 ;;
+    all) steps+=(base driver engine agent weights check) ;;
+    base | driver | engine | agent | weights | warm | check) steps+=("$step") ;;
+    *)
+      usage >&2
+      exit 2
+      ;;
+  esac
+done
+if ((${#steps[@]} == 0)); then
+  usage >&2
+  exit 2
+fi
+((EUID == 0)) || die "must run as root"
+for step in "${steps[@]}"; do
+  "$step"
+done
+say "done: ${steps[*]}"
