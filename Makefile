@@ -1,13 +1,20 @@
 # One line per task. Everything beyond a Rust toolchain that a task needs, it installs below `target/`,
 # but for Debian's packages, which `.ci/run` installs (nginx-light and wrk for `bench`, shellcheck for
-# `check`, python3-venv and npm for `test-clients`).
+# `check`, python3-venv for `check` and `test-clients`, npm for `test-clients`, graphviz for `picture`).
 
 CARGO ?= cargo
 ARGS ?=
+# Parameters of the template, for `build` and `deploy`.
+PARAMETERS ?=
+OVERRIDES := $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 TOOLS := $(CURDIR)/target/tools
+AWS_TOOLS := $(TOOLS)/aws
+# Pinned, as a linter that learns something new must not fail an old commit.
+AWS_PACKAGES := aws-sam-cli==1.170.0 cfn-lint==1.58.0
+BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check test-clients bench tools clean
+.PHONY: help run test check lint-template test-clients bench build deploy picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,13 +27,18 @@ test: ## every test: units, conformance, 10,000 schedules of the fleet, end to e
 	$(CARGO) build --locked --workspace --all-features --bins
 	$(CARGO) test --locked --workspace --all-features
 
-check: tools ## format, lints, documentation, licences, unused dependencies, shell scripts
+check: tools lint-template ## format, lints, documentation, licences, unused dependencies, template, shell scripts
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-features --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 	cargo-deny --all-features check bans licenses sources
 	cargo-machete
-	shellcheck .ci/run tests/clients/run.sh
+	shellcheck .ci/run tests/clients/run.sh scripts/*.sh ami/*.sh
+
+# The region only has to be some region: nothing is sent there.
+lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters
+	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam validate --lint
+	$(AWS_TOOLS)/bin/cfn-lint -t template.yaml
 
 test-clients: ## the official OpenAI clients for Python and JavaScript against `serve`
 	$(CARGO) build --locked --workspace --all-features --bins
@@ -35,6 +47,26 @@ test-clients: ## the official OpenAI clients for Python and JavaScript against `
 bench: ## side by side with nginx; needs two quiet cores, nginx and wrk
 	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
 	target/release/diogenes-bench $(ARGS)
+
+build: $(AWS_TOOLS)/.build ## the Lambda functions; PARAMETERS="Architecture=x86_64"
+	PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam build $(OVERRIDES)
+
+deploy: build ## build, and deploy to the AWS account at hand; PARAMETERS="GpuImageId=ami-…", ARGS as for `sam deploy`
+	SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam deploy $(OVERRIDES) $(ARGS)
+
+picture: docs/architecture.svg ## docs/architecture.svg from its source; needs graphviz
+
+docs/architecture.svg: docs/architecture.dot
+	dot -Tsvg -o $@ $<
+
+$(AWS_TOOLS)/.lint: Makefile
+	python3 -m venv $(AWS_TOOLS)
+	$(AWS_TOOLS)/bin/pip install --quiet $(AWS_PACKAGES)
+	touch $@
+
+$(AWS_TOOLS)/.build: $(AWS_TOOLS)/.lint
+	$(AWS_TOOLS)/bin/pip install --quiet $(BUILD_PACKAGES)
+	touch $@
 
 tools:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --root $(TOOLS) cargo-deny@0.20.2
