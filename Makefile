@@ -1,6 +1,6 @@
 # One line per task. Everything beyond a Rust toolchain that a task needs, it installs below `target/`,
 # but for Debian's packages, which `.ci/run` installs (nginx-light and wrk for `bench`, shellcheck for
-# `check`, python3-venv for `check` and `test-clients`, npm for `test-clients`, graphviz for `picture`).
+# `check`, python3-venv for `check` and `test-clients`, npm for `test-clients`).
 
 CARGO ?= cargo
 ARGS ?=

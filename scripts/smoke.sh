@@ -10,7 +10,7 @@ usage: scripts/smoke.sh [options]
 
   --stack NAME      the CloudFormation stack (default: diogenes, or DIOGENES_STACK)
   --region REGION   its region (default: the AWS CLI's own)
-  --key KEY         a key with the scopes admin and inference (default: DIOGENES_KEY; without either
+  --key KEY         a key with the scopes admin and inference (default: DIOGENES_API_KEY; without either
                     one is created in the table and revoked at the end)
   --weights WHERE   what `vllm serve` is given (default: Qwen/Qwen3-0.6B, which must be in the image or
                     wants GpuPublicIpv4=true; or s3://BUCKET/FOLDER in the stack's WeightsBucket)
@@ -37,7 +37,7 @@ fail() {
 
 stack=${DIOGENES_STACK:-diogenes}
 region=''
-key=${DIOGENES_KEY:-}
+key=${DIOGENES_API_KEY:-}
 weights=Qwen/Qwen3-0.6B
 type=g6.xlarge
 spec_file=''
