@@ -1,3 +1,5 @@
+//! What an instance is told at its launch.
+
 use std::time::Duration;
 
 use diogenes_core::fleet::{ClaimId, DeploymentId, Engine};
