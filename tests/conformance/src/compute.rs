@@ -55,6 +55,7 @@ type End = Box<dyn Fn(&InstanceId) + Send + Sync>;
 pub struct Fixture {
     compute: Arc<dyn ComputeBackend>,
     engine: Engine,
+    rung: Rung,
     end: End,
     _keep: Box<dyn Any + Send + Sync>,
 }
@@ -68,7 +69,13 @@ impl Fixture {
         end: impl Fn(&InstanceId) + Send + Sync + 'static,
         keep: impl Any + Send + Sync,
     ) -> Self {
-        Self { compute, engine, end: Box::new(end), _keep: Box::new(keep) }
+        Self { compute, engine, rung: Rung::local(), end: Box::new(end), _keep: Box::new(keep) }
+    }
+
+    /// Launches on `rung` in place of [`Rung::local`].
+    #[must_use]
+    pub fn on(self, rung: Rung) -> Self {
+        Self { rung, ..self }
     }
 
     fn request(&self, claim: &str) -> LaunchRequest {
@@ -77,7 +84,7 @@ impl Fixture {
             claim: ClaimId::new(claim),
             model: "org/model".parse().unwrap(),
             engine: self.engine.clone(),
-            rung: Rung::local(),
+            rung: self.rung.clone(),
             upstream_key: Secret::new("up-conformance"),
             lifetime: None,
         }
