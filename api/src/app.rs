@@ -9,15 +9,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
 use diogenes_core::fleet::Registry;
-use diogenes_core::ports::{Clock, Limiter, LogSource};
+use diogenes_core::ports::{Clock, DemandSource, Limiter, LogSource};
 use futures_util::StreamExt;
 use http::{HeaderMap, header};
 use tracing::Instrument;
 
 use crate::auth::KeyRing;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, store_error};
 use crate::metrics::Metrics;
-use crate::proxy::Dispatcher;
+use crate::proxy::{Dispatcher, StoreLink};
 use crate::{control, proxy, request_id};
 
 /// How long a client may send nothing in the middle of a request body.
@@ -29,6 +29,10 @@ pub struct App {
     pub key_ring: KeyRing,
     /// Which models there are and who serves them.
     pub dispatcher: Arc<Dispatcher>,
+    /// Where another process looks after the fleet: what keeps the dispatcher in step with it.
+    pub link: Option<Arc<StoreLink>>,
+    /// What callers want of each model, for operators.
+    pub demand: Arc<dyn DemandSource>,
     /// Registers models and takes operators' words.
     pub registry: Registry,
     /// Limits of keys.
@@ -50,15 +54,63 @@ pub struct AppSettings {
     pub max_body_bytes: usize,
     /// The largest answer that is buffered, in bytes.
     pub max_response_bytes: usize,
+    /// How long requests may take; none for as long as they like.
+    pub deadlines: Option<Deadlines>,
+}
+
+/// How long a request may take from its arrival to the last byte of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// One whose answer is not streamed.
+    pub plain: Duration,
+    /// One whose answer is streamed.
+    pub stream: Duration,
+}
+
+impl Deadlines {
+    pub(crate) fn of(self, stream: bool) -> Duration {
+        if stream { self.stream } else { self.plain }
+    }
 }
 
 impl Default for AppSettings {
     fn default() -> Self {
-        Self { max_body_bytes: 32 << 20, max_response_bytes: 256 << 20 }
+        Self { max_body_bytes: 32 << 20, max_response_bytes: 256 << 20, deadlines: None }
     }
 }
 
 impl App {
+    /// Makes what is known of the model that answers to `name` fresh enough for a request. What
+    /// is known already serves on while the store does not answer.
+    pub(crate) async fn refresh(&self, name: &str) -> Result<(), ApiError> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let Err(error) = link.refresh(name).await else { return Ok(()) };
+        if self.dispatcher.find(name).is_err() {
+            return Err(store_error(&error));
+        }
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "`{name}` is served by what was known of it before"
+        );
+        Ok(())
+    }
+
+    /// Makes the list of models fresh.
+    pub(crate) async fn refresh_models(&self) -> Result<(), ApiError> {
+        match &self.link {
+            Some(link) => link.refresh_models().await.map_err(|error| store_error(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes everything that is known of the fleet fresh.
+    pub(crate) async fn refresh_all(&self) -> Result<(), ApiError> {
+        match &self.link {
+            Some(link) => link.refresh_all().await.map_err(|error| store_error(&error)),
+            None => Ok(()),
+        }
+    }
+
     /// Reads a request body whole, within the bound.
     pub(crate) async fn read_body(
         &self,
@@ -108,16 +160,39 @@ impl App {
 
 /// Every route.
 pub fn router(app: Arc<App>) -> Router {
-    let others = Router::new()
-        .route("/healthz", get(healthz))
+    let others = inference_side()
         .route("/metrics", get(metrics))
-        .merge(proxy::models_router())
-        .merge(control::router())
+        .merge(control::keys_router())
+        .merge(control::cluster_router());
+    whole(proxy::router(), others, app)
+}
+
+/// The routes that callers of models need: `/v1` and `/healthz`.
+pub fn inference_router(app: Arc<App>) -> Router {
+    whole(proxy::router(), inference_side(), app)
+}
+
+/// The routes of API keys: `/api/v1/keys`.
+pub fn keys_router(app: Arc<App>) -> Router {
+    whole(Router::new(), control::keys_router(), app)
+}
+
+/// The routes of the rest of the control plane: models, the cluster, the description of the API.
+pub fn cluster_router(app: Arc<App>) -> Router {
+    whole(Router::new(), control::cluster_router(), app)
+}
+
+fn inference_side() -> Router<Arc<App>> {
+    Router::new().route("/healthz", get(healthz)).merge(proxy::models_router())
+}
+
+fn whole(inference: Router<Arc<App>>, others: Router<Arc<App>>, app: Arc<App>) -> Router {
+    let others = others
         .fallback(proxy::not_found)
         .method_not_allowed_fallback(proxy::wrong_method)
         .layer(middleware::from_fn(with_request_id));
     // Inference sees to its id by itself: a layer costs a good microsecond.
-    proxy::router().method_not_allowed_fallback(proxy::wrong_method).merge(others).with_state(app)
+    inference.method_not_allowed_fallback(proxy::wrong_method).merge(others).with_state(app)
 }
 
 /// Gives a request its id: in the answer's `x-request-id`, and in whatever is logged about it.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use diogenes_core::Timestamp;
-use diogenes_core::keys::{ApiKey, KeyId, Keys, PlainKey, Scope};
+use diogenes_core::keys::{ApiKey, Grant, KeyId, Keys, PlainKey, Scope};
 use diogenes_core::ports::Clock;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
@@ -18,17 +19,31 @@ const MAX_REMEMBERED: usize = 10_000;
 /// a read of the store.
 ///
 /// It stays exact as long as all changes of keys go through [`KeyRing::forget`], which holds in
-/// `serve`, the only one to open its store.
+/// `serve`, the only one to open its store. Behind a gateway that verifies keys itself
+/// ([`KeyRing::behind_gateway`]) it takes the gateway's word.
 pub struct KeyRing {
     keys: Keys,
     clock: Arc<dyn Clock>,
-    remembered: RwLock<HashMap<[u8; 32], Arc<ApiKey>>>,
+    remembered: RwLock<HashMap<[u8; 32], Remembered>>,
+    behind_gateway: bool,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    key: Arc<ApiKey>,
+    grant: Arc<Grant>,
 }
 
 impl KeyRing {
     /// A ring over the key service.
     pub fn new(keys: Keys, clock: Arc<dyn Clock>) -> Self {
-        Self { keys, clock, remembered: RwLock::default() }
+        Self { keys, clock, remembered: RwLock::default(), behind_gateway: false }
+    }
+
+    /// A ring that reads no key: whoever hands it requests has verified them, and put an
+    /// `Arc<Grant>` into their extensions. A request without one is refused.
+    pub fn behind_gateway(keys: Keys, clock: Arc<dyn Clock>) -> Self {
+        Self { behind_gateway: true, ..Self::new(keys, clock) }
     }
 
     /// The key service behind it.
@@ -36,29 +51,23 @@ impl KeyRing {
         &self.keys
     }
 
-    /// The key of a request that has these headers, if it counts now and has `scope`.
+    /// What the sender of this request may do, if the key counts now and has `scope`.
     pub async fn authenticate(
         &self,
-        headers: &HeaderMap,
+        request: &Parts,
         scope: Scope,
-    ) -> Result<Arc<ApiKey>, ApiError> {
-        let token = bearer(headers)?;
-        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let remembered =
-            self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
-        let key = match remembered {
-            Some(key) => {
-                key.check(self.now()).map_err(|rejection| key_error(&rejection.into()))?;
-                key
-            }
-            None => self.look_up(token, digest).await?,
+    ) -> Result<Arc<Grant>, ApiError> {
+        let grant = if self.behind_gateway {
+            self.vouched_for(request)?
+        } else {
+            self.of_token(bearer(&request.headers)?).await?
         };
-        if key.has(scope) {
-            return Ok(key);
+        if grant.has(scope) {
+            return Ok(grant);
         }
         Err(ApiError::new(
             ErrorKind::InsufficientScope,
-            format!("the API key `{}` lacks the scope `{scope}`; use a key that has it", key.id),
+            format!("the API key `{}` lacks the scope `{scope}`; use a key that has it", grant.key),
         ))
     }
 
@@ -67,24 +76,51 @@ impl KeyRing {
         self.remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, key| key.id != *id);
+            .retain(|_, remembered| remembered.key.id != *id);
     }
 
-    async fn look_up(&self, token: &str, digest: [u8; 32]) -> Result<Arc<ApiKey>, ApiError> {
+    fn vouched_for(&self, request: &Parts) -> Result<Arc<Grant>, ApiError> {
+        let Some(grant) = request.extensions.get::<Arc<Grant>>() else {
+            tracing::error!("a request came past the authorizer; check the routes of the API");
+            return Err(ApiError::new(
+                ErrorKind::MissingApiKey,
+                "the request has no verified API key; send it as `Authorization: Bearer dg_…`",
+            ));
+        };
+        grant.check(self.now()).map_err(|rejection| key_error(&rejection.into()))?;
+        Ok(grant.clone())
+    }
+
+    async fn of_token(&self, token: &str) -> Result<Arc<Grant>, ApiError> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let remembered =
+            self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        match remembered {
+            Some(Remembered { key, grant }) => {
+                key.check(self.now()).map_err(|rejection| key_error(&rejection.into()))?;
+                Ok(grant)
+            }
+            None => self.look_up(token, digest).await,
+        }
+    }
+
+    async fn look_up(&self, token: &str, digest: [u8; 32]) -> Result<Arc<Grant>, ApiError> {
         let plain: PlainKey = token
             .parse()
             .map_err(|malformed| ApiError::new(ErrorKind::InvalidApiKey, format!("{malformed}")))?;
-        let key = Arc::new(self.keys.verify(&plain).await.map_err(|error| key_error(&error))?);
+        let key = self.keys.verify(&plain).await.map_err(|error| key_error(&error))?;
+        let grant = Arc::new(Grant::from(key.clone()));
+        let key = Arc::new(key);
         {
             let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
             if remembered.len() >= MAX_REMEMBERED {
                 remembered.clear();
             }
-            remembered.insert(digest, key.clone());
+            remembered.insert(digest, Remembered { key: key.clone(), grant: grant.clone() });
         }
         // A revocation between the read and the insert has forgotten nothing yet: look again.
         match self.keys.verify(&plain).await {
-            Ok(_) => Ok(key),
+            Ok(_) => Ok(grant),
             Err(error) => {
                 self.forget(&key.id);
                 Err(key_error(&error))

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use diogenes_core::fleet::{FailureKind, Progress};
 use diogenes_core::keys::{KeyError, KeyRejection};
-use diogenes_core::ports::{LimitExceeded, StoreError};
+use diogenes_core::ports::{AdmitError, LimitExceeded, StoreError};
 use diogenes_core::routing::retry_after;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,8 @@ pub enum ErrorKind {
     UpstreamMalformed,
     /// The answer is larger than is buffered.
     UpstreamTooLarge,
+    /// The time that one request may take is over.
+    Deadline,
     /// The server is on its way out.
     ShuttingDown,
     /// The store does not answer.
@@ -115,6 +117,7 @@ impl ErrorKind {
             Self::UpstreamTooLarge => (StatusCode::BAD_GATEWAY, "upstream_too_large"),
             Self::ModelWarming => (StatusCode::SERVICE_UNAVAILABLE, "model_warming"),
             Self::ModelDown => (StatusCode::SERVICE_UNAVAILABLE, "model_down"),
+            Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::ModelFailed(kind) => (
@@ -333,8 +336,16 @@ pub fn key_error(error: &KeyError) -> ApiError {
     }
 }
 
+/// A request that was not admitted.
+pub fn admit_error(error: &AdmitError) -> ApiError {
+    match error {
+        AdmitError::Exceeded(exceeded) => limit_error(exceeded),
+        AdmitError::Store(error) => store_error(error),
+    }
+}
+
 /// A request beyond a limit of its key.
-pub fn limit_error(error: &LimitExceeded) -> ApiError {
+fn limit_error(error: &LimitExceeded) -> ApiError {
     ApiError::new(ErrorKind::RateLimited, format!("{error}; retry after the time in `Retry-After`"))
         .retry_after(error.retry_after)
 }

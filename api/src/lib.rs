@@ -15,4 +15,4 @@ pub mod metrics;
 pub mod proxy;
 mod request_id;
 
-pub use app::{App, AppSettings, router};
+pub use app::{App, AppSettings, Deadlines, cluster_router, inference_router, keys_router, router};

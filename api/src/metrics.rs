@@ -55,8 +55,9 @@ pub struct Metrics {
 /// The states of a slot.
 const STATES: [&str; 5] = ["launching", "booting", "ready", "draining", "terminating"];
 /// How an answer can break.
-const BROKEN: [&str; 6] = [
+const BROKEN: [&str; 7] = [
     "cut",
+    "deadline",
     "stalled",
     "malformed",
     "upstream_unreachable",

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Failure, ModelView, Order, SlotView, Standing};
-use diogenes_core::ports::{Demand, DemandSource};
+use diogenes_core::ports::Demand;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Admin, JsonBody, QueryString};
 use super::models::{parse_name, registry_error};
 use crate::app::App;
-use crate::error::{ApiError, ErrorBody, ErrorKind};
+use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 
 /// The fleet.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -138,20 +138,24 @@ impl ModelState {
     }
 }
 
-async fn state_of(app: &App, view: &ModelView) -> ModelState {
-    let demand = app.dispatcher.demand(&view.model.name).await;
-    ModelState::new(view, &demand, app.clock.now())
+async fn state_of(app: &App, view: &ModelView) -> Result<ModelState, ApiError> {
+    let demand = app.demand.demand(&view.model.name).await.map_err(|error| store_error(&error))?;
+    Ok(ModelState::new(view, &demand, app.clock.now()))
 }
 
 /// Show the fleet.
 #[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster",
     responses((status = 200, body = ClusterState), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn state(_: Admin, State(app): State<Arc<App>>) -> Json<ClusterState> {
+pub(super) async fn state(
+    _: Admin,
+    State(app): State<Arc<App>>,
+) -> Result<Json<ClusterState>, ApiError> {
+    app.refresh_all().await?;
     let mut data = Vec::new();
     for view in app.dispatcher.views() {
-        data.push(state_of(&app, &view).await);
+        data.push(state_of(&app, &view).await?);
     }
-    Json(ClusterState { data })
+    Ok(Json(ClusterState { data }))
 }
 
 /// Start, stop or pin a model. The answer comes before the effect.
@@ -162,6 +166,7 @@ pub(super) async fn order(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody<OrderRequest>,
 ) -> Result<(StatusCode, Json<ModelState>), ApiError> {
+    app.refresh(&body.model).await?;
     let entry = app.dispatcher.find(&body.model)?;
     let view = entry.view();
     let order = match body.action {
@@ -171,7 +176,7 @@ pub(super) async fn order(
         OrderKind::Unpin => Order::Unpin,
     };
     app.registry.order(&view.model.name, order).await.map_err(|error| registry_error(&error))?;
-    Ok((StatusCode::ACCEPTED, Json(state_of(&app, &entry.view()).await)))
+    Ok((StatusCode::ACCEPTED, Json(state_of(&app, &entry.view()).await?)))
 }
 
 /// Read the log of a model's inference server.
@@ -183,6 +188,7 @@ pub(super) async fn logs(
     QueryString(query): QueryString<ReadLogs>,
 ) -> Result<Json<LogPage>, ApiError> {
     // A deleted model's log may still be of interest, so an unknown name is no error yet.
+    app.refresh(&query.model).await?;
     let known = app.dispatcher.find(&query.model);
     let name = match &known {
         Ok(entry) => entry.view().model.name.clone(),

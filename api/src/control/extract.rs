@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use diogenes_core::keys::{ApiKey, Scope};
+use diogenes_core::keys::{Grant, Scope};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -12,14 +12,14 @@ use crate::error::{ApiError, ErrorKind};
 
 /// The key of a request that has the scope `admin`.
 pub(super) struct Admin(
-    #[expect(dead_code, reason = "the key itself is of no use yet")] pub(super) Arc<ApiKey>,
+    #[expect(dead_code, reason = "the key itself is of no use yet")] pub(super) Arc<Grant>,
 );
 
 impl FromRequestParts<Arc<App>> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        app.key_ring.authenticate(&parts.headers, Scope::Admin).await.map(Self)
+        app.key_ring.authenticate(parts, Scope::Admin).await.map(Self)
     }
 }
 

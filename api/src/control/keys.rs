@@ -185,7 +185,10 @@ pub(super) async fn create(
             ApiError::new(ErrorKind::InvalidRequest, "`expires_in` is too long").param("expires_in")
         })?),
     };
-    let models = body.models.map(|models| registered(&app, &models)).transpose()?;
+    let models = match &body.models {
+        Some(models) => Some(registered(&app, models).await?),
+        None => None,
+    };
     let new = NewKey {
         email: body.email,
         name: body.name,
@@ -202,9 +205,13 @@ pub(super) async fn create(
 
 /// The registered names behind an allow-list that may name aliases. An unknown name is refused:
 /// most likely it is a typo, and the key would be of no use.
-fn registered(app: &App, names: &BTreeSet<ModelName>) -> Result<BTreeSet<ModelName>, ApiError> {
+async fn registered(
+    app: &App,
+    names: &BTreeSet<ModelName>,
+) -> Result<BTreeSet<ModelName>, ApiError> {
     let mut models = BTreeSet::new();
     for name in names {
+        app.refresh(name.as_str()).await?;
         let entry = app.dispatcher.find(name.as_str()).map_err(|error| error.param("models"))?;
         models.insert(entry.view().model.name.clone());
     }

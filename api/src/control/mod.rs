@@ -23,12 +23,17 @@ pub use openapi::document;
 
 use crate::app::App;
 
-/// The routes of `/api/v1`.
-pub(crate) fn router() -> Router<Arc<App>> {
+/// The routes of `/api/v1/keys`.
+pub(crate) fn keys_router() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/keys", get(keys::list).post(keys::create))
         .route("/api/v1/keys/{id}", get(keys::show).delete(keys::revoke))
         .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
+}
+
+/// The other routes of `/api/v1`.
+pub(crate) fn cluster_router() -> Router<Arc<App>> {
+    Router::new()
         .route("/api/v1/models", get(models::list))
         // A wildcard: names of models contain slashes.
         .route(

@@ -109,6 +109,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
     let mut name = parse_name(&name)?;
+    app.refresh(name.as_str()).await?;
     if let Ok(entry) = app.dispatcher.find(name.as_str()) {
         // Callers know it by an alias, too.
         name = entry.view().model.name.clone();

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use diogenes_core::fleet::ModelView;
-use diogenes_core::keys::ApiKey;
+use diogenes_core::fleet::{ClaimId, Load, ModelView};
+use diogenes_core::keys::Grant;
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, ScaleTrigger, StoreError};
 
@@ -26,7 +27,13 @@ pub struct Dispatcher {
     clock: Arc<dyn Clock>,
     trigger: Arc<dyn ScaleTrigger>,
     closing: Arc<AtomicBool>,
+    ask_again: Duration,
 }
+
+/// How often another replica is asked for while one is due.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The same where every request has a process of its own that asks.
+const ASK_AGAIN_OF_MANY: Duration = Duration::from_secs(15);
 
 impl Dispatcher {
     /// A dispatcher that knows no model yet.
@@ -42,6 +49,34 @@ impl Dispatcher {
             clock,
             trigger,
             closing: Arc::default(),
+            ask_again: ASK_AGAIN,
+        }
+    }
+
+    /// A dispatcher that is one of many, each in a process of its own.
+    #[must_use]
+    pub fn one_of_many(mut self) -> Self {
+        self.ask_again = ASK_AGAIN_OF_MANY;
+        self
+    }
+
+    /// The model that answers to `name`, as far as is known.
+    pub(super) fn resolve(&self, name: &str) -> Option<ModelName> {
+        let routes = self.routes.load();
+        routes.get(name).map(|entry| entry.view().model.name.clone())
+    }
+
+    /// What is known of a model.
+    pub(super) fn view_of(&self, name: &ModelName) -> Option<Arc<ModelView>> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(name).map(|entry| entry.view())
+    }
+
+    /// Takes over what an agent reports of a replica's load.
+    pub(super) fn report(&self, name: &ModelName, claim: &ClaimId, load: Load) {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(name) {
+            entry.report(claim, load);
         }
     }
 
@@ -73,6 +108,7 @@ impl Dispatcher {
                 self.clock.clone(),
                 self.trigger.clone(),
                 self.closing.clone(),
+                self.ask_again,
             );
             entries.insert(name, entry);
         }
@@ -124,11 +160,7 @@ impl Dispatcher {
     }
 
     /// The same for a caller with this key: a near miss names no model that the key may not use.
-    pub(crate) fn find_for(
-        &self,
-        name: &str,
-        key: Option<&ApiKey>,
-    ) -> Result<Arc<Entry>, ApiError> {
+    pub(crate) fn find_for(&self, name: &str, key: Option<&Grant>) -> Result<Arc<Entry>, ApiError> {
         let routes = self.routes.load();
         if let Some(entry) = routes.get(name) {
             return Ok(entry.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{ClaimId, ModelView};
+use diogenes_core::fleet::{ClaimId, Load, ModelView};
 use diogenes_core::ports::{Clock, Demand, ScaleTrigger};
 use diogenes_core::routing::least_in_flight;
 use tokio::sync::watch;
@@ -13,9 +13,6 @@ use tokio::sync::watch;
 use super::target::{Lease, Target};
 use super::upstream::{Origin, Upstream};
 use crate::metrics::ModelMetrics;
-
-/// How often another replica is asked for while one is due.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A model as the proxy knows it: the newest view, its targets, and who waits.
 pub(crate) struct Entry {
@@ -33,6 +30,7 @@ pub(crate) struct Entry {
     neglected: AtomicBool,
     /// Set once the server is on its way out.
     closing: Arc<AtomicBool>,
+    ask_again: Duration,
     pub(crate) metrics: ModelMetrics,
     clock: Arc<dyn Clock>,
     trigger: Arc<dyn ScaleTrigger>,
@@ -61,6 +59,7 @@ impl Entry {
         clock: Arc<dyn Clock>,
         trigger: Arc<dyn ScaleTrigger>,
         closing: Arc<AtomicBool>,
+        ask_again: Duration,
     ) -> Arc<Self> {
         let entry = Arc::new(Self {
             view: ArcSwap::from_pointee(view.clone()),
@@ -72,6 +71,7 @@ impl Entry {
             asking: AtomicBool::new(false),
             neglected: AtomicBool::new(false),
             closing,
+            ask_again,
             metrics,
             clock,
             trigger,
@@ -150,6 +150,13 @@ impl Entry {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Takes over what an agent reports of a replica's load.
+    pub(super) fn report(&self, claim: &ClaimId, load: Load) {
+        if let Some(target) = self.targets.load().iter().find(|target| target.claim == *claim) {
+            target.report(load.running.saturating_add(load.waiting));
+        }
+    }
+
     /// Lets whoever waits look again.
     pub(super) fn notify(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
@@ -166,7 +173,7 @@ impl Entry {
         let place = least_in_flight(targets.iter().map(|target| target.candidate()))?;
         let lease = Lease::new(targets.get(place)?.clone(), self.clone());
         // The one with the least to do has enough, so every other has too.
-        if lease.target.in_flight() > self.view.load().model.spec.target_concurrency {
+        if lease.target.load() > self.view.load().model.spec.target_concurrency {
             self.ask_for_another();
         }
         Some(lease)
@@ -187,8 +194,9 @@ impl Entry {
                     return;
                 }
                 entry.wake().await;
+                let pause = entry.ask_again;
                 drop(entry);
-                tokio::time::sleep(ASK_AGAIN).await;
+                tokio::time::sleep(pause).await;
             }
         });
     }
@@ -198,7 +206,7 @@ impl Entry {
         let view = self.view.load();
         let spec = &view.model.spec;
         let taken = u32::try_from(view.slots.len()).unwrap_or(u32::MAX);
-        let in_flight: u32 = self.targets.load().iter().map(|target| target.in_flight()).sum();
+        let in_flight: u32 = self.targets.load().iter().map(|target| target.load()).sum();
         taken < spec.max_replicas
             && in_flight > taken.saturating_mul(spec.target_concurrency)
             && view.failure(self.now()).is_none()

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{Failure, FailureKind, Progress};
+use diogenes_core::name::ModelName;
 use diogenes_core::routing::{Cold, Patience, cold};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::entry::{Entry, Held};
+use super::link::StoreLink;
 use super::target::Lease;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, ErrorKind, store_error};
 
 /// How often a waiting request asks again for a reconcile, should a trigger be lost.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// How often a request that waits looks into the store, where that is the only news there is.
+const POLL_EVERY: Duration = Duration::from_millis(900);
 /// How long a request waits while the fleet cannot be looked after.
 const PATIENCE_WITH_THE_STORE: Duration = Duration::from_secs(3);
 /// How often a held stream is told how far the boot is.
@@ -30,7 +34,28 @@ pub(super) struct Hold {
     ask_again: Pin<Box<Sleep>>,
     report: Pin<Box<Sleep>>,
     reported: Option<Progress>,
+    /// Where the fleet is looked after elsewhere: how to see what becomes of it.
+    link: Option<Linked>,
     _place: Held,
+}
+
+/// A place among the requests that wait, over all routers.
+struct Linked {
+    link: Arc<StoreLink>,
+    model: ModelName,
+    poll: Pin<Box<Sleep>>,
+}
+
+impl std::fmt::Debug for Linked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Linked").field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        self.link.leave(&self.model);
+    }
 }
 
 /// What a waiting request learns.
@@ -46,20 +71,31 @@ pub(super) enum Waited {
 
 impl Hold {
     /// Begins to wait, if the model and the caller's patience allow it, and wakes the model.
-    pub(super) async fn begin(entry: &Arc<Entry>, patience: Patience) -> Result<Self, ApiError> {
+    pub(super) async fn begin(
+        entry: &Arc<Entry>,
+        patience: Patience,
+        link: Option<&Arc<StoreLink>>,
+    ) -> Result<Self, ApiError> {
         let changes = entry.changes();
         let view = entry.view();
         let now = entry.now();
         let name = view.model.name.as_str();
-        let most = match cold(&view, patience, now) {
+        let patience_ends = match cold(&view, patience, now) {
             Cold::Hold(most) => most,
             Cold::Failed(failure) => return Err(failed(name, &failure, now)),
             Cold::Warming(progress) => {
-                entry.wake().await;
+                match link {
+                    // The stamp is what the fleet sees of a caller who was turned away.
+                    Some(link) => {
+                        link.stamp(&view.model.name, None).await;
+                        link.wake(&view.model.name).await;
+                    }
+                    None => entry.wake().await,
+                }
                 return Err(ApiError::warming(name, &progress));
             }
         };
-        let place = entry.hold(view.model.spec.max_held).ok_or_else(|| {
+        let too_many = || {
             let progress = view.progress(now);
             let after = diogenes_core::routing::retry_after(progress.eta);
             ApiError::new(
@@ -70,16 +106,33 @@ impl Hold {
                 ),
             )
             .retry_after(after)
-        })?;
+        };
+        let most = view.model.spec.max_held;
+        let place = entry.hold(most).ok_or_else(too_many)?;
+        let link = if let Some(link) = link {
+            let model = view.model.name.clone();
+            if !link.enter(&model, most).await.map_err(|error| store_error(&error))? {
+                return Err(too_many());
+            }
+            let poll = Box::pin(tokio::time::sleep(POLL_EVERY));
+            let linked = Linked { link: link.clone(), model, poll };
+            // Before the trigger, so that the reconcile sees somebody ask.
+            link.stamp(&linked.model, None).await;
+            link.wake(&linked.model).await;
+            Some(linked)
+        } else {
+            entry.wake().await;
+            None
+        };
         entry.metrics.held_request();
-        entry.wake().await;
         let began = Instant::now();
         Ok(Self {
             entry: entry.clone(),
             changes,
             began,
             began_at: now,
-            deadline: most.map(|most| Box::pin(tokio::time::sleep_until(began + most))),
+            link,
+            deadline: patience_ends.map(|most| Box::pin(tokio::time::sleep_until(began + most))),
             ask_again: Box::pin(tokio::time::sleep_until(began + ASK_AGAIN)),
             report: Box::pin(tokio::time::sleep_until(began)),
             reported: None,
@@ -119,7 +172,7 @@ impl Hold {
                 return Waited::Refused(
                     ApiError::new(
                         ErrorKind::StoreUnavailable,
-                        format!("model `{name}` cannot be started now, the state store does not answer; see the log of `diogenes serve`"),
+                        format!("model `{name}` cannot be started now, the state store does not answer; see the log of Diogenes"),
                     )
                     .retry_after(Duration::from_secs(5)),
                 );
@@ -156,7 +209,13 @@ impl Hold {
                     }
                 } => return Waited::Refused(ApiError::warming(name, &progress)),
                 () = &mut self.report => return self.tell(view.progress(self.entry.now())),
-                () = &mut self.ask_again => {
+                () = poll_due(&mut self.link) => {
+                    if let Some(Linked { link, model, poll }) = &mut self.link {
+                        link.poll(model).await;
+                        poll.as_mut().reset(Instant::now() + POLL_EVERY);
+                    }
+                }
+                () = &mut self.ask_again, if self.link.is_none() => {
                     self.ask_again.as_mut().reset(Instant::now() + ASK_AGAIN);
                     self.entry.wake().await;
                 }
@@ -168,6 +227,14 @@ impl Hold {
         self.reported = Some(progress);
         self.report.as_mut().reset(Instant::now() + REPORT_EVERY);
         Waited::Progress(progress)
+    }
+}
+
+/// The time to look into the store; never, where a loop of this process looks after the fleet.
+async fn poll_due(link: &mut Option<Linked>) {
+    match link {
+        Some(Linked { poll, .. }) => poll.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

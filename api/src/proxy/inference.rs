@@ -8,7 +8,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
-use diogenes_core::keys::{ApiKey, Scope};
+use diogenes_core::keys::{Grant, Scope};
+use diogenes_core::ports::AdmitError;
 use diogenes_core::routing::Patience;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -17,14 +18,17 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 use super::hold::{Hold, Waited};
+use super::link::StoreLink;
 use super::peek::Peek;
 use super::sse::{Ending, Watch, usage_of};
-use super::stream::{Account, HeldStream, Limited, broken_answer, is_limited, pass};
+use super::stream::{
+    Account, HeldStream, Limited, broken_answer, is_limited, out_of_time, pass, until,
+};
 use super::target::Lease;
 use super::upstream::{BodyError, RequestHead, ResponseBody, SendError, UpstreamResponse};
 use super::{headers, models};
 use crate::app::App;
-use crate::error::{ApiError, ErrorKind, limit_error};
+use crate::error::{ApiError, ErrorKind, admit_error};
 use crate::request_id;
 
 const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
@@ -58,6 +62,9 @@ pub(super) struct Call {
     stream: bool,
     pub(super) timeout: Duration,
     pub(super) max_response: usize,
+    /// When the answer must have ended, where a request may not take as long as it likes.
+    pub(super) deadline: Option<Instant>,
+    link: Option<Arc<StoreLink>>,
     pub(super) ending: Ending,
 }
 
@@ -71,7 +78,10 @@ pub(super) struct Reached {
 }
 
 impl Call {
-    pub(super) async fn send(&self, lease: &Lease) -> Result<UpstreamResponse, SendError> {
+    pub(super) async fn send(&self, lease: &mut Lease) -> Result<UpstreamResponse, SendError> {
+        if let Some(link) = &self.link {
+            lease.stamp(link);
+        }
         let head = RequestHead {
             method: &Method::POST,
             path: &self.path,
@@ -102,6 +112,9 @@ async fn infer(State(app): State<Arc<App>>, request: Request) -> Response {
             error.into_response()
         }
     };
+    if let Some(link) = &app.link {
+        link.settle().await;
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -113,18 +126,19 @@ async fn answer(
     id: &HeaderValue,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let key = app.key_ring.authenticate(&parts.headers, Scope::Inference).await?;
+    let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
     let body = app.read_body(&parts.headers, body).await?;
     let mut peek = Peek::read(&body)?;
     // OpenAI has no streamed embeddings; servers ignore the field.
     peek.stream &= parts.uri.path() != "/v1/embeddings";
+    app.refresh(&peek.model).await?;
     let entry = app.dispatcher.find_for(&peek.model, Some(&key))?;
     let view = entry.view();
     let name = &view.model.name;
     if !key.may_use(name) {
         return Err(ApiError::new(
             ErrorKind::ModelNotAllowed,
-            format!("the API key `{}` may not use model `{name}`; ask for a key that may", key.id),
+            format!("the API key `{}` may not use model `{name}`; ask for a key that may", key.key),
         )
         .param("model"));
     }
@@ -144,10 +158,13 @@ async fn answer(
         stream: peek.stream,
         timeout: if peek.stream { spec.stall_timeout } else { spec.answer_timeout },
         max_response: app.settings.max_response_bytes,
+        deadline: app.settings.deadlines.map(|deadlines| began + deadlines.of(peek.stream)),
+        link: app.link.clone(),
         ending: if parts.uri.path() == "/v1/responses" { Ending::Response } else { Ending::Done },
     };
-    let mut account = Account::open(entry.clone(), began, limited);
-    let reached = match reach(&entry, &call, patience).await {
+    let mut account = Account::open(entry.clone(), began, limited, app.link.clone());
+    let reached = until(call.deadline, reach(&entry, &call, patience)).await;
+    let reached = match reached.unwrap_or_else(|_| Err(out_of_time(&entry))) {
         Ok(Reach::Reached(reached)) => *reached,
         Ok(Reach::Hold(hold)) => return Ok(open_held(*hold, call, account)),
         Err(error) => {
@@ -170,10 +187,10 @@ enum Reach {
 async fn reach(entry: &Arc<Entry>, call: &Call, patience: Patience) -> Result<Reach, ApiError> {
     let mut hold: Option<Hold> = None;
     loop {
-        let lease = match (entry.pick(), &mut hold) {
+        let mut lease = match (entry.pick(), &mut hold) {
             (Some(lease), _) => lease,
             (None, None) => {
-                let begun = Hold::begin(entry, patience).await?;
+                let begun = Hold::begin(entry, patience, call.link.as_ref()).await?;
                 if call.stream {
                     return Ok(Reach::Hold(Box::new(begun)));
                 }
@@ -187,7 +204,7 @@ async fn reach(entry: &Arc<Entry>, call: &Call, patience: Patience) -> Result<Re
             },
         };
         let sent_at = Instant::now();
-        match call.send(&lease).await {
+        match call.send(&mut lease).await {
             Ok(response) => {
                 let waited = hold.map(|hold| hold.elapsed());
                 return Ok(Reach::Reached(Box::new(Reached { lease, response, waited, sent_at })));
@@ -228,16 +245,18 @@ async fn deliver(
     }
     let body = if headers::is_event_stream(&fields) {
         let watch = Watch::new(call.ending, account.counts_tokens());
-        let passing = pass(reached, watch, account);
-        Body::from_stream(stream::unfold(passing, |mut passing| async move {
-            passing.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), passing))
-        }))
+        let passing = HeldStream::Passing(Box::new(pass(reached, watch, account, call.deadline)));
+        body_of(passing, call.link.clone())
     } else {
         let whole = read_whole(reached.response.body, call.max_response);
-        let whole = tokio::time::timeout_at(reached.sent_at + call.timeout, whole)
-            .await
-            .unwrap_or(Err(Whole::Broken(BodyError::Stalled)));
-        match whole {
+        let stalled = reached.sent_at + call.timeout;
+        let whole = until(call.deadline, tokio::time::timeout_at(stalled, whole)).await;
+        let Ok(whole) = whole else {
+            let error = out_of_time(&entry);
+            account.failed(&error);
+            return Err(error);
+        };
+        match whole.unwrap_or(Err(Whole::Broken(BodyError::Stalled))) {
             Ok(whole) => {
                 account.status = status;
                 account.usage = usage_of(&whole);
@@ -265,10 +284,8 @@ fn open_held(hold: Hold, call: Call, account: Account) -> Response {
     if let Some(limited) = account.limited() {
         crate::control::rate_headers(&limited.admission.status, &mut fields);
     }
-    let stream = HeldStream::Holding(Box::new((hold, call, account)));
-    let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
-        stream.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), stream))
-    }));
+    let link = call.link.clone();
+    let body = body_of(HeldStream::Holding(Box::new((hold, call, account))), link);
     let mut response = Response::new(body);
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -278,12 +295,28 @@ fn open_held(hold: Hold, call: Call, account: Account) -> Response {
     response
 }
 
-async fn admit(app: &App, key: &Arc<ApiKey>) -> Result<Limited, ApiError> {
+/// A stream as a body. What its end leaves to be written is written before the body ends.
+fn body_of(stream: HeldStream, link: Option<Arc<StoreLink>>) -> Body {
+    Body::from_stream(stream::unfold((stream, link), |(mut stream, link)| async move {
+        if let Some(bytes) = stream.next().await {
+            return Some((Ok::<_, Infallible>(bytes), (stream, link)));
+        }
+        drop(stream);
+        if let Some(link) = link {
+            link.settle().await;
+        }
+        None
+    }))
+}
+
+async fn admit(app: &App, key: &Grant) -> Result<Limited, ApiError> {
     let admission =
-        app.limiter.admit(&key.id, &key.limits, app.clock.now()).await.map_err(|exceeded| {
+        app.limiter.admit(&key.key, &key.limits, app.clock.now()).await.map_err(|refused| {
             let mut fields = HeaderMap::new();
-            crate::control::rate_headers(&exceeded.status, &mut fields);
-            let mut error = limit_error(&exceeded);
+            if let AdmitError::Exceeded(exceeded) = &refused {
+                crate::control::rate_headers(&exceeded.status, &mut fields);
+            }
+            let mut error = admit_error(&refused);
             error.headers.extend(
                 fields
                     .into_iter()
@@ -292,7 +325,7 @@ async fn admit(app: &App, key: &Arc<ApiKey>) -> Result<Limited, ApiError> {
             error
         })?;
     Ok(Limited {
-        key: key.id.clone(),
+        key: key.key.clone(),
         limits: key.limits,
         limiter: app.limiter.clone(),
         clock: app.clock.clone(),

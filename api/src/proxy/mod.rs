@@ -8,7 +8,9 @@ pub mod dispatch;
 mod entry;
 mod headers;
 mod hold;
+mod in_use;
 mod inference;
+pub mod link;
 mod models;
 mod peek;
 mod sse;
@@ -18,4 +20,5 @@ mod upstream;
 
 pub use dispatch::Dispatcher;
 pub(crate) use inference::{models_router, not_found, router, wrong_method};
+pub use link::StoreLink;
 pub(crate) use sse::Usage;

@@ -5,7 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use diogenes_core::fleet::ModelView;
 use diogenes_core::keys::Scope;
-use http::HeaderMap;
+use http::request::Parts;
 use serde::Serialize;
 
 use crate::app::App;
@@ -41,9 +41,10 @@ impl ModelObject {
 /// `GET /v1/models`: the models that the key may use, their aliases included.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Result<Json<ModelObjects>, ApiError> {
-    let key = app.key_ring.authenticate(&headers, Scope::Inference).await?;
+    let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
+    app.refresh_models().await?;
     let views = app.dispatcher.views();
     let data = views
         .iter()
@@ -60,12 +61,13 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Result<Json<ModelObject>, ApiError> {
-    let key = app.key_ring.authenticate(&headers, Scope::Inference).await?;
+    let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
     let Path(id) = id.map_err(|_| {
         ApiError::new(ErrorKind::NotFound, "the path is not valid UTF-8; see `GET /v1/models`")
     })?;
+    app.refresh(&id).await?;
     let entry = app.dispatcher.find_for(&id, Some(&key))?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {

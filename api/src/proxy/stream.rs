@@ -2,15 +2,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::keys::{ApiKey, KeyId};
+use diogenes_core::keys::{Grant, KeyId};
 use diogenes_core::ports::{Admission, Clock, Limiter, Limits};
 use http::StatusCode;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use super::entry::Entry;
 use super::headers::is_event_stream;
 use super::hold::{Hold, Waited};
 use super::inference::{Call, Reached, read_whole, upstream_error};
+use super::link::StoreLink;
 use super::sse::{Usage, Watch};
 use super::target::Lease;
 use super::upstream::{BodyError, ResponseBody, SendError, UpstreamResponse};
@@ -24,6 +26,7 @@ pub(super) struct Account {
     pub(super) status: StatusCode,
     pub(super) usage: Option<Usage>,
     limited: Option<Limited>,
+    link: Option<Arc<StoreLink>>,
 }
 
 /// The limits that a request counts against.
@@ -42,11 +45,16 @@ impl Limited {
 }
 
 impl Account {
-    pub(super) fn open(entry: Arc<Entry>, began: Instant, limited: Option<Limited>) -> Self {
+    pub(super) fn open(
+        entry: Arc<Entry>,
+        began: Instant,
+        limited: Option<Limited>,
+        link: Option<Arc<StoreLink>>,
+    ) -> Self {
         entry.metrics.begin();
         // 499: the client went away; replaced as soon as anything else is known.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { entry, began, status, usage: None, limited }
+        Self { entry, began, status, usage: None, limited, link }
     }
 
     pub(super) fn limited(&self) -> Option<&Limited> {
@@ -70,13 +78,16 @@ impl Drop for Account {
         };
         drop(admission);
         let tokens = self.usage.map_or(0, Usage::total);
-        if limits.tokens_per_minute.is_some()
-            && tokens > 0
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move {
-                limiter.record_tokens(&key, &limits, tokens, clock.now()).await;
-            });
+        if limits.tokens_per_minute.is_none() || tokens == 0 {
+            return;
+        }
+        let record = async move {
+            limiter.record_tokens(&key, &limits, tokens, clock.now()).await;
+        };
+        if let Some(link) = &self.link {
+            link.defer(record);
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(record);
         }
     }
 }
@@ -88,11 +99,18 @@ pub(super) struct Passing {
     account: Account,
     _lease: Lease,
     ended: bool,
+    deadline: Option<Instant>,
 }
 
 impl Passing {
-    pub(super) fn new(body: ResponseBody, watch: Watch, account: Account, lease: Lease) -> Self {
-        Self { body, watch, account, _lease: lease, ended: false }
+    pub(super) fn new(
+        body: ResponseBody,
+        watch: Watch,
+        account: Account,
+        lease: Lease,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { body, watch, account, _lease: lease, ended: false, deadline }
     }
 
     /// The next bytes for the caller; a broken stream ends in an error event, never silently.
@@ -100,7 +118,11 @@ impl Passing {
         if self.ended {
             return None;
         }
-        let broken = match self.body.next().await {
+        let Ok(next) = until(self.deadline, self.body.next()).await else {
+            let error = out_of_time(&self.account.entry);
+            return Some(self.fail(&error));
+        };
+        let broken = match next {
             Ok(Some(bytes)) => {
                 self.watch.observe(&bytes);
                 return Some(bytes);
@@ -114,9 +136,13 @@ impl Passing {
             Err(error) => error,
         };
         let error = broken_answer(broken, &self.account.entry);
-        self.account.failed(&error);
+        Some(self.fail(&error))
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Bytes {
+        self.account.failed(error);
         self.settle();
-        Some(Bytes::from(format!("{}{}", self.watch.separator(), error.event())))
+        Bytes::from(format!("{}{}", self.watch.separator(), error.event()))
     }
 
     fn settle(&mut self) {
@@ -132,6 +158,30 @@ impl Drop for Passing {
             self.account.usage = Some(self.watch.usage());
         }
     }
+}
+
+/// Waits for `work`, but not beyond a deadline.
+pub(super) async fn until<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await,
+        None => Ok(work.await),
+    }
+}
+
+/// What to tell a caller for whom the time that a request may take is over.
+pub(super) fn out_of_time(entry: &Entry) -> ApiError {
+    let view = entry.view();
+    entry.metrics.broken("deadline");
+    ApiError::new(
+        ErrorKind::Deadline,
+        format!(
+            "model `{}` did not finish within the time that one request may take here; what came before is incomplete: stream the answer, or ask for a shorter one",
+            view.model.name
+        ),
+    )
 }
 
 /// What to tell a caller whose answer broke off.
@@ -168,7 +218,13 @@ impl HeldStream {
             Self::Ended => None,
             Self::Holding(waiting) => {
                 let (hold, call, account) = waiting.as_mut();
-                let lease = match hold.next().await {
+                let Ok(waited) = until(call.deadline, hold.next()).await else {
+                    let error = out_of_time(&account.entry);
+                    account.failed(&error);
+                    *self = Self::Ended;
+                    return Some(error.event().into());
+                };
+                let mut lease = match waited {
                     Waited::Ready(lease) => lease,
                     Waited::Progress(progress) => {
                         let eta = progress.eta.map(|eta| eta.as_secs());
@@ -187,7 +243,13 @@ impl HeldStream {
                 };
                 let waited = hold.elapsed();
                 let sent_at = Instant::now();
-                match call.send(&lease).await {
+                let Ok(sent) = until(call.deadline, call.send(&mut lease)).await else {
+                    let error = out_of_time(&account.entry);
+                    account.failed(&error);
+                    *self = Self::Ended;
+                    return Some(error.event().into());
+                };
+                match sent {
                     Ok(response) => self.open(lease, response, waited, sent_at).await,
                     Err(SendError::Connect(_)) => {
                         lease.entry().take_out(&lease.target);
@@ -234,7 +296,8 @@ impl HeldStream {
             "overhead_ms": overhead.as_micros() as f64 / 1000.0,
         });
         let watch = Watch::new(call.ending, account.counts_tokens());
-        *self = Self::Passing(Box::new(Passing::new(response.body, watch, account, lease)));
+        let passing = Passing::new(response.body, watch, account, lease, call.deadline);
+        *self = Self::Passing(Box::new(passing));
         Some(comment(&report))
     }
 }
@@ -276,11 +339,16 @@ fn comment(report: &serde_json::Value) -> Bytes {
 }
 
 /// The limits of a key, if it has any.
-pub(super) fn is_limited(key: &ApiKey) -> bool {
+pub(super) fn is_limited(key: &Grant) -> bool {
     !key.limits.is_unlimited()
 }
 
 /// Nothing of a reached replica is dropped before its body is.
-pub(super) fn pass(reached: Reached, watch: Watch, account: Account) -> Passing {
-    Passing::new(reached.response.body, watch, account, reached.lease)
+pub(super) fn pass(
+    reached: Reached,
+    watch: Watch,
+    account: Account,
+    deadline: Option<Instant>,
+) -> Passing {
+    Passing::new(reached.response.body, watch, account, reached.lease, deadline)
 }

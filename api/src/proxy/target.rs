@@ -7,6 +7,8 @@ use diogenes_core::ports::ReplicaDemand;
 use diogenes_core::routing::Candidate;
 use http::HeaderValue;
 
+use super::in_use::InUse;
+use super::link::StoreLink;
 use super::upstream::Upstream;
 
 /// A replica that requests may be sent to, and what is under way there.
@@ -19,6 +21,8 @@ pub(crate) struct Target {
     /// `x-diogenes-target`.
     pub(crate) label: HeaderValue,
     in_flight: AtomicU32,
+    /// What its agent reported last: the requests of all routers.
+    reported: AtomicU32,
     /// Milliseconds since the epoch; `i64::MIN` for never.
     last_used: AtomicI64,
     reachable: AtomicBool,
@@ -29,6 +33,8 @@ pub(crate) struct Target {
 pub(crate) struct Lease {
     pub(crate) target: Arc<Target>,
     entry: Arc<super::entry::Entry>,
+    /// Stamps its use, where the fleet is looked after elsewhere.
+    in_use: Option<InUse>,
 }
 
 impl Target {
@@ -48,6 +54,7 @@ impl Target {
             upstream_key,
             label,
             in_flight: AtomicU32::new(0),
+            reported: AtomicU32::new(0),
             last_used: AtomicI64::new(i64::MIN),
             reachable: AtomicBool::new(true),
         }
@@ -56,13 +63,23 @@ impl Target {
     pub(crate) fn candidate(&self) -> Candidate {
         Candidate {
             slot: self.slot,
-            in_flight: self.in_flight.load(Ordering::Relaxed),
+            in_flight: self.load(),
             reachable: self.reachable.load(Ordering::Relaxed),
         }
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// The requests on it, as far as is known: those of this process are among the reported ones
+    /// or newer.
+    pub(crate) fn load(&self) -> u32 {
+        self.in_flight().max(self.reported.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn report(&self, load: u32) {
+        self.reported.store(load, Ordering::Relaxed);
     }
 
     pub(crate) fn demand(&self) -> ReplicaDemand {
@@ -88,7 +105,13 @@ impl Lease {
     pub(crate) fn new(target: Arc<Target>, entry: Arc<super::entry::Entry>) -> Self {
         target.in_flight.fetch_add(1, Ordering::AcqRel);
         target.last_used.fetch_max(entry.now_millis(), Ordering::AcqRel);
-        Self { target, entry }
+        Self { target, entry, in_use: None }
+    }
+
+    /// Lets the fleet see that the target is in use.
+    pub(super) fn stamp(&mut self, link: &Arc<StoreLink>) {
+        let model = self.entry.view().model.name.clone();
+        self.in_use = Some(InUse::begin(link, model, self.target.claim.clone()));
     }
 
     /// The model's entry.

@@ -174,6 +174,8 @@ impl Server {
         let app = Arc::new(App {
             key_ring: KeyRing::new(keys, clock.clone()),
             dispatcher: dispatcher.clone(),
+            link: None,
+            demand: dispatcher.clone(),
             registry,
             limiter: Arc::new(LocalLimiter::default()),
             logs: processes.clone(),

@@ -387,7 +387,7 @@ fn a_replica_with_an_agent_ends_when_that_falls_silent_and_at_the_deployments_ag
         (
             "too old",
             case().beat(0, healthy).now(3600).used(0, 1, 3600),
-            vec![drain(DrainReason::Lifetime)],
+            vec![drain(DrainReason::Lifetime), Action::Claim { index: 1 }],
         ),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
