@@ -16,9 +16,13 @@ impl Xml {
 
     /// An element with others in it.
     pub(crate) fn nest(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
-        self.0.push_str(&format!("<{name}>"));
+        for part in ["<", name, ">"] {
+            self.0.push_str(part);
+        }
         fill(self);
-        self.0.push_str(&format!("</{name}>"));
+        for part in ["</", name, ">"] {
+            self.0.push_str(part);
+        }
     }
 }
 
@@ -31,11 +35,11 @@ pub(crate) fn success(action: &str, fill: impl FnOnce(&mut Xml)) -> Response {
     let namespace = "http://ec2.amazonaws.com/doc/2016-11-15/";
     respond(
         StatusCode::OK,
-        format!("<{action}Response xmlns=\"{namespace}\">{body}</{action}Response>"),
+        &format!("<{action}Response xmlns=\"{namespace}\">{body}</{action}Response>"),
     )
 }
 
-fn respond(status: StatusCode, body: String) -> Response {
+fn respond(status: StatusCode, body: &str) -> Response {
     let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}");
     (status, [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")], body).into_response()
 }
@@ -87,6 +91,6 @@ impl IntoResponse for ApiError {
             });
             xml.text("RequestID", "00000000-0000-0000-0000-000000000000");
         });
-        respond(self.status, xml.0)
+        respond(self.status, &xml.0)
     }
 }

@@ -22,8 +22,10 @@ impl Form {
     /// The prefixes of a list of structures that have the field `field`: `name.1.`, `name.2.`.
     pub(crate) fn structures(&self, name: &str, field: &str) -> Vec<String> {
         (1..)
-            .map(|index| format!("{name}.{index}."))
-            .take_while(|prefix| self.get(&format!("{prefix}{field}")).is_some())
+            .map_while(|index| {
+                let prefix = format!("{name}.{index}.");
+                self.get(&format!("{prefix}{field}")).is_some().then_some(prefix)
+            })
             .collect()
     }
 

@@ -216,11 +216,11 @@ async fn launch_template_may_be_made_and_named() {
         let call = client(&ec2).create_launch_template();
         call.launch_template_name("gpu").launch_template_data(data.clone()).send()
     };
-    let made = make().await.unwrap().launch_template.unwrap();
+    let first = make().await.unwrap().launch_template.unwrap();
     make().await.unwrap_err();
     let found = client(&ec2).describe_launch_templates().launch_template_names("gpu").send().await;
     let found = found.unwrap().launch_templates.unwrap();
-    assert_eq!(found[0].launch_template_id(), made.launch_template_id());
+    assert_eq!(found[0].launch_template_id(), first.launch_template_id());
     let named = Ec2Settings { launch_template: "gpu".into(), ..settings("here") };
     Ec2Compute::new(client(&ec2), named).launch(&of("a")).await.unwrap();
 }
