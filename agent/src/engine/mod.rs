@@ -1,0 +1,220 @@
+//! The inference server: a child process in a group of its own.
+
+mod forward;
+mod http;
+mod load;
+mod log;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use diogenes_core::fleet::{self, Invocation, Phase};
+use diogenes_core::ports::Exit;
+use diogenes_core::secret::Secret;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::Child;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+pub(crate) use forward::Forward;
+pub(crate) use http::{Client, Unanswered};
+pub(crate) use load::{Meter, Metrics};
+pub(crate) use log::Log;
+
+/// How long the output of a server that has ended is read on; a descendant may hold it open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often a group that shall end is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a killed process may take to go: one that waits for a GPU driver can take long, and
+/// the end of the machine must not wait for it.
+const AFTER_KILL: Duration = Duration::from_secs(2);
+
+/// Text that several tasks see.
+pub(crate) type Shared<T> = Arc<Mutex<T>>;
+
+/// Locks what is whole after every statement, so that a panic elsewhere leaves nothing torn.
+pub(crate) fn lock<T>(shared: &Shared<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running inference server.
+pub(crate) struct Server {
+    child: Child,
+    group: Option<Pid>,
+    output: JoinHandle<()>,
+}
+
+/// Why none was started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The model's `command` is of no use on this machine.
+    #[error("{0}; check `command` of the model")]
+    Command(String),
+    /// The machine refused.
+    #[error("the inference server could not be started: {0}")]
+    Machine(#[from] io::Error),
+}
+
+impl Server {
+    /// Starts `engine` on `listen`. Its output goes to `log` and through `forward`, every phase
+    /// that it announces to `announce`.
+    pub(crate) fn start(
+        engine: &fleet::Engine,
+        listen: SocketAddr,
+        key: &Secret,
+        log: Shared<Log>,
+        forward: Forward,
+        announce: impl Fn(Phase) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let Some(Invocation { program, arguments, env }) = engine.invocation(listen, key) else {
+            return Err(StartError::Command("it is empty".into()));
+        };
+        // One pipe for both streams keeps their order.
+        let (output, stdout) = io::pipe()?;
+        let mut command = Command::new(&program);
+        command
+            .args(arguments)
+            .envs(env)
+            .stdin(Stdio::null())
+            .stderr(stdout.try_clone()?)
+            .stdout(stdout)
+            .process_group(0);
+        if let Some(dir) = &engine.working_dir {
+            if !Path::new(dir).is_dir() {
+                let problem = format!("its `working_dir` `{dir}` is no directory");
+                return Err(StartError::Command(problem));
+            }
+            command.current_dir(dir);
+        }
+        let output = Receiver::from_owned_fd(OwnedFd::from(output))?;
+        let child = tokio::process::Command::from(command)
+            .spawn()
+            .map_err(|error| explain(&program, error))?;
+        let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(group) = group {
+            expose_to_the_oom_killer(group);
+        }
+        let output = tokio::spawn(read(output, log, forward, announce));
+        Ok(Self { child, group, output })
+    }
+
+    /// Returns once the server has ended and its last words are read. What is left of its group
+    /// is killed: it only holds memory.
+    pub(crate) async fn ended(&mut self) -> Option<Exit> {
+        let exit = self.exit().await;
+        self.signal(Signal::KILL);
+        // The rest of what was written; a descendant outside the group may hold the pipe open.
+        let _ = timeout(LAST_WORDS, &mut self.output).await;
+        exit
+    }
+
+    /// Ends the server and its group: asks, waits for `grace`, kills.
+    pub(crate) async fn stop(mut self, grace: Duration) -> Option<Exit> {
+        self.signal(Signal::TERM);
+        let asked = Instant::now();
+        let exit = match timeout(grace, self.exit()).await {
+            Ok(exit) => exit,
+            Err(_) => None,
+        };
+        while !self.group_is_empty() && asked.elapsed() < grace {
+            sleep(LOOK).await;
+        }
+        self.signal(Signal::KILL);
+        let exit = match exit {
+            Some(exit) => Some(exit),
+            None => timeout(AFTER_KILL, self.exit()).await.ok().flatten(),
+        };
+        let _ = timeout(LAST_WORDS, &mut self.output).await;
+        exit
+    }
+
+    async fn exit(&mut self) -> Option<Exit> {
+        match self.child.wait().await {
+            Ok(status) => Some(exit_of(status)),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the inference server could not be waited for"
+                );
+                None
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // A group that is gone needs no signal.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn group_is_empty(&self) -> bool {
+        self.group.is_none_or(|group| test_kill_process_group(group).is_err())
+    }
+}
+
+/// The unit protects the agent from the kernel's OOM killer, and a child inherits that: without
+/// this the server that took all memory would be the last one to go. Failure costs only that.
+fn expose_to_the_oom_killer(process: Pid) {
+    let path = format!("/proc/{}/oom_score_adj", process.as_raw_nonzero());
+    let _ = std::fs::write(path, "500");
+}
+
+/// Reads the output to its end.
+async fn read(
+    mut output: Receiver,
+    log: Shared<Log>,
+    forward: Forward,
+    announce: impl Fn(Phase) + Send + 'static,
+) {
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        match output.read(&mut chunk).await {
+            Ok(0) => break,
+            Ok(length) => {
+                let fresh = chunk.get(..length).unwrap_or_default();
+                forward.send(fresh);
+                let reached = lock(&log).push(fresh);
+                reached.into_iter().for_each(&announce);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the output of the inference server could not be read on"
+                );
+                break;
+            }
+        }
+    }
+    let reached = lock(&log).close();
+    reached.into_iter().for_each(&announce);
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // Neither is possible for a process that has ended.
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+fn explain(program: &str, error: io::Error) -> StartError {
+    let what = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "was not found on the instance",
+        ErrorKind::PermissionDenied => "may not be executed",
+        ErrorKind::InvalidInput => "was given an argument with a NUL byte",
+        ErrorKind::ArgumentListTooLong => "was given too long arguments",
+        ErrorKind::IsADirectory => "is a directory",
+        _ => return StartError::Machine(error),
+    };
+    StartError::Command(format!("`{program}` {what}"))
+}

@@ -1,0 +1,161 @@
+//! The tasks that find out how the instance is doing. None of them ever ends.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use diogenes_core::fleet::{ClaimId, Lease, Phase};
+use diogenes_core::ports::StateStore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::deadman::{DeadMan, News};
+use crate::engine::{Client, Meter, Metrics, Shared, Unanswered, lock};
+use crate::facts::Facts;
+use crate::metadata::{Metadata, interruption};
+use crate::settings::Pace;
+
+/// Failed checks in a row after which a server that was ready is unhealthy.
+const FAILURES: u32 = 3;
+
+/// Sets the phase of the boot, which never goes back.
+pub(crate) fn advance(facts: &watch::Sender<Facts>, reached: Phase) {
+    facts.send_if_modified(|facts| {
+        let further = reached > facts.phase;
+        facts.phase = facts.phase.max(reached);
+        further
+    });
+}
+
+/// Waits for the server to become ready, then watches its health and its load.
+pub(crate) async fn health(
+    client: &Client,
+    path: &str,
+    facts: &watch::Sender<Facts>,
+    meter: &Shared<Meter>,
+    pace: Pace,
+) -> Infallible {
+    while client.get(path).await.is_err() {
+        sleep(pace.check_boot).await;
+    }
+    tracing::info!("the inference server answers");
+    facts.send_modify(|facts| facts.ready = true);
+    let mut failures = 0_u32;
+    loop {
+        match client.get("/metrics").await {
+            Ok(page) => lock(meter).see(Metrics::parse(&String::from_utf8_lossy(&page))),
+            // A server without metrics tells no load. One that is slow keeps its last one.
+            Err(Unanswered::Status(_)) => lock(meter).see(Metrics::default()),
+            Err(_) => {}
+        }
+        sleep(pace.check_ready).await;
+        failures = match client.get(path).await {
+            Ok(_) => {
+                if failures >= FAILURES {
+                    tracing::info!("the inference server answers again");
+                }
+                0
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a health check failed");
+                failures.saturating_add(1)
+            }
+        };
+        let failing = (failures >= FAILURES)
+            .then(|| format!("the health check failed {FAILURES} times in a row"));
+        facts.send_if_modified(|facts| {
+            let changes = facts.failing != failing;
+            if changes && failing.is_some() {
+                tracing::warn!("the inference server fails its health check");
+            }
+            facts.failing = failing;
+            changes
+        });
+    }
+}
+
+/// Looks for the provider's word that it takes the instance back.
+pub(crate) async fn notices(
+    metadata: &Metadata,
+    facts: &watch::Sender<Facts>,
+    pace: Duration,
+) -> Infallible {
+    let mut reachable = true;
+    let mut rebalance = None;
+    loop {
+        let notice = metadata.get("meta-data/spot/instance-action").await;
+        match &notice {
+            Ok(Some(document)) => {
+                let reason = interruption(document);
+                tracing::warn!("{reason}");
+                facts.send_modify(|facts| facts.interrupted = Some(reason));
+                return std::future::pending().await;
+            }
+            Ok(None) => {}
+            Err(error) if reachable => tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "no spot notice can be read; it is tried again"
+            ),
+            Err(_) => {}
+        }
+        reachable = notice.is_ok();
+        if let Ok(Some(document)) = metadata.get("meta-data/events/recommendations/rebalance").await
+            && rebalance.as_ref() != Some(&document)
+        {
+            tracing::warn!("the instance is at an elevated risk of interruption: {document}");
+            rebalance = Some(document);
+        }
+        sleep(pace).await;
+    }
+}
+
+/// Reads the lease for the dead-man switch.
+pub(crate) async fn lease(
+    store: &dyn StateStore,
+    claim: &ClaimId,
+    deadman: &DeadMan,
+    every: Duration,
+    patience: Duration,
+) -> Infallible {
+    let key = Lease::key_of(claim);
+    let mut readable = true;
+    loop {
+        let began = deadman.now();
+        let read = timeout(patience, store.get(&key)).await;
+        let now_readable = matches!(read, Ok(Ok(_)));
+        match read {
+            Ok(Ok(Some(item))) => deadman.saw_lease(item.version, began),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) if readable => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the lease could not be read; without it the instance will end itself"
+            ),
+            Err(_) if readable => tracing::warn!(
+                "the lease could not be read in time; without it the instance will end itself"
+            ),
+            Ok(Err(_)) | Err(_) => {}
+        }
+        readable = now_readable;
+        sleep(every).await;
+    }
+}
+
+/// Hears what the dead-man switch does.
+pub(crate) async fn end(
+    news: &mut UnboundedReceiver<News>,
+    facts: &watch::Sender<Facts>,
+) -> Infallible {
+    while let Some(news) = news.recv().await {
+        match news {
+            News::Ends(cause) => {
+                let reason = cause.to_string();
+                tracing::warn!("the instance ends itself: {reason}");
+                facts.send_modify(|facts| facts.ending = Some(reason));
+            }
+            News::Failed(failure) => {
+                tracing::error!("the instance could not be ended and is tried again: {failure}");
+            }
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,139 @@
+use diogenes_core::fleet::{BeatStatus, InstanceId, Load, Phase};
+use diogenes_core::ports::Clock as _;
+use diogenes_core::testing::ManualClock;
+
+use super::machine::{Machine, WAIT, long_request, orders, reason, until};
+use super::store::Mood;
+
+fn is_phase(phase: Phase) -> impl Fn(&diogenes_core::fleet::Beat) -> bool {
+    move |beat| beat.status == BeatStatus::Booting { phase }
+}
+
+#[tokio::test]
+async fn a_boot_is_reported_phase_by_phase() {
+    let mut machine = Machine::new().await;
+    let next = |name: &str| format!("while [ ! -e \"$DIR/{name}\" ]; do sleep 0.01; done\n");
+    let script = format!(
+        "{}echo 'INFO Starting to load model m...'\n{}echo 'Loading weights took 2 s' >&2\n{WAIT}",
+        next("load"),
+        next("warm")
+    );
+    machine.order(&orders(&machine.dir, &script));
+    machine.start().await;
+
+    let beat = machine.beat(is_phase(Phase::Image)).await;
+    assert_eq!(beat.instance, Some(InstanceId::new("i-0test")));
+    assert_eq!((beat.load, beat.log_end), (Load::default(), 0));
+    assert_eq!(beat.at, ManualClock::default().now());
+    assert_eq!(beat.expires_at, beat.at + std::time::Duration::from_mins(5));
+
+    std::fs::write(machine.path("load"), "").unwrap();
+    let beat = machine.beat(is_phase(Phase::Weights)).await;
+    assert_eq!(beat.log_tail, ["INFO Starting to load model m..."]);
+    assert_eq!(beat.log_end, 33);
+
+    std::fs::write(machine.path("warm"), "").unwrap();
+    let beat = machine.beat(is_phase(Phase::Warmup)).await;
+    assert_eq!(beat.log_tail.len(), 2);
+
+    machine.mock.refuse_connections(false).await;
+    let base_url = machine.mock.base_url();
+    machine.beat(|beat| beat.status == BeatStatus::Ready { base_url: base_url.clone() }).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_is_told_where_to_listen_and_its_key() {
+    let mut machine = Machine::new().await;
+    let script = format!("echo \"$0 $1 $HOST $PORT $VLLM_API_KEY $LLAMA_API_KEY\"; {WAIT}");
+    let mut orders = orders(&machine.dir, &script);
+    orders.engine.command.extend(["{host}:{port}".to_owned(), "{key}".to_owned()]);
+    machine.order(&orders);
+    machine.start().await;
+    let beat = machine.beat(|beat| !beat.log_tail.is_empty()).await;
+    let (at, port) = (machine.mock.addr(), machine.mock.addr().port());
+    let line = format!("{at} up-secret 127.0.0.1 {port} up-secret up-secret");
+    assert_eq!(beat.log_tail, [line]);
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn the_servers_own_metrics_are_the_load() {
+    let mut machine = Machine::serving(WAIT, |_| {}).await;
+    let request = long_request(machine.mock.addr(), 1000).await;
+    machine.beat(|beat| beat.load == Load { running: 1, waiting: 0 }).await;
+    drop(request);
+    machine.beat(|beat| beat.load == Load::default()).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_started_says_which_setting_to_mend() {
+    let mut machine = Machine::new().await;
+    let mut orders = orders(&machine.dir, "");
+    orders.engine.command = vec!["/nonexistent/vllm".into()];
+    machine.order(&orders);
+    machine.start().await;
+    assert_eq!(
+        machine.unhealthy().await,
+        "`/nonexistent/vllm` was not found on the instance; check `command` of the model"
+    );
+    machine.pass(std::time::Duration::from_secs(61)).await;
+    machine.shut_down().await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_fails_its_health_check_is_unhealthy_until_it_answers_again() {
+    let mut machine = Machine::serving(WAIT, |_| {}).await;
+    machine.mock.refuse_connections(true).await;
+    assert_eq!(machine.unhealthy().await, "the health check failed 3 times in a row");
+    machine.mock.refuse_connections(false).await;
+    machine.beat(|beat| matches!(beat.status, BeatStatus::Ready { .. })).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn beats_go_on_when_the_store_comes_back() {
+    let mut machine = Machine::serving(WAIT, |_| {}).await;
+    for mood in [Mood::Down, Mood::Hanging] {
+        machine.store.is(mood);
+        machine.mock.refuse_connections(true).await;
+        let written = machine.store.beats().len();
+        machine.store.is(Mood::Well);
+        machine.unhealthy().await;
+        machine.mock.refuse_connections(false).await;
+        machine.beat(|beat| matches!(beat.status, BeatStatus::Ready { .. })).await;
+        assert!(machine.store.beats().len() > written);
+    }
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_started_again_does_not_start_the_server_again() {
+    let script = format!("echo started >> \"$DIR/starts\"; {WAIT}");
+    let mut machine = Machine::serving(&script, |_| {}).await;
+    machine.stop().await;
+    machine.start().await;
+    let beat = machine.beat(|beat| matches!(&beat.status, BeatStatus::Unhealthy { reason } if reason.contains("anew"))).await;
+    assert_eq!(reason(&beat), "the agent was started anew; its inference server has ended");
+    assert_eq!(machine.file("starts").await, "started");
+    machine.pass(std::time::Duration::from_secs(61)).await;
+    machine.shut_down().await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_with_ipv6_only_is_found_there() {
+    let mut machine = Machine::new().await;
+    machine.mock.refuse_connections(false).await;
+    machine.imds.remove("meta-data/local-ipv4");
+    machine.imds.set("meta-data/ipv6", "2001:db8::1");
+    machine.order(&orders(&machine.dir, WAIT));
+    machine.start().await;
+    let port = machine.mock.addr().port();
+    let base_url = format!("http://[2001:db8::1]:{port}");
+    machine.beat(|beat| beat.status == BeatStatus::Ready { base_url: base_url.clone() }).await;
+    until(|| if machine.last().instance.is_some() { Ok(()) } else { Err("no instance") }).await;
+    machine.stop().await;
+}
