@@ -1,0 +1,146 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use diogenes_core::Timestamp;
+use diogenes_core::ports::{
+    Bound, Clock, Item, Key, Page, Query, StateStore, StoreError, Version, Write, check_key,
+    check_query, check_writes,
+};
+
+use super::fault::Call;
+use super::item::{StoredItem, item_key, item_partition};
+use super::patience;
+use super::write::Prepared;
+
+/// After how long one attempt counts as lost, unless the client says otherwise. DynamoDB answers
+/// in milliseconds; the largest transaction takes less than a second.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// A [`StateStore`] in one DynamoDB table.
+///
+/// After a lost answer a write is repeated, and the outcome is:
+///
+/// - **put** under an expectation: done once, or not at all. A repeat that finds its own version
+///   has succeeded; one that finds another's is [`StoreError::Unknown`], because the put may have
+///   happened and been replaced.
+/// - **delete** of a version: done once, or not at all. A repeat that finds the item gone is
+///   [`StoreError::Unknown`]: somebody else's delete looks the same. The version stands no more
+///   in either case.
+/// - **put and delete** of [`Expect::Any`](diogenes_core::ports::Expect::Any): the last one wins,
+///   and it may be the repeat, also over a write that came between the two.
+/// - **several writes**: done once, or not at all, by the token of the transaction; a failed
+///   expectation is somebody else's doing and a conflict.
+/// - **additions** are not repeated.
+///
+/// A call whose future is dropped may or may not happen. The writes of a commit are limited to
+/// 4 MB together, DynamoDB's limit for a transaction; beyond it is [`StoreError::Invalid`].
+pub struct DynamoStore {
+    pub(super) client: Client,
+    pub(super) table: String,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl DynamoStore {
+    /// The store in `table`. Items expire by `clock`.
+    ///
+    /// The retries of `client` are not used (see the module), and an attempt has a time limit of
+    /// five seconds where the client sets none. Nothing is called yet.
+    pub fn new(client: Client, table: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        let config = client.config();
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
+        let timeouts = match config.timeout_config() {
+            Some(set) => {
+                let mut merged = set.clone();
+                merged.take_defaults_from(&timeouts);
+                merged
+            }
+            None => timeouts,
+        };
+        let config = config
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .build();
+        Self { client: Client::from_conf(config), table: table.into(), clock }
+    }
+
+    /// The name of the table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+}
+
+impl fmt::Debug for DynamoStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamoStore").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl StateStore for DynamoStore {
+    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        check_key(key)?;
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(item_key(key)))
+            .consistent_read(true);
+        let answer = patience::answer(|| request.clone().send()).await.map_err(|failure| {
+            let call = Call {
+                table: self.table.clone(),
+                actions: vec!["dynamodb:GetItem"],
+                partitions: vec![item_partition(&key.partition)],
+                writes: false,
+            };
+            failure.fault.into_store_error(&call, failure.in_doubt)
+        })?;
+        let Some(attributes) = answer.item.filter(|item| !item.is_empty()) else {
+            return Ok(None);
+        };
+        let stored = StoredItem::read(attributes, &self.table)?;
+        if !stored.lives(self.clock.now()) {
+            return Ok(None);
+        }
+        stored.into_item(&self.table).map(Some)
+    }
+
+    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
+        check_query(query)?;
+        self.page(query).await
+    }
+
+    async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
+        check_writes(writes)?;
+        let now = self.clock.now();
+        let prepared = writes
+            .iter()
+            .enumerate()
+            .map(|(place, write)| Prepared::new(place, write, now))
+            .collect::<Result<Vec<_>, _>>()?;
+        let versions = prepared.iter().map(|write| write.version.clone()).collect();
+        let asking: Vec<_> = prepared.into_iter().filter(Prepared::asks_something).collect();
+        match asking.as_slice() {
+            [] => {}
+            [one] => self.commit_one(one).await?,
+            several => self.commit_all(several).await?,
+        }
+        Ok(versions)
+    }
+
+    async fn add(
+        &self,
+        key: &Key,
+        delta: i64,
+        bound: Bound,
+        expires_at: Option<Timestamp>,
+    ) -> Result<i64, StoreError> {
+        check_key(key)?;
+        self.add_to(key, delta, bound, expires_at).await
+    }
+}
