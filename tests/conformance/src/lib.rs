@@ -19,5 +19,6 @@
 )]
 
 pub mod compute;
+pub mod dynoxide;
 pub mod state_store;
 mod suite;
