@@ -43,7 +43,7 @@ pub(crate) async fn health(
     let mut failures = 0_u32;
     loop {
         match client.get("/metrics").await {
-            Ok(page) => lock(meter).see(Metrics::parse(&String::from_utf8_lossy(&page))),
+            Ok(text) => lock(meter).see(Metrics::parse(&String::from_utf8_lossy(&text))),
             // A server without metrics tells no load. One that is slow keeps its last one.
             Err(Unanswered::Status(_)) => lock(meter).see(Metrics::default()),
             Err(_) => {}
@@ -91,12 +91,11 @@ pub(crate) async fn notices(
                 facts.send_modify(|facts| facts.interrupted = Some(reason));
                 return std::future::pending().await;
             }
-            Ok(None) => {}
             Err(error) if reachable => tracing::warn!(
                 error = error as &dyn std::error::Error,
                 "no spot notice can be read; it is tried again"
             ),
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
         reachable = notice.is_ok();
         if let Ok(Some(document)) = metadata.get("meta-data/events/recommendations/rebalance").await
@@ -125,7 +124,6 @@ pub(crate) async fn lease(
         let now_readable = matches!(read, Ok(Ok(_)));
         match read {
             Ok(Ok(Some(item))) => deadman.saw_lease(item.version, began),
-            Ok(Ok(None)) => {}
             Ok(Err(error)) if readable => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the lease could not be read; without it the instance will end itself"
@@ -133,7 +131,7 @@ pub(crate) async fn lease(
             Err(_) if readable => tracing::warn!(
                 "the lease could not be read in time; without it the instance will end itself"
             ),
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Ok(None) | Err(_)) | Err(_) => {}
         }
         readable = now_readable;
         sleep(every).await;

@@ -195,7 +195,7 @@ mod tests {
                 step(&mut switch);
             }
             assert_eq!(switch.end(), (at(end), cause.clone()), "{name}");
-            assert_eq!(switch.due(at(end) - Duration::from_nanos(1)), None, "{name}");
+            assert_eq!(switch.due(at(end - 1)), None, "{name}");
             assert_eq!(switch.due(at(end)), Some(cause), "{name}");
         }
     }

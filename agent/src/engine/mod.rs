@@ -120,10 +120,7 @@ impl Server {
     pub(crate) async fn stop(mut self, grace: Duration) -> Option<Exit> {
         self.signal(Signal::TERM);
         let asked = Instant::now();
-        let exit = match timeout(grace, self.exit()).await {
-            Ok(exit) => exit,
-            Err(_) => None,
-        };
+        let exit = timeout(grace, self.exit()).await.unwrap_or_default();
         while !self.group_is_empty() && asked.elapsed() < grace {
             sleep(LOOK).await;
         }

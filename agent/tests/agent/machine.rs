@@ -173,7 +173,7 @@ impl Machine {
                 lease: fast,
                 patience: Duration::from_secs(1),
                 kill_grace: Duration::from_millis(500),
-                after_end: Duration::from_secs(60),
+                after_end: Duration::from_mins(1),
                 tick: fast / 2,
             },
         };
@@ -220,7 +220,7 @@ impl Machine {
             let beats = self.store.beats();
             match beats.iter().skip(seen).find(|beat| wanted(beat)) {
                 Some(beat) => Ok(beat.clone()),
-                None => Err(beats.last().cloned()),
+                None => Err(beats.last().cloned().map(Box::new)),
             }
         })
         .await
@@ -263,9 +263,13 @@ impl Machine {
 
     /// Waits for the shutdown command.
     pub(crate) async fn shut_down(&self) {
-        until(
-            || if self.is_shut_down() { Ok(()) } else { Err(self.store.beats().last().cloned()) },
-        )
+        until(|| {
+            if self.is_shut_down() {
+                Ok(())
+            } else {
+                Err(self.store.beats().last().cloned().map(Box::new))
+            }
+        })
         .await;
     }
 
