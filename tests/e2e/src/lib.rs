@@ -11,6 +11,8 @@
     reason = "a test that cannot go on fails at once"
 )]
 
+#[cfg(feature = "aws")]
+pub mod aws;
 mod client;
 mod cluster;
 mod config;
