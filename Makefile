@@ -33,7 +33,7 @@ check: tools lint-template ## format, lints, documentation, licences, unused dep
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 	cargo-deny --all-features check bans licenses sources
 	cargo-machete
-	shellcheck .ci/run tests/clients/run.sh scripts/*.sh ami/*.sh
+	shellcheck .ci/run tests/e2e/localstack/build-image.sh tests/clients/run.sh scripts/*.sh ami/*.sh
 
 # The region only has to be some region: nothing is sent there.
 lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters
