@@ -15,3 +15,5 @@ pub mod process;
 
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "system")]
+pub mod system;

@@ -1,1 +1,18 @@
-//! What the Lambda functions share.
+//! What the Lambda functions share. Each function is a thin program in `src/bin`: it reads its
+//! environment, makes its clients once, before the first event, and hands events to the core or
+//! to the routers of `diogenes-api`.
+
+#[cfg(feature = "authorizer")]
+pub mod authorizer;
+#[cfg(feature = "base")]
+pub mod environment;
+#[cfg(feature = "base")]
+pub mod grant;
+#[cfg(feature = "http")]
+pub mod http_events;
+#[cfg(feature = "http")]
+pub mod http_functions;
+#[cfg(feature = "orchestrator")]
+pub mod orchestrator;
+#[cfg(feature = "base")]
+pub mod start;

@@ -6,7 +6,6 @@ mod demo;
 mod fleet_loop;
 mod http;
 mod linger;
-mod system;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ pub(crate) use demo::COMMAND as MOCK_VLLM;
 
 use config::OnShutdown;
 use fleet_loop::FleetLoop;
-use system::{OsEntropy, SystemClock};
+use diogenes_backends::system::{OsEntropy, SystemClock};
 
 use crate::exit::{Failure, Kind};
 

@@ -5,6 +5,7 @@
 //! [`decide`](decide::decide) is pure; [`Reconciler`] reads, decides, writes the intent and acts.
 
 mod beat;
+mod beat_logs;
 mod control;
 pub mod decide;
 pub mod eta;
@@ -23,6 +24,7 @@ mod stored_demand;
 mod view;
 
 pub use beat::{Beat, BeatStatus, Load, MAX_LOG_LINES};
+pub use beat_logs::BeatLogs;
 pub use control::{Control, Failure, FailureKind, PreferredRung};
 pub use eta::{BootHistory, PhaseTimes};
 pub use held::HeldCounter;

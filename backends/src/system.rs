@@ -1,9 +1,11 @@
+//! The clock and the random source of this machine.
+
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{Clock, Entropy};
 
 /// The clock of this machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -13,7 +15,7 @@ impl Clock for SystemClock {
 
 /// The operating system's random source.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OsEntropy;
+pub struct OsEntropy;
 
 impl Entropy for OsEntropy {
     fn fill(&self, buffer: &mut [u8]) {

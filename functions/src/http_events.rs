@@ -1,0 +1,28 @@
+//! Events of API Gateway to the routers of `diogenes-api` and back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::header::CONTENT_LENGTH;
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt, Response, Service};
+
+/// Answers one event. What the authorizer said of the caller goes along in the extensions.
+pub async fn answer(mut router: Router, event: Request) -> Result<Response<Body>, Infallible> {
+    let grant = match event.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => crate::grant::from_context(|name| {
+            context.authorizer.fields.get(name)?.as_str().map(str::to_owned)
+        }),
+        _ => None,
+    };
+    let mut request = event.map(Body::new);
+    if let Some(grant) = grant {
+        request.extensions_mut().insert(Arc::new(grant));
+    }
+    let mut response = router.call(request).await?;
+    // The length of a streamed response is the runtime's affair.
+    response.headers_mut().remove(CONTENT_LENGTH);
+    Ok(response)
+}

@@ -1,0 +1,84 @@
+//! The application behind the functions of the API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use diogenes_api::auth::KeyRing;
+use diogenes_api::metrics::Metrics;
+use diogenes_api::proxy::{Dispatcher, StoreLink};
+use diogenes_api::{App, AppSettings, Deadlines};
+use diogenes_backends::system::OsEntropy;
+use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
+use diogenes_core::keys::{Keys, StoreLimiter};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::{ScaleTrigger, TriggerError};
+
+use crate::environment::{BadVariable, duration};
+use crate::start::Base;
+
+/// What an event of Lambda carries at most: 6 MB with everything around the body.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const MAX_BODY_BYTES: usize = 5 << 20;
+/// A plain answer is buffered in the function's memory.
+const MAX_RESPONSE_BYTES: usize = 32 << 20;
+/// API Gateway gives up a connection that brings nothing for five minutes, and a function lives
+/// for fifteen; both leave some time for the last writes.
+const DEADLINES: Deadlines =
+    Deadlines { plain: Duration::from_secs(290), stream: Duration::from_secs(870) };
+
+/// The application over the store of `base`.
+pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadVariable> {
+    let metrics = Arc::new(Metrics::default());
+    let clock = base.clock.clone();
+    let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone()).one_of_many();
+    let dispatcher = Arc::new(dispatcher);
+    let store = base.store.clone();
+    let link = StoreLink::new(store.clone(), clock.clone(), trigger.clone(), dispatcher.clone());
+    let keys = Keys::new(store.clone(), clock.clone(), Arc::new(OsEntropy));
+    let deadlines = Deadlines {
+        plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
+        stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
+    };
+    Ok(Arc::new(App {
+        key_ring: KeyRing::behind_gateway(keys, clock.clone()),
+        dispatcher,
+        link: Some(Arc::new(link)),
+        demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
+        registry: Registry::new(store.clone(), clock.clone(), trigger),
+        limiter: Arc::new(StoreLimiter::new(store.clone())),
+        logs: Arc::new(BeatLogs::new(store)),
+        clock,
+        metrics,
+        settings: AppSettings {
+            max_body_bytes: MAX_BODY_BYTES,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+            deadlines: Some(deadlines),
+        },
+    }))
+}
+
+/// The asynchronous invocation of the orchestrator that the environment names.
+#[cfg(feature = "invoke")]
+pub fn trigger(base: &Base) -> Result<Arc<dyn ScaleTrigger>, BadVariable> {
+    let function = crate::environment::required("DIOGENES_ORCHESTRATOR")?;
+    let mut config = aws_sdk_lambda::config::Builder::from(&base.config);
+    config = match crate::start::endpoint("AWS_ENDPOINT_URL_LAMBDA") {
+        Some(endpoint) => config.endpoint_url(endpoint),
+        // The router's subnets have no way out but IPv6.
+        None => config.use_dual_stack(true),
+    };
+    let client = aws_sdk_lambda::Client::from_conf(config.build());
+    Ok(Arc::new(diogenes_backends::aws::lambda::InvokeTrigger::new(client, function)))
+}
+
+/// For functions that have no business with the fleet.
+pub struct NoTrigger;
+
+#[async_trait]
+impl ScaleTrigger for NoTrigger {
+    async fn reconcile(&self, model: &ModelName) -> Result<(), TriggerError> {
+        let reason = "this function may not start models".into();
+        Err(TriggerError::NoReceiver { model: model.clone(), reason })
+    }
+}

@@ -1,0 +1,148 @@
+//! Reconciles the fleet: one model on request, every model on schedule and when EC2 tells of an
+//! instance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings, Subnet};
+use diogenes_backends::aws::event::{ScaleEvent, Scope};
+use diogenes_backends::system::OsEntropy;
+use diogenes_core::fleet::{AgentRules, DeploymentId, ReconcileError, Reconciler, StoredDemand};
+use diogenes_core::name::ModelName;
+use serde_json::Value;
+
+use crate::environment::{BadVariable, duration, required};
+use crate::start::{Base, endpoint};
+
+/// How long a router may still send to a replica that drains: the life of its view, the time
+/// between two beats, and some slack.
+const ROUTER_LAG: Duration = Duration::from_secs(30);
+/// How much earlier than its instance a replica is drained.
+const DRAIN_BEFORE_END: Duration = Duration::from_mins(30);
+
+/// The orchestrator.
+pub struct Orchestrator {
+    reconciler: Reconciler,
+}
+
+/// What an event asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Task {
+    One(ModelName),
+    All,
+}
+
+/// Why an event was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Nobody sends such events.
+    #[error("the event is none that the orchestrator knows: {0}")]
+    Unknown(String),
+    /// The reconcile stopped half-way; the next one goes on there.
+    #[error("the fleet could not be reconciled: {}", chain(.0))]
+    Reconcile(#[from] ReconcileError),
+}
+
+impl Orchestrator {
+    /// An orchestrator as the environment says.
+    pub fn new(base: &Base) -> Result<Self, BadVariable> {
+        let deployment = DeploymentId::new(required("DIOGENES_DEPLOYMENT")?);
+        let subnets = Subnet::parse_list(&required("DIOGENES_SUBNETS")?)
+            .map_err(|error| BadVariable::new("DIOGENES_SUBNETS", error.to_string()))?;
+        let max_lifetime = duration("DIOGENES_MAX_LIFETIME", Duration::from_hours(24))?;
+        let settings = Ec2Settings {
+            deployment: deployment.clone(),
+            launch_template: required("DIOGENES_LAUNCH_TEMPLATE")?,
+            subnets,
+            table: base.table.clone(),
+            region: base.region.clone(),
+            max_lifetime,
+            lease_timeout: duration("DIOGENES_LEASE_TIMEOUT", Duration::from_mins(15))?,
+        };
+        let mut ec2 = aws_sdk_ec2::config::Builder::from(&base.config);
+        if let Some(endpoint) = endpoint("AWS_ENDPOINT_URL_EC2") {
+            ec2 = ec2.endpoint_url(endpoint);
+        }
+        let compute = Ec2Compute::new(aws_sdk_ec2::Client::from_conf(ec2.build()), settings);
+        let demand = StoredDemand::new(base.store.clone(), base.clock.clone());
+        let drained_at = max_lifetime.saturating_sub(DRAIN_BEFORE_END).max(max_lifetime / 2);
+        Ok(Self {
+            reconciler: Reconciler {
+                store: base.store.clone(),
+                compute: Arc::new(compute),
+                demand: Arc::new(demand),
+                clock: base.clock.clone(),
+                entropy: Arc::new(OsEntropy),
+                deployment,
+                router_lag: ROUTER_LAG,
+                agents: Some(AgentRules { max_lifetime: drained_at }),
+            },
+        })
+    }
+
+    /// Carries out one event.
+    pub async fn handle(&self, event: Value) -> Result<(), EventError> {
+        match task(event)? {
+            Task::One(model) => {
+                self.reconciler.reconcile(&model).await?;
+            }
+            Task::All => {
+                let outcomes = self.reconciler.reconcile_all().await?;
+                tracing::info!(models = outcomes.len(), "every model is reconciled");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Events of EventBridge tell of an instance and not of its model: everything is looked at.
+fn task(event: Value) -> Result<Task, EventError> {
+    let source = event.get("source").and_then(Value::as_str);
+    if matches!(source, Some("aws.ec2" | "aws.scheduler" | "aws.events")) {
+        return Ok(Task::All);
+    }
+    let shown = event.to_string().chars().take(300).collect::<String>();
+    match serde_json::from_value(event) {
+        Ok(ScaleEvent::Reconcile(Scope::Model(model))) => Ok(Task::One(model)),
+        Ok(ScaleEvent::Reconcile(Scope::All)) => Ok(Task::All),
+        Err(_) => Err(EventError::Unknown(shown)),
+    }
+}
+
+/// An error with its causes; Lambda logs only what the error says itself.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn events_are_told_apart() {
+        let one = Task::One("a/b".parse().unwrap());
+        for (event, wanted) in [
+            (json!({"reconcile": {"model": "a/b"}}), one),
+            (json!({"reconcile": "all"}), Task::All),
+            (
+                json!({"source": "aws.ec2", "detail-type": "EC2 Spot Instance Interruption Warning"}),
+                Task::All,
+            ),
+            (json!({"source": "aws.scheduler"}), Task::All),
+        ] {
+            assert_eq!(task(event).unwrap(), wanted);
+        }
+        for event in [json!({}), json!(null), json!({"reconcile": {"model": ""}}), json!([1])] {
+            assert!(matches!(task(event), Err(EventError::Unknown(_))));
+        }
+    }
+}
