@@ -5,8 +5,9 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{Bound, Key, StoreError};
 
+use super::call::Call;
 use super::condition::names;
-use super::fault::{Call, Fault, Kind};
+use super::fault::{Fault, Kind};
 use super::item::{
     Attributes, EXPIRES, PARTITION, TTL, VALUE, counter_partition, foreign, nanoseconds, number,
     table_key, ttl,

@@ -16,7 +16,6 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_time_to_live::UpdateTimeToLiveError;
 use aws_sdk_dynamodb::types::CancellationReason;
-use diogenes_core::ports::StoreError;
 
 use super::item::Attributes;
 
@@ -27,8 +26,8 @@ pub(super) const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) kind: Kind,
-    message: String,
-    source: Box<dyn Error + Send + Sync>,
+    pub(super) message: String,
+    pub(super) source: Box<dyn Error + Send + Sync>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -66,8 +65,8 @@ impl Kind {
 
 /// An operation's error, as far as the classification needs to know it.
 pub(super) trait Modeled: ProvideErrorMetadata + Error + Send + Sync + 'static {
-    /// What a refused condition left in the answer.
-    fn refusal(&self) -> Option<Kind> {
+    /// What a refused condition left in the answer, and the text that says more than the answer's.
+    fn refusal(&self) -> Option<(Kind, Option<String>)> {
         None
     }
 }
@@ -82,10 +81,11 @@ impl Modeled for UpdateTimeToLiveError {}
 macro_rules! refused_by_condition {
     ($($error:ident),*) => { $(
         impl Modeled for $error {
-            fn refusal(&self) -> Option<Kind> {
+            fn refusal(&self) -> Option<(Kind, Option<String>)> {
                 match self {
                     Self::ConditionalCheckFailedException(failed) => {
-                        Some(Kind::Condition(failed.item.clone().filter(|item| !item.is_empty())))
+                        let item = failed.item.clone().filter(|item| !item.is_empty());
+                        Some((Kind::Condition(item), None))
                     }
                     _ => None,
                 }
@@ -96,7 +96,7 @@ macro_rules! refused_by_condition {
 refused_by_condition!(PutItemError, DeleteItemError, UpdateItemError);
 
 impl Modeled for TransactWriteItemsError {
-    fn refusal(&self) -> Option<Kind> {
+    fn refusal(&self) -> Option<(Kind, Option<String>)> {
         match self {
             Self::TransactionCanceledException(cancelled) => {
                 Some(cancellation(cancelled.cancellation_reasons()))
@@ -108,17 +108,18 @@ impl Modeled for TransactWriteItemsError {
 
 /// The first reason decides: what stands behind a write that met another transaction is known
 /// only after a repeat.
-fn cancellation(reasons: &[CancellationReason]) -> Kind {
-    let first = reasons.iter().filter_map(CancellationReason::code).find(|code| *code != "None");
-    match first {
-        Some(CONDITION_FAILED) => Kind::Cancelled(reasons.to_vec()),
-        Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
-            Kind::Busy
-        }
-        Some("ValidationError") => Kind::Invalid,
-        Some("AccessDenied") => Kind::Denied,
+fn cancellation(reasons: &[CancellationReason]) -> (Kind, Option<String>) {
+    let Some(first) = reasons.iter().find(|reason| reason.code() != Some("None")) else {
+        return (Kind::Refused, None);
+    };
+    let kind = match first.code().unwrap_or_default() {
+        CONDITION_FAILED => Kind::Cancelled(reasons.to_vec()),
+        "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded" => Kind::Busy,
+        "ValidationError" => wrong_call(first.message()),
+        "AccessDenied" => Kind::Denied,
         _ => Kind::Refused,
-    }
+    };
+    (kind, first.message().map(str::to_owned))
 }
 
 impl Fault {
@@ -133,11 +134,12 @@ impl Fault {
             }
             SdkError::ServiceError(answer) => {
                 let failure = answer.err();
-                let kind = failure.refusal().unwrap_or_else(|| {
+                let (kind, message) = failure.refusal().unwrap_or_else(|| {
                     let status = answer.raw().status().as_u16();
-                    answered(failure.code().unwrap_or_default(), failure.message(), status)
+                    let code = failure.code().unwrap_or_default();
+                    (answered(code, failure.message(), status), None)
                 });
-                (kind, Some(failure.message().map_or_else(|| failure.to_string(), str::to_owned)))
+                (kind, message.or_else(|| failure.message().map(str::to_owned)))
             }
             _ => (Kind::Lost, None),
         };
@@ -151,100 +153,6 @@ impl Fault {
     pub(super) fn lost(what: &str) -> Self {
         Self { kind: Kind::Lost, message: what.to_owned(), source: what.into() }
     }
-
-    /// The port's error for this fault of `call`, whose earlier attempts were perhaps `in_doubt`.
-    pub(super) fn into_store_error(self, call: &Call, in_doubt: bool) -> StoreError {
-        let table = &call.table;
-        let unknown = call.writes && (in_doubt || self.kind == Kind::Lost);
-        let reason = match &self.kind {
-            Kind::Condition(_) | Kind::Cancelled(_) => {
-                format!(
-                    "table `{table}` refused a write that was repeated; read before trying again"
-                )
-            }
-            Kind::Busy => format!(
-                "table `{table}` is throttled or busy with other transactions; try again in a \
-                 moment"
-            ),
-            Kind::NotSent => format!(
-                "nobody listens where table `{table}` should be; check `AWS_REGION`, \
-                 `AWS_ENDPOINT_URL` and the network"
-            ),
-            Kind::Lost if call.writes => {
-                format!("table `{table}` did not answer a write; read before trying again")
-            }
-            Kind::Lost => format!("table `{table}` did not answer; try again in a moment"),
-            Kind::NoCredentials => format!(
-                "the call to table `{table}` could not be signed; give this program AWS \
-                 credentials and a region"
-            ),
-            Kind::Denied => call.denied(&self.message),
-            Kind::NoTable => missing_table(table),
-            Kind::Foreign => format!(
-                "table `{table}` is not one of Diogenes ({}); it needs {SHAPE}; create one with \
-                 `sam deploy`, or correct `DIOGENES_TABLE`",
-                self.message
-            ),
-            Kind::Invalid | Kind::Refused => {
-                format!("table `{table}` refused the call: {}", self.message)
-            }
-        };
-        let invalid = self.kind == Kind::Invalid;
-        let foreign = self.kind == Kind::Foreign;
-        let source = Some(self.source);
-        if unknown {
-            StoreError::Unknown { reason, source }
-        } else if foreign {
-            StoreError::Corrupt { reason, source }
-        } else if invalid {
-            StoreError::Invalid { reason }
-        } else {
-            StoreError::Unavailable { reason, source }
-        }
-    }
-}
-
-/// What a table must be.
-pub(super) const SHAPE: &str = "the string keys `pk` and `sk`, an index named `index` on the \
-     strings `ipk` and `isk` with all attributes, and the TTL attribute `ttl`";
-
-pub(super) fn missing_table(table: &str) -> String {
-    format!(
-        "table `{table}` does not exist in this account and region; create it with `sam deploy`, \
-         or correct `DIOGENES_TABLE` or `AWS_REGION`"
-    )
-}
-
-/// What a call does to what, for the text of its failure.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) table: String,
-    /// The IAM actions that it needs.
-    pub(super) actions: Vec<&'static str>,
-    /// The partitions of the table that it touches; none for calls about the whole table.
-    pub(super) partitions: Vec<String>,
-    /// Whether it may have changed something.
-    pub(super) writes: bool,
-}
-
-impl Call {
-    fn denied(&self, message: &str) -> String {
-        let place = match self.partitions.as_slice() {
-            [] => String::new(),
-            partitions => format!(" on partition {}", quoted(partitions)),
-        };
-        format!(
-            "AWS does not allow {}{place} of table `{}` ({message}); add it to the policy of this \
-             role",
-            quoted(&self.actions),
-            self.table
-        )
-    }
-}
-
-fn quoted(names: &[impl AsRef<str>]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
-    names.join(", ")
 }
 
 /// The kind of an answer with this code.
@@ -268,21 +176,26 @@ fn answered(code: &str, message: Option<&str>, status: u16) -> Kind {
         | "ExpiredTokenException"
         | "ExpiredToken"
         | "OptInRequired" => Kind::Denied,
+        // So say emulators of an index that is missing; AWS says it as a ValidationException.
+        "ResourceNotFoundException" if message == Some("Index not found") => Kind::Foreign,
         "ResourceNotFoundException" => Kind::NoTable,
-        "ValidationException" if is_about_the_shape(message.unwrap_or_default()) => Kind::Foreign,
-        "ValidationException" => Kind::Invalid,
+        "ValidationException" => wrong_call(message),
         _ if status >= 500 => Kind::Lost,
         _ => Kind::Refused,
     }
 }
 
 /// DynamoDB has one code for every wrong call; our own calls are wrong only for another's table
-/// or another's items.
-fn is_about_the_shape(message: &str) -> bool {
-    let message = message.to_lowercase();
-    ["schema", "specified index", "missing the key", "type mismatch", "operand"]
-        .iter()
-        .any(|part| message.contains(part))
+/// or another's items, and for a transaction that is too large.
+fn wrong_call(message: Option<&str>) -> Kind {
+    let message = message.unwrap_or_default().to_lowercase();
+    let about_the_shape =
+        ["schema", "specified index", "missing the key", "type mismatch", "operand"];
+    if about_the_shape.iter().any(|part| message.contains(part)) {
+        Kind::Foreign
+    } else {
+        Kind::Invalid
+    }
 }
 
 /// Whether the request surely never reached DynamoDB.

@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use diogenes_core::ports::{Cursor, Direction, Key, MAX_KEY_BYTES, Page, Query, StoreError, Table};
 
+use super::call::Call;
 use super::condition::names;
-use super::fault::Call;
 use super::item::{
     Attributes, INDEX, INDEX_PARTITION, INDEX_SORT, PARTITION, SORT, StoredItem, item_key,
     item_partition, text,

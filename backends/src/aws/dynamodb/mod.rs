@@ -10,6 +10,7 @@
 //! not by the SDK, because only who sees every attempt can tell a conflict with somebody else
 //! from one with its own earlier attempt.
 
+mod call;
 mod condition;
 mod counter;
 mod fault;

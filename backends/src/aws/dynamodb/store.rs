@@ -12,7 +12,7 @@ use diogenes_core::ports::{
     check_query, check_writes,
 };
 
-use super::fault::Call;
+use super::call::Call;
 use super::item::{StoredItem, item_key, item_partition};
 use super::patience;
 use super::write::Prepared;
@@ -50,6 +50,7 @@ impl DynamoStore {
     ///
     /// The retries of `client` are not used (see the module), and an attempt has a time limit of
     /// five seconds where the client sets none. Nothing is called yet.
+    #[expect(clippy::needless_pass_by_value, reason = "the client is for this store alone")]
     pub fn new(client: Client, table: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
         let config = client.config();
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();

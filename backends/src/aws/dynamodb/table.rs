@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, GlobalSecondaryIndexDescription,
     KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType, TableDescription,
@@ -10,13 +11,14 @@ use aws_sdk_dynamodb::types::{
 use diogenes_core::ports::StoreError;
 use tokio::time::Instant;
 
-use super::fault::{Call, Fault, Kind, missing_table};
+use super::call::{Call, missing_table};
+use super::fault::{Fault, Kind};
 use super::item::{INDEX, INDEX_PARTITION, INDEX_SORT, PARTITION, SORT, TTL};
 use super::patience;
 use super::store::DynamoStore;
 
 /// How long a new table may take to become active.
-const CREATION: Duration = Duration::from_secs(60);
+const CREATION: Duration = Duration::from_mins(1);
 
 impl DynamoStore {
     /// What is wrong with the table, one sentence each; nothing if it is as it must be.
@@ -158,7 +160,7 @@ pub async fn create_table(client: &Client, name: &str) -> Result<(), StoreError>
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|error| error.is_resource_in_use_exception()) =>
+                .is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
             return Ok(());
         }

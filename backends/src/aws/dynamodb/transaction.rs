@@ -3,7 +3,8 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem};
 use diogenes_core::ports::{StoreError, Write};
 
-use super::fault::{CONDITION_FAILED, Call, Kind};
+use super::call::Call;
+use super::fault::{CONDITION_FAILED, Kind};
 use super::item::{StoredItem, item_partition};
 use super::patience::{self, Failure};
 use super::store::DynamoStore;

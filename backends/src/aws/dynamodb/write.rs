@@ -2,8 +2,9 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{Conflict, Expect, Key, StateStore as _, StoreError, Version, Write};
 
+use super::call::Call;
 use super::condition::Condition;
-use super::fault::{Call, Kind};
+use super::fault::Kind;
 use super::item::{
     Attributes, DOCUMENT, EXPIRES, INDEX_PARTITION, INDEX_SORT, StoredItem, TTL, VERSION, item_key,
     item_partition, nanoseconds, text, ttl,

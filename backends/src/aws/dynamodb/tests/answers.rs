@@ -2,12 +2,17 @@
 
 use std::error::Error as _;
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_mocks::mock;
 use diogenes_core::ports::{Bound, Query, StateStore as _, StoreError, Table};
 
+use super::super::fault::{Fault, Kind};
 use super::*;
 
 const DENIED: &str = "User: arn:aws:sts::1:assumed-role/r is not authorized to perform it";
@@ -135,12 +140,41 @@ async fn item_in_the_place_of_a_counter_is_corrupt() {
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
-/// Nothing listens on the discard port of this machine.
-#[tokio::test(start_paused = true)]
-async fn refused_connection_is_unavailable_also_for_writes() {
-    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    let failure = aws_smithy_runtime_api::client::result::ConnectorError::io(refused.into());
-    let error = aws_sdk_dynamodb::error::SdkError::<PutItemError, _>::dispatch_failure(failure);
-    let fault = super::super::fault::Fault::of(error);
-    assert_eq!(fault.kind, super::super::fault::Kind::NotSent);
+/// A client of a real endpoint, without retries.
+fn real_client(credentials: impl ProvideCredentials + 'static) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        // Nothing listens there.
+        .endpoint_url("http://127.0.0.1:1")
+        .credentials_provider(credentials)
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+#[tokio::test]
+async fn refused_connection_is_known_not_to_have_written() {
+    let client = real_client(Credentials::new("a", "b", None, None, "test"));
+    let error = client.describe_table().table_name("state").send().await.unwrap_err();
+    assert_eq!(Fault::of(error).kind, Kind::NotSent);
+}
+
+#[tokio::test]
+async fn missing_credentials_are_named_at_once() {
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl ProvideCredentials for Nobody {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("nobody")))
+        }
+    }
+
+    let store = DynamoStore::new(real_client(Nobody), "state", Arc::new(ManualClock::default()));
+    let error = store.commit(&[put(key(), Expect::Any)]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert_says(&error, &["credentials"]);
 }

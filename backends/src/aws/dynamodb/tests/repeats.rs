@@ -94,6 +94,11 @@ async fn throttled_attempt_leaves_no_doubt() {
     assert_eq!(rule.num_calls(), 3);
 }
 
+fn nothing_to_delete() -> MockResponse<DeleteItemOutput, DeleteItemError> {
+    let failed = ConditionalCheckFailedException::builder().build();
+    MockResponse::Error(DeleteItemError::ConditionalCheckFailedException(failed))
+}
+
 /// It may have been this store's own delete, or somebody else's.
 #[tokio::test(start_paused = true)]
 async fn delete_that_finds_nothing_after_a_lost_answer_is_unknown() {
@@ -101,10 +106,7 @@ async fn delete_that_finds_nothing_after_a_lost_answer_is_unknown() {
         let call = counter();
         let rule = mock!(Client::delete_item).then_compute_response(move |_| match call() {
             0 => lost(),
-            _ => {
-                let failed = ConditionalCheckFailedException::builder().build();
-                MockResponse::Error(DeleteItemError::ConditionalCheckFailedException(failed))
-            }
+            _ => nothing_to_delete(),
         });
         let error =
             store(&[&rule]).commit(&[Write::Delete { key: key(), expect }]).await.unwrap_err();
