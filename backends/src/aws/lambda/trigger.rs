@@ -30,6 +30,7 @@ pub struct InvokeTrigger {
 impl InvokeTrigger {
     /// Invokes `function`, by its name or ARN. An attempt has a time limit of three seconds where
     /// the client sets none.
+    #[expect(clippy::needless_pass_by_value, reason = "the client is for this trigger alone")]
     pub fn new(client: Client, function: impl Into<String>) -> Self {
         let config = client.config();
         let limit = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
