@@ -26,6 +26,7 @@ const UNTIL_THE_PIPE_CLOSES: &str = r#"
     exec 2>/dev/null
     read -r line
     kill -9 "$server"
+    wait "$server"
 "#;
 
 /// The URL of an emulator that runs on a free port of 127.0.0.1, in memory, until this process
@@ -46,6 +47,7 @@ pub fn endpoint() -> &'static str {
     endpoint
 }
 
+#[expect(clippy::zombie_processes, reason = "the server is there until this process ends")]
 fn start(program: &Path) -> Result<(String, Child), String> {
     let port = {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

@@ -1,12 +1,16 @@
 //! The DynamoDB store, on `dynoxide`, or on the endpoint in `DIOGENES_CONFORMANCE_DYNAMODB`.
-#![expect(clippy::unwrap_used, reason = "the fixture of a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "fixtures are no test functions")]
+
+mod lost_answers;
+mod pages;
+mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region};
 use diogenes_backends::aws::dynamodb::{DynamoStore, create_table};
 use diogenes_conformance::dynoxide;
 use diogenes_conformance::state_store::Fixture;
@@ -17,33 +21,39 @@ use diogenes_core::testing::ManualClock;
 const ENDPOINT: &str = "DIOGENES_CONFORMANCE_DYNAMODB";
 
 fn client() -> Client {
+    Client::from_conf(config().build())
+}
+
+fn config() -> Builder {
     let endpoint = std::env::var(ENDPOINT).unwrap_or_else(|_| dynoxide::endpoint().to_owned());
-    Client::from_conf(
-        Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(endpoint)
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "conformance"))
-            .build(),
-    )
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "conformance"))
+}
+
+/// A name that no other table has.
+fn table_name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("conformance-{nanoseconds}-{}-{count}", std::process::id())
+}
+
+/// A clock ahead of the world's, by which an emulator deletes what has expired.
+fn clock() -> Arc<ManualClock> {
+    let now = Timestamp::try_from(SystemTime::now() + Duration::from_hours(1)).unwrap();
+    Arc::new(ManualClock::new(now))
 }
 
 async fn dynamodb() -> Fixture {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let table = format!(
-        "conformance-{}-{}-{}",
-        since_1970.as_nanos(),
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
+    let table = Table(table_name());
     let client = client();
-    create_table(&client, &table).await.unwrap();
-    // Ahead of the world's clock, by which an emulator deletes what has expired.
-    let clock = Timestamp::try_from(SystemTime::now() + Duration::from_hours(1)).unwrap();
-    let clock = Arc::new(ManualClock::new(clock));
-    let store = DynamoStore::new(client, &*table, clock.clone());
-    Fixture::new(Arc::new(store), clock).keeping(Table(table))
+    create_table(&client, &table.0).await.unwrap();
+    let clock = clock();
+    let store = DynamoStore::new(client, &*table.0, clock.clone());
+    Fixture::new(Arc::new(store), clock).keeping(table)
 }
 
 /// Deletes its table when the check is over, if the emulator outlives the checks.
