@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diogenes_backends::aws::user_data::UserData;
-use diogenes_core::fleet::Phase;
+use diogenes_core::fleet::{InstanceId, Phase};
 use diogenes_core::ports::{Clock, StateStore};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -83,7 +83,8 @@ pub async fn run(
         lease_timeout: user_data.lease_timeout,
     });
     tracing::info!(
-        model = %user_data.model, claim = %user_data.claim, instance.id = ?orders.instance,
+        model = %user_data.model, claim = %user_data.claim,
+        instance.id = orders.instance.as_ref().map(InstanceId::as_str),
         "this instance serves `{}`", user_data.model
     );
     let instance = Instance {
