@@ -32,14 +32,14 @@ impl Authorizer {
                 "Deny",
                 "*",
                 "unknown",
-                json!({"code": "invalid_api_key",
+                &json!({"code": "invalid_api_key",
                 "message": "the request cannot be authorized; send the key as Bearer token"}),
             );
         };
         match self.verify(token).await {
             Ok(grant) => {
                 let context = json!(crate::grant::to_context(&grant));
-                policy("Allow", &whole_stage(arn), grant.key.as_str(), context)
+                policy("Allow", &whole_stage(arn), grant.key.as_str(), &context)
             }
             Err((code, message)) => {
                 // It stands in a JSON template of the gateway.
@@ -51,7 +51,7 @@ impl Authorizer {
                     "Deny",
                     &whole_stage(arn),
                     "denied",
-                    json!({"code": code, "message": message}),
+                    &json!({"code": code, "message": message}),
                 )
             }
         }
@@ -93,7 +93,7 @@ fn whole_stage(arn: &str) -> String {
     }
 }
 
-fn policy(effect: &str, resource: &str, principal: &str, context: Value) -> Value {
+fn policy(effect: &str, resource: &str, principal: &str, context: &Value) -> Value {
     json!({
         "principalId": principal,
         "policyDocument": {
