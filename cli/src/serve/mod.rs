@@ -32,8 +32,8 @@ pub(crate) use config::{Config, DEFAULT_FILE, default_data_dir};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
 
 use config::OnShutdown;
-use fleet_loop::FleetLoop;
 use diogenes_backends::system::{OsEntropy, SystemClock};
+use fleet_loop::FleetLoop;
 
 use crate::exit::{Failure, Kind};
 
