@@ -10,7 +10,8 @@ pub struct Fault {
     code: Code,
     message: String,
     status: Option<u16>,
-    fields: Map<String, Value>,
+    /// Boxed, as a fault is the `Err` of every handler.
+    fields: Box<Map<String, Value>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +70,7 @@ impl Fault {
     }
 
     fn of(code: Code, message: &str) -> Self {
-        Self { code, message: message.to_owned(), status: None, fields: Map::new() }
+        Self { code, message: message.to_owned(), status: None, fields: Box::default() }
     }
 
     /// Its code in this protocol.
@@ -93,14 +94,14 @@ impl Fault {
         let (escaped, message) = (xml::escape(code), xml::escape(&self.message));
         match protocol {
             Protocol::Json => {
-                let mut body = self.fields.clone();
+                let mut body = (*self.fields).clone();
                 body.insert("__type".to_owned(), json!(format!("com.amazonaws#{code}")));
                 body.insert("message".to_owned(), json!(self.message));
                 let body = Value::Object(body).to_string();
                 Answer::new(status, "application/x-amz-json-1.0", body)
             }
             Protocol::Rest => {
-                let mut body = self.fields.clone();
+                let mut body = (*self.fields).clone();
                 body.insert("Type".to_owned(), json!("User"));
                 body.insert("Message".to_owned(), json!(self.message));
                 let body = Value::Object(body).to_string();
