@@ -7,5 +7,7 @@ pub mod ec2;
 pub mod event;
 #[cfg(feature = "aws-lambda")]
 pub mod lambda;
+#[cfg(feature = "aws-quota")]
+pub mod quota;
 #[cfg(feature = "aws-user-data")]
 pub mod user_data;

@@ -8,7 +8,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use diogenes_core::fleet::{Market, Rung};
 use diogenes_core::ports::{ComputeError, LaunchError};
 
-use super::{quota, settings::Subnet};
+use super::settings::Subnet;
+use crate::aws::quota;
 
 /// The longest text of EC2's that is passed on, in characters.
 const MAX_MESSAGE: usize = 500;
@@ -182,7 +183,7 @@ impl Fault {
             let reason = format!(
                 "one more `{kind}` {market} exceeds the account's quota {} in {region} ({code}); \
                  raise it in the AWS console under Service Quotas, Amazon EC2",
-                quota::of(rung)
+                quota::text(rung)
             );
             return LaunchError::Quota { reason };
         }

@@ -11,7 +11,6 @@
 mod describe;
 mod fault;
 mod launch;
-mod quota;
 mod retry;
 mod settings;
 #[cfg(test)]

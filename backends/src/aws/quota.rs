@@ -2,56 +2,72 @@
 
 use diogenes_core::fleet::{Market, Rung};
 
-/// A quota: its name in the Service Quotas console and its code there.
-type Quota = (&'static str, &'static str);
+/// A quota of vCPUs, in the service `ec2` of Service Quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quota {
+    /// Its code there, such as `L-DB2E81BA`.
+    pub code: &'static str,
+    /// Its name in the console.
+    pub name: &'static str,
+}
+
+impl Quota {
+    const fn new(name: &'static str, code: &'static str) -> Self {
+        Self { code, name }
+    }
+}
 
 /// Quotas of vCPUs by the class of the instance type: on demand, on spot.
 /// <https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html>
 const QUOTAS: [(&[&str], Quota, Quota); 7] = [
     (
         &["g", "gr", "vt"],
-        ("Running On-Demand G and VT instances", "L-DB2E81BA"),
-        ("All G and VT Spot Instance Requests", "L-3819A6DF"),
+        Quota::new("Running On-Demand G and VT instances", "L-DB2E81BA"),
+        Quota::new("All G and VT Spot Instance Requests", "L-3819A6DF"),
     ),
     (
         &["p"],
-        ("Running On-Demand P instances", "L-417A185B"),
-        ("All P4, P3 and P2 Spot Instance Requests", "L-7212CCBC"),
+        Quota::new("Running On-Demand P instances", "L-417A185B"),
+        Quota::new("All P4, P3 and P2 Spot Instance Requests", "L-7212CCBC"),
     ),
     (
         &["inf"],
-        ("Running On-Demand Inf instances", "L-1945791B"),
-        ("All Inf Spot Instance Requests", "L-B5D1601B"),
+        Quota::new("Running On-Demand Inf instances", "L-1945791B"),
+        Quota::new("All Inf Spot Instance Requests", "L-B5D1601B"),
     ),
     (
         &["trn"],
-        ("Running On-Demand Trn instances", "L-2C3B7624"),
-        ("All Trn Spot Instance Requests", "L-6B0D517C"),
+        Quota::new("Running On-Demand Trn instances", "L-2C3B7624"),
+        Quota::new("All Trn Spot Instance Requests", "L-6B0D517C"),
     ),
     (
         &["dl"],
-        ("Running On-Demand DL instances", "L-6E869C2A"),
-        ("All DL Spot Instance Requests", "L-85EED4F7"),
+        Quota::new("Running On-Demand DL instances", "L-6E869C2A"),
+        Quota::new("All DL Spot Instance Requests", "L-85EED4F7"),
     ),
     (
         &["f"],
-        ("Running On-Demand F instances", "L-74FC7D96"),
-        ("All F Spot Instance Requests", "L-88CF9481"),
+        Quota::new("Running On-Demand F instances", "L-74FC7D96"),
+        Quota::new("All F Spot Instance Requests", "L-88CF9481"),
     ),
     (
         &["a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"],
-        ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", "L-1216C47A"),
-        ("All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", "L-34B43A08"),
+        Quota::new(
+            "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
+            "L-1216C47A",
+        ),
+        Quota::new("All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", "L-34B43A08"),
     ),
 ];
 
 /// The fifth generation of P has a spot quota of its own.
-const P5_SPOT: Quota = ("All P5 Spot Instance Requests", "L-C4BD4855");
+const P5_SPOT: Quota = Quota::new("All P5 Spot Instance Requests", "L-C4BD4855");
 
 /// The quota that an instance of this rung counts against, as text; where it is not known for
 /// sure, what to look for.
-pub(super) fn of(rung: &Rung) -> String {
-    let known = known(rung).map(|(name, code)| format!("\"{name}\" ({code})"));
+#[cfg(feature = "aws-ec2")]
+pub(super) fn text(rung: &Rung) -> String {
+    let known = of(rung).map(|Quota { code, name }| format!("\"{name}\" ({code})"));
     known.unwrap_or_else(|| {
         let market = match rung.market {
             Market::OnDemand => "on-demand instances",
@@ -61,7 +77,8 @@ pub(super) fn of(rung: &Rung) -> String {
     })
 }
 
-fn known(rung: &Rung) -> Option<Quota> {
+/// The quota that an instance of this rung counts against; none where it is not known for sure.
+pub fn of(rung: &Rung) -> Option<Quota> {
     let family = rung.instance_type.split('.').next()?;
     let generation = family.find(|letter: char| letter.is_ascii_digit())?;
     let (class, generation) = family.split_at_checked(generation)?;
@@ -83,7 +100,7 @@ fn by_class(class: &str, spot: bool) -> Option<Quota> {
     Some(if spot { *on_spot } else { *on_demand })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "aws-ec2"))]
 mod tests {
     use super::*;
 
@@ -101,7 +118,7 @@ mod tests {
         ] {
             for (market, expected) in [(Market::OnDemand, on_demand), (Market::Spot, on_spot)] {
                 let rung = Rung { instance_type: instance_type.into(), zone: None, market };
-                let text = of(&rung);
+                let text = text(&rung);
                 assert!(text.contains(expected), "{instance_type} {market:?}: {text}");
             }
         }
