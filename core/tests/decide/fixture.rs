@@ -137,6 +137,12 @@ impl Case {
         self
     }
 
+    pub(crate) fn stopping(mut self, index: u32) -> Self {
+        let seen = self.observed.iter_mut().find(|seen| seen.id == instance(index));
+        seen.expect("an instance").state = InstanceState::Stopping;
+        self
+    }
+
     pub(crate) fn missing(mut self, index: u32) -> Self {
         self.observed.retain(|seen| seen.id != instance(index));
         self

@@ -151,6 +151,15 @@ fn booting() {
                 EndReason::Exited(Some(Exit::Code(7))),
             )],
         ),
+        (
+            "on its way out",
+            case().stopping(0),
+            vec![fail(
+                FailureKind::Exited,
+                "the instance ended while it booted",
+                EndReason::Exited(None),
+            )],
+        ),
         ("missing, but young", case().missing(0), vec![]),
         (
             "missing for long",
@@ -240,6 +249,11 @@ fn ready() {
             busy().ended(0, Some(Exit::Signal(9))),
             vec![ended(0, EndReason::Exited(Some(Exit::Signal(9)))), Action::Claim { index: 1 }],
         ),
+        (
+            "stopped by somebody, or on its way out",
+            busy().beat(0, ready_beat()).stopping(0),
+            vec![ended(0, EndReason::Exited(None)), Action::Claim { index: 1 }],
+        ),
         ("vanished", Case::new().ready(0, 999).missing(0), vec![ended(0, EndReason::Lost)]),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
@@ -262,6 +276,11 @@ fn draining_ends_at_zero_running_or_at_its_timeout() {
                 .beat(0, BeatStatus::Unhealthy { reason: "no answer".into() }),
             end(),
         ),
+        (
+            "on its way out",
+            Case::new().slot(0, draining(998)).used(0, 1, 1000).stopping(0),
+            vec![ended(0, EndReason::Exited(None))],
+        ),
     ] {
         assert_eq!(case.actions(), actions, "{what}");
     }
@@ -282,6 +301,7 @@ fn a_slot_is_freed_only_when_its_instance_is_gone() {
     };
     for (what, case, actions) in [
         ("it lives", known(), vec![terminate()]),
+        ("it was stopped, and still costs", known().stopping(0).now(9000), vec![terminate()]),
         ("it has ended", known().ended(0, None), vec![terminate(), free()]),
         ("it is missing, but not for long", known().missing(0), vec![terminate()]),
         ("it is missing for long", known().missing(0).now(1201), vec![free()]),

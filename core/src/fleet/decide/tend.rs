@@ -240,6 +240,7 @@ fn is_silent(situation: &Situation<'_>, slot: &Slot) -> bool {
 /// How the backend sees the instance of a slot.
 enum Sight<'a> {
     Alive,
+    /// Ended, or on its way there.
     Ended(&'a InstanceState),
     /// Missing, and too young for that to mean anything.
     Unsettled,
@@ -252,12 +253,13 @@ fn sight<'a>(
     missing_counts_from: Timestamp,
 ) -> Sight<'a> {
     match situation.observed.iter().find(|seen| seen.id == *instance) {
-        Some(Instance { state: ended @ InstanceState::Terminated { .. }, .. }) => {
-            Sight::Ended(ended)
-        }
-        Some(Instance { state: InstanceState::Running | InstanceState::Stopping, .. }) => {
-            Sight::Alive
-        }
+        // One on its way out serves nobody any more, and one that somebody stopped never comes
+        // back by itself. Its claim ends; the terminating slot then sees to its end.
+        Some(Instance {
+            state: ended @ (InstanceState::Stopping | InstanceState::Terminated { .. }),
+            ..
+        }) => Sight::Ended(ended),
+        Some(Instance { state: InstanceState::Running, .. }) => Sight::Alive,
         // Strictly older than the listing: one launched while it ran is not in it.
         None if missing_counts_from < situation.observed_at
             && since(missing_counts_from, situation.observed_at) >= situation.settle =>
@@ -271,6 +273,7 @@ fn sight<'a>(
 fn exited(state: &InstanceState) -> EndReason {
     match state {
         InstanceState::Terminated { exit } => EndReason::Exited(exit.clone()),
-        InstanceState::Running | InstanceState::Stopping => EndReason::Lost,
+        // How it ends is not known yet.
+        InstanceState::Running | InstanceState::Stopping => EndReason::Exited(None),
     }
 }
