@@ -27,6 +27,14 @@ pub fn required(name: &'static str) -> Result<String, BadVariable> {
     }
 }
 
+/// A variable that may be missing.
+pub fn optional(name: &'static str, default: &str) -> Result<String, BadVariable> {
+    match std::env::var(name) {
+        Err(std::env::VarError::NotPresent) => Ok(default.to_owned()),
+        _ => required(name),
+    }
+}
+
 /// A duration as people write it, such as `15m`.
 pub fn duration(name: &'static str, default: Duration) -> Result<Duration, BadVariable> {
     match std::env::var(name) {
@@ -44,6 +52,13 @@ mod tests {
     fn a_missing_variable_is_named() {
         let error = required("DIOGENES_NOT_SET_ANYWHERE").unwrap_err().to_string();
         assert!(error.contains("DIOGENES_NOT_SET_ANYWHERE is missing"), "{error}");
+    }
+
+    #[test]
+    fn an_optional_variable_has_its_default() {
+        assert_eq!(optional("DIOGENES_NOT_SET_ANYWHERE", "$Default").unwrap(), "$Default");
+        // Set for every test by cargo.
+        assert_eq!(optional("CARGO_PKG_NAME", "").unwrap(), "diogenes-functions");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use diogenes_core::fleet::{AgentRules, DeploymentId, ReconcileError, Reconciler,
 use diogenes_core::name::ModelName;
 use serde_json::Value;
 
-use crate::environment::{BadVariable, duration, required};
+use crate::environment::{BadVariable, duration, optional, required};
 use crate::start::{Base, endpoint};
 
 /// How long a router may still send to a replica that drains: the life of its view, the time
@@ -53,6 +53,7 @@ impl Orchestrator {
         let settings = Ec2Settings {
             deployment: deployment.clone(),
             launch_template: required("DIOGENES_LAUNCH_TEMPLATE")?,
+            launch_template_version: optional("DIOGENES_LAUNCH_TEMPLATE_VERSION", "$Default")?,
             subnets,
             table: base.table.clone(),
             region: base.region.clone(),

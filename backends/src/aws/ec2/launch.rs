@@ -99,7 +99,8 @@ impl Ec2Compute {
 
     fn launch_template(&self) -> LaunchTemplateSpecification {
         let name_or_id = &self.settings.launch_template;
-        let template = LaunchTemplateSpecification::builder().version("$Default");
+        let version = &self.settings.launch_template_version;
+        let template = LaunchTemplateSpecification::builder().version(version);
         if name_or_id.starts_with("lt-") {
             template.launch_template_id(name_or_id).build()
         } else {

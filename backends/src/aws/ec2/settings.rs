@@ -10,8 +10,11 @@ use diogenes_core::ports::LaunchError;
 pub struct Ec2Settings {
     /// Which installation this is: the name of its stack. A tag of every instance.
     pub deployment: DeploymentId,
-    /// The launch template by id (`lt-…`) or by name; its default version is used.
+    /// The launch template by id (`lt-…`) or by name.
     pub launch_template: String,
+    /// Its version: a number, `$Default` or `$Latest`. A number, where a deployment makes a new
+    /// version: nobody moves `$Default` along.
+    pub launch_template_version: String,
     /// The subnets to launch in; a zone may have several.
     pub subnets: Vec<Subnet>,
     /// The DynamoDB table that agents report to.

@@ -36,6 +36,7 @@ fn settings(deployment: &str) -> Ec2Settings {
     Ec2Settings {
         deployment: DeploymentId::new(deployment),
         launch_template: LAUNCH_TEMPLATE.into(),
+        launch_template_version: "$Default".into(),
         subnets: SUBNETS.map(subnet).into(),
         table: "test".into(),
         region: "us-east-1".into(),

@@ -23,6 +23,7 @@ fn settings() -> Ec2Settings {
     Ec2Settings {
         deployment: DeploymentId::new("test"),
         launch_template: "lt-0123456789abcdef0".into(),
+        launch_template_version: "7".into(),
         subnets: Subnet::parse_list("us-east-1a=subnet-1,us-east-1b=subnet-2").unwrap(),
         table: "test-table".into(),
         region: "us-east-1".into(),

@@ -53,7 +53,7 @@ async fn launch_asks_for_one_tagged_instance_of_the_rung() {
     assert_eq!(input.subnet_id(), Some("subnet-2"));
     let template = input.launch_template().unwrap();
     assert_eq!(template.launch_template_id(), Some("lt-0123456789abcdef0"));
-    assert_eq!(template.version(), Some("$Default"));
+    assert_eq!(template.version(), Some("7"));
     let shutdown = input.instance_initiated_shutdown_behavior();
     assert_eq!(shutdown, Some(&ShutdownBehavior::Terminate));
     let metadata = input.metadata_options().unwrap();
