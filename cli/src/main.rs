@@ -1,5 +1,6 @@
 //! `diogenes`: your own OpenAI-compatible endpoint that costs nothing while nobody uses it.
 
+mod aws;
 mod client;
 mod commands;
 mod exit;

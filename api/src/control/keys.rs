@@ -100,7 +100,8 @@ pub struct KeyBody {
 }
 
 impl KeyBody {
-    fn new(key: ApiKey, now: Timestamp) -> Self {
+    /// A stored key as callers see it at `now`.
+    pub fn new(key: ApiKey, now: Timestamp) -> Self {
         let status = match key.check(now) {
             Ok(()) => "active",
             Err(_) if key.revoked_at.is_some() => "revoked",

@@ -1,3 +1,7 @@
+mod keeper;
+#[cfg(feature = "aws")]
+mod table;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,18 +14,27 @@ use serde_json::Value;
 
 use super::options::Options;
 use super::{output, time};
+use crate::aws::DeploymentArgs;
 use crate::client::decode;
 use crate::exit::Failure;
 
+use keeper::Keeper;
+
 /// Make, list, revoke and rotate API keys.
+///
+/// They go through the server's API, which asks for an admin key; with --table or --stack straight
+/// to the table of a deployment on AWS, for which AWS credentials are enough.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes key create --email ada@example.com
   diogenes key list --email ada@example.com
-  diogenes key revoke 3kTMd9XbQ2LpVw7z")]
+  diogenes key revoke 3kTMd9XbQ2LpVw7z
+  diogenes key create --stack diogenes --email you@example.com --scope admin --scope inference")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    deployment: DeploymentArgs,
     #[command(flatten)]
     options: Options,
 }
@@ -83,7 +96,7 @@ struct ListArgs {
     email: Option<String>,
 }
 
-/// Revoke a key; it stops working at once.
+/// Revoke a key; it stops working at once, on AWS within five minutes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes key revoke 3kTMd9XbQ2LpVw7z
@@ -110,17 +123,16 @@ struct RotateArgs {
 }
 
 pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
-    let client = args.options.client()?;
+    let keeper = Keeper::of(&args.deployment, &args.options).await?;
     let format = args.options.output;
     match args.action {
         Action::Create(args) => {
             let quiet = args.quiet;
-            let created = client.post(&["api", "v1", "keys"], &args.request()).await?;
+            let created = keeper.create(args.request()).await?;
             show_created(&created, quiet, format)
         }
         Action::List(args) => {
-            let email = args.email.as_deref().map(|email| ("email", email));
-            let whole = client.get_all(&["api", "v1", "keys"], email.as_slice()).await?;
+            let whole = keeper.list(args.email.as_deref()).await?;
             output::result(format, &whole, || {
                 let keys = decode::<KeyPage>(whole.clone())?.data;
                 if keys.is_empty() {
@@ -131,12 +143,12 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
             })
         }
         Action::Revoke(RevokeArgs { id }) => {
-            let revoked = client.delete(&["api", "v1", "keys", &id]).await?;
+            let revoked = keeper.revoke(&id).await?;
             output::result(format, &revoked, || Ok(format!("key `{id}` is revoked")))
         }
         Action::Rotate(RotateArgs { id, grace, quiet }) => {
             let request = RotateKey { grace: grace.unwrap_or_default() };
-            let created = client.post(&["api", "v1", "keys", &id, "rotate"], &request).await?;
+            let created = keeper.rotate(&id, request).await?;
             show_created(&created, quiet, format)
         }
     }

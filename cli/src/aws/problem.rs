@@ -1,0 +1,128 @@
+use std::error::Error;
+
+use aws_sdk_sts::config::http::HttpResponse;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use diogenes_core::ports::StoreError;
+
+use crate::exit::{Failure, Kind};
+
+/// What AWS did not do, and what the operator does about it.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) kind: Kind,
+    pub(crate) what: String,
+    /// Empty where `what` says it already.
+    pub(crate) next: String,
+    source: Option<anyhow::Error>,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), next: next.into(), source: None }
+    }
+
+    /// Keeps what it came from, for `--verbose`.
+    pub(crate) fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Why a call of the IAM action `action` in `region` came to nothing.
+    pub(crate) fn of_call<E>(
+        action: &'static str,
+        region: &str,
+        error: SdkError<E, HttpResponse>,
+    ) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let service = action.split(':').next().unwrap_or(action);
+        let problem = match &error {
+            SdkError::ServiceError(answer) => {
+                let failure = answer.err();
+                of_code(
+                    action,
+                    failure.code().unwrap_or("an unknown error"),
+                    failure.message().unwrap_or("without a message"),
+                )
+            }
+            SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => Self::new(
+                Kind::Unavailable,
+                format!("the service `{service}` of AWS cannot be reached in `{region}`"),
+                "check the region, the network, and AWS_ENDPOINT_URL if it is set",
+            ),
+            _ => Self::new(
+                Kind::Other,
+                format!("the service `{service}` of AWS answers in a way that is not understood"),
+                "check AWS_ENDPOINT_URL if it is set; `--verbose` tells more",
+            ),
+        };
+        problem.caused_by(error)
+    }
+
+    /// The command's failure; with its causes if they are wanted.
+    pub(crate) fn into_failure(self, verbose: bool) -> Failure {
+        let text =
+            if self.next.is_empty() { self.what } else { format!("{}; {}", self.what, self.next) };
+        match self.source {
+            Some(source) if verbose => Failure { kind: self.kind, error: source.context(text) },
+            _ => self.kind.because(text),
+        }
+    }
+}
+
+/// The codes of <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html> and their
+/// variants in DynamoDB and other services of JSON.
+fn of_code(action: &str, code: &str, message: &str) -> Problem {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Problem::new(
+            Kind::Denied,
+            "your AWS credentials have expired",
+            "get new ones, for instance with `aws sso login`",
+        ),
+        "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "AuthFailure"
+        | "OptInRequired" => Problem::new(
+            Kind::Denied,
+            format!("AWS does not accept your credentials ({code}: {message})"),
+            "check AWS_PROFILE and AWS_ACCESS_KEY_ID, that the region is enabled in the account, \
+             and this machine's clock",
+        ),
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Problem::new(
+            Kind::Denied,
+            format!("AWS does not allow you `{action}` ({message})"),
+            "use other credentials, or have the action added to your policy",
+        ),
+        "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
+            Problem::new(Kind::Other, format!("AWS throttles `{action}`"), "try again in a moment")
+        }
+        _ => Problem::new(
+            Kind::Other,
+            format!("AWS refused `{action}` ({code}: {message})"),
+            "see https://docs.aws.amazon.com for that code",
+        ),
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        // These say what to do already, and that the store is DynamoDB needs no saying here.
+        let (kind, what) = match &error {
+            StoreError::Unavailable { reason, .. } | StoreError::Unknown { reason, .. } => {
+                (Kind::Unavailable, reason.clone())
+            }
+            StoreError::Corrupt { reason, .. } => (Kind::Config, reason.clone()),
+            StoreError::Conflict(_)
+            | StoreError::Bound
+            | StoreError::TooLarge { .. }
+            | StoreError::Invalid { .. }
+            | StoreError::InvalidCursor => (Kind::Other, error.to_string()),
+        };
+        Self::new(kind, what, "").caused_by(error)
+    }
+}
