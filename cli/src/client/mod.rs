@@ -79,6 +79,14 @@ impl Client {
         self.call(Method::GET, self.address.join(path, query)?, None::<&()>).await
     }
 
+    /// GET, whatever the answer's body is.
+    #[cfg(feature = "aws")]
+    pub(crate) async fn ping(&self, path: &[&str]) -> Result<(), Failure> {
+        let request = self.http.get(self.address.join(path, &[])?).timeout(CONTROL);
+        let response = request.send().await.map_err(|error| self.unanswered(error))?;
+        self.checked(response).await.map(|_| ())
+    }
+
     /// GET of a listing: every page in one, as the server would answer if it had one.
     pub(crate) async fn get_all(
         &self,

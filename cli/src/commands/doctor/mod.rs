@@ -1,3 +1,5 @@
+#[cfg(feature = "aws")]
+mod aws;
 mod configuration;
 mod data_dir;
 mod gpu;
@@ -9,29 +11,56 @@ use std::path::{Path, PathBuf};
 
 use super::options::Options;
 use super::output;
+use crate::aws::DeploymentArgs;
 use crate::client::Address;
 use crate::exit::{Failure, Kind};
 use crate::serve::{Config, DEFAULT_FILE, default_data_dir};
 
 use report::Report;
 
-/// Look for what keeps Diogenes from working on this machine, and say what to do.
+/// Look for what keeps Diogenes from working, on this machine or on AWS, and say what to do.
 ///
 /// A warning (!) is worth a look; a failure (✗) ends the command with exit code 8.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes doctor
   diogenes doctor --config /etc/diogenes.toml --data-dir /var/lib/diogenes
+  diogenes doctor --aws --stack diogenes --region us-east-1
   diogenes doctor -o json | jq '.checks[] | select(.status != \"ok\")'")]
 pub(crate) struct DoctorArgs {
     /// The configuration of `serve`; `diogenes.toml` of this directory when it exists
     #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
     config: Option<PathBuf>,
+    /// Look at a deployment on AWS instead, with your AWS credentials: the stack (by default
+    /// DIOGENES_STACK, or `diogenes`), its table, quotas of GPUs, agents, and the API
+    #[arg(long)]
+    aws: bool,
+    #[command(flatten)]
+    deployment: DeploymentArgs,
     #[command(flatten)]
     options: Options,
 }
 
 pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
+    let format = args.options.output;
+    let report = if args.aws {
+        of_deployment(&args.deployment, &args.options).await?
+    } else {
+        let flag = args.deployment.flag().or(args.deployment.region.as_ref().map(|_| "--region"));
+        if let Some(flag) = flag {
+            return Err(Kind::Config.because(format!("`{flag}` means nothing without --aws")));
+        }
+        of_this_machine(args).await?
+    };
+    output::result(format, &report.to_value(), || Ok(report.to_string()))?;
+    match report.failures() {
+        0 => Ok(()),
+        1 => Err(Kind::Unhealthy.because("1 check failed")),
+        failures => Err(Kind::Unhealthy.because(format!("{failures} checks failed"))),
+    }
+}
+
+async fn of_this_machine(args: DoctorArgs) -> Result<Report, Failure> {
     let mut report = Report::default();
     let config =
         configuration::check(args.config.as_deref(), args.options.data_dir.as_deref(), &mut report);
@@ -47,12 +76,20 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let options = Options { data_dir: Some(data_dir), ..args.options };
     let found = server::check(&options, config.as_ref(), &mut report).await?;
     models::check(config.as_ref(), &found, &mut report);
-    output::result(options.output, &report.to_value(), || Ok(report.to_string()))?;
-    match report.failures() {
-        0 => Ok(()),
-        1 => Err(Kind::Unhealthy.because("1 check failed")),
-        failures => Err(Kind::Unhealthy.because(format!("{failures} checks failed"))),
-    }
+    Ok(report)
+}
+
+#[cfg(feature = "aws")]
+async fn of_deployment(deployment: &DeploymentArgs, options: &Options) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    aws::check(deployment, options, &mut report).await?;
+    Ok(report)
+}
+
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "as with the feature `aws`")]
+async fn of_deployment(_: &DeploymentArgs, _: &Options) -> Result<Report, Failure> {
+    Err(crate::aws::left_out("--aws"))
 }
 
 /// The file that `serve` would read.

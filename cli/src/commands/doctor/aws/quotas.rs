@@ -1,0 +1,207 @@
+use std::collections::BTreeMap;
+
+use aws_sdk_servicequotas::types::ServiceQuota;
+use diogenes_backends::aws::quota::{self, Quota};
+use diogenes_core::fleet::{Market, ModelView, Rung};
+
+use super::super::report::Report;
+use crate::aws::{Problem, Session};
+
+const NAME: &str = "quota";
+/// What a first model most likely runs on.
+const USUAL: &str = "g6.xlarge";
+
+/// One rung of a model and what it counts against.
+struct Need<'a> {
+    model: Option<&'a str>,
+    rung: Rung,
+    quota: Option<Quota>,
+    /// vCPUs of one instance.
+    size: u32,
+}
+
+/// Reads the quotas that the models' ladders count against. A quota that is too small for a rung
+/// is a failure when its model has no other rung, and else a warning.
+pub(super) async fn check(session: &Session, views: &[ModelView], report: &mut Report) {
+    let needs = needs(views);
+    let mut values = BTreeMap::new();
+    for quota in needs.iter().filter_map(|need| need.quota) {
+        if values.contains_key(&quota) {
+            continue;
+        }
+        match read(session, quota).await {
+            Ok(value) => {
+                values.insert(quota, value);
+            }
+            Err(problem) => {
+                // Whoever may not read quotas can have them all the same.
+                let next = format!("{}; or look in the console under Service Quotas", problem.next);
+                report.warn(NAME, problem.what, next);
+                return;
+            }
+        }
+    }
+    judge(&needs, &values, &session.region, report);
+}
+
+fn needs(views: &[ModelView]) -> Vec<Need<'_>> {
+    let need = |model, rung: Rung| Need {
+        model,
+        quota: quota::of(&rung),
+        size: vcpus(&rung.instance_type).unwrap_or(1),
+        rung,
+    };
+    let needs: Vec<_> = views
+        .iter()
+        .filter(|view| view.model.deleted_at.is_none())
+        .flat_map(|view| {
+            view.model
+                .spec
+                .rungs()
+                .into_iter()
+                .map(|rung| need(Some(view.model.name.as_str()), rung))
+        })
+        .collect();
+    if !needs.is_empty() {
+        return needs;
+    }
+    [Market::OnDemand, Market::Spot]
+        .map(|market| need(None, Rung { instance_type: USUAL.into(), zone: None, market }))
+        .into()
+}
+
+fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report: &mut Report) {
+    let fits = |need: &Need<'_>| {
+        let value = need.quota.and_then(|quota| values.get(&quota));
+        // Nobody knows of a quota that is not known whether it is enough.
+        value.is_none_or(|value| *value >= f64::from(need.size))
+    };
+    for (Quota { code, name }, value) in values {
+        let of_quota = || needs.iter().filter(|need| need.quota.is_some_and(|of| of.code == *code));
+        let text = format!("\"{name}\" ({code}) is {value} vCPUs");
+        let small: Vec<_> = of_quota().filter(|need| !fits(need)).collect();
+        let Some(largest) = small.iter().map(|need| need.size).max() else {
+            report.ok(NAME, text);
+            continue;
+        };
+        let stuck: Vec<_> = small
+            .iter()
+            .filter_map(|need| need.model)
+            .filter(|model| !needs.iter().any(|other| other.model == Some(*model) && fits(other)))
+            .collect();
+        let kind = &small.first().map_or(USUAL, |need| need.rung.instance_type.as_str());
+        let next = format!(
+            "ask for {largest} or more: `aws service-quotas request-service-quota-increase \
+             --service-code ec2 --quota-code {code} --desired-value {largest} --region {region}`"
+        );
+        match stuck.first() {
+            Some(model) => report.fail(
+                NAME,
+                format!("{text}: model `{model}` can never start, not even one `{kind}`"),
+                next,
+            ),
+            None => report.warn(NAME, format!("{text}: no `{kind}` can be launched by it"), next),
+        }
+    }
+    for need in needs.iter().filter(|need| need.quota.is_none()) {
+        // What is no EC2 instance type cannot be launched at all.
+        let text = format!("which quota `{}` counts against is not known", need.rung.instance_type);
+        report.warn(NAME, text, "see that its ladder names an EC2 instance type, and look in the console under Service Quotas");
+    }
+}
+
+/// The quota as it holds in this account; where the account has none of its own, AWS's default.
+async fn read(session: &Session, Quota { code, name }: Quota) -> Result<f64, Problem> {
+    let client = aws_sdk_servicequotas::Client::new(&session.config);
+    let applied = client.get_service_quota().service_code("ec2").quota_code(code).send().await;
+    let quota = match applied {
+        Ok(answer) => answer.quota,
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_no_such_resource_exception()) =>
+        {
+            let default =
+                client.get_aws_default_service_quota().service_code("ec2").quota_code(code);
+            let action = "servicequotas:GetAWSDefaultServiceQuota";
+            let answer = default.send().await;
+            answer.map_err(|error| Problem::of_call(action, &session.region, error))?.quota
+        }
+        Err(error) => {
+            let action = "servicequotas:GetServiceQuota";
+            return Err(Problem::of_call(action, &session.region, error));
+        }
+    };
+    quota.as_ref().and_then(ServiceQuota::value).ok_or_else(|| {
+        Problem::new(
+            crate::exit::Kind::Other,
+            format!("AWS tells no value of the quota \"{name}\" ({code})"),
+            "try again in a moment",
+        )
+    })
+}
+
+/// The vCPUs of an instance type: four for each `x` of `xlarge`, in every family that has GPUs or
+/// other accelerators. <https://docs.aws.amazon.com/ec2/latest/instancetypes/ac.html>
+fn vcpus(instance_type: &str) -> Option<u32> {
+    let (_, size) = instance_type.split_once('.')?;
+    match size.strip_suffix("xlarge")? {
+        "" => Some(4),
+        count => count.parse::<u32>().ok()?.checked_mul(4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need<'a>(model: &'a str, instance_type: &str, market: Market) -> Need<'a> {
+        let rung = Rung { instance_type: instance_type.into(), zone: None, market };
+        let size = vcpus(instance_type).unwrap_or(1);
+        Need { model: Some(model), quota: quota::of(&rung), size, rung }
+    }
+
+    fn judged(needs: &[Need<'_>], values: &[f64]) -> String {
+        let quotas: BTreeMap<_, f64> =
+            needs.iter().filter_map(|need| need.quota).zip(values.iter().copied()).collect();
+        let mut report = Report::default();
+        judge(needs, &quotas, "us-east-1", &mut report);
+        report.to_string()
+    }
+
+    #[test]
+    fn the_vcpus_are_in_the_name() {
+        for (name, vcpus) in [
+            ("g6.xlarge", Some(4)),
+            ("g6e.12xlarge", Some(48)),
+            ("p5.48xlarge", Some(192)),
+            ("g4dn.metal", None),
+            ("local", None),
+        ] {
+            assert_eq!(super::vcpus(name), vcpus, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_quota_that_stops_a_model_is_a_failure_and_one_with_a_way_around_it_a_warning() {
+        let both =
+            [need("m", "g6.2xlarge", Market::Spot), need("m", "g6.2xlarge", Market::OnDemand)];
+        let text = judged(&both, &[8.0, 8.0]);
+        assert!(!text.contains('!') && !text.contains('✗'), "{text}");
+        let text = judged(&both, &[8.0, 0.0]);
+        assert!(
+            text.contains("! quota  \"Running On-Demand G and VT instances\" (L-DB2E81BA) is 0"),
+            "{text}"
+        );
+        assert!(text.contains("--desired-value 8 "), "{text}");
+        assert!(!text.contains('✗'), "{text}");
+        let text = judged(&both, &[4.0, 0.0]);
+        assert_eq!(text.matches("model `m` can never start").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn an_unknown_type_is_told() {
+        let text = judged(&[need("m", "local", Market::OnDemand)], &[]);
+        assert!(text.contains("which quota `local` counts against is not known"), "{text}");
+    }
+}
