@@ -36,7 +36,7 @@ pub use model::{
 };
 pub use phase::Phase;
 pub use reader::read_view;
-pub use reconcile::{AgentRules, Outcome, ReconcileError, Reconciler};
+pub use reconcile::{AgentRules, FleetEvent, Outcome, ReconcileError, Reconciler};
 pub use registry::{Order, Registry, RegistryError};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
 pub use stamp::UseStamp;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Effect, ReconcileError, Reconciler, Snapshot, expected, find, log_transition};
+use super::{
+    Effect, FleetEvent, ReconcileError, Reconciler, Snapshot, expected, find, log_transition,
+};
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::fleet::eta::later;
+use crate::fleet::eta::{later, since};
 use crate::fleet::{BootHistory, EndReason, Failure, FailureKind, PreferredRung, Slot, SlotEvent};
 use crate::ports::{Expect, StoreError};
 
@@ -40,7 +42,8 @@ impl Reconciler {
                 "the boot was not added to the history"
             );
         }
-        Ok(Effect::Changed)
+        let cold_start = since(slot.value.claimed_at, now);
+        Ok(Effect::Happened(FleetEvent::Ready { cold_start }))
     }
 
     pub(super) async fn remember_boot(&self, slot: &Slot) -> Result<(), StoreError> {
@@ -104,6 +107,6 @@ impl Reconciler {
             model = %slot.value.model, %kind, attempts,
             "`{}` could not be started: {reason}", slot.value.model
         );
-        Ok(Effect::Changed)
+        Ok(Effect::Happened(FleetEvent::LaunchFailed { kind }))
     }
 }

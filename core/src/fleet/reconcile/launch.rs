@@ -50,8 +50,11 @@ impl Reconciler {
             "claimed slot {index} of `{}`", slot.value.model
         );
         // At once, rather than in the next pass: every caller is waiting for this.
-        self.launch_slot(snapshot, &slot).await?;
-        Ok(Effect::Changed)
+        match self.launch_slot(snapshot, &slot).await? {
+            happened @ Effect::Happened(_) => Ok(happened),
+            // The claim itself is a change.
+            Effect::Changed | Effect::Stale | Effect::Pending => Ok(Effect::Changed),
+        }
     }
 
     pub(super) async fn launch(

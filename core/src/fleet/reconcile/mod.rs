@@ -1,5 +1,7 @@
+mod all;
 mod boot;
 mod launch;
+mod outcome;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,14 +12,18 @@ use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::decide::{Action, Decision, Situation, decide};
 use crate::fleet::eta::since;
 use crate::fleet::{
-    Beat, ClaimId, Control, DeploymentId, InstanceId, InvalidTransition, Lease, Model, ModelSpec,
-    ModelView, Slot, SlotEvent, SlotState, read_view,
+    Beat, ClaimId, Control, DeploymentId, InstanceId, Lease, Model, ModelSpec, ModelView, Slot,
+    SlotEvent, SlotState, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
-    Clock, ComputeBackend, ComputeError, DemandSource, Entropy, Expect, Instance, StateStore,
+    Clock, ComputeBackend, DemandSource, Entropy, Expect, Instance, InstanceState, StateStore,
     StoreError, Version, Write,
 };
+
+pub use self::outcome::{FleetEvent, Outcome, ReconcileError};
+
+use self::all::{Listing, keep_first};
 
 /// The most passes of one reconcile. A pass that changed something is followed by another, so
 /// that a claim is launched at once; this bounds two reconcilers that disturb each other.
@@ -58,31 +64,6 @@ impl AgentRules {
     pub const SILENCE: Duration = Duration::from_mins(6);
 }
 
-/// What a reconcile found and left behind.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The model as it stands now; `None` when it has no record.
-    pub view: Option<ModelView>,
-    /// When to look again though nothing happens.
-    pub next_check: Option<Timestamp>,
-    /// How many replicas the demand asks for.
-    pub desired: u32,
-}
-
-/// Why a reconcile stopped half-way; the next one goes on where it stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// The store failed.
-    #[error("the state of the fleet could not be read or written")]
-    Store(#[from] StoreError),
-    /// The backend failed.
-    #[error("the compute backend could not be asked")]
-    Compute(#[from] ComputeError),
-    /// A slot was asked for the impossible: a bug.
-    #[error(transparent)]
-    Transition(#[from] InvalidTransition),
-}
-
 /// The records of one model.
 struct Snapshot {
     model: Option<Stored<Model>>,
@@ -92,11 +73,21 @@ struct Snapshot {
     beats: BTreeMap<ClaimId, Beat>,
 }
 
+/// What came of a decision.
+struct Performed {
+    /// Whether to read and decide again.
+    again: bool,
+    /// What the backend did not do.
+    refused: Option<ReconcileError>,
+}
+
 /// What came of an action.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Effect {
     /// Records changed: decide again.
     Changed,
+    /// The same, and somebody wants to know.
+    Happened(FleetEvent),
     /// Somebody else was faster: read and decide again.
     Stale,
     /// Asked for; the effect shows later.
@@ -104,18 +95,35 @@ enum Effect {
 }
 
 impl Reconciler {
-    /// Reconciles one model until nothing more can be done now.
+    /// Reconciles one model until nothing more can be done now. What the backend refuses is told
+    /// at the end: an instance that cannot be ended keeps no other from being launched.
     pub async fn reconcile(&self, name: &ModelName) -> Result<Outcome, ReconcileError> {
+        self.reconcile_by(name, None).await
+    }
+
+    /// Reconciles one model, by the listing that is given or by a fresh one for each pass. An old
+    /// listing is as good as a slow one: no decision rests on its being fresh.
+    async fn reconcile_by(
+        &self,
+        name: &ModelName,
+        given: Option<&Listing>,
+    ) -> Result<Outcome, ReconcileError> {
         let mut passes = 0;
+        let mut events = Vec::new();
         loop {
             passes += 1;
             // First what there is, then the records: an instance's record is older than it.
-            let observed_at = self.clock.now();
-            let observed = self.compute.describe().await?;
+            let fresh;
+            let listing = if let Some(listing) = given {
+                listing
+            } else {
+                fresh = self.list().await?;
+                &fresh
+            };
             let snapshot = self.read(name).await?;
             let demand = self.demand.demand(name).await?;
             let slots: Vec<Slot> = snapshot.slots.iter().map(|slot| slot.value.clone()).collect();
-            let mine = instances_of(name, &slots, observed);
+            let mine = instances_of(name, &slots, &listing.instances);
             let spec = snapshot.model.as_ref().map(|model| model.value.spec.hash());
             let decision = decide(&Situation {
                 spec: spec.as_ref(),
@@ -123,7 +131,7 @@ impl Reconciler {
                 control: &snapshot.control,
                 slots: &slots,
                 observed: &mine,
-                observed_at,
+                observed_at: listing.at,
                 beats: &snapshot.beats,
                 demand: &demand,
                 now: self.clock.now(),
@@ -137,37 +145,23 @@ impl Reconciler {
             if passes == 1 {
                 self.bump_leases(&slots).await?;
             }
-            let again = self.perform_all(&snapshot, &decision).await?;
-            if !again || passes == MAX_PASSES {
-                let mut outcome = self.outcome(name, decision).await?;
-                if again {
-                    outcome.next_check = Some(self.clock.now());
-                }
-                return Ok(outcome);
+            let Performed { again, refused } =
+                self.perform_all(&snapshot, &decision, &mut events).await?;
+            if again && passes < MAX_PASSES {
+                continue;
             }
-        }
-    }
-
-    /// Reconciles every model, and ends the instances of models that no record knows.
-    pub async fn reconcile_all(&self) -> Result<Vec<(ModelName, Outcome)>, ReconcileError> {
-        let observed = self.compute.describe().await?;
-        let models = self.store.load_all::<Model>(Model::all()).await?;
-        let mut names: Vec<ModelName> = models.into_iter().map(|model| model.value.name).collect();
-        for instance in &observed {
-            match &instance.model {
-                Some(name) if !names.contains(name) => names.push(name.clone()),
-                Some(_) => {}
-                None => {
-                    self.terminate(&instance.id, "it carries no model tag").await?;
-                }
+            if let Some(error) = refused {
+                return Err(error);
             }
+            let next_check = if again { Some(self.clock.now()) } else { decision.next_check };
+            return Ok(Outcome {
+                view: self.view(name).await?,
+                next_check,
+                desired: decision.desired,
+                events,
+                oldest_launch: oldest(&mine),
+            });
         }
-        let mut outcomes = Vec::with_capacity(names.len());
-        for name in names {
-            let outcome = self.reconcile(&name).await?;
-            outcomes.push((name, outcome));
-        }
-        Ok(outcomes)
     }
 
     /// The model as it stands, without changing anything.
@@ -203,18 +197,6 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn outcome(
-        &self,
-        name: &ModelName,
-        decision: Decision,
-    ) -> Result<Outcome, ReconcileError> {
-        Ok(Outcome {
-            view: self.view(name).await?,
-            next_check: decision.next_check,
-            desired: decision.desired,
-        })
-    }
-
     async fn read(&self, name: &ModelName) -> Result<Snapshot, StoreError> {
         let model = self.store.load::<Model>(&Model::key_of(name)).await?;
         let control = self.store.load::<Control>(&Control::key_of(name)).await?;
@@ -233,24 +215,33 @@ impl Reconciler {
         Ok(Snapshot { model, control, control_version, slots, beats })
     }
 
-    /// Performs a decision; returns whether to read and decide again.
+    /// Performs a decision as far as the backend lets it.
     async fn perform_all(
         &self,
         snapshot: &Snapshot,
         decision: &Decision,
-    ) -> Result<bool, ReconcileError> {
-        let mut again = false;
+        events: &mut Vec<FleetEvent>,
+    ) -> Result<Performed, ReconcileError> {
+        let mut performed = Performed { again: false, refused: None };
         for action in &decision.actions {
             match self.perform(snapshot, action).await {
-                Ok(Effect::Changed) => again = true,
+                Ok(Effect::Changed) => performed.again = true,
+                Ok(Effect::Happened(event)) => {
+                    events.push(event);
+                    performed.again = true;
+                }
                 Ok(Effect::Pending) => {}
                 Ok(Effect::Stale) | Err(ReconcileError::Store(StoreError::Conflict(_))) => {
-                    return Ok(true);
+                    performed.again = true;
+                    break;
+                }
+                Err(error @ ReconcileError::Compute(_)) => {
+                    keep_first(&mut performed.refused, error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(again)
+        Ok(performed)
     }
 
     async fn perform(
@@ -280,7 +271,7 @@ impl Reconciler {
                 let key = slot.value.key();
                 self.store.remove(key, slot.unchanged()).await?;
                 tracing::info!(model = %slot.value.model, slot = index, "slot {index} of `{}` is free", slot.value.model);
-                Ok(Effect::Changed)
+                Ok(Effect::Happened(FleetEvent::Freed))
             }
             Action::ForgetModel => self.forget(snapshot).await,
         }
@@ -335,14 +326,24 @@ fn expected(snapshot: &Snapshot) -> Expect {
     snapshot.control_version.clone().map_or(Expect::Absent, Expect::Version)
 }
 
-fn instances_of(name: &ModelName, slots: &[Slot], observed: Vec<Instance>) -> Vec<Instance> {
+fn instances_of(name: &ModelName, slots: &[Slot], observed: &[Instance]) -> Vec<Instance> {
     observed
-        .into_iter()
+        .iter()
         .filter(|instance| {
             instance.model.as_ref() == Some(name)
                 || slots.iter().any(|slot| Some(&slot.claim) == instance.claim.as_ref())
         })
+        .cloned()
         .collect()
+}
+
+/// When the oldest instance that has not ended was launched.
+fn oldest(instances: &[Instance]) -> Option<Timestamp> {
+    instances
+        .iter()
+        .filter(|instance| !matches!(instance.state, InstanceState::Terminated { .. }))
+        .filter_map(|instance| instance.launched_at)
+        .min()
 }
 
 fn log_transition(before: &Slot, after: &Slot) {
