@@ -84,10 +84,12 @@ fn meaning(code: &str, status: Option<u16>) -> Meaning {
         | "ServiceUnavailable"
         | "Throttling"
         | "ThrottlingException"
-        | "Unavailable"
-        | "" => Meaning::Transient,
+        | "Unavailable" => Meaning::Transient,
         _ => match status {
-            Some(400..=499) => Meaning::Refused,
+            // Whatever stands between us and EC2 may refuse in words of its own, or in none; a
+            // state of EC2's is never told with these.
+            Some(401 | 403) => Meaning::Denied,
+            Some(400..=499) if !code.is_empty() => Meaning::Refused,
             _ => Meaning::Transient,
         },
     }
@@ -131,8 +133,11 @@ impl Fault {
             action = self.action, code = %self.code,
             "EC2 refused `{}`: {}", self.action, self.text()
         );
-        let code = &self.code;
-        match code.as_str() {
+        let code = match (self.code.as_str(), self.status) {
+            ("", Some(status)) => &format!("status {status}"),
+            (code, _) => code,
+        };
+        match code {
             "OperationNotPermitted" => format!(
                 "EC2 refused `{}` ({code}); turn off the termination protection of the instance",
                 self.action

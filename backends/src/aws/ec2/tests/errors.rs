@@ -181,6 +181,9 @@ async fn every_refusal_of_an_end_has_its_meaning() {
         (503, "RequestLimitExceeded", "transient"),
         (500, "InternalError", "transient"),
         (403, "UnauthorizedOperation", "denied"),
+        (403, "AccessDenied", "denied"),
+        (403, "Client.UnauthorizedOperation", "denied"),
+        (403, "", "denied"),
         (400, "OperationNotPermitted", "denied"),
     ];
     for (status, code, expected) in table {
@@ -194,6 +197,10 @@ async fn every_refusal_of_an_end_has_its_meaning() {
         };
         assert_eq!(found, expected, "{code}: {ended:?}");
         assert_eq!(rule.num_calls(), 1);
+        if let Err(error @ ComputeError::Denied { .. }) = ended {
+            let text = error.to_string();
+            assert!(text.starts_with("not allowed: EC2 refused `TerminateInstances` ("), "{text}");
+        }
     }
 }
 
