@@ -1,0 +1,126 @@
+//! The control plane's functions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use axum::Router;
+use diogenes_api::App;
+use diogenes_core::fleet::{ModelSource, ModelSpec, Registry};
+use diogenes_core::keys::{Grant, KeyId, Scope};
+use diogenes_core::ports::Limits;
+use diogenes_core::testing::ManualClock;
+use diogenes_functions::http_functions::{self, NoTrigger};
+use diogenes_functions::start::Base;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::store::Recorded;
+use super::template::denied;
+
+struct Function {
+    store: Arc<Recorded>,
+    app: Arc<App>,
+}
+
+impl Function {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let store = Arc::new(Recorded::new(clock.clone()));
+        let base = Base {
+            config: SdkConfig::builder().build(),
+            region: "eu-west-1".into(),
+            table: "table".into(),
+            store: store.clone(),
+            clock,
+        };
+        let app = http_functions::app(&base, Arc::new(NoTrigger)).unwrap();
+        Self { store, app }
+    }
+
+    /// Registers a model as another process does.
+    async fn register(&self, name: &str, alias: &str) {
+        let clock = Arc::new(ManualClock::default());
+        let registry = Registry::new(self.store.clone(), clock, Arc::new(NoTrigger));
+        let mut spec = ModelSpec::new(["vllm"]);
+        spec.aliases = vec![alias.parse().unwrap()];
+        registry.apply(&name.parse().unwrap(), spec, ModelSource::Api).await.unwrap();
+        self.store.calls();
+    }
+
+    async fn ask(router: Router, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let grant = Grant {
+            key: KeyId::from_caller("admin"),
+            scopes: BTreeSet::from([Scope::Admin]),
+            models: None,
+            limits: Limits::default(),
+            expires_at: None,
+        };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .extension(Arc::new(grant))
+            .body(lambda_http::Body::from(body.to_string()))
+            .unwrap();
+        let response = diogenes_functions::http_events::answer(router, request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn keys(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        Self::ask(diogenes_api::keys_router(self.app.clone()), method, path, &body).await
+    }
+
+    async fn cluster(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        Self::ask(diogenes_api::cluster_router(self.app.clone()), method, path, &body).await
+    }
+}
+
+#[tokio::test]
+async fn the_keys_function_may_do_what_it_does() {
+    let function = Function::new();
+    function.register("org/model", "short").await;
+    let wanted = json!({
+        "email": "a@example.com", "scopes": ["inference"], "models": ["org/model", "short"],
+    });
+    let (status, created) = function.keys(Method::POST, "/api/v1/keys", wanted).await;
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    let unknown =
+        json!({"email": "a@example.com", "scopes": ["inference"], "models": ["org/modle"]});
+    let (status, answer) = function.keys(Method::POST, "/api/v1/keys", unknown).await;
+    assert_eq!((status, &answer["error"]["param"]), (StatusCode::NOT_FOUND, &json!("models")));
+    let (status, list) = function.keys(Method::GET, "/api/v1/keys", Value::Null).await;
+    assert_eq!((status, &list["data"][0]["models"]), (StatusCode::OK, &json!(["org/model"])));
+    let key = format!("/api/v1/keys/{}", list["data"][0]["id"].as_str().unwrap());
+    let (status, answer) = function.keys(Method::DELETE, &key, Value::Null).await;
+    assert!(status.is_success(), "{status} {answer}");
+
+    let calls = function.store.calls();
+    assert!(calls.iter().any(|call| call.leading_key == "MODEL#org/model"), "{calls:?}");
+    assert_eq!(denied("KeysRole", &calls), []);
+}
+
+#[tokio::test]
+async fn the_cluster_function_may_do_what_it_does() {
+    let function = Function::new();
+    let spec = json!({
+        "command": ["vllm"], "ladder": [{"instance_type": "g6.xlarge", "market": "spot"}],
+    });
+    let path = "/api/v1/models/org/model";
+    let (status, answer) = function.cluster(Method::PUT, path, spec).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    for (method, path) in [
+        (Method::GET, "/api/v1/models"),
+        (Method::GET, path),
+        (Method::GET, "/api/v1/cluster"),
+        (Method::DELETE, path),
+    ] {
+        let (status, answer) = function.cluster(method.clone(), path, Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{method} {path} {answer}");
+    }
+    let calls = function.store.calls();
+    assert!(!calls.is_empty());
+    assert_eq!(denied("ClusterRole", &calls), []);
+}
