@@ -9,7 +9,7 @@ use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, StoreLink};
 use diogenes_api::{App, AppSettings, Deadlines};
 use diogenes_backends::system::OsEntropy;
-use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
+use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{ScaleTrigger, TriggerError};
@@ -45,7 +45,8 @@ pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadV
         dispatcher,
         link: Some(Arc::new(link)),
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
-        registry: Registry::new(store.clone(), clock.clone(), trigger),
+        registry: Registry::new(store.clone(), clock.clone(), trigger)
+            .with_rule(ModelSpec::require_ladder),
         limiter: Arc::new(StoreLimiter::new(store.clone())),
         logs: Arc::new(BeatLogs::new(store)),
         clock,

@@ -37,7 +37,7 @@ pub use model::{
 pub use phase::Phase;
 pub use reader::read_view;
 pub use reconcile::{AgentRules, FleetEvent, Outcome, ReconcileError, Reconciler};
-pub use registry::{Order, Registry, RegistryError};
+pub use registry::{Order, Registry, RegistryError, SpecRule};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
 pub use stamp::UseStamp;
 pub use stored_demand::StoredDemand;

@@ -305,6 +305,28 @@ impl ModelSpec {
         Ok(())
     }
 
+    /// Refuses a spec that does not say on which instances it runs: the rule of installations
+    /// whose backend cannot choose them.
+    pub fn require_ladder(&self) -> Result<(), SpecError> {
+        let wrong = |problem: String| Err(SpecError { field: "ladder", problem });
+        let example = r#"write where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
+        if self.ladder.is_empty() {
+            return wrong(format!("is missing; {example}"));
+        }
+        // EC2's names are a family and a size.
+        let is_type = |rung: &&Rung| {
+            let parts = rung.instance_type.split_once('.');
+            parts.is_some_and(|(family, size)| !family.is_empty() && !size.is_empty())
+        };
+        match self.ladder.iter().find(|rung| !is_type(rung)) {
+            Some(rung) => {
+                let name = &rung.instance_type;
+                wrong(format!("names `{name}`, which is no instance type; {example}"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What a new instance of this spec runs.
     pub fn engine(&self) -> Engine {
         Engine {

@@ -12,7 +12,12 @@ pub struct Registry {
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     trigger: Arc<dyn ScaleTrigger>,
+    rule: SpecRule,
 }
+
+/// What an installation asks of a spec beyond [`ModelSpec::validate`], such as
+/// [`ModelSpec::require_ladder`].
+pub type SpecRule = fn(&ModelSpec) -> Result<(), SpecError>;
 
 /// An operator's word about a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,13 @@ impl Registry {
         clock: Arc<dyn Clock>,
         trigger: Arc<dyn ScaleTrigger>,
     ) -> Self {
-        Self { store, clock, trigger }
+        Self { store, clock, trigger, rule: |_| Ok(()) }
+    }
+
+    /// The same, refusing specs that this installation could never run.
+    #[must_use]
+    pub fn with_rule(self, rule: SpecRule) -> Self {
+        Self { rule, ..self }
     }
 
     /// Every model that is not deleted, by name.
@@ -97,6 +108,7 @@ impl Registry {
         source: ModelSource,
     ) -> Result<(Model, bool), RegistryError> {
         spec.validate()?;
+        (self.rule)(&spec)?;
         self.check_names(name, &spec).await?;
         loop {
             let standing = self.store.load::<Model>(&Model::key_of(name)).await?;

@@ -124,3 +124,38 @@ async fn the_cluster_function_may_do_what_it_does() {
     assert!(!calls.is_empty());
     assert_eq!(denied("ClusterRole", &calls), []);
 }
+
+#[tokio::test]
+async fn a_model_that_nothing_can_be_launched_for_is_refused() {
+    let function = Function::new();
+    for (ladder, problem) in [
+        (None, "is missing"),
+        (Some(json!([])), "is missing"),
+        (Some(json!([{"instance_type": "local"}])), "names `local`, which is no instance type"),
+        (
+            Some(json!([{"instance_type": "g6.xlarge"}, {"instance_type": "g6"}])),
+            "names `g6`, which is no instance type",
+        ),
+    ] {
+        let mut spec = json!({"command": ["vllm"]});
+        if let Some(ladder) = ladder {
+            spec["ladder"] = ladder;
+        }
+        let (status, answer) = function.cluster(Method::PUT, "/api/v1/models/m", spec).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert_eq!(
+            answer["error"],
+            json!({
+                "message": format!(
+                    "`ladder` {problem}; write where to launch it, for example \
+                     [{{\"instance_type\": \"g6.xlarge\", \"market\": \"spot\"}}]"
+                ),
+                "type": "invalid_request_error",
+                "param": "ladder",
+                "code": "invalid_request",
+            })
+        );
+    }
+    let (_, models) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;
+    assert_eq!(models["data"], json!([]));
+}
