@@ -83,3 +83,17 @@ impl ScaleTrigger for NoTrigger {
         Err(TriggerError::NoReceiver { model: model.clone(), reason })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_stream_outlasts_a_boot_that_takes_too_long() {
+        // The launch before it, up to some rungs of the ladder, and the way of the news after it:
+        // a reminder of the router's (20 s), a reconcile, a poll.
+        const AROUND: Duration = Duration::from_mins(1);
+        let boot_timeout = ModelSpec::new(["vllm"]).boot_timeout;
+        assert!(boot_timeout + AROUND <= DEADLINES.stream, "{boot_timeout:?}");
+    }
+}

@@ -77,8 +77,10 @@ pub struct ModelSpec {
     #[serde(default = "ten_minutes", with = "crate::duration")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub idle_timeout: Duration,
-    /// A replica that is not ready after so long has failed.
-    #[serde(default = "fifteen_minutes", with = "crate::duration")]
+    /// A replica that is not ready after so long has failed. The default, 13 minutes, ends a boot
+    /// before the longest hold ends, which is 870 s on AWS: a held caller learns the reason. What
+    /// is left is for the launch itself and for the news to get around.
+    #[serde(default = "default_boot_timeout", with = "crate::duration")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub boot_timeout: Duration,
     /// How long a draining replica may finish its requests.
@@ -129,6 +131,9 @@ fn five_minutes() -> Duration {
 }
 fn ten_minutes() -> Duration {
     Duration::from_mins(10)
+}
+fn default_boot_timeout() -> Duration {
+    Duration::from_mins(13)
 }
 fn fifteen_minutes() -> Duration {
     Duration::from_mins(15)
@@ -232,7 +237,7 @@ impl ModelSpec {
             max_replicas: one(),
             target_concurrency: default_target_concurrency(),
             idle_timeout: ten_minutes(),
-            boot_timeout: fifteen_minutes(),
+            boot_timeout: default_boot_timeout(),
             drain_timeout: fifteen_minutes(),
             max_lifetime: None,
             stall_timeout: five_minutes(),
