@@ -11,7 +11,6 @@ use crate::exit::{Failure, Kind};
 pub(crate) struct Problem {
     pub(crate) kind: Kind,
     pub(crate) what: String,
-    /// Empty where `what` says it already.
     pub(crate) next: String,
     source: Option<anyhow::Error>,
 }
@@ -62,8 +61,7 @@ impl Problem {
 
     /// The command's failure; with its causes if they are wanted.
     pub(crate) fn into_failure(self, verbose: bool) -> Failure {
-        let text =
-            if self.next.is_empty() { self.what } else { format!("{}; {}", self.what, self.next) };
+        let text = format!("{}; {}", self.what, self.next);
         match self.source {
             Some(source) if verbose => Failure { kind: self.kind, error: source.context(text) },
             _ => self.kind.because(text),
@@ -111,7 +109,7 @@ fn of_code(action: &str, code: &str, message: &str) -> Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        // These say what to do already, and that the store is DynamoDB needs no saying here.
+        // The reasons say after a semicolon what to do.
         let (kind, what) = match &error {
             StoreError::Unavailable { reason, .. } | StoreError::Unknown { reason, .. } => {
                 (Kind::Unavailable, reason.clone())
@@ -123,6 +121,10 @@ impl From<StoreError> for Problem {
             | StoreError::Invalid { .. }
             | StoreError::InvalidCursor => (Kind::Other, error.to_string()),
         };
-        Self::new(kind, what, "").caused_by(error)
+        let (what, next) = match what.rsplit_once("; ") {
+            Some((what, next)) => (what.to_owned(), next.to_owned()),
+            None => (what, "try again; `--verbose` tells more".to_owned()),
+        };
+        Self::new(kind, what, next).caused_by(error)
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn check(table: &DeployedTable, report: &mut Report) -> Option<
             for finding in findings {
                 // They say after a semicolon what to do.
                 let (what, next) =
-                    finding.split_once("; ").unwrap_or((&finding, "see docs/OPERATIONS.md"));
+                    finding.rsplit_once("; ").unwrap_or((&finding, "see docs/OPERATIONS.md"));
                 report.fail(NAME, what, next);
             }
             return None;
