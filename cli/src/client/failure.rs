@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::{Address, Key};
+use super::{Address, Key, gateway};
 use crate::exit::{Failure, Kind};
 
 /// The failure behind an error status.
@@ -22,6 +22,9 @@ pub(super) fn of_response(
     }
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(error) = body.get("error").filter(|error| error.get("message").is_some()) else {
+        if let Some(failure) = gateway::failure(status, &body, address) {
+            return failure;
+        }
         return kind_of(Some(status), "")
             .because(format!("{address} answers {status}, but not as Diogenes does; check --url"));
     };

@@ -3,6 +3,7 @@
 mod address;
 mod boot;
 mod failure;
+mod gateway;
 mod key;
 mod sse;
 
