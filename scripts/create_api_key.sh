@@ -10,21 +10,23 @@ usage: scripts/create_api_key.sh --email ADDRESS [options] [-- further options o
   --email ADDRESS   whom the key belongs to
   --scope SCOPE     inference or admin; may be repeated (default: inference)
   --name TEXT       what it is for
-  --stack NAME      the CloudFormation stack (default: diogenes, or DIOGENES_STACK)
-  --region REGION   its region (default: the AWS CLI's own)
+  --stack NAME      the CloudFormation stack (default: DIOGENES_STACK, or diogenes)
+  --region REGION   its region (default: AWS_REGION, or the AWS profile's)
   --table NAME      the table, instead of asking the stack for it
   -h, --help        this
 
-The key is printed once, by `diogenes`; only its hash is stored. It needs the AWS CLI, the command
-`diogenes` (on PATH or in target/release) and credentials that may cloudformation:DescribeStacks and
-dynamodb:PutItem on the table.
+The key is printed once, by `diogenes`; only its hash is stored. It needs a Rust toolchain and AWS
+credentials, found as the AWS CLI finds them, that may cloudformation:DescribeStacks (not with --table)
+and dynamodb:PutItem on the table. The first run compiles `diogenes` with the feature `aws`, for some
+minutes; DIOGENES=PROGRAM takes one that has the feature already.
 
 Examples
   scripts/create_api_key.sh --email you@example.com --scope admin --scope inference
   scripts/create_api_key.sh --stack team --region eu-west-1 --email ada@example.com --name laptop
+  scripts/create_api_key.sh --email ci@example.com -- --expires-in 30d -o json | jq -r .key
 
 Exit codes: 0 created, 1 it failed (the message says why), 2 wrong usage,
-            3 a program is missing, 4 no such stack, or it has no table
+            3 there is neither cargo nor a program named by DIOGENES
 USAGE
 }
 
@@ -34,7 +36,6 @@ fail() {
 }
 
 stack=${DIOGENES_STACK:-diogenes}
-region=''
 table=''
 email=''
 options=()
@@ -53,9 +54,8 @@ while (($#)); do
       (($# >= 2)) || fail 2 "$1 needs a value; see --help"
       case $1 in
         --email) email=$2 ;;
-        --scope | --name) options+=("$1" "$2") ;;
+        --scope | --name | --region) options+=("$1" "$2") ;;
         --stack) stack=$2 ;;
-        --region) region=$2 ;;
         --table) table=$2 ;;
       esac
       shift 2
@@ -64,28 +64,17 @@ while (($#)); do
   esac
 done
 [[ -n $email ]] || fail 2 "--email is missing; see --help"
+if [[ -n $table ]]; then where=(--table "$table"); else where=(--stack "$stack"); fi
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-if command -v diogenes >/dev/null; then
-  diogenes=diogenes
-elif [[ -x $root/target/release/diogenes ]]; then
-  diogenes=$root/target/release/diogenes
+if [[ -n ${DIOGENES:-} ]]; then
+  command -v "$DIOGENES" >/dev/null || fail 3 "DIOGENES names $DIOGENES, which is no program"
+  diogenes=("$DIOGENES")
 else
-  fail 3 "no command \`diogenes\`; build it with: cargo build --release --locked -p diogenes"
-fi
-
-if [[ -n $region ]]; then
-  export AWS_REGION=$region AWS_DEFAULT_REGION=$region
-fi
-if [[ -z $table ]]; then
-  command -v aws >/dev/null || fail 3 "the AWS CLI is missing; install it, or name the table with --table"
-  if ! table=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-    --query "Stacks[0].Outputs[?OutputKey=='TableName'].OutputValue | [0]"); then
-    fail 4 "stack \`$stack\` cannot be read; check --stack, --region and the credentials"
-  fi
-  [[ -n $table && $table != None ]] || fail 4 "stack \`$stack\` has no output TableName; is it one of Diogenes?"
+  command -v cargo >/dev/null || fail 3 "\`cargo\` is missing; install Rust (https://rustup.rs), or name a program with DIOGENES"
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  diogenes=(cargo run --quiet --locked --manifest-path "$root/Cargo.toml" -p diogenes --features aws --)
 fi
 
 # Not `exec`: its exit codes are not ours.
-"$diogenes" key create --table "$table" --email "$email" "${options[@]}" \
+"${diogenes[@]}" key create "${where[@]}" --email "$email" "${options[@]}" \
   || fail 1 "\`diogenes key create\` failed; its message is above"

@@ -23,8 +23,8 @@ usage: scripts/smoke.sh [options]
   --output FILE     where the report goes too (default: smoke-STACK-TIME.txt)
   -h, --help        this
 
-It needs the AWS CLI, curl and jq. Whatever happens, the model that it registers is deleted at the end,
-which ends its instance.
+It needs the AWS CLI, curl and jq; without a key, also what scripts/create_api_key.sh needs (Rust).
+Whatever happens, the model that it registers is deleted at the end, which ends its instance.
 
 Exit codes: 0 all passed, 1 a check failed, 2 wrong usage, 3 a program is missing, 5 not confirmed
 USAGE
