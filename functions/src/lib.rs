@@ -13,6 +13,8 @@ pub mod http_events;
 #[cfg(feature = "http")]
 pub mod http_functions;
 #[cfg(feature = "orchestrator")]
+pub mod metrics;
+#[cfg(feature = "orchestrator")]
 pub mod orchestrator;
 #[cfg(feature = "base")]
 pub mod start;

@@ -7,11 +7,14 @@ use std::time::Duration;
 use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings, Subnet};
 use diogenes_backends::aws::event::{ScaleEvent, Scope};
 use diogenes_backends::system::OsEntropy;
-use diogenes_core::fleet::{AgentRules, DeploymentId, ReconcileError, Reconciler, StoredDemand};
+use diogenes_core::fleet::{
+    AgentRules, DeploymentId, Outcome, ReconcileError, Reconciler, StoredDemand,
+};
 use diogenes_core::name::ModelName;
 use serde_json::Value;
 
 use crate::environment::{BadVariable, duration, optional, required};
+use crate::metrics;
 use crate::start::{Base, endpoint};
 
 /// How long a router may still send to a replica that drains: the life of its view, the time
@@ -85,14 +88,21 @@ impl Orchestrator {
     pub async fn handle(&self, event: Value) -> Result<(), EventError> {
         match task(event)? {
             Task::One(model) => {
-                self.reconciler.reconcile(&model).await?;
+                let outcome = self.reconciler.reconcile(&model).await?;
+                self.report([(&model, &outcome)]);
             }
             Task::All => {
                 let outcomes = self.reconciler.reconcile_all().await?;
+                self.report(outcomes.iter().map(|(model, outcome)| (model, outcome)));
                 tracing::info!(models = outcomes.len(), "every model is reconciled");
             }
         }
         Ok(())
+    }
+
+    fn report<'a>(&self, outcomes: impl IntoIterator<Item = (&'a ModelName, &'a Outcome)>) {
+        let Reconciler { deployment, clock, .. } = &self.reconciler;
+        metrics::report(deployment, outcomes, clock.now());
     }
 }
 

@@ -2,5 +2,6 @@
 //! them.
 
 mod control;
+mod metrics;
 mod store;
 mod template;
