@@ -82,7 +82,55 @@ fn each_backend_is_a_feature() {
     );
 }
 
+/// Everything of AWS's SDK; `aws-lc-*` is the cryptography of TLS.
+const SDK: [&str; 7] = [
+    "aws-config",
+    "aws-credential-types",
+    "aws-runtime",
+    "aws-sdk-*",
+    "aws-sigv4",
+    "aws-smithy-*",
+    "aws-types",
+];
+
 #[test]
-fn serve_links_no_lambda_runtime() {
-    has_none("diogenes", &[], &["lambda_runtime", "lambda_http", "aws-sdk-*", "aws-config"]);
+fn serve_links_no_lambda_runtime_and_nothing_of_aws() {
+    has_none("diogenes", &[], &["lambda_runtime", "lambda_http"]);
+    has_none("diogenes", &[], &SDK);
+}
+
+#[test]
+fn the_cli_launches_nothing_even_with_aws() {
+    let refused = ["aws-sdk-ec2", "aws-sdk-lambda", "lambda_runtime"];
+    has_none("diogenes", &["--all-features"], &refused);
+}
+
+#[test]
+fn each_function_links_what_it_calls_and_no_more() {
+    let clients = ["aws-sdk-ec2", "aws-sdk-lambda"];
+    for (function, called) in [
+        ("router", ["aws-sdk-lambda"].as_slice()),
+        ("cluster", &["aws-sdk-lambda"]),
+        ("orchestrator", &["aws-sdk-ec2"]),
+        ("keys", &[]),
+        ("authorizer", &[]),
+    ] {
+        let crates = crates_of("diogenes-functions", &["--features", function]);
+        for client in clients {
+            let linked = crates.contains(client);
+            assert_eq!(linked, called.contains(&client), "{function} and {client}");
+        }
+        assert!(crates.contains("aws-sdk-dynamodb"), "{function} reads the table");
+        assert!(!crates.contains("rusqlite"), "{function} has no file to keep");
+    }
+    // Whoever answers no HTTP links none of it.
+    for function in ["orchestrator", "authorizer"] {
+        let flags = ["--features", function];
+        has_none("diogenes-functions", &flags, &["axum*", "lambda_http", "diogenes-api"]);
+    }
+}
+
+#[test]
+fn the_agent_links_no_launcher() {
+    has_none("diogenes-agent", &[], &["aws-sdk-ec2", "aws-sdk-lambda", "lambda_runtime", "axum*"]);
 }
