@@ -3,7 +3,6 @@ use std::sync::Arc;
 use diogenes_backends::aws::dynamodb::DynamoStore;
 use diogenes_backends::system::{OsEntropy, SystemClock};
 use diogenes_core::keys::Keys;
-use diogenes_core::ports::Clock;
 
 use super::{DeploymentArgs, Problem, Session, Stack, default_stack};
 
@@ -36,10 +35,5 @@ impl DeployedTable {
     /// The keys in it.
     pub(crate) fn keys(&self) -> Keys {
         Keys::new(self.store.clone(), Arc::new(SystemClock), Arc::new(OsEntropy))
-    }
-
-    /// The time by which keys expire.
-    pub(crate) fn clock(&self) -> impl Clock {
-        SystemClock
     }
 }

@@ -34,12 +34,12 @@ pub(super) fn failure(status: StatusCode, body: &Value, address: &Address) -> Op
         ),
         504 => (
             Kind::Unavailable,
-            "the function took too long; try again, and see its log below `/aws/lambda/` in \
+            "the function took too long; try again, and see its log group `/diogenes/STACK/…` in \
              CloudWatch",
         ),
         500..=599 => (
             Kind::Unavailable,
-            "the function behind it failed; see its log below `/aws/lambda/` in CloudWatch, and \
+            "the function behind it failed; see its log group `/diogenes/STACK/…` in CloudWatch, and \
              `diogenes doctor --aws`",
         ),
         _ => (Kind::Other, "check --url"),

@@ -47,6 +47,9 @@ Environment:
                        the flags of `serve` of the same names
   DIOGENES_LOG         the log filter of `serve`: `debug`, `info`, `diogenes_api=debug` …
   DIOGENES_LOG_FORMAT  `json` for logs that machines read
+  DIOGENES_STACK       the stack of `doctor --aws` [default: diogenes]
+  AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL …
+                       AWS's own, for --aws, --table and --stack
   NO_COLOR             no colours";
 
 #[derive(Debug, Subcommand)]

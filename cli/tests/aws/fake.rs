@@ -191,13 +191,13 @@ impl Account {
                     let message = "Stack with id diogenes does not exist";
                     return xml_error(400, "ValidationError", message);
                 };
-                let outputs: String = self
-                    .outputs
-                    .iter()
-                    .map(|(key, value)| {
-                        format!("<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>")
-                    })
-                    .collect();
+                let outputs = self.outputs.iter().fold(String::new(), |text, (key, value)| {
+                    text + "<member><OutputKey>"
+                        + key
+                        + "</OutputKey><OutputValue>"
+                        + value
+                        + "</OutputValue></member>"
+                });
                 format!(
                     "<Stacks><member><StackName>diogenes</StackName><StackStatus>{status}</StackStatus>\
                      <CreationTime>2026-11-01T00:00:00Z</CreationTime><Outputs>{outputs}</Outputs></member></Stacks>"

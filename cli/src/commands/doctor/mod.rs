@@ -18,7 +18,7 @@ use crate::serve::{Config, DEFAULT_FILE, default_data_dir};
 
 use report::Report;
 
-/// Look for what keeps Diogenes from working, on this machine or on AWS, and say what to do.
+/// Look for what keeps Diogenes from working, here or on AWS, and say what to do.
 ///
 /// A warning (!) is worth a look; a failure (✗) ends the command with exit code 8.
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use diogenes_api::control::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};
-use diogenes_core::Timestamp;
+use diogenes_backends::system::SystemClock;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::Model;
 use diogenes_core::keys::{ApiKey, KeyError, KeyId, NewKey, PlainKey};
@@ -32,7 +32,7 @@ impl TableKeys {
     }
 
     pub(super) async fn create(&self, request: CreateKey) -> Result<Value, Failure> {
-        let now = self.now();
+        let now = SystemClock.now();
         let expires_at = match request.expires_in {
             Some(after) => Some(
                 now.checked_add(after)
@@ -54,7 +54,7 @@ impl TableKeys {
         };
         let (record, plain) =
             self.table.keys().issue(new).await.map_err(|error| self.failure(error))?;
-        self.created(record, &plain)
+        created(record, &plain)
     }
 
     pub(super) async fn list(&self, email: Option<&str>) -> Result<Value, Failure> {
@@ -62,7 +62,7 @@ impl TableKeys {
         loop {
             let page = self.table.keys().list(email, PAGE, cursor).await;
             let page = page.map_err(|error| self.failure(error))?;
-            data.extend(page.keys.into_iter().map(|key| KeyBody::new(key, self.now())));
+            data.extend(page.keys.into_iter().map(|key| KeyBody::new(key, SystemClock.now())));
             cursor = page.next;
             if cursor.is_none() {
                 return value(&KeyPage { data, next_cursor: None });
@@ -73,13 +73,13 @@ impl TableKeys {
     pub(super) async fn revoke(&self, id: &str) -> Result<Value, Failure> {
         let revoked = self.table.keys().revoke(&KeyId::from_caller(id)).await;
         let revoked = revoked.map_err(|error| self.failure(error))?;
-        value(&KeyBody::new(revoked, self.now()))
+        value(&KeyBody::new(revoked, SystemClock.now()))
     }
 
     pub(super) async fn rotate(&self, id: &str, request: RotateKey) -> Result<Value, Failure> {
         let rotated = self.table.keys().rotate(&KeyId::from_caller(id), request.grace).await;
         let (record, plain) = rotated.map_err(|error| self.failure(error))?;
-        self.created(record, &plain)
+        created(record, &plain)
     }
 
     /// The registered names behind names that may be aliases, as the API does it.
@@ -103,15 +103,6 @@ impl TableKeys {
             .collect()
     }
 
-    fn created(&self, record: ApiKey, plain: &PlainKey) -> Result<Value, Failure> {
-        let record = KeyBody::new(record, self.now());
-        value(&CreatedKey { key: plain.expose().into(), record })
-    }
-
-    fn now(&self) -> Timestamp {
-        self.table.clock().now()
-    }
-
     fn failure(&self, error: KeyError) -> Failure {
         match error {
             KeyError::Store(error) => Problem::from(error).into_failure(self.verbose),
@@ -126,6 +117,11 @@ impl TableKeys {
             }
         }
     }
+}
+
+fn created(record: ApiKey, plain: &PlainKey) -> Result<Value, Failure> {
+    let record = KeyBody::new(record, SystemClock.now());
+    value(&CreatedKey { key: plain.expose().into(), record })
 }
 
 fn value(body: &impl Serialize) -> Result<Value, Failure> {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use diogenes_backends::system::SystemClock;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{Beat, BeatStatus, ModelView, Slot};
@@ -17,7 +18,7 @@ const FIRST_REPORT: Duration = Duration::from_mins(5);
 /// Tells what the models' last failures were, and when the agents of running instances have last
 /// reported.
 pub(super) async fn check(table: &DeployedTable, views: &[ModelView], report: &mut Report) {
-    let now = table.clock().now();
+    let now = SystemClock.now();
     let (mut slots, mut newest) = (0, None::<String>);
     let mut newest_at = None;
     for view in views {

@@ -26,7 +26,7 @@ pub(super) async fn check(
     match client.ping(&["healthz"]).await {
         Ok(()) => report.ok(NAME, format!("{address}/healthz answers")),
         Err(failure) => {
-            let next = "see the log group of RouterFunction, /aws/lambda/…, and the stack's events";
+            let next = "see the log group `/diogenes/STACK/router` in CloudWatch";
             report.fail(NAME, failure.error.to_string(), next);
             return Ok(());
         }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use aws_sdk_servicequotas::operation::get_service_quota::GetServiceQuotaError;
 use aws_sdk_servicequotas::types::ServiceQuota;
 use diogenes_backends::aws::quota::{self, Quota};
 use diogenes_core::fleet::{Market, ModelView, Rung};
@@ -119,7 +120,7 @@ async fn read(session: &Session, Quota { code, name }: Quota) -> Result<f64, Pro
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|error| error.is_no_such_resource_exception()) =>
+                .is_some_and(GetServiceQuotaError::is_no_such_resource_exception) =>
         {
             let default =
                 client.get_aws_default_service_quota().service_code("ec2").quota_code(code);
