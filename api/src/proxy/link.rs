@@ -357,3 +357,6 @@ impl StoreLink {
 fn is_fresh(at: Option<&Timestamp>, life: Duration, now: Timestamp) -> bool {
     at.is_some_and(|at| since(*at, now) < life)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The link at work, over a store that counts, is slow, and fails where told.
+
+mod serving;
+mod world;
+
+use std::time::Duration;
+
+use diogenes_core::fleet::UseStamp;
+use tokio::time::sleep;
+
+use self::world::{World, model};
+use super::super::in_use::InUse;
+
+#[tokio::test(start_paused = true)]
+async fn warm_requests_cost_at_most_one_read_a_second() {
+    for replicas in [1, 3] {
+        let world = World::new().await;
+        for index in 0..replicas {
+            world.ready(index, "http://127.0.0.1:1").await;
+        }
+        let name = model();
+        world.link.refresh(name.as_str()).await.unwrap();
+        world.store.reads();
+        let seconds: usize = 20;
+        for _ in 0..seconds * 10 {
+            sleep(Duration::from_millis(100)).await;
+            let asked = (0..50).map(|_| world.link.refresh(name.as_str()));
+            for answer in futures_util::future::join_all(asked).await {
+                answer.unwrap();
+            }
+        }
+        let reads = world.store.reads();
+        assert!(reads <= seconds, "{reads} reads in {seconds} s of {replicas} replicas");
+        // And the view is kept fresh: it lives for two seconds.
+        assert!(reads >= seconds / 2, "{reads} reads in {seconds} s of {replicas} replicas");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_that_take_long_are_shared_by_all_who_wait_for_them() {
+    let world = World::new().await;
+    world.ready(0, "http://127.0.0.1:1").await;
+    world.store.slow(Duration::from_secs(1));
+    world.store.reads();
+    let name = model();
+    let asked = (0..100).map(|_| world.link.refresh(name.as_str()));
+    for answer in futures_util::future::join_all(asked).await {
+        answer.unwrap();
+    }
+    assert_eq!(world.store.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_is_stamped_once_in_fifteen_seconds_however_many_use_it() {
+    let world = World::new().await;
+    let claim = world.ready(0, "http://127.0.0.1:1").await;
+    let began = world.store.writes();
+    let users: Vec<_> =
+        (0..100).map(|_| InUse::begin(&world.link, model(), claim.clone())).collect();
+    sleep(UseStamp::EVERY * 4 + Duration::from_secs(1)).await;
+    // At 0, 15, 30, 45 and 60 s.
+    assert_eq!(world.store.writes() - began, 5);
+    assert_eq!(world.stamp(Some(&claim)).await, Some(world.started + UseStamp::EVERY * 4));
+
+    // Nobody uses it any more, nobody stamps it.
+    drop(users);
+    world.link.settle().await;
+    sleep(UseStamp::EVERY * 4).await;
+    assert_eq!(world.store.writes() - began, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stamp_that_failed_is_written_with_the_next_request() {
+    let world = World::new().await;
+    let name = model();
+    world.store.fail(true);
+    world.link.stamp(&name, None).await;
+    assert_eq!(world.stamp(None).await, None);
+    world.store.fail(false);
+    world.link.stamp(&name, None).await;
+    assert_eq!(world.stamp(None).await, Some(world.started));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_finishes_what_was_deferred_and_gives_up_what_hangs() {
+    let world = World::new().await;
+    let claim = world.ready(0, "http://127.0.0.1:1").await;
+    world.store.slow(Duration::from_secs(2));
+    drop(InUse::begin(&world.link, model(), claim.clone()));
+    // Its task runs, and has not come to the store yet.
+    world.link.settle().await;
+    assert!(world.stamp(Some(&claim)).await.is_some());
+    assert_eq!(world.store.unfinished(), 0);
+
+    world.link.defer(std::future::pending());
+    let began = tokio::time::Instant::now();
+    world.link.settle().await;
+    assert_eq!(began.elapsed(), super::SETTLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
+    let world = World::new().await;
+    let name = model();
+    world.link.refresh(name.as_str()).await.unwrap();
+    world.link.wake(&name).await;
+    assert_eq!(world.asked(), 1);
+    for _ in 0..10 {
+        sleep(Duration::from_millis(900)).await;
+        world.link.poll(&name).await;
+    }
+    // Nothing came of the first: every three seconds.
+    assert_eq!(world.asked(), 2);
+
+    world.booting(0).await;
+    for _ in 0..20 {
+        sleep(Duration::from_millis(900)).await;
+        world.link.poll(&name).await;
+    }
+    assert_eq!(world.asked(), 0, "a replica is on its way, and the reminder is not due");
+    for _ in 0..10 {
+        sleep(Duration::from_millis(900)).await;
+        world.link.poll(&name).await;
+    }
+    assert_eq!(world.asked(), 1, "the reminder");
+}

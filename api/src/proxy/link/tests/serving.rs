@@ -1,0 +1,212 @@
+//! Requests through the router's routes, to an upstream on loopback.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
+use diogenes_core::keys::{Grant, KeyId, Keys, Scope, StoreLimiter};
+use diogenes_core::ports::Limits;
+use diogenes_core::testing::SeededEntropy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::world::{World, model};
+use crate::auth::KeyRing;
+use crate::{App, AppSettings};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server in a task that ends with its owner.
+struct Served {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An inference server that answers every request with a short stream.
+async fn upstream() -> Served {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+        connection: close\r\n\r\ndata: {\"choices\":[]}\n\ndata: [DONE]\n\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") && stream.read_buf(&mut request).await? > 0 {}
+                stream.write_all(ANSWER.as_bytes()).await
+            });
+        }
+    });
+    Served { address, task }
+}
+
+impl World {
+    async fn router(&self) -> Served {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let keys = Keys::new(store.clone(), clock.clone(), Arc::new(SeededEntropy::new(1)));
+        let app = App {
+            key_ring: KeyRing::behind_gateway(keys, clock.clone()),
+            dispatcher: self.dispatcher.clone(),
+            link: Some(self.link.clone()),
+            demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
+            registry: Registry::new(store.clone(), clock.clone(), self.trigger.clone()),
+            limiter: Arc::new(StoreLimiter::new(store.clone())),
+            logs: Arc::new(BeatLogs::new(store)),
+            clock,
+            metrics: self.metrics.clone(),
+            settings: AppSettings::default(),
+        };
+        let grant = Grant {
+            key: KeyId::from_caller("test"),
+            scopes: BTreeSet::from([Scope::Inference]),
+            models: None,
+            limits: Limits::default(),
+            expires_at: None,
+        };
+        let router = crate::inference_router(Arc::new(app));
+        let router = router.layer(axum::Extension(Arc::new(grant)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Served { address, task }
+    }
+
+    /// Waits until so many requests are counted as waiting, and the model as asked for.
+    async fn wait_for_held(&self, wanted: i64) {
+        let counted = async {
+            while self.held().await != wanted || self.stamp(None).await.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, counted).await.unwrap();
+    }
+}
+
+/// An answer on its way.
+struct Answer {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Answer {
+    async fn ask(router: &Served, is_stream: bool) -> Self {
+        let body = format!(r#"{{"model":"{}","messages":[],"stream":{is_stream}}}"#, model());
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(router.address).await.unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        Self { stream, text: String::new() }
+    }
+
+    /// Reads until `end` has come.
+    async fn until(&mut self, end: &str) -> &str {
+        let read = async {
+            while !self.text.contains(end) {
+                let mut bytes = Vec::new();
+                let count = self.stream.read_buf(&mut bytes).await.unwrap();
+                assert!(count > 0, "the connection ended after: {}", self.text);
+                self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+            }
+        };
+        let in_time = timeout(PATIENCE, read).await;
+        assert!(in_time.is_ok(), "no {end:?} in: {}", self.text);
+        &self.text
+    }
+
+    /// Reads to the last chunk of a chunked body.
+    async fn last_byte(&mut self) -> &str {
+        self.until("\r\n0\r\n\r\n").await
+    }
+}
+
+#[tokio::test]
+async fn writes_are_done_before_the_last_byte() {
+    let world = World::new().await;
+    let upstream = upstream().await;
+    let claim = world.ready(0, &format!("http://{}", upstream.address)).await;
+    let router = world.router().await;
+    world.link.refresh(model().as_str()).await.unwrap();
+    // Longer than the whole stream takes.
+    world.store.slow(Duration::from_millis(300));
+    let mut answer = Answer::ask(&router, true).await;
+    let text = answer.last_byte().await.to_owned();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("data: [DONE]"), "{text}");
+    assert_eq!(world.store.unfinished(), 0);
+    assert!(world.stamp(Some(&claim)).await.is_some());
+}
+
+#[tokio::test]
+async fn a_held_stream_looks_for_its_replica_and_gives_its_place_back() {
+    let world = World::new().await;
+    let upstream = upstream().await;
+    let router = world.router().await;
+    let mut answer = Answer::ask(&router, true).await;
+    answer.until(": diogenes {").await;
+    world.wait_for_held(1).await;
+    assert!(world.asked() >= 1);
+
+    // Nobody tells the router of it.
+    let began = tokio::time::Instant::now();
+    world.store.reads();
+    let claim = world.ready(0, &format!("http://{}", upstream.address)).await;
+    let text = answer.last_byte().await.to_owned();
+    assert!(text.contains("data: [DONE]"), "{text}");
+    let polls = usize::try_from(began.elapsed().as_millis() / 900).unwrap() + 1;
+    let reads = world.store.reads();
+    assert!((1..=polls).contains(&reads), "{reads} reads, {polls} polls");
+    assert_eq!((world.held().await, world.store.unfinished()), (0, 0));
+    assert!(world.stamp(Some(&claim)).await.is_some());
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_told_where_nothing_is_known() {
+    let world = World::new().await;
+    let router = world.router().await;
+    world.store.fail(true);
+    for is_stream in [false, true] {
+        let mut answer = Answer::ask(&router, is_stream).await;
+        let text = answer.until("\"code\":\"store_unavailable\"").await;
+        assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_stops_no_warm_request() {
+    let world = World::new().await;
+    let upstream = upstream().await;
+    world.ready(0, &format!("http://{}", upstream.address)).await;
+    let router = world.router().await;
+    world.link.refresh(model().as_str()).await.unwrap();
+    world.store.fail(true);
+    let mut answer = Answer::ask(&router, true).await;
+    assert!(answer.last_byte().await.contains("data: [DONE]"));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_ends_a_wait() {
+    let world = World::new().await;
+    let router = world.router().await;
+    let mut plain = Answer::ask(&router, false).await;
+    let mut stream = Answer::ask(&router, true).await;
+    stream.until(": diogenes {").await;
+    world.wait_for_held(2).await;
+    world.store.fail(true);
+    let text = plain.until("\"code\":\"store_unavailable\"").await;
+    assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    let text = stream.until("\"code\":\"store_unavailable\"").await;
+    assert!(!text.contains("[DONE]"), "{text}");
+}
