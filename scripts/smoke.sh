@@ -206,7 +206,7 @@ else
     command: (["vllm", "serve", $weights, "--served-model-name", $model, "--host", "{host}", "--port", "{port}",
                "--max-model-len", "2048", "--enforce-eager"]
               + (if $weights | startswith("s3://") then ["--load-format", "runai_streamer"] else [] end)),
-    idle_timeout: "1m", boot_timeout: "14m", max_replicas: 1,
+    idle_timeout: "1m", boot_timeout: "13m", max_replicas: 1,
     ladder: [{instance_type: $type, market: "spot"}, {instance_type: $type, market: "on_demand"}]}')
 fi
 status=$(call PUT "$control/api/v1/models/$model" "$spec")
