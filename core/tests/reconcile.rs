@@ -1,5 +1,7 @@
 //! Reconciles over a backend that counts what it is asked and refuses what it is told to.
 
+#![expect(clippy::unwrap_used, reason = "the fixture is not inside a test function")]
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
