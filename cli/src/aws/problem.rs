@@ -110,21 +110,21 @@ fn of_code(action: &str, code: &str, message: &str) -> Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         // The reasons say after a semicolon what to do.
-        let (kind, what) = match &error {
-            StoreError::Unavailable { reason, .. } | StoreError::Unknown { reason, .. } => {
-                (Kind::Unavailable, reason.clone())
+        let (kind, what, source) = match error {
+            StoreError::Unavailable { reason, source } | StoreError::Unknown { reason, source } => {
+                (Kind::Unavailable, reason, source)
             }
-            StoreError::Corrupt { reason, .. } => (Kind::Config, reason.clone()),
-            StoreError::Conflict(_)
+            StoreError::Corrupt { reason, source } => (Kind::Config, reason, source),
+            error @ (StoreError::Conflict(_)
             | StoreError::Bound
             | StoreError::TooLarge { .. }
             | StoreError::Invalid { .. }
-            | StoreError::InvalidCursor => (Kind::Other, error.to_string()),
+            | StoreError::InvalidCursor) => (Kind::Other, error.to_string(), None),
         };
         let (what, next) = match what.rsplit_once("; ") {
             Some((what, next)) => (what.to_owned(), next.to_owned()),
-            None => (what, "try again; `--verbose` tells more".to_owned()),
+            None => (what, "check --table and --region; `--verbose` tells more".to_owned()),
         };
-        Self::new(kind, what, next).caused_by(error)
+        Self { kind, what, next, source: source.map(anyhow::Error::from_boxed) }
     }
 }
