@@ -1,10 +1,13 @@
 //! An emulated AWS for tests: a DynamoDB and an EC2 of an [`emulator`], behind a [`front`] that
 //! records every call, injects faults and mends what the emulator does not do as AWS does; and a
-//! [`lambda`] of its own, which the emulators lack here.
+//! [`lambda`] of its own, which the emulators lack here. A [`stack`] is all of it.
 
 pub mod emulator;
 pub mod front;
 pub mod lambda;
+mod logs;
+mod process;
+pub mod stack;
 
 /// Whether to leave out tests of AWS, as `DIOGENES_E2E=skip` asks for; it says so.
 ///

@@ -1,5 +1,7 @@
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,10 +14,10 @@ use tokio::time::timeout;
 use super::answer::{InvokeError, Part};
 use super::desk::{Desk, Parcel};
 use super::function::Function;
-use super::logs::Log;
-use super::process::Process;
 use super::runtime_api;
 use super::socket;
+use crate::aws::logs::Log;
+use crate::aws::process::Process;
 
 /// How long a process may take until it asks for its first event
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>).
@@ -51,7 +53,7 @@ impl Instance {
     pub(super) fn start(function: Arc<Function>, log: Log) -> io::Result<Self> {
         let (listener, address) = socket::listen()?;
         let desk = Arc::new(Desk::new());
-        let process = Process::start(&function, address, log)?;
+        let process = Process::start(command(&function, address), log, Signal::KILL)?;
         let api = tokio::spawn(runtime_api::serve(listener, desk.clone(), function.arn()));
         Ok(Self { function, desk, process, api: api.abort_handle() })
     }
@@ -131,6 +133,17 @@ impl Instance {
             }
         }
     }
+}
+
+/// The program of a function with its environment.
+fn command(function: &Function, api: SocketAddr) -> Command {
+    let stream = format!("2026/01/01/[$LATEST]{:032x}", u32::from(api.port()));
+    let mut command = Command::new(&function.program);
+    command
+        .env_clear()
+        .envs(function.variables(&api.to_string(), &stream))
+        .current_dir(function.program.parent().unwrap_or("/".as_ref()));
+    command
 }
 
 impl Drop for Instance {

@@ -8,8 +8,8 @@ use super::answer::{InvokeError, Part};
 use super::events::Dropped;
 use super::function::Function;
 use super::instance::{Fate, Instance};
-use super::logs::Log;
-use super::process::Process;
+use crate::aws::logs::Log;
+use crate::aws::process::Process;
 
 /// How many pieces of an answer wait for a reader before the function has to.
 const PARTS: usize = 64;

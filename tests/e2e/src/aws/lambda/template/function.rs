@@ -53,7 +53,7 @@ pub struct TemplateFunction {
     /// How old an asynchronous event may become.
     pub async_max_age: Duration,
     /// Its events, as they stand.
-    pub(super) events: Map<String, Value>,
+    pub events: Map<String, Value>,
 }
 
 impl TemplateFunction {

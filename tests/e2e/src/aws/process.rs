@@ -1,5 +1,4 @@
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -11,10 +10,9 @@ use rustix::process::{
 };
 use tokio::sync::watch;
 
-use super::function::Function;
 use super::logs::Log;
 
-/// A process of a function, the leader of a process group of its own.
+/// A program that runs for a test, the leader of a process group of its own.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: Pid,
@@ -25,20 +23,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts the function's program. It dies with this process in whatever way that ends.
-    pub(super) fn start(function: &Function, api: SocketAddr, log: Log) -> io::Result<Self> {
+    /// Starts a program, whose output goes to `log`. When this process ends, in whatever way, it
+    /// gets the signal `orphaned`.
+    pub(super) fn start(mut command: Command, log: Log, orphaned: Signal) -> io::Result<Self> {
         let (output, input) = io::pipe()?;
-        let stream = format!("2026/01/01/[$LATEST]{:032x}", u32::from(api.port()));
-        let mut command = Command::new(&function.program);
-        command
-            .env_clear()
-            .envs(function.variables(&api.to_string(), &stream))
-            .current_dir(function.program.parent().unwrap_or("/".as_ref()))
-            .stdin(Stdio::null())
-            .stdout(input.try_clone()?)
-            .stderr(input)
-            .process_group(0);
-        die_with_parent(&mut command);
+        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input).process_group(0);
+        signal_with_parent(&mut command, orphaned);
         let alive = Arc::new(Mutex::new(true));
         let (exited, exit) = watch::channel(None);
         let (started, start) = mpsc::sync_channel(1);
@@ -128,12 +118,12 @@ fn describe(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// Makes the child end with the thread that spawns it.
+/// Sends the child this signal when the thread that spawns it ends.
 #[expect(unsafe_code, reason = "there is no safe way to act between fork and exec")]
-fn die_with_parent(command: &mut Command) {
+fn signal_with_parent(command: &mut Command, signal: Signal) {
     let parent = std::process::id();
     let act = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        set_parent_process_death_signal(Some(signal))?;
         // The parent may have ended before the line above.
         let still =
             getppid().is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent);
