@@ -12,9 +12,10 @@ AWS_TOOLS := $(TOOLS)/aws
 # Pinned, as a linter that learns something new must not fail an old commit.
 AWS_PACKAGES := aws-sam-cli==1.170.0 cfn-lint==1.58.0
 BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
+FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check lint-template test-clients bench build deploy picture tools clean
+.PHONY: help run test check lint-template test-clients bench bench-lambda build deploy picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,8 +24,10 @@ run: ## build it and serve a model that needs no GPU; ARGS="--listen 127.0.0.1:9
 	$(CARGO) build --release --locked -p diogenes
 	exec target/release/diogenes serve --demo $(ARGS)
 
+# Both kinds at once: alone, the programs would be built with other features of their dependencies,
+# and those twice.
 test: ## every test: units, conformance, 10,000 schedules of the fleet, end to end
-	$(CARGO) build --locked --workspace --all-features --bins
+	$(CARGO) build --locked --workspace --all-features --bins --tests
 	$(CARGO) test --locked --workspace --all-features
 
 check: tools lint-template ## format, lints, documentation, licences, unused dependencies, template, shell scripts
@@ -40,13 +43,22 @@ lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters
 	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam validate --lint
 	$(AWS_TOOLS)/bin/cfn-lint -t template.yaml
 
-test-clients: ## the official OpenAI clients for Python and JavaScript against `serve`
-	$(CARGO) build --locked --workspace --all-features --bins
+test-clients: ## the official OpenAI clients for Python and JavaScript, against `serve` and the emulated AWS
+	$(CARGO) build --locked --workspace --all-features --bins --tests
 	tests/clients/run.sh
 
 bench: ## side by side with nginx; needs two quiet cores, nginx and wrk
 	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
 	target/release/diogenes-bench $(ARGS)
+
+# In `functions`, as `sam build` does: its `.cargo` says how functions are built.
+bench-lambda: ## what a start of each Lambda function costs, beside a hello; fails above a bound
+	$(CARGO) build --release --locked -p mock-vllm
+	cd functions && for function in $(FUNCTIONS); do \
+	  $(CARGO) build --release --locked -p diogenes-functions --bin $$function --features $$function || exit; done
+	cd functions && $(CARGO) build --release --locked -p diogenes-bench --bin bench-hello --features hello
+	cd functions && $(CARGO) build --release --locked -p diogenes-bench --bin bench-lambda --features lambda
+	target/release/bench-lambda $(ARGS)
 
 build: $(AWS_TOOLS)/.build ## the Lambda functions; PARAMETERS="Architecture=x86_64"
 	PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam build $(OVERRIDES)
