@@ -8,7 +8,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use diogenes_backends::aws::dynamodb::DynamoStore;
 use diogenes_backends::system::SystemClock;
 use diogenes_core::ports::{Clock, StateStore};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::environment::{BadVariable, required};
 
@@ -29,10 +31,13 @@ pub struct Base {
 /// Begins to log, as JSON lines, and makes what every function needs. No request is sent.
 pub fn base() -> Result<Base, BadVariable> {
     let filter = std::env::var("DIOGENES_LOG").unwrap_or_else(|_| "info".into());
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| BadVariable::new("DIOGENES_LOG", format!("is no filter: {error}")))?;
+    // Not `EnvFilter`: it links an engine for regular expressions, which nobody needs here.
+    let filter: Targets = filter.parse().map_err(|error: ParseError| {
+        BadVariable::new("DIOGENES_LOG", format!("is no filter: {error}"))
+    })?;
     // A second subscriber is refused; the first one is as good.
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).with_ansi(false).try_init();
+    let lines = tracing_subscriber::fmt::layer().json().with_ansi(false);
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
     let region = required("AWS_REGION")?;
     let table = required("DIOGENES_TABLE")?;
     // Not `aws_config::load`: it looks for profiles, files and metadata, which Lambda has not,
