@@ -1,5 +1,7 @@
-//! Verifies bearer keys for API Gateway. It answers by policy only, for the whole stage, and
-//! never fails: an authorizer's error would reach callers as a 500 of the gateway.
+//! Verifies bearer keys for API Gateway. It answers by policy, for the whole stage, and fails in
+//! one case only: when the table cannot be read. API Gateway keeps policies for minutes, so a
+//! denial would lock a good key out for that long after one throttled read; an error it does not
+//! keep, and answers with the 503 of the template's gateway responses.
 
 use std::sync::Arc;
 
@@ -7,7 +9,18 @@ use diogenes_backends::system::OsEntropy;
 use diogenes_core::keys::{Grant, KeyError, KeyRejection, Keys, PlainKey};
 use serde_json::{Value, json};
 
+use crate::chain::chain;
 use crate::start::Base;
+
+/// Whether a key is good could not be found out; nothing is said of the key.
+#[derive(thiserror::Error)]
+#[error(
+    "the key could not be verified; check the table and the function's permissions: {}",
+    chain(.0)
+)]
+pub struct Unverified(#[source] KeyError);
+
+crate::chain::debug_as_display!(Unverified);
 
 /// The authorizer over the key records.
 pub struct Authorizer {
@@ -21,22 +34,25 @@ impl Authorizer {
     }
 
     /// The answer to one TOKEN event.
-    pub async fn answer(&self, event: &Value) -> Value {
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn answer(&self, event: &Value) -> Result<Value, Unverified> {
         let resource = event.get("methodArn").and_then(Value::as_str);
         let token = event.get("authorizationToken").and_then(Value::as_str);
         let (Some(arn), Some(token)) = (resource, token) else {
             tracing::error!(
                 "the event is no TOKEN event: `methodArn` or `authorizationToken` is missing"
             );
-            return policy(
+            return Ok(policy(
                 "Deny",
                 "*",
                 "unknown",
                 &json!({"code": "invalid_api_key",
                 "message": "the request cannot be authorized; send the key as Bearer token"}),
-            );
+            ));
         };
-        match self.verify(token).await {
+        Ok(match self.verify(token).await? {
             Ok(grant) => {
                 let context = json!(crate::grant::to_context(&grant));
                 policy("Allow", &whole_stage(arn), grant.key.as_str(), &context)
@@ -54,31 +70,30 @@ impl Authorizer {
                     &json!({"code": code, "message": message}),
                 )
             }
-        }
+        })
     }
 
-    async fn verify(&self, token: &str) -> Result<Grant, (&'static str, String)> {
+    /// What the key grants, or the code and the message of its denial.
+    async fn verify(
+        &self,
+        token: &str,
+    ) -> Result<Result<Grant, (&'static str, String)>, Unverified> {
         let token = token.split_once(' ').map_or("", |(_, token)| token.trim());
-        let plain: PlainKey =
-            token.parse().map_err(|malformed| ("invalid_api_key", format!("{malformed}")))?;
+        let plain: PlainKey = match token.parse() {
+            Ok(plain) => plain,
+            Err(malformed) => return Ok(Err(("invalid_api_key", format!("{malformed}")))),
+        };
         match self.keys.verify(&plain).await {
-            Ok(key) => Ok(Grant::from(key)),
+            Ok(key) => Ok(Ok(Grant::from(key))),
             Err(KeyError::Rejected(rejection)) => {
                 let code = match rejection {
                     KeyRejection::Unknown => "invalid_api_key",
                     KeyRejection::Revoked(_) => "revoked_api_key",
                     KeyRejection::Expired(_) => "expired_api_key",
                 };
-                Err((code, rejection.to_string()))
+                Ok(Err((code, rejection.to_string())))
             }
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a key could not be verified; check the table and the function's permissions"
-                );
-                let message = "the key cannot be verified now; retry in some seconds";
-                Err(("store_unavailable", message.into()))
-            }
+            Err(error) => Err(Unverified(error)),
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 /// A variable that is missing or cannot be read; the template sets them all.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the environment variable {name} {problem}; the template of the stack sets it")]
 pub struct BadVariable {
     name: &'static str,
     problem: String,
 }
+
+crate::chain::debug_as_display!(BadVariable);
 
 impl BadVariable {
     /// What is wrong with the variable `name`.

@@ -5,6 +5,8 @@
 #[cfg(feature = "authorizer")]
 pub mod authorizer;
 #[cfg(feature = "base")]
+mod chain;
+#[cfg(feature = "base")]
 pub mod environment;
 #[cfg(feature = "base")]
 pub mod grant;

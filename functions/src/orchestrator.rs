@@ -13,12 +13,13 @@ use diogenes_core::fleet::{
 use diogenes_core::name::ModelName;
 use serde_json::Value;
 
+use crate::chain::chain;
 use crate::environment::{BadVariable, duration, optional, required};
 use crate::metrics;
 use crate::start::{Base, endpoint};
 
-/// How long a router may still send to a replica that drains: the life of its view, the time
-/// between two beats, and some slack.
+/// How long a router may still send to a replica that drains, where `DIOGENES_ROUTER_LAG` does not
+/// say: the life of its view, the time between two beats, and some slack.
 const ROUTER_LAG: Duration = Duration::from_secs(30);
 /// How much earlier than its instance a replica is drained.
 const DRAIN_BEFORE_END: Duration = Duration::from_mins(30);
@@ -36,7 +37,7 @@ enum Task {
 }
 
 /// Why an event was not carried out.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum EventError {
     /// Nobody sends such events.
     #[error("the event is none that the orchestrator knows: {0}")]
@@ -45,6 +46,8 @@ pub enum EventError {
     #[error("the fleet could not be reconciled: {}", chain(.0))]
     Reconcile(#[from] ReconcileError),
 }
+
+crate::chain::debug_as_display!(EventError);
 
 impl Orchestrator {
     /// An orchestrator as the environment says.
@@ -78,7 +81,7 @@ impl Orchestrator {
                 clock: base.clock.clone(),
                 entropy: Arc::new(OsEntropy),
                 deployment,
-                router_lag: ROUTER_LAG,
+                router_lag: duration("DIOGENES_ROUTER_LAG", ROUTER_LAG)?,
                 agents: Some(AgentRules { max_lifetime: drained_at }),
             },
         })
@@ -118,18 +121,6 @@ fn task(event: Value) -> Result<Task, EventError> {
         Ok(ScaleEvent::Reconcile(Scope::All)) => Ok(Task::All),
         Err(_) => Err(EventError::Unknown(shown)),
     }
-}
-
-/// An error with its causes; Lambda logs only what the error says itself.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     let authorizer = Authorizer::new(&start::base()?);
     let answer = async |event: LambdaEvent<Value>| -> Result<Value, Error> {
-        Ok(authorizer.answer(&event.payload).await)
+        authorizer.answer(&event.payload).await.map_err(Error::from)
     };
     run(service_fn(answer)).await
 }
