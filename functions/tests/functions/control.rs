@@ -9,24 +9,21 @@ use diogenes_api::App;
 use diogenes_core::fleet::{ModelSource, ModelSpec, Registry};
 use diogenes_core::keys::{Grant, KeyId, Scope};
 use diogenes_core::ports::Limits;
-use diogenes_core::testing::ManualClock;
+use diogenes_core::testing::{ManualClock, MemoryStore};
 use diogenes_functions::http_functions::{self, NoTrigger};
 use diogenes_functions::start::Base;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::store::Recorded;
-use super::template::denied;
-
 struct Function {
-    store: Arc<Recorded>,
+    store: Arc<MemoryStore>,
     app: Arc<App>,
 }
 
 impl Function {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::default());
-        let store = Arc::new(Recorded::new(clock.clone()));
+        let store = Arc::new(MemoryStore::new(clock.clone()));
         let base = Base {
             config: SdkConfig::builder().build(),
             region: "eu-west-1".into(),
@@ -45,7 +42,6 @@ impl Function {
         let mut spec = ModelSpec::new(["vllm"]);
         spec.aliases = vec![alias.parse().unwrap()];
         registry.apply(&name.parse().unwrap(), spec, ModelSource::Api).await.unwrap();
-        self.store.calls();
     }
 
     async fn ask(router: Router, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
@@ -79,7 +75,7 @@ impl Function {
 }
 
 #[tokio::test]
-async fn the_keys_function_may_do_what_it_does() {
+async fn an_allow_list_names_models_by_name_or_alias() {
     let function = Function::new();
     function.register("org/model", "short").await;
     let wanted = json!({
@@ -96,14 +92,10 @@ async fn the_keys_function_may_do_what_it_does() {
     let key = format!("/api/v1/keys/{}", list["data"][0]["id"].as_str().unwrap());
     let (status, answer) = function.keys(Method::DELETE, &key, Value::Null).await;
     assert!(status.is_success(), "{status} {answer}");
-
-    let calls = function.store.calls();
-    assert!(calls.iter().any(|call| call.leading_key == "MODEL#org/model"), "{calls:?}");
-    assert_eq!(denied("KeysRole", &calls), []);
 }
 
 #[tokio::test]
-async fn the_cluster_function_may_do_what_it_does() {
+async fn the_cluster_function_serves_models_and_the_cluster() {
     let function = Function::new();
     let spec = json!({
         "command": ["vllm"], "ladder": [{"instance_type": "g6.xlarge", "market": "spot"}],
@@ -120,9 +112,6 @@ async fn the_cluster_function_may_do_what_it_does() {
         let (status, answer) = function.cluster(method.clone(), path, Value::Null).await;
         assert_eq!(status, StatusCode::OK, "{method} {path} {answer}");
     }
-    let calls = function.store.calls();
-    assert!(!calls.is_empty());
-    assert_eq!(denied("ClusterRole", &calls), []);
 }
 
 #[tokio::test]

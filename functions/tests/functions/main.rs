@@ -1,5 +1,5 @@
-//! The functions' applications over a store in memory, held against the template that deploys
-//! them.
+//! The functions' applications over a store in memory, and what the template that deploys them
+//! looks for. That its roles fit is tested end to end (`tests/e2e/tests/aws_stack/iam.rs`).
 
 #![expect(
     clippy::unwrap_used,
@@ -9,5 +9,4 @@
 
 mod control;
 mod metrics;
-mod store;
 mod template;

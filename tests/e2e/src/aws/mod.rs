@@ -1,11 +1,12 @@
 //! An emulated AWS for tests: a DynamoDB and an EC2 of an [`emulator`], behind a [`front`] that
 //! records every call, injects faults and mends what the emulator does not do as AWS does; and a
-//! [`lambda`] of its own, which the emulators lack here. A [`stack`] is all of it.
+//! [`lambda`] of its own, which the emulators lack here. A [`stack`] is all of it; a [`policy`] judges its calls as IAM would.
 
 pub mod emulator;
 pub mod front;
 pub mod lambda;
 mod logs;
+pub mod policy;
 mod process;
 pub mod stack;
 

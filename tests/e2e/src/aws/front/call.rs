@@ -17,6 +17,8 @@ pub struct Resource {
     /// DynamoDB: the values of the partition keys that it touches, those of the index where it
     /// reads one. What IAM's `dynamodb:LeadingKeys` compares.
     pub leading_keys: Vec<String>,
+    /// DynamoDB: what a transaction does to each of its items.
+    pub parts: Vec<Part>,
     /// DynamoDB: the index that a query or a scan reads.
     pub index: Option<String>,
     /// Lambda: the name of the function.
@@ -24,6 +26,15 @@ pub struct Resource {
     /// EC2 and other form protocols: every field of the form, such as `InstanceType` or
     /// `TagSpecification.1.Tag.1.Key`.
     pub parameters: BTreeMap<String, String>,
+}
+
+/// One operation of a transaction, which IAM judges as if it were a call of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `PutItem`, `DeleteItem`, `UpdateItem`, `ConditionCheckItem` or `GetItem`.
+    pub action: String,
+    /// The partition key of its item.
+    pub leading_key: String,
 }
 
 impl Resource {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Resource;
+use super::{Part, Resource};
 
 /// The partition key of the table, and that of its index.
 const PARTITION_KEYS: [&str; 2] = ["pk", "ipk"];
@@ -12,8 +12,13 @@ pub(super) fn describe(body: &[u8], resource: &mut Resource) {
     let Ok(request) = serde_json::from_slice::<Value>(body) else { return };
     single(&request, resource);
     for write in request["TransactItems"].as_array().into_iter().flatten() {
-        for operation in write.as_object().into_iter().flat_map(|operations| operations.values()) {
+        for (kind, operation) in write.as_object().into_iter().flatten() {
             single(operation, resource);
+            let key = [&operation["Key"], &operation["Item"]].map(|item| item["pk"]["S"].as_str());
+            if let Some(key) = key.into_iter().flatten().next() {
+                let part = Part { action: format!("{kind}Item"), leading_key: key.to_owned() };
+                resource.parts.push(part);
+            }
         }
     }
     for (table, requests) in request["RequestItems"].as_object().into_iter().flatten() {
@@ -119,6 +124,25 @@ mod tests {
             assert_eq!(resource.leading_keys, expected, "{request}");
             assert_eq!(resource.tables, [table], "{request}");
         }
+    }
+
+    #[test]
+    fn a_transaction_tells_what_it_does_to_each_item() {
+        let key = |pk: &str| json!({"pk": {"S": pk}, "sk": {"S": "x"}});
+        let resource = described(&json!({"TransactItems": [
+            {"Put": {"TableName": "state", "Item": key("A")}},
+            {"Delete": {"TableName": "state", "Key": key("B")}},
+            {"Update": {"TableName": "state", "Key": key("C")}},
+            {"ConditionCheck": {"TableName": "state", "Key": key("A")}}]}));
+        let parts = resource.parts.iter();
+        let parts = parts.map(|part| (part.action.as_str(), part.leading_key.as_str()));
+        let expected = [
+            ("PutItem", "A"),
+            ("DeleteItem", "B"),
+            ("UpdateItem", "C"),
+            ("ConditionCheckItem", "A"),
+        ];
+        assert!(parts.eq(expected), "{:?}", resource.parts);
     }
 
     #[test]

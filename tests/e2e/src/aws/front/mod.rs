@@ -28,7 +28,7 @@ use crate::wait::eventually;
 
 use super::emulator::Emulator;
 
-pub use self::call::Resource;
+pub use self::call::{Part, Resource};
 pub use self::fault::Fault;
 pub use self::gate::{Gate, HeldCall};
 pub use self::invoke::{Invocation, Returned};

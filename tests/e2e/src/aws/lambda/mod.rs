@@ -26,6 +26,7 @@ pub use events::Dropped;
 pub use function::{ACCOUNT, Function, REGION};
 pub use gateway::{Gateway, Overrides};
 pub use host::LambdaHost;
+pub(super) use template::Resolver;
 pub use template::{
     Api, Authorizer, GatewayResponse, Route, Template, TemplateError, TemplateFunction, Throttle,
     Values,

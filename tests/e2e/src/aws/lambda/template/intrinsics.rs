@@ -6,7 +6,7 @@ use super::{TemplateError, Values};
 
 /// Works out `Ref`, `Fn::Sub` and their like.
 #[derive(Debug)]
-pub(super) struct Resolver<'a> {
+pub(in crate::aws) struct Resolver<'a> {
     template: &'a Value,
     values: &'a Values,
 }
@@ -14,12 +14,16 @@ pub(super) struct Resolver<'a> {
 type Resolved = Result<Option<Value>, TemplateError>;
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(template: &'a Value, values: &'a Values) -> Self {
+    pub(in crate::aws) fn new(template: &'a Value, values: &'a Values) -> Self {
         Self { template, values }
     }
 
     /// Whether the condition of a resource, if it has one, holds.
-    pub(super) fn exists(&self, resource: &Value, place: &str) -> Result<bool, TemplateError> {
+    pub(in crate::aws) fn exists(
+        &self,
+        resource: &Value,
+        place: &str,
+    ) -> Result<bool, TemplateError> {
         match resource.get("Condition").and_then(Value::as_str) {
             Some(name) => self.condition_named(name, place),
             None => Ok(true),
@@ -27,7 +31,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The value without intrinsic functions; `None` stands for `AWS::NoValue`.
-    pub(super) fn resolve(&self, value: &Value, place: &str) -> Resolved {
+    pub(in crate::aws) fn resolve(&self, value: &Value, place: &str) -> Resolved {
         match value {
             Value::Object(map) => match single(map) {
                 Some((name, argument)) if name == "Ref" => {

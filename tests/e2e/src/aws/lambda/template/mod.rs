@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use api::{Api, Authorizer, GatewayResponse, Route, Throttle};
 pub use function::TemplateFunction;
 
-use intrinsics::Resolver;
+pub(in crate::aws) use intrinsics::Resolver;
 
 /// What a template leaves open.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,237 @@
+//! The roles of the template against what the programs do, both ways. No emulator enforces IAM.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use diogenes_e2e::aws::front::Fault;
+use diogenes_e2e::aws::policy::{Account, Effect, Request, Roles};
+use diogenes_e2e::aws::stack::{INSTANCE, ORCHESTRATOR, Stack};
+use diogenes_e2e::{Client, Event, Model};
+use serde_json::json;
+
+const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
+
+/// The role of the programs on an instance.
+const INSTANCE_ROLE: &str = "InstanceRole";
+
+/// Statements for what no program of ours does: somebody else uses them.
+const OF_OTHERS: &[(&str, &str, &str)] = &[
+    ("*", "WriteLogs", "the Lambda service writes the logs with the function's role"),
+    ("RouterRole", "JoinVpc", "the Lambda service joins the function to the VPC with its role"),
+    ("OrchestratorRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
+    ("InstanceRole", "ListWeights", "the inference server fetches weights"),
+    ("InstanceRole", "ReadWeights", "the inference server fetches weights"),
+];
+
+/// Grants on `*`, each with the reason that there is nothing narrower.
+const ON_EVERYTHING: &[(&str, &str, &str)] = &[
+    (
+        "OrchestratorRole",
+        "FindInstances",
+        "the action knows no resources: \
+         https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html",
+    ),
+    (
+        "RouterRole",
+        "JoinVpc",
+        "the Lambda service checks the permission on `*`; `NoEc2FromCode` takes it from the code: \
+         https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html",
+    ),
+];
+
+fn roles(account: &Account) -> Roles {
+    Roles::read(Path::new(TEMPLATE), &account.values())
+}
+
+fn is_of_others(role: &str, sid: &str) -> bool {
+    OF_OTHERS.iter().any(|(of, name, _)| *name == sid && (*of == "*" || *of == role))
+}
+
+/// What each role was asked for in the calls so far.
+fn requests(stack: &Stack, account: &Account, roles: &Roles) -> BTreeMap<String, Vec<Request>> {
+    let mut requests: BTreeMap<String, Vec<Request>> = BTreeMap::new();
+    for call in &stack.front.calls() {
+        let role = match call.caller.as_str() {
+            INSTANCE => INSTANCE_ROLE,
+            function => match roles.of_functions.get(function) {
+                Some(role) => role,
+                // The test, and the hardware that it plays.
+                None => continue,
+            },
+        };
+        requests.entry(role.to_owned()).or_default().extend(account.requests(call));
+    }
+    for requests in requests.values_mut() {
+        requests.sort();
+        requests.dedup();
+    }
+    requests
+}
+
+#[tokio::test]
+async fn every_role_allows_what_is_done_and_nothing_else() {
+    let Some(stack) = Stack::start().await else { return };
+    let account = Account::of(&stack);
+    let roles = roles(&account);
+    everything(&stack).await;
+
+    let requests = requests(&stack, &account, &roles);
+    let mut wrong = Vec::new();
+    for role in roles.names() {
+        let requests = requests.get(role).map(Vec::as_slice).unwrap_or_default();
+        assert!(!requests.is_empty(), "nothing was done as `{role}`");
+        let denied = requests.iter().filter(|request| !roles.allow(role, request));
+        wrong.extend(denied.map(|request| format!("{role} may not: {request:?}")));
+        let unused = roles.unused(role, requests).into_iter();
+        let unused = unused.filter(|grant| !is_of_others(role, &grant.sid));
+        wrong.extend(unused.map(|grant| format!("{role} needs not: {grant:?}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_role_has_everything_only_where_there_is_nothing_narrower() {
+    let Some(stack) = Stack::start().await else { return };
+    let roles = roles(&Account::of(&stack));
+    let mut seen = Vec::new();
+    for role in roles.names() {
+        for statement in roles.statements(role) {
+            if statement.effect == Effect::Deny {
+                continue;
+            }
+            for action in &statement.actions {
+                assert!(!action.contains('*'), "{role}.{}: `{action}`", statement.sid);
+            }
+            if statement.resources.iter().any(|resource| resource == "*") {
+                let reason =
+                    ON_EVERYTHING.iter().find(|(of, sid, _)| *of == role && *sid == statement.sid);
+                assert!(reason.is_some(), "{role}.{} is on `*`", statement.sid);
+                seen.push((role.to_owned(), statement.sid.clone()));
+            }
+        }
+    }
+    assert_eq!(seen.len(), ON_EVERYTHING.len(), "a reason for a statement that is gone: {seen:?}");
+    for (of, sid, reason) in OF_OTHERS {
+        let mut statements = roles.names().filter(|role| *of == "*" || role == of);
+        let stands =
+            statements.any(|role| roles.statements(role).iter().any(|each| each.sid == *sid));
+        assert!(stands, "{of}.{sid} is gone: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn the_code_of_the_router_may_do_nothing_in_ec2() {
+    let Some(stack) = Stack::start().await else { return };
+    let account = Account::of(&stack);
+    let roles = roles(&account);
+    stack.front.reset();
+    let router = stack.front.ec2("RouterFunction");
+    router.describe_instances().send().await.expect("emulators let everything pass");
+    let requests = &requests(&stack, &account, &roles)["RouterRole"];
+    assert!(!roles.allow("RouterRole", &requests[0]), "{requests:?}");
+    // What takes it away is the statement, not that nobody grants it.
+    let mut create = requests[0].clone();
+    create.action = "ec2:CreateNetworkInterface".into();
+    assert!(!roles.allow("RouterRole", &create));
+    create.context.clear();
+    assert!(roles.allow("RouterRole", &create), "the Lambda service must");
+}
+
+/// Does whatever a stack can do, so that every kind of call is recorded.
+async fn everything(stack: &Stack) {
+    let admin = stack.admin().await;
+    let zones = stack.template.functions[ORCHESTRATOR].environment["DIOGENES_SUBNETS"].clone();
+    let zones = zones.split(',').filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+    let ladder: Vec<_> = zones
+        .map(|zone| json!({"instance_type": "g6.xlarge", "market": "spot", "zone": zone}))
+        .collect();
+    let model = Model::mock("demo", &["--load-weights-delay", "1s"]);
+    let mut spec = model.spec();
+    spec["ladder"] = ladder.into();
+    spec["aliases"] = json!(["short"]);
+    for _ in 0..2 {
+        let applied = admin.put("/api/v1/models/demo", &spec).await;
+        assert!(applied.status.is_success(), "{}", applied.text());
+        spec["max_held"] = json!(7);
+    }
+    for path in ["/api/v1/models", "/api/v1/models/short", "/api/v1/cluster", "/v1/models"] {
+        assert_eq!(admin.get(path).await.status, 200, "{path}");
+    }
+    let limited = keys(stack, &admin).await;
+
+    // Every zone is tried.
+    stack.front.rule().by(ORCHESTRATOR).action("RunInstances").first(2).fail(Fault::no_capacity());
+    let answer = limited.chat_stream("short").await.all().await;
+    assert_eq!(answer.last(), Some(&Event::Done), "{answer:?}\n{}", stack.machine_logs());
+    assert_eq!(limited.chat("demo").await.status, 200);
+    assert_eq!(admin.get("/api/v1/cluster/logs?model=demo").await.status, 200);
+    stack.tick().await.expect("a reconcile");
+    let leases = |calls: diogenes_e2e::aws::front::Calls| {
+        calls.by(INSTANCE).action("GetItem").on_key("LEASE#").count() > 0
+    };
+    stack.front.until("an agent reads its lease", leases).await;
+
+    for action in ["pin", "unpin", "up", "down"] {
+        let scaled = json!({"model": "demo", "action": action});
+        let answer = admin.post("/api/v1/cluster/scale", &scaled).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    orphan(stack).await;
+    stack
+        .ticks_until("the orphan is ended", async || {
+            let alive = stack.alive().await;
+            if alive.len() == 1 { Ok(()) } else { Err(alive) }
+        })
+        .await;
+    let owned = stack.alive().await.remove(0);
+    stack.interrupt(&owned.id);
+    assert_eq!(admin.delete("/api/v1/models/demo").await.status, 200);
+    stack
+        .ticks_until("the model is forgotten", async || {
+            let alive = stack.alive().await;
+            let deleted = stack.front.calls().by(ORCHESTRATOR).that(|call| {
+                call.action == "TransactWriteItems"
+                    && call.resource.parts.iter().any(|part| part.action == "DeleteItem")
+            });
+            if alive.is_empty() && deleted.count() > 0 {
+                Ok(())
+            } else {
+                Err((alive, stack.host.logs(ORCHESTRATOR)))
+            }
+        })
+        .await;
+    stack.host.wait_idle().await;
+}
+
+/// Does what can be done with keys; a client with a key that has limits and an allow-list.
+async fn keys(stack: &Stack, admin: &Client) -> Client {
+    let wanted = json!({
+        "email": "a@example.com", "models": ["short"], "limits": {"requests_per_minute": 100},
+    });
+    let created = admin.post("/api/v1/keys", &wanted).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    assert_eq!(created.json()["models"], json!(["demo"]), "the alias means it");
+    let unknown = json!({"email": "a@example.com", "models": ["domo"]});
+    assert_eq!(admin.post("/api/v1/keys", &unknown).await.status, 404);
+    let key = format!("/api/v1/keys/{}", created.json()["id"].as_str().expect("an id"));
+    assert_eq!(admin.get(&key).await.status, 200);
+    let rotated = admin.post(&format!("{key}/rotate"), &json!({})).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.text());
+    assert_eq!(admin.delete(&key).await.status, 200);
+    assert_eq!(admin.get("/api/v1/keys").await.status, 200);
+    Client::new(&stack.gateway.base_url(), rotated.json()["key"].as_str().expect("a key"))
+}
+
+/// Launches an instance of this deployment that no record knows.
+async fn orphan(stack: &Stack) {
+    use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+    let tags = TagSpecification::builder()
+        .resource_type(ResourceType::Instance)
+        .tags(tag("diogenes:deployment", stack.deployment()))
+        .tags(tag("diogenes:claim", "nobodys"))
+        .tags(tag("diogenes:model", "demo"));
+    let launch = stack.front.ec2("test").run_instances().image_id("ami-12345678");
+    let launch = launch.instance_type(InstanceType::from("g6.xlarge")).min_count(1).max_count(1);
+    launch.tag_specifications(tags.build()).send().await.expect("an instance");
+}
