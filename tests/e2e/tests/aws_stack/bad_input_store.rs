@@ -161,6 +161,8 @@ async fn a_denied_launch_ends_the_held_calls_with_the_reason() {
     assert!(plain.text().contains("ec2:RunInstances"), "{}", plain.text());
     let log = stack.host.logs(ORCHESTRATOR);
     assert!(log.contains("ec2:RunInstances"), "{log}");
+    // A run that is under way would launch for the claim that has failed meanwhile.
+    stack.host.wait_idle().await;
     denied.remove();
     let up = json!({"model": "demo", "action": "up"});
     assert_eq!(admin.post("/api/v1/cluster/scale", &up).await.status, 202);
