@@ -17,6 +17,8 @@ use crate::settings::Pace;
 
 /// How long a beat stands.
 const BEAT_LIFE: Duration = Duration::from_mins(5);
+/// How long the last words of a server that failed can be read.
+const LAST_BEAT_LIFE: Duration = Duration::from_hours(24);
 /// The first pause after a beat that could not be written; it doubles up to the usual interval.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -102,6 +104,12 @@ impl Reporter {
         let (load, told) = lock(&self.meter).load();
         let (log_tail, log_end) = lock(&self.log).tail();
         let at = self.clock.now();
+        let life = match &status {
+            BeatStatus::Unhealthy { .. } => LAST_BEAT_LIFE,
+            BeatStatus::Booting { .. }
+            | BeatStatus::Ready { .. }
+            | BeatStatus::Interrupted { .. } => BEAT_LIFE,
+        };
         let beat = Beat {
             claim: self.claim.clone(),
             instance: self.instance.clone(),
@@ -110,7 +118,7 @@ impl Reporter {
             log_tail,
             log_end,
             at,
-            expires_at: at.checked_add(BEAT_LIFE).unwrap_or(Timestamp::MAX),
+            expires_at: at.checked_add(life).unwrap_or(Timestamp::MAX),
         };
         // Nobody else writes it, and a beat that comes late is put right by the next one.
         match timeout(self.pace.patience, self.store.save(beat, Expect::Any)).await {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::entity::StoreExt;
-use crate::fleet::{Beat, ClaimId, Slot};
+use crate::fleet::{Beat, ClaimId, Control, Slot};
 use crate::name::ModelName;
 use crate::ports::{LogChunk, LogSource, StateStore};
 
@@ -40,7 +40,13 @@ impl LogSource for BeatLogs {
                 return Ok(Some(chunk(beat, 0, max_bytes)));
             }
         }
-        Ok(None)
+        // Of a boot that failed nothing else is left.
+        let control = self.store.load::<Control>(&Control::key_of(model)).await;
+        let control = control.map_err(io::Error::other)?.map(|control| control.value);
+        let Some(claim) = control.and_then(|control| control.failure?.claim) else {
+            return Ok(None);
+        };
+        Ok(self.beat(&claim).await?.map(|beat| chunk(beat, 0, max_bytes)))
     }
 
     async fn read_from(

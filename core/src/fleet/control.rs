@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::entity::Entity;
-use crate::fleet::SpecHash;
+use crate::fleet::{ClaimId, SpecHash};
 use crate::name::ModelName;
 use crate::ports::Key;
 
@@ -56,6 +56,9 @@ pub struct Failure {
     pub attempts: u32,
     /// The engine that failed; a changed one may be tried at once.
     pub spec: SpecHash,
+    /// The claim that failed, by which its log is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimId>,
 }
 
 /// Why a scale-up failed.

@@ -125,8 +125,10 @@ pub enum EndReason {
     Drained(DrainReason),
     /// It was not wanted any more before it was ready.
     Cancelled(DrainReason),
-    /// No rung had an instance, or the launch was refused.
+    /// No rung had an instance, or the launch was refused: nothing was launched.
     LaunchFailed,
+    /// The backend did not say in time whether it has launched something.
+    LaunchUnconfirmed,
     /// It was not ready in time.
     BootTimeout,
     /// It ended by itself.
@@ -322,6 +324,7 @@ impl fmt::Display for EndReason {
         match self {
             Self::Drained(reason) | Self::Cancelled(reason) => reason.fmt(f),
             Self::LaunchFailed => f.write_str("the launch failed"),
+            Self::LaunchUnconfirmed => f.write_str("the launch was not confirmed in time"),
             Self::BootTimeout => f.write_str("not ready in time"),
             Self::Exited(Some(exit)) => exit.fmt(f),
             Self::Exited(None) => f.write_str("ended by itself"),

@@ -46,6 +46,7 @@ fn failure(until: i64) -> Failure {
         until: at(until),
         attempts: 1,
         spec: Case::new().spec().hash(),
+        claim: None,
     }
 }
 
@@ -59,7 +60,7 @@ fn scaling_out() {
         indices.iter().map(|index| Action::Claim { index: *index }).collect()
     };
     let used = |case: Case| case.used(0, 4, 1000);
-    for (what, case, actions) in [
+    for (what, case, actions) in vec![
         ("nobody asks", Case::new(), vec![]),
         ("one asks", Case::new().held(1), claims(&[0])),
         ("as many as one replica takes", Case::new().held(4), claims(&[0])),
@@ -149,6 +150,15 @@ fn booting() {
                 FailureKind::Exited,
                 "the inference server exited with code 7 while it booted",
                 EndReason::Exited(Some(Exit::Code(7))),
+            )],
+        ),
+        (
+            "an exit that the agent reports",
+            case().beat(0, BeatStatus::Unhealthy { reason: "the server exited".into() }),
+            vec![fail(
+                FailureKind::Exited,
+                "the server exited while it booted",
+                EndReason::Exited(None),
             )],
         ),
         (
@@ -307,6 +317,18 @@ fn a_slot_is_freed_only_when_its_instance_is_gone() {
         ("it is missing for long", known().missing(0).now(1201), vec![free()]),
         ("its launch was never confirmed", unknown(), vec![]),
         ("nor is it listed for long", unknown().now(1201), vec![free()]),
+        (
+            "its launch was refused",
+            Case::new().slot(
+                0,
+                SlotState::Terminating {
+                    instance: None,
+                    since: at(900),
+                    reason: EndReason::LaunchFailed,
+                },
+            ),
+            vec![free()],
+        ),
         (
             "the launch had worked after all",
             unknown().with(|case| case.observed.push(stray)),

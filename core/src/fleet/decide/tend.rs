@@ -45,8 +45,10 @@ pub(super) fn tend(situation: &Situation<'_>, slot: &Slot, decision: &mut Decisi
             }
             false
         }
-        SlotState::Terminating { instance, since: began, .. } => {
-            tend_terminating(situation, slot, instance.as_ref(), *began, decision);
+        SlotState::Terminating { instance, since: began, reason } => {
+            // Nothing was launched, so there is nothing whose listing could lag.
+            let refused = instance.is_none() && *reason == EndReason::LaunchFailed;
+            tend_terminating(situation, slot, instance.as_ref(), *began, refused, decision);
             false
         }
     }
@@ -65,7 +67,7 @@ fn tend_launching(situation: &Situation<'_>, slot: &Slot, decision: &mut Decisio
             index,
             kind: FailureKind::Unavailable,
             reason: "the compute backend did not confirm a launch in time".into(),
-            end: EndReason::LaunchFailed,
+            end: EndReason::LaunchUnconfirmed,
         });
         return false;
     }
@@ -120,16 +122,17 @@ fn tend_booting(
             decision.act(fail(FailureKind::BootTimeout, reason, EndReason::BootTimeout));
             return false;
         }
+        // An agent says so of a server that has ended; its instance lives on for a while.
+        Some(BeatStatus::Unhealthy { reason }) => {
+            let reason = format!("{reason} while it booted");
+            decision.act(fail(FailureKind::Exited, reason, EndReason::Exited(None)));
+            return false;
+        }
         Some(BeatStatus::Booting { phase: reached }) if *reached > phase => {
             let event = SlotEvent::Phase(*reached);
             decision.act(Action::Move { index, event });
         }
-        Some(
-            BeatStatus::Booting { .. }
-            | BeatStatus::Unhealthy { .. }
-            | BeatStatus::Interrupted { .. },
-        )
-        | None => {}
+        Some(BeatStatus::Booting { .. } | BeatStatus::Interrupted { .. }) | None => {}
     }
     decision.look_again(deadline);
     true
@@ -177,6 +180,7 @@ fn tend_terminating(
     slot: &Slot,
     instance: Option<&InstanceId>,
     began: Timestamp,
+    refused: bool,
     decision: &mut Decision,
 ) {
     let mut alive = false;
@@ -190,6 +194,7 @@ fn tend_terminating(
     }
     let listed = situation.observed.iter().any(|seen| instance == Some(&seen.id));
     let settled = listed
+        || refused
         || (began < situation.observed_at
             && since(began, situation.observed_at) >= situation.settle);
     if !alive && settled {

@@ -99,8 +99,15 @@ impl Reconciler {
         let earlier = control.failure.as_ref().filter(|failure| failure.spec == spec);
         let attempts = earlier.map_or(0, |failure| failure.attempts).saturating_add(1);
         let until = later(now, Failure::back_off(attempts));
-        control.failure =
-            Some(Failure { kind, reason: reason.into(), at: now, until, attempts, spec });
+        control.failure = Some(Failure {
+            kind,
+            reason: reason.into(),
+            at: now,
+            until,
+            attempts,
+            spec,
+            claim: Some(slot.value.claim.clone()),
+        });
         let next = slot.value.after(SlotEvent::End(end), now)?;
         self.store.commit(&[next.put(slot.unchanged())?, control.put(expected(snapshot))?]).await?;
         tracing::warn!(
