@@ -12,6 +12,7 @@ use super::item::{
     Attributes, EXPIRES, PARTITION, TTL, VALUE, counter_partition, foreign, nanoseconds, number,
     table_key, ttl,
 };
+use super::patience::answer_once;
 use super::store::DynamoStore;
 
 /// The expiry of a counter that never expires. Every counter has one, so that an addition can
@@ -139,9 +140,11 @@ impl DynamoStore {
             .return_values_on_condition_check_failure(AllOld)
     }
 
-    /// One attempt, never repeated: who repeats an addition whose answer was lost adds twice.
+    /// Repeated only while nothing has happened: who repeats an addition whose answer was lost
+    /// adds twice.
     async fn value(&self, request: UpdateItemFluentBuilder) -> Result<i64, Fault> {
-        let answer = request.send().await.map_err(Fault::of)?;
+        let answer = answer_once(|| request.clone().send()).await;
+        let answer = answer.map_err(|failure| failure.fault)?;
         value_of(&answer).ok_or_else(|| Fault::lost("the answer has no value"))
     }
 

@@ -59,7 +59,12 @@ pub(super) enum Kind {
 impl Kind {
     /// Whether the same call may succeed in a moment.
     pub(super) fn passes(&self) -> bool {
-        matches!(self, Self::Busy | Self::NotSent | Self::Lost)
+        self.passes_undone() || matches!(self, Self::Lost)
+    }
+
+    /// The same, where in addition nothing has happened.
+    pub(super) fn passes_undone(&self) -> bool {
+        matches!(self, Self::Busy | Self::NotSent)
     }
 }
 

@@ -27,6 +27,27 @@ where
     E: Modeled,
     F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
 {
+    repeat(call, Kind::passes).await
+}
+
+/// Repeats `call` only while nothing has happened: one whose answer was lost must not be done
+/// twice.
+pub(super) async fn answer_once<T, E, F>(call: impl Fn() -> F + Send + Sync) -> Result<T, Failure>
+where
+    E: Modeled,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+{
+    repeat(call, Kind::passes_undone).await
+}
+
+async fn repeat<T, E, F>(
+    call: impl Fn() -> F + Send + Sync,
+    may_pass: fn(&Kind) -> bool,
+) -> Result<T, Failure>
+where
+    E: Modeled,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+{
     let end = Instant::now() + PATIENCE;
     let mut longest = FIRST_PAUSE;
     let mut in_doubt = false;
@@ -36,7 +57,7 @@ where
             Err(error) => Fault::of(error),
         };
         let pause = longest.mul_f64(fraction());
-        if !fault.kind.passes() || Instant::now() + pause >= end {
+        if !may_pass(&fault.kind) || Instant::now() + pause >= end {
             return Err(Failure { fault, in_doubt });
         }
         tracing::debug!(?pause, fault = ?fault.kind, "DynamoDB is asked again");
