@@ -53,8 +53,9 @@ impl Orchestrator {
     /// An orchestrator as the environment says.
     pub fn new(base: &Base) -> Result<Self, BadVariable> {
         let deployment = DeploymentId::new(required("DIOGENES_DEPLOYMENT")?);
-        let subnets = Subnet::parse_list(&required("DIOGENES_SUBNETS")?)
-            .map_err(|error| BadVariable::new("DIOGENES_SUBNETS", error.to_string()))?;
+        let subnets = Subnet::parse_list(&required("DIOGENES_SUBNETS")?).map_err(|error| {
+            BadVariable::new("DIOGENES_SUBNETS", format!("is not usable: {error}"))
+        })?;
         let max_lifetime = duration("DIOGENES_MAX_LIFETIME", Duration::from_hours(24))?;
         let settings = Ec2Settings {
             deployment: deployment.clone(),
