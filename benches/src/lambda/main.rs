@@ -53,12 +53,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     for subject in &subjects {
         // The first start reads the program from the disk, and counts for nothing.
         start(subject, &log).await?;
-        all.push(Starts { subject, size_mib: subject.size_mib()?, starts: Vec::new() });
+        all.push(Starts { subject, size_mib: subject.size_mib()?, rounds: Vec::new() });
     }
     for _ in 0..args.rounds {
         for starts in &mut all {
             let start = start(starts.subject, &log).await?;
-            starts.starts.push(start);
+            starts.rounds.push(start);
         }
     }
     let (table, mut broken) = report::table(&all);

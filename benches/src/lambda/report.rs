@@ -13,18 +13,18 @@ pub(crate) const STREAM_MIB: f64 = 24.0;
 pub(crate) struct Starts<'a> {
     pub(crate) subject: &'a Subject,
     pub(crate) size_mib: f64,
-    pub(crate) starts: Vec<Start>,
+    pub(crate) rounds: Vec<Start>,
 }
 
 impl Starts<'_> {
     /// The median over the rounds, in milliseconds.
     fn median(&self, of: fn(&Start) -> Duration) -> f64 {
-        median(self.starts.iter().map(|start| millis(of(start))))
+        median(self.rounds.iter().map(|start| millis(of(start))))
     }
 
     /// The median over the rounds of what is more than another's of the same round.
     fn later_than(&self, other: &Self, of: fn(&Start) -> Duration) -> f64 {
-        let pairs = self.starts.iter().zip(&other.starts);
+        let pairs = self.rounds.iter().zip(&other.rounds);
         median(pairs.map(|(own, other)| millis(of(own)) - millis(of(other))))
     }
 }
