@@ -3,6 +3,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::sse::EventStream;
+use crate::wait::DEADLINE;
 
 /// An HTTP client with a key.
 #[derive(Clone, Debug)]
@@ -53,7 +54,9 @@ impl Answer {
 impl Client {
     /// A client of this server.
     pub fn new(base_url: &str, key: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        // A test fails at its deadline, and says what it saw.
+        let http = reqwest::Client::builder().no_proxy().timeout(2 * DEADLINE);
+        let http = http.build().expect("a client");
         Self { http, base_url: base_url.into(), key: key.into() }
     }
 

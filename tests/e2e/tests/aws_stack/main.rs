@@ -1,3 +1,42 @@
 //! The whole system on an emulated AWS, from the caller's request to the instance and back.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails at once"
+)]
 
+use diogenes_e2e::aws::stack::Stack;
+use diogenes_e2e::{Client, Model, ready};
+
+mod bad_input;
+mod bad_input_store;
+mod calls;
 mod cold;
+mod crash;
+mod failures;
+mod fleet;
+mod iam;
+mod keys;
+mod limits;
+
+/// A model whose boot can be watched.
+fn slow(name: &str) -> Model {
+    let flags = ["--load-weights-delay", "300ms", "--compile-delay", "100ms", "--tokens", "5"];
+    Model::mock(name, &flags)
+}
+
+/// A model that boots at once.
+fn fast(name: &str) -> Model {
+    Model::mock(name, &["--tokens", "5"])
+}
+
+/// Lets the schedule run until `demo` has a ready replica.
+async fn until_ready(stack: &Stack, client: &Client) {
+    stack
+        .ticks_until("a ready replica", async || {
+            let state = client.state("demo").await;
+            if ready(&state).len() == 1 { Ok(()) } else { Err((state, stack.machine_logs())) }
+        })
+        .await;
+}

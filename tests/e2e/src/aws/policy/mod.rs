@@ -11,7 +11,7 @@ pub use role::{Grant, Roles};
 pub use statement::{Effect, Statement};
 
 /// Whether a text fits a pattern of IAM: `*` is any text, `?` any character.
-pub(self) fn fits(pattern: &str, text: &str) -> bool {
+fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     // Where to go on when the rest does not fit: the last `*`, and how much it has taken.

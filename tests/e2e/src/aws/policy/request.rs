@@ -102,7 +102,7 @@ impl Account {
                     arn("lambda", &format!("function:{function}")),
                 )]
             }
-            ("ec2", "RunInstances") => self.of_launch(&call.resource),
+            ("ec2", "RunInstances") => Self::of_launch(&call.resource),
             ("ec2", "TerminateInstances") => {
                 let ids = call.resource.parameters.iter();
                 let ids = ids.filter(|(name, _)| name.starts_with("InstanceId."));
@@ -150,7 +150,7 @@ impl Account {
     /// A launch needs the permission for everything that it makes or uses, for the tags that it
     /// gives, and for the role of the launch template's profile.
     /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-api-permissions.html>
-    fn of_launch(&self, launch: &Resource) -> Vec<Request> {
+    fn of_launch(launch: &Resource) -> Vec<Request> {
         let parameter = |name: &str| launch.parameters.get(name).cloned().unwrap_or_default();
         let template = arn(
             "ec2",

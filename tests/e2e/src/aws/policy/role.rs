@@ -66,9 +66,9 @@ impl Roles {
             for policy in policies {
                 let statements = policy["PolicyDocument"]["Statement"].as_array();
                 for statement in statements.expect("a list of statements") {
-                    let resolved = resolver.resolve(statement, &place);
-                    let resolved = resolved.unwrap_or_else(|error| panic!("{error}"));
-                    of_role.push(Statement::read(&resolved.unwrap_or_default()));
+                    let plain = resolver.resolve(statement, &place);
+                    let plain = plain.unwrap_or_else(|error| panic!("{error}"));
+                    of_role.push(Statement::read(&plain.unwrap_or_default()));
                 }
             }
         }

@@ -68,7 +68,10 @@ impl Machines {
     /// What every machine has said.
     pub(super) fn logs(&self) -> String {
         let machines = self.room.machines();
-        machines.iter().map(|(id, machine)| format!("== {id}\n{}", machine.log())).collect()
+        let logs = machines
+            .iter()
+            .flat_map(|(id, machine)| ["== ", id, "\n", &machine.log()].map(str::to_owned));
+        logs.collect()
     }
 }
 

@@ -172,11 +172,15 @@ impl Stack {
 
     /// Applies a model that runs on one `g6.xlarge`, unless it has a ladder of its own.
     pub async fn apply(&self, client: &Client, model: &Model) {
-        let mut spec = model.spec();
+        self.apply_spec(client, model.name(), model.spec()).await;
+    }
+
+    /// The same with what the control plane takes for a model.
+    pub async fn apply_spec(&self, client: &Client, name: &str, mut spec: Value) {
         if spec.get("ladder").is_none() {
             spec["ladder"] = json!([{"instance_type": "g6.xlarge", "market": "spot"}]);
         }
-        let answer = client.put(&format!("/api/v1/models/{}", model.name()), &spec).await;
+        let answer = client.put(&format!("/api/v1/models/{name}"), &spec).await;
         assert!(answer.status.is_success(), "{}: {}", answer.status, answer.text());
     }
 
@@ -276,9 +280,20 @@ impl Stack {
 }
 
 impl Drop for Stack {
+    #[expect(clippy::print_stderr, reason = "a failed test shows it, and one that passes does not")]
     fn drop(&mut self) {
         if let Some(schedule) = &self.schedule {
             schedule.abort();
+        }
+        if std::thread::panicking() {
+            for name in self.host.names() {
+                eprintln!("== {name}\n{}", self.host.logs(name));
+            }
+            eprintln!("{}\n== calls", self.machine_logs());
+            for call in &self.front.calls().that(|call| call.caller != "hardware") {
+                let keys = &call.resource.leading_keys;
+                eprintln!("{} {} {keys:?} {:?}", call.caller, call.action, call.outcome);
+            }
         }
     }
 }

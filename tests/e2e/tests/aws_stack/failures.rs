@@ -1,0 +1,124 @@
+//! What EC2 refuses, and replicas that fail.
+
+use std::collections::BTreeSet;
+
+use diogenes_e2e::aws::front::Fault;
+use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack};
+use diogenes_e2e::{Client, Event, Model};
+use serde_json::json;
+
+use crate::fast;
+
+/// Applies `demo` with a spot rung and an on-demand rung.
+async fn with_ladder(client: &Client) {
+    let mut spec = fast("demo").spec();
+    spec["ladder"] = json!([
+        {"instance_type": "g6.xlarge", "market": "spot"},
+        {"instance_type": "g5.xlarge", "market": "on_demand"},
+    ]);
+    let answer = client.put("/api/v1/models/demo", &spec).await;
+    assert!(answer.status.is_success(), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn where_there_is_no_capacity_the_next_rung_is_taken() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    with_ladder(&client).await;
+    let launches = stack.front.rule().by(ORCHESTRATOR).action("RunInstances");
+    let refused = launches.parameter("InstanceType", "g6.xlarge").fail(Fault::no_capacity());
+    let answer = client.chat("demo").await;
+    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), stack.machine_logs());
+    // Orchestrators that overlap ask for the same launch.
+    let tokens: BTreeSet<_> = stack
+        .front
+        .calls()
+        .action("RunInstances")
+        .iter()
+        .map(|call| call.resource.parameters["ClientToken"].clone())
+        .collect();
+    assert_eq!(tokens.len(), 2, "one launch on each rung");
+    assert!(refused.hits() >= 1);
+    let [instance] = &stack.instances().await[..] else { panic!() };
+    assert_eq!(instance.instance_type, "g5.xlarge");
+}
+
+#[tokio::test]
+async fn where_no_rung_has_capacity_every_held_call_ends_with_the_reason() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    with_ladder(&client).await;
+    stack.front.rule().by(ORCHESTRATOR).action("RunInstances").fail(Fault::no_capacity());
+    let plain = futures_util::future::join_all((0..4).map(|_| client.chat("demo")));
+    let streamed = async {
+        let events = client.chat_stream("demo").await.all().await;
+        events.last().cloned()
+    };
+    let (plain, streamed) = tokio::join!(plain, streamed);
+    for answer in plain {
+        assert_eq!(answer.refusal(), (503, "model_failed_capacity".into()), "{}", answer.text());
+        assert!(answer.text().contains("g5.xlarge"), "the last rung: {}", answer.text());
+        assert!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
+    }
+    assert_eq!(
+        streamed.as_ref().and_then(Event::error_code),
+        Some("model_failed_capacity"),
+        "{streamed:?}"
+    );
+    assert!(stack.instances().await.is_empty());
+    stack.front.reset();
+    // The back-off is over some seconds later.
+    diogenes_e2e::eventually("an answer once there is capacity", async || {
+        let answer = client.chat("demo").await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quota_is_named() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    stack.apply(&client, &fast("demo")).await;
+    stack.front.rule().by(ORCHESTRATOR).action("RunInstances").fail(Fault::over_quota());
+    let answer = client.chat("demo").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("Spot"), "which quota: {}", answer.text());
+    assert!(stack.instances().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_inference_server_that_ends_in_its_boot_is_told_with_its_last_words() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    stack.apply(&client, &Model::mock("demo", &["--exit-during-boot", "3"])).await;
+    let answer = client.chat("demo").await;
+    assert_eq!(answer.status, 503, "{}\n{}", answer.text(), stack.machine_logs());
+    assert!(answer.text().contains("code 3 while it booted"), "{}", answer.text());
+    stack
+        .ticks_until("no instance", async || {
+            let alive = stack.alive().await;
+            if alive.is_empty() { Ok(()) } else { Err(alive) }
+        })
+        .await;
+    let logs = client.get("/api/v1/cluster/logs?model=demo").await;
+    assert!(logs.text().contains("Traceback"), "{}", logs.text());
+}
+
+#[tokio::test]
+async fn a_lost_trigger_is_made_up_for_by_the_schedule() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    stack.front.rule().to("lambda").fail(Fault::throttled());
+    stack.apply(&client, &fast("demo")).await;
+    let call = client.chat("demo");
+    tokio::pin!(call);
+    let answer = loop {
+        tokio::select! {
+            answer = &mut call => break answer,
+            ran = stack.tick() => ran.unwrap(),
+        }
+    };
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(stack.host.logs("RouterFunction").contains("the schedule makes up for it"));
+}
