@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Drives `diogenes serve` with OpenAI's official clients, installed into a throw-away environment
-# below target/clients.
+# Drives `diogenes serve`, and the functions on an emulated AWS, with OpenAI's official clients,
+# installed into a throw-away environment below target/clients.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,12 +10,14 @@ readonly programs="$PWD/target/debug"
 readonly env="$PWD/target/clients"
 work=$(mktemp -d)
 serve=
+aws=
 
 finish() {
-  if [[ -n $serve ]]; then
-    kill "$serve" 2>/dev/null || true
-    wait "$serve" 2>/dev/null || true
-  fi
+  local server
+  for server in $serve $aws; do
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+  done
   rm -rf "$work"
 }
 trap finish EXIT
@@ -63,10 +65,26 @@ OPENAI_API_KEY=$(cat "$work/data/admin.key")
 export OPENAI_BASE_URL OPENAI_API_KEY
 
 trouble() {
-  echo "the log of serve:"
+  echo "the log of the server:"
   cat "$work/log"
   exit 1
 }
 "$env/venv/bin/python" tests/clients/openai_python.py || trouble
 cp tests/clients/openai_node.mjs "$env/node/"
 (cd "$env/node" && node --test openai_node.mjs) || trouble
+
+if [[ ${DIOGENES_E2E:-} == skip ]]; then
+  echo "skipped: DIOGENES_E2E=skip leaves the emulated AWS out"
+  exit 0
+fi
+"$programs/emulated-aws" "$work/diogenes.toml" >"$work/aws" 2>"$work/log" &
+aws=$!
+for _ in $(seq 1200); do
+  grep -q ^OPENAI_API_KEY= "$work/aws" && break
+  kill -0 "$aws" || trouble
+  sleep 0.1
+done
+OPENAI_BASE_URL=$(sed -n 's/^OPENAI_BASE_URL=//p' "$work/aws")
+OPENAI_API_KEY=$(sed -n 's/^OPENAI_API_KEY=//p' "$work/aws")
+echo "on an emulated AWS:"
+"$env/venv/bin/python" tests/clients/openai_python.py || trouble
