@@ -113,6 +113,7 @@ async fn beats_go_on_when_the_store_comes_back() {
 async fn an_agent_that_is_started_again_does_not_start_the_server_again() {
     let script = format!("echo started >> \"$DIR/starts\"; {WAIT}");
     let mut machine = Machine::serving(&script, |_| {}).await;
+    assert_eq!(machine.file("starts").await, "started");
     machine.stop().await;
     machine.start().await;
     let beat = machine.beat(|beat| matches!(&beat.status, BeatStatus::Unhealthy { reason } if reason.contains("anew"))).await;

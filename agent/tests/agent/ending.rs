@@ -129,8 +129,10 @@ async fn a_crash_is_reported_with_the_last_words_and_the_instance_ends_a_while_l
 
 #[tokio::test]
 async fn sigterm_ends_the_server_in_good_order_and_says_so() {
-    let script = format!("trap 'echo bye; exit 0' TERM; {WAIT}");
+    let script = format!("trap 'echo bye; exit 0' TERM; echo up > \"$DIR/up\"; {WAIT}");
     let mut machine = Machine::serving(&script, |_| {}).await;
+    // The port is that of the mock, which answers before the shell is there.
+    assert_eq!(machine.file("up").await, "up");
     machine.stop().await;
     let last = machine.last();
     assert_eq!(last.status, BeatStatus::Unhealthy { reason: "the instance shuts down".into() });

@@ -172,7 +172,7 @@ impl Machine {
                 notice: fast,
                 lease: fast,
                 patience: Duration::from_secs(1),
-                kill_grace: Duration::from_millis(500),
+                kill_grace: Duration::from_secs(3),
                 after_end: Duration::from_mins(1),
                 tick: fast / 2,
             },
