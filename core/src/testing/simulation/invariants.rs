@@ -64,8 +64,14 @@ impl Simulation {
     }
 
     /// Of many concurrent scale-ups one launches: instances that had a record at their birth
-    /// have no more claims between them than the cap.
+    /// have no more claims between them than the cap. A claim whose launch was refused is free at
+    /// once and counts no more: what a reconciler that was overtaken launches for it is an orphan.
     fn check_claims(&mut self, slots: &[Slot], alive: &[FakeInstance]) -> Result<(), Violation> {
+        let refused = slots.iter().filter(|slot| {
+            let reason = &EndReason::LaunchFailed;
+            matches!(&slot.state, SlotState::Terminating { reason: why, .. } if why == reason)
+        });
+        self.refused.extend(refused.map(|slot| slot.claim.clone()));
         for instance in alive {
             let recorded = slots.iter().any(|slot| slot.claim == instance.details.claim);
             self.recorded_at_birth.entry(instance.id.clone()).or_insert(recorded);
@@ -74,6 +80,7 @@ impl Simulation {
             .iter()
             .filter(|instance| self.recorded_at_birth.get(&instance.id) == Some(&true))
             .map(|instance| &instance.details.claim)
+            .filter(|claim| !self.refused.contains(*claim))
             .collect();
         if claims.len() > self.settings.max_replicas as usize {
             let claims = claims.len();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,6 +118,8 @@ pub struct Simulation {
     pub(super) orphaned: BTreeMap<String, Timestamp>,
     /// Whether each instance had a record when it was launched.
     pub(super) recorded_at_birth: BTreeMap<InstanceId, bool>,
+    /// Claims whose launch was refused.
+    pub(super) refused: BTreeSet<ClaimId>,
     pub(super) model: ModelName,
     dice: Arc<SeededEntropy>,
     armed: Arc<AtomicBool>,
@@ -181,6 +183,7 @@ impl Simulation {
             callers,
             orphaned: BTreeMap::new(),
             recorded_at_birth: BTreeMap::new(),
+            refused: BTreeSet::new(),
             model,
             dice,
             armed,
