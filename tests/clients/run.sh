@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 
 readonly OPENAI_PYTHON="openai==3.52.0"
 readonly OPENAI_NODE="openai@7.55.0"
-readonly programs="$PWD/target/debug"
+readonly programs="${CARGO_TARGET_DIR:-$PWD/target}/debug"
 readonly env="$PWD/target/clients"
 work=$(mktemp -d)
 serve=
