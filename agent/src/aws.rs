@@ -8,20 +8,10 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use diogenes_backends::aws::dynamodb::DynamoStore;
 use diogenes_backends::aws::user_data::UserData;
-use diogenes_core::Timestamp;
-use diogenes_core::ports::{Clock, StateStore};
+use diogenes_backends::system::SystemClock;
+use diogenes_core::ports::StateStore;
 
 use crate::agent::Connect;
-
-/// The wall clock of the instance.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-}
 
 /// The deployment's table, with the credentials of the instance's role.
 #[derive(Clone, Copy, Debug)]

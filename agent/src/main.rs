@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 use diogenes_agent::deadman::KernelClock;
-use diogenes_agent::{Args, Dynamo, Metadata, SystemClock, World};
+use diogenes_agent::{Args, Dynamo, Metadata, World};
+use diogenes_backends::system::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
