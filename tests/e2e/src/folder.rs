@@ -29,17 +29,7 @@ impl Folder {
         let Ok(data_dir) = self.data_dir().canonicalize() else {
             return Vec::new();
         };
-        let tag = format!("DIOGENES_DEPLOYMENT={}", data_dir.display());
-        std::fs::read_dir("/proc")
-            .expect("Linux")
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid: &i32| {
-                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                let mut variables = environment.split(|byte| *byte == 0);
-                variables.any(|variable| variable == tag.as_bytes())
-            })
-            .filter_map(Pid::from_raw)
-            .collect()
+        processes_with("DIOGENES_DEPLOYMENT", &data_dir)
     }
 }
 
@@ -50,4 +40,19 @@ impl Drop for Folder {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// The processes with this path in this variable of their environment.
+pub(crate) fn processes_with(variable: &str, path: &Path) -> Vec<Pid> {
+    let tag = format!("{variable}={}", path.display());
+    std::fs::read_dir("/proc")
+        .expect("Linux")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable == tag.as_bytes())
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
 }

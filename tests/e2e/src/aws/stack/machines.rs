@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,12 +6,13 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance, InstanceAttributeName, InstanceStateName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::aws::front::{Front, Then};
+use crate::folder::processes_with;
 
 use super::machine::Machine;
 
@@ -127,7 +127,9 @@ impl Drop for Machines {
         self.attendant.abort();
         // Dropping a machine kills its agent; the servers have groups of their own.
         self.room.machines().clear();
-        kill_marked(self.room.folder.path());
+        for pid in processes_with(MARK, self.room.folder.path()) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -156,17 +158,4 @@ pub(super) async fn instances(
 
 pub(super) fn state(instance: &Instance) -> Option<InstanceStateName> {
     instance.state()?.name().cloned()
-}
-
-fn kill_marked(folder: &Path) {
-    let mark = format!("{MARK}={}", folder.display());
-    let processes = std::fs::read_dir("/proc").into_iter().flatten();
-    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    for id in ids {
-        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-        let marked = environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes());
-        if let Some(pid) = Pid::from_raw(id).filter(|_| marked) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
 }
