@@ -46,7 +46,7 @@ pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadV
         link: Some(Arc::new(link)),
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
         registry: Registry::new(store.clone(), clock.clone(), trigger)
-            .with_rule(ModelSpec::require_ladder),
+            .with_rule(ModelSpec::validate_for_cloud),
         limiter: Arc::new(StoreLimiter::new(store.clone())),
         logs: Arc::new(BeatLogs::new(store)),
         clock,

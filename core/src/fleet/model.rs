@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
 use crate::entity::Entity;
+use crate::fleet::UseStamp;
 use crate::fleet::ids::hex;
 use crate::name::ModelName;
 use crate::ports::{IndexKey, Key, Query, Table};
@@ -310,9 +311,15 @@ impl ModelSpec {
         Ok(())
     }
 
-    /// Refuses a spec that does not say on which instances it runs: the rule of installations
-    /// whose backend cannot choose them.
-    pub fn require_ladder(&self) -> Result<(), SpecError> {
+    /// Refuses what an installation on a provider's instances could not do justice to, beyond
+    /// [`ModelSpec::validate`]: its backend cannot choose instances, and it learns from
+    /// [`UseStamp`]s whether a model is in use.
+    pub fn validate_for_cloud(&self) -> Result<(), SpecError> {
+        if self.idle_timeout < UseStamp::EVERY {
+            let least = crate::duration::format(UseStamp::EVERY);
+            let problem = format!("must be at least {least}: use is noted once in so long");
+            return Err(SpecError { field: "idle_timeout", problem });
+        }
         let wrong = |problem: String| Err(SpecError { field: "ladder", problem });
         let example = r#"write where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
         if self.ladder.is_empty() {

@@ -16,7 +16,7 @@ pub struct Registry {
 }
 
 /// What an installation asks of a spec beyond [`ModelSpec::validate`], such as
-/// [`ModelSpec::require_ladder`].
+/// [`ModelSpec::validate_for_cloud`].
 pub type SpecRule = fn(&ModelSpec) -> Result<(), SpecError>;
 
 /// An operator's word about a model.

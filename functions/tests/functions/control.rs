@@ -145,6 +145,12 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
             })
         );
     }
+    let ladder = json!([{"instance_type": "g6.xlarge"}]);
+    let spec = json!({"command": ["vllm"], "ladder": ladder, "idle_timeout": "14s"});
+    let (status, answer) = function.cluster(Method::PUT, "/api/v1/models/m", spec).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let message = "`idle_timeout` must be at least 15s: use is noted once in so long";
+    assert_eq!(answer["error"]["message"], message);
     let (_, models) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;
     assert_eq!(models["data"], json!([]));
 }

@@ -33,7 +33,7 @@ async fn ticks_until_alive(
 async fn an_idle_instance_is_terminated_and_the_next_request_launches_another() {
     let Some(stack) = Stack::with(quick()).await else { return };
     let client = stack.admin().await;
-    stack.apply(&client, &fast("demo").line("idle_timeout = \"1s\"")).await;
+    stack.apply(&client, &fast("demo").line("idle_timeout = \"15s\"")).await;
     assert_eq!(client.chat("demo").await.status, 200);
     let first = stack.alive().await;
     assert_eq!(first.len(), 1);
