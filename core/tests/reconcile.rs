@@ -101,6 +101,7 @@ impl World {
             entropy: Arc::new(SeededEntropy::new(7)),
             deployment: DeploymentId::new("test"),
             router_lag: Duration::ZERO,
+            launch_patience: Duration::ZERO,
             agents: None,
         };
         clock.advance(Duration::from_secs(1));

@@ -21,10 +21,20 @@ fn run(settings: Settings) -> Result<(), Violation> {
 
 #[test]
 fn invariants_hold_where_listings_lag() -> Result<(), Violation> {
-    run(Settings { steps: 300, settle: Duration::from_mins(5), max_replicas: 3 })
+    run(Settings {
+        steps: 300,
+        settle: Duration::from_mins(5),
+        max_replicas: 3,
+        launch_patience: Duration::from_secs(5),
+    })
 }
 
 #[test]
 fn invariants_hold_where_listings_are_exact() -> Result<(), Violation> {
-    run(Settings { steps: 300, settle: Duration::ZERO, max_replicas: 1 })
+    run(Settings {
+        steps: 300,
+        settle: Duration::ZERO,
+        max_replicas: 1,
+        launch_patience: Duration::ZERO,
+    })
 }

@@ -21,6 +21,9 @@ use crate::start::{Base, endpoint};
 /// How long a router may still send to a replica that drains, where `DIOGENES_ROUTER_LAG` does not
 /// say: the life of its view, the time between two beats, and some slack.
 const ROUTER_LAG: Duration = Duration::from_secs(30);
+/// How long a launch is left to the orchestrator that began it, where `DIOGENES_LAUNCH_PATIENCE` does
+/// not say: RunInstances answers within seconds, and the schedule comes by once a minute.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
 /// How much earlier than its instance a replica is drained.
 const DRAIN_BEFORE_END: Duration = Duration::from_mins(30);
 
@@ -83,6 +86,7 @@ impl Orchestrator {
                 entropy: Arc::new(OsEntropy),
                 deployment,
                 router_lag: duration("DIOGENES_ROUTER_LAG", ROUTER_LAG)?,
+                launch_patience: duration("DIOGENES_LAUNCH_PATIENCE", LAUNCH_PATIENCE)?,
                 agents: Some(AgentRules { max_lifetime: drained_at }),
             },
         })

@@ -71,6 +71,7 @@ impl Tables {
                 rung: 0,
                 tried: 1,
                 attempt: 0,
+                asked_at: now,
                 upstream_key: Secret::new(UPSTREAM_KEY),
                 lifetime: None,
             },

@@ -196,6 +196,8 @@ impl Server {
             deployment,
             // The only router is in this process and learns of a drain before it is acted on.
             router_lag: Duration::ZERO,
+            // Nobody else launches.
+            launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
         Ok(Self { app, processes, fleet, dispatcher })

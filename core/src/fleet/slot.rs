@@ -46,6 +46,9 @@ pub struct Launch {
     pub tried: usize,
     /// Counts launches whose token was spent.
     pub attempt: u32,
+    /// When whoever tries this place began to.
+    #[serde(default)]
+    pub asked_at: Timestamp,
     /// The key that the inference server asks of its callers.
     pub upstream_key: Secret,
     /// See [`LaunchRequest::lifetime`].
@@ -251,10 +254,12 @@ impl Slot {
             (SlotState::Launching, SlotEvent::NextRung(rung)) => {
                 next.launch.rung = rung;
                 next.launch.tried += 1;
+                next.launch.asked_at = now;
                 SlotState::Launching
             }
             (SlotState::Launching, SlotEvent::NextAttempt) => {
                 next.launch.attempt += 1;
+                next.launch.asked_at = now;
                 SlotState::Launching
             }
             (SlotState::Booting { instance, launched_at, .. }, SlotEvent::Phase(phase)) => {

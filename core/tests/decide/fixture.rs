@@ -1,6 +1,6 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on fails at once")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
@@ -29,6 +29,7 @@ pub(crate) struct Case {
     pub(crate) now: Timestamp,
     pub(crate) settle: Duration,
     pub(crate) agents: Option<AgentRules>,
+    pub(crate) own: BTreeSet<ClaimId>,
 }
 
 impl Case {
@@ -58,6 +59,7 @@ impl Case {
             now: at(1000),
             settle: Duration::from_mins(5),
             agents: None,
+            own: BTreeSet::new(),
         }
     }
 
@@ -81,6 +83,7 @@ impl Case {
                 rung: 0,
                 tried: 1,
                 attempt: 0,
+                asked_at: at(0),
                 upstream_key: Secret::new("k"),
                 lifetime: None,
             },
@@ -184,6 +187,8 @@ impl Case {
             now: self.now,
             settle: self.settle,
             router_lag: Duration::from_secs(2),
+            launch_patience: Duration::from_secs(5),
+            own: &self.own,
             agents: self.agents,
         })
     }

@@ -368,6 +368,21 @@ fn an_instance_without_a_record_is_an_orphan() {
 }
 
 #[test]
+fn a_launch_is_left_to_whoever_began_it_for_a_while() {
+    let launching = |seconds| Case::new().held(1).now(seconds).slot(0, SlotState::Launching);
+    let launch = [Action::Launch { index: 0 }];
+    let young = launching(4).decide();
+    assert_eq!((young.actions, young.next_check), (vec![], Some(at(5))), "not counted as missing");
+    assert_eq!(launching(5).actions(), launch, "given up");
+    let own = launching(4).with(|case| case.own = [claim(0)].into());
+    assert_eq!(own.actions(), launch, "its own");
+    let next_rung = launching(7).with(|case| case.slots[0].launch.asked_at = at(3));
+    assert_eq!(next_rung.actions(), [], "still at it");
+    let down = launching(4).with(|case| case.control.down_at = Some(at(1)));
+    assert!(matches!(down.actions()[..], [Action::Move { .. }, ..]), "ended whoever is at it");
+}
+
+#[test]
 fn the_next_check_is_the_next_moment_at_which_time_alone_changes_something() {
     let busy = Case::new().ready(0, 0).used(0, 1, 1000);
     for (what, case, next) in [

@@ -38,6 +38,7 @@ fn slot(index: u32, state: SlotState) -> Slot {
             rung: 0,
             tried: 1,
             attempt: 0,
+            asked_at: at(0),
             upstream_key: Secret::new("up-secret"),
             lifetime: None,
         },

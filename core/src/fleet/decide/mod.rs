@@ -3,7 +3,7 @@
 mod scale;
 mod tend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::Timestamp;
@@ -38,6 +38,10 @@ pub struct Situation<'a> {
     pub settle: Duration,
     /// How long a router may still send to a replica that it has not seen draining.
     pub router_lag: Duration,
+    /// [`Reconciler::launch_patience`](crate::fleet::Reconciler::launch_patience).
+    pub launch_patience: Duration,
+    /// The claims that this reconciler launches for by itself: nobody else is waited for.
+    pub own: &'a BTreeSet<ClaimId>,
     /// [`Reconciler::agents`](crate::fleet::Reconciler::agents).
     pub agents: Option<AgentRules>,
 }

@@ -71,8 +71,13 @@ fn tend_launching(situation: &Situation<'_>, slot: &Slot, decision: &mut Decisio
         });
         return false;
     }
-    decision.act(Action::Launch { index });
-    decision.look_again(later(slot.claimed_at, timeout));
+    let taken_over_at = later(slot.launch.asked_at, situation.launch_patience);
+    if situation.own.contains(&slot.claim) || situation.now >= taken_over_at {
+        decision.act(Action::Launch { index });
+        decision.look_again(later(slot.claimed_at, timeout));
+    } else {
+        decision.look_again(taken_over_at);
+    }
     true
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::{Effect, ReconcileError, Reconciler, Snapshot, find};
 use crate::entity::{StoreExt, Stored};
 use crate::fleet::{
@@ -14,6 +16,7 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         index: u32,
+        own: &mut BTreeSet<ClaimId>,
     ) -> Result<Effect, ReconcileError> {
         let Some(model) = &snapshot.model else {
             return Ok(Effect::Stale);
@@ -38,6 +41,7 @@ impl Reconciler {
                 rung,
                 tried: 1,
                 attempt: 0,
+                asked_at: now,
                 upstream_key: Secret::new(format!("up-{}", crate::fleet::ids::hex(&key))),
                 lifetime: self.lifetime(&model.value.spec),
             },
@@ -45,6 +49,7 @@ impl Reconciler {
             state: SlotState::Launching,
         };
         let slot = self.store.save(slot, Expect::Absent).await?;
+        own.insert(slot.value.claim.clone());
         tracing::info!(
             model = %slot.value.model, slot = index, claim = %slot.value.claim,
             "claimed slot {index} of `{}`", slot.value.model
@@ -61,9 +66,13 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         index: u32,
+        own: &mut BTreeSet<ClaimId>,
     ) -> Result<Effect, ReconcileError> {
         match find(snapshot, index) {
-            Some(slot) => self.launch_slot(snapshot, slot).await,
+            Some(slot) => {
+                own.insert(slot.value.claim.clone());
+                self.launch_slot(snapshot, slot).await
+            }
             None => Ok(Effect::Stale),
         }
     }

@@ -3,7 +3,7 @@ mod boot;
 mod launch;
 mod outcome;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,10 @@ pub struct Reconciler {
     pub deployment: DeploymentId,
     /// How long a router may still send to a replica that it has not seen draining.
     pub router_lag: Duration,
+    /// How long a launch is left to the reconciler that began it, before another one takes it
+    /// over; zero where there is no other. A launch that is asked for twice launches once, but
+    /// costs a call of the backend's rate each time.
+    pub launch_patience: Duration,
     /// What holds where an agent stands beside each inference server; none where the compute
     /// backend reports for its instances itself.
     pub agents: Option<AgentRules>,
@@ -71,6 +75,15 @@ struct Snapshot {
     control_version: Option<Version>,
     slots: Vec<Stored<Slot>>,
     beats: BTreeMap<ClaimId, Beat>,
+}
+
+/// What a reconcile carries from pass to pass.
+#[derive(Default)]
+struct Run {
+    /// What happened that somebody wants to know.
+    events: Vec<FleetEvent>,
+    /// The claims that it launches for.
+    own: BTreeSet<ClaimId>,
 }
 
 /// What came of a decision.
@@ -109,7 +122,7 @@ impl Reconciler {
         given: Option<&Listing>,
     ) -> Result<Outcome, ReconcileError> {
         let mut passes = 0;
-        let mut events = Vec::new();
+        let mut run = Run::default();
         loop {
             passes += 1;
             // First what there is, then the records: an instance's record is older than it.
@@ -137,6 +150,8 @@ impl Reconciler {
                 now: self.clock.now(),
                 settle: self.compute.settle_time(),
                 router_lag: self.router_lag,
+                launch_patience: self.launch_patience,
+                own: &run.own,
                 agents: self.agents,
             });
             for note in &decision.notes {
@@ -146,7 +161,7 @@ impl Reconciler {
                 self.bump_leases(&slots).await?;
             }
             let Performed { again, refused } =
-                self.perform_all(&snapshot, &decision, &mut events).await?;
+                self.perform_all(&snapshot, &decision, &mut run).await?;
             if again && passes < MAX_PASSES {
                 continue;
             }
@@ -158,7 +173,7 @@ impl Reconciler {
                 view: self.view(name).await?,
                 next_check,
                 desired: decision.desired,
-                events,
+                events: run.events,
                 oldest_launch: oldest(&mine),
             });
         }
@@ -220,14 +235,14 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         decision: &Decision,
-        events: &mut Vec<FleetEvent>,
+        run: &mut Run,
     ) -> Result<Performed, ReconcileError> {
         let mut performed = Performed { again: false, refused: None };
         for action in &decision.actions {
-            match self.perform(snapshot, action).await {
+            match self.perform(snapshot, action, &mut run.own).await {
                 Ok(Effect::Changed) => performed.again = true,
                 Ok(Effect::Happened(event)) => {
-                    events.push(event);
+                    run.events.push(event);
                     performed.again = true;
                 }
                 Ok(Effect::Pending) => {}
@@ -248,10 +263,11 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         action: &Action,
+        own: &mut BTreeSet<ClaimId>,
     ) -> Result<Effect, ReconcileError> {
         match action {
-            Action::Claim { index } => self.claim(snapshot, *index).await,
-            Action::Launch { index } => self.launch(snapshot, *index).await,
+            Action::Claim { index } => self.claim(snapshot, *index, own).await,
+            Action::Launch { index } => self.launch(snapshot, *index, own).await,
             Action::Move { index, event } => self.advance(snapshot, *index, event.clone()).await,
             Action::Fail { index, kind, reason, end } => {
                 self.fail(snapshot, *index, *kind, reason, end.clone()).await
@@ -299,8 +315,8 @@ impl Reconciler {
 
     async fn write(&self, slot: &Stored<Slot>, event: SlotEvent) -> Result<Effect, ReconcileError> {
         let next = slot.value.after(event, self.clock.now())?;
-        log_transition(&slot.value, &next);
-        self.store.save(next, slot.unchanged()).await?;
+        let next = self.store.save(next, slot.unchanged()).await?;
+        log_transition(&slot.value, &next.value);
         Ok(Effect::Changed)
     }
 

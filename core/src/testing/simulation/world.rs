@@ -31,6 +31,8 @@ pub struct Settings {
     pub settle: Duration,
     /// The model's cap.
     pub max_replicas: u32,
+    /// How long reconcilers leave a launch to the one that began it.
+    pub launch_patience: Duration,
 }
 
 /// An invariant that did not hold.
@@ -168,6 +170,7 @@ impl Simulation {
             entropy: Arc::new(SeededEntropy::new(seed ^ 0x9e37_79b9)),
             deployment: DeploymentId::new("simulation"),
             router_lag: Duration::from_secs(2),
+            launch_patience: settings.launch_patience,
             agents: None,
         };
         let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoTrigger));
@@ -307,6 +310,7 @@ impl Simulation {
             entropy: self.reconciler.entropy.clone(),
             deployment: self.reconciler.deployment.clone(),
             router_lag: Duration::ZERO,
+            launch_patience: Duration::ZERO,
             agents: None,
         };
         now_or_panic(plain.view(&self.model)).ok().flatten()

@@ -1,9 +1,7 @@
 //! A first request, and many at once.
 
-use std::collections::BTreeSet;
-
 use diogenes_core::keys::Scope;
-use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack};
+use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack, StackSettings};
 use diogenes_e2e::{Event, Model};
 
 use crate::slow;
@@ -55,7 +53,10 @@ async fn a_cold_plain_call_is_held_and_answered_and_the_next_is_warm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_herd_of_64_first_requests_launches_one_instance() {
-    let Some(stack) = Stack::start().await else { return };
+    // Longer than a busy machine takes for any launch.
+    let settings =
+        StackSettings::default().variable(ORCHESTRATOR, "DIOGENES_LAUNCH_PATIENCE", "5m");
+    let Some(stack) = Stack::with(settings).await else { return };
     stack.apply(&stack.admin().await, &slow("demo").line("max_replicas = 1")).await;
     let client = stack.client(&[Scope::Inference]).await;
     let calls: Vec<_> = (0..64)
@@ -77,10 +78,7 @@ async fn a_herd_of_64_first_requests_launches_one_instance() {
         let (status, text) = call.await.unwrap();
         assert_eq!(status, 200, "{text}\n{}", stack.machine_logs());
     }
-    // Orchestrators that overlap may ask for the one launch again, by its token.
     let launches = stack.front.calls().by(ORCHESTRATOR).action("RunInstances");
-    let tokens: BTreeSet<_> =
-        launches.iter().map(|call| &call.resource.parameters["ClientToken"]).collect();
-    assert_eq!(tokens.len(), 1, "{launches:?}");
+    assert_eq!(launches.count(), 1, "{launches:?}");
     assert_eq!(stack.instances().await.len(), 1);
 }

@@ -12,7 +12,9 @@ const AT_ONCE: usize = 3;
 
 /// A stack whose orchestrator runs only when the test says so: every trigger is lost.
 async fn untriggered() -> Option<(Stack, Client)> {
-    let settings = StackSettings::default().variable(ORCHESTRATOR, "DIOGENES_ROUTER_LAG", "1ms");
+    let settings = StackSettings::default()
+        .variable(ORCHESTRATOR, "DIOGENES_ROUTER_LAG", "1ms")
+        .variable(ORCHESTRATOR, "DIOGENES_LAUNCH_PATIENCE", "1s");
     let stack = Stack::with(settings).await?;
     stack.front.rule().to("lambda").fail(Fault::throttled());
     let admin = stack.admin().await;

@@ -70,7 +70,9 @@ async fn an_instance_in_use_is_not_idle() {
 
 #[tokio::test]
 async fn several_orchestrators_at_once_launch_one_instance() {
-    let Some(stack) = Stack::start().await else { return };
+    let settings =
+        StackSettings::default().variable(ORCHESTRATOR, "DIOGENES_LAUNCH_PATIENCE", "5m");
+    let Some(stack) = Stack::with(settings).await else { return };
     let client = stack.admin().await;
     // The one that the model's own arrival asks for is held with the others.
     let gate = stack.front.rule().by(ORCHESTRATOR).to("dynamodb").first(3).hold_before();
@@ -88,9 +90,7 @@ async fn several_orchestrators_at_once_launch_one_instance() {
     until_ready(&stack, &client).await;
     assert_eq!(stack.instances().await.len(), 1);
     let launches = stack.front.calls().by(ORCHESTRATOR).action("RunInstances");
-    let tokens: std::collections::BTreeSet<_> =
-        launches.iter().map(|call| call.resource.parameters["ClientToken"].clone()).collect();
-    assert_eq!(tokens.len(), 1, "{launches:?}");
+    assert_eq!(launches.count(), 1, "{launches:?}");
 }
 
 #[tokio::test]

@@ -219,6 +219,7 @@ impl World {
                 rung: 0,
                 tried: 1,
                 attempt: 0,
+                asked_at: self.started,
                 upstream_key: Secret::new("up-secret"),
                 lifetime: None,
             },
