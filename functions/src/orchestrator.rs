@@ -8,7 +8,7 @@ use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings, Subnet};
 use diogenes_backends::aws::event::{ScaleEvent, Scope};
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::fleet::{
-    AgentRules, DeploymentId, Outcome, ReconcileError, Reconciler, StoredDemand,
+    AgentRules, DeploymentId, InstanceId, Outcome, ReconcileError, Reconciler, StoredDemand,
 };
 use diogenes_core::name::ModelName;
 use serde_json::Value;
@@ -37,6 +37,8 @@ pub struct Orchestrator {
 enum Task {
     One(ModelName),
     All,
+    /// Everything, knowing that EC2 takes this instance back.
+    Interrupted(InstanceId),
 }
 
 /// Why an event was not carried out.
@@ -99,13 +101,18 @@ impl Orchestrator {
                 let outcome = self.reconciler.reconcile(&model).await?;
                 self.report([(&model, &outcome)]);
             }
-            Task::All => {
-                let outcomes = self.reconciler.reconcile_all().await?;
-                self.report(outcomes.iter().map(|(model, outcome)| (model, outcome)));
-                tracing::info!(models = outcomes.len(), "every model is reconciled");
+            Task::All => self.report_all(&self.reconciler.reconcile_all().await?),
+            Task::Interrupted(instance) => {
+                tracing::info!(instance.id = %instance, "EC2 takes {instance} back");
+                self.report_all(&self.reconciler.reconcile_interrupted(&instance).await?);
             }
         }
         Ok(())
+    }
+
+    fn report_all(&self, outcomes: &[(ModelName, Outcome)]) {
+        self.report(outcomes.iter().map(|(model, outcome)| (model, outcome)));
+        tracing::info!(models = outcomes.len(), "every model is reconciled");
     }
 
     fn report<'a>(&self, outcomes: impl IntoIterator<Item = (&'a ModelName, &'a Outcome)>) {
@@ -116,7 +123,13 @@ impl Orchestrator {
 
 /// Events of EventBridge tell of an instance and not of its model: everything is looked at.
 fn task(event: Value) -> Result<Task, EventError> {
-    let source = event.get("source").and_then(Value::as_str);
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let source = text("/source");
+    if text("/detail-type") == Some("EC2 Spot Instance Interruption Warning")
+        && let Some(instance) = text("/detail/instance-id")
+    {
+        return Ok(Task::Interrupted(InstanceId::new(instance)));
+    }
     if matches!(source, Some("aws.ec2" | "aws.scheduler" | "aws.events")) {
         return Ok(Task::All);
     }
@@ -137,13 +150,16 @@ mod tests {
     #[test]
     fn events_are_told_apart() {
         let one = Task::One("a/b".parse().unwrap());
+        let warning = "EC2 Spot Instance Interruption Warning";
         for (event, wanted) in [
+            (
+                json!({"source": "aws.ec2", "detail-type": warning, "detail": {"instance-id": "i-1"}}),
+                Task::Interrupted(InstanceId::new("i-1")),
+            ),
+            (json!({"source": "aws.ec2", "detail-type": warning, "detail": null}), Task::All),
+            (json!({"source": "aws.ec2", "detail": {"instance-id": "i-1"}}), Task::All),
             (json!({"reconcile": {"model": "a/b"}}), one),
             (json!({"reconcile": "all"}), Task::All),
-            (
-                json!({"source": "aws.ec2", "detail-type": "EC2 Spot Instance Interruption Warning"}),
-                Task::All,
-            ),
             (json!({"source": "aws.scheduler"}), Task::All),
         ] {
             assert_eq!(task(event).unwrap(), wanted);

@@ -30,6 +30,7 @@ pub(crate) struct Case {
     pub(crate) settle: Duration,
     pub(crate) agents: Option<AgentRules>,
     pub(crate) own: BTreeSet<ClaimId>,
+    pub(crate) interrupted: Option<InstanceId>,
 }
 
 impl Case {
@@ -60,6 +61,7 @@ impl Case {
             settle: Duration::from_mins(5),
             agents: None,
             own: BTreeSet::new(),
+            interrupted: None,
         }
     }
 
@@ -182,6 +184,7 @@ impl Case {
             slots: &self.slots,
             observed: &self.observed,
             observed_at: self.now,
+            interrupted: self.interrupted.as_ref(),
             beats: &self.beats,
             demand: &self.demand,
             now: self.now,

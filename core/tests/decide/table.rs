@@ -198,6 +198,14 @@ fn booting() {
             vec![ended(0, EndReason::Cancelled(DrainReason::Down))],
         ),
         (
+            "interrupted, as the provider says",
+            case().with(|case| case.interrupted = Some(instance(0))),
+            vec![
+                ended(0, EndReason::Cancelled(DrainReason::Interrupted)),
+                Action::Claim { index: 1 },
+            ],
+        ),
+        (
             "interrupted",
             case().beat(0, BeatStatus::Interrupted { reason: "spot".into() }),
             vec![
@@ -248,6 +256,16 @@ fn ready() {
             "a spot notice",
             busy().beat(0, BeatStatus::Interrupted { reason: "spot".into() }),
             vec![drained(0, DrainReason::Interrupted), Action::Claim { index: 1 }],
+        ),
+        (
+            "the provider said so",
+            busy().with(|case| case.interrupted = Some(instance(0))),
+            vec![drained(0, DrainReason::Interrupted), Action::Claim { index: 1 }],
+        ),
+        (
+            "the provider said so of another",
+            busy().with(|case| case.interrupted = Some(instance(1))),
+            vec![],
         ),
         (
             "hung",

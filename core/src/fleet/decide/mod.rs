@@ -28,6 +28,8 @@ pub struct Situation<'a> {
     pub observed: &'a [Instance],
     /// When the listing of `observed` was begun.
     pub observed_at: Timestamp,
+    /// The instance that the provider has just said it takes back, if this is about one.
+    pub interrupted: Option<&'a InstanceId>,
     /// The reports from beside the inference servers.
     pub beats: &'a BTreeMap<ClaimId, Beat>,
     /// What callers want.

@@ -224,10 +224,9 @@ fn unwanted(situation: &Situation<'_>, slot: &Slot) -> Option<DrainReason> {
     if situation.model.is_some_and(|model| model.spec.hash() != slot.launch.spec) {
         return Some(DrainReason::SpecChanged);
     }
-    if let Some(BeatStatus::Interrupted { .. }) = beat(situation, slot) {
-        return Some(DrainReason::Interrupted);
-    }
-    None
+    let told = situation.interrupted.is_some_and(|instance| slot.instance() == Some(instance));
+    let reported = matches!(beat(situation, slot), Some(BeatStatus::Interrupted { .. }));
+    (told || reported).then_some(DrainReason::Interrupted)
 }
 
 /// The newest report on the slot's instance. A claim can have had another instance before: what

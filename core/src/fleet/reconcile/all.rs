@@ -1,7 +1,7 @@
 use super::{Outcome, ReconcileError, Reconciler};
 use crate::Timestamp;
 use crate::entity::StoreExt;
-use crate::fleet::Model;
+use crate::fleet::{InstanceId, Model};
 use crate::name::ModelName;
 use crate::ports::Instance;
 
@@ -23,6 +23,22 @@ impl Reconciler {
     /// lists its instances once for all of them. What fails for one model is told after the others
     /// had their turn.
     pub async fn reconcile_all(&self) -> Result<Vec<(ModelName, Outcome)>, ReconcileError> {
+        self.reconcile_knowing(None).await
+    }
+
+    /// The same, after the provider has said that it takes this instance back: its replica is
+    /// drained at once, whether or not its agent has heard of it too.
+    pub async fn reconcile_interrupted(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<Vec<(ModelName, Outcome)>, ReconcileError> {
+        self.reconcile_knowing(Some(instance)).await
+    }
+
+    async fn reconcile_knowing(
+        &self,
+        interrupted: Option<&InstanceId>,
+    ) -> Result<Vec<(ModelName, Outcome)>, ReconcileError> {
         let listing = self.list().await?;
         let models = self.store.load_all::<Model>(Model::all()).await?;
         let mut names: Vec<ModelName> = models.into_iter().map(|model| model.value.name).collect();
@@ -42,7 +58,7 @@ impl Reconciler {
         }
         let mut outcomes = Vec::with_capacity(names.len());
         for name in names {
-            match self.reconcile_by(&name, Some(&listing)).await {
+            match self.reconcile_by(&name, Some(&listing), interrupted).await {
                 Ok(outcome) => outcomes.push((name, outcome)),
                 Err(error) => keep_first(&mut first, error),
             }

@@ -111,7 +111,7 @@ impl Reconciler {
     /// Reconciles one model until nothing more can be done now. What the backend refuses is told
     /// at the end: an instance that cannot be ended keeps no other from being launched.
     pub async fn reconcile(&self, name: &ModelName) -> Result<Outcome, ReconcileError> {
-        self.reconcile_by(name, None).await
+        self.reconcile_by(name, None, None).await
     }
 
     /// Reconciles one model, by the listing that is given or by a fresh one for each pass. An old
@@ -120,6 +120,7 @@ impl Reconciler {
         &self,
         name: &ModelName,
         given: Option<&Listing>,
+        interrupted: Option<&InstanceId>,
     ) -> Result<Outcome, ReconcileError> {
         let mut passes = 0;
         let mut run = Run::default();
@@ -145,6 +146,7 @@ impl Reconciler {
                 slots: &slots,
                 observed: &mine,
                 observed_at: listing.at,
+                interrupted,
                 beats: &snapshot.beats,
                 demand: &demand,
                 now: self.clock.now(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
 use diogenes_e2e::aws::front::HeldCall;
 use diogenes_e2e::aws::stack::{Listed, ORCHESTRATOR, Stack, StackSettings};
-use diogenes_e2e::{Client, Event, Model};
+use diogenes_e2e::{Client, Event, Model, eventually};
 use serde_json::json;
 
 use crate::{fast, until_ready};
@@ -117,6 +117,23 @@ async fn a_spot_notice_drains_the_instance_and_replaces_it() {
     until_ready(&stack, &client).await;
     assert_eq!(client.chat("demo").await.status, 200);
     assert_eq!(stack.alive().await, alive);
+}
+
+#[tokio::test]
+async fn an_interruption_that_only_eventbridge_tells_of_drains_the_instance() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    stack.apply(&client, &fast("demo").line("min_replicas = 1")).await;
+    until_ready(&stack, &client).await;
+    let instance = stack.alive().await.remove(0);
+    stack.warn_of_interruption(&instance.id);
+    // No schedule comes by, and a replica that nobody uses drains for half a minute.
+    eventually("a draining replica", async || {
+        let state = client.state("demo").await;
+        let slot = &state["slots"][0];
+        if slot["state"] == "draining" { Ok(()) } else { Err(state) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -227,6 +227,11 @@ impl Stack {
     /// EC2 wants this instance back: its metadata and EventBridge say so.
     pub fn interrupt(&self, id: &str) {
         self.machine(id).interrupt();
+        self.warn_of_interruption(id);
+    }
+
+    /// EventBridge says that EC2 wants this instance back, before its agent has heard of it.
+    pub fn warn_of_interruption(&self, id: &str) {
         self.event(
             "EC2 Spot Instance Interruption Warning",
             &json!({
