@@ -63,14 +63,20 @@ pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadV
 #[cfg(feature = "invoke")]
 pub fn trigger(base: &Base) -> Result<Arc<dyn ScaleTrigger>, BadVariable> {
     let function = crate::environment::required("DIOGENES_ORCHESTRATOR")?;
-    let mut config = aws_sdk_lambda::config::Builder::from(&base.config);
-    config = match crate::start::endpoint("AWS_ENDPOINT_URL_LAMBDA") {
+    let client = lambda(&base.config, crate::start::endpoint("AWS_ENDPOINT_URL_LAMBDA"));
+    Ok(Arc::new(diogenes_backends::aws::lambda::InvokeTrigger::new(client, function)))
+}
+
+/// A client of Lambda itself, or of this emulator of it.
+#[cfg(feature = "invoke")]
+fn lambda(config: &aws_config::SdkConfig, emulator: Option<String>) -> aws_sdk_lambda::Client {
+    let config = aws_sdk_lambda::config::Builder::from(config);
+    let config = match emulator {
         Some(endpoint) => config.endpoint_url(endpoint),
         // The router's subnets have no way out but IPv6.
         None => config.use_dual_stack(true),
     };
-    let client = aws_sdk_lambda::Client::from_conf(config.build());
-    Ok(Arc::new(diogenes_backends::aws::lambda::InvokeTrigger::new(client, function)))
+    aws_sdk_lambda::Client::from_conf(config.build())
 }
 
 /// For functions that have no business with the fleet.
@@ -87,6 +93,25 @@ impl ScaleTrigger for NoTrigger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "invoke")]
+    #[tokio::test]
+    async fn the_orchestrator_is_asked_over_ipv6() {
+        use aws_credential_types::Credentials;
+        use aws_credential_types::provider::SharedCredentialsProvider;
+
+        let (http_client, requests) = aws_smithy_http_client::test_util::capture_request(None);
+        let credentials = Credentials::new("key", "secret", None, None, "test");
+        let config = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::from_static("eu-west-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client)
+            .build();
+        lambda(&config, None).invoke().function_name("orchestrator").send().await.unwrap();
+        let uri = requests.expect_request().uri().to_owned();
+        assert!(uri.starts_with("https://lambda.eu-west-1.api.aws/"), "{uri}");
+    }
 
     #[test]
     fn a_held_stream_outlasts_a_boot_that_takes_too_long() {

@@ -5,6 +5,7 @@ mod imds;
 mod machine;
 mod machines;
 mod settings;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_ec2::types::{InstanceStateName, InstanceType, RequestLaunchTemplateData};
-use diogenes_backends::aws::dynamodb::{DynamoStore, create_table};
+use diogenes_backends::aws::dynamodb::DynamoStore;
 use diogenes_backends::system::{OsEntropy, SystemClock};
 use diogenes_core::keys::{Keys, NewKey, Scope};
 use diogenes_core::ports::Limits;
@@ -99,9 +100,12 @@ impl Stack {
     pub async fn deploy(emulator: &Emulator, settings: &StackSettings) -> Self {
         let front = Front::start(emulator).await;
         let (table, deployment) = (unique("table"), unique("stack"));
-        create_table(&front.dynamodb("cloudformation"), &table).await.expect("a table");
+        let path = project().join("template.yaml");
+        let text = std::fs::read_to_string(&path).expect("the template");
+        let resources = serde_saphyr::from_str(&text).expect("the template is YAML");
+        table::create(&front.dynamodb("cloudformation"), &table, &resources).await;
         let values = values(&front, settings, &table, &deployment).await;
-        let template = Template::read(&project().join("template.yaml"), &values);
+        let template = Template::read(&path, &values);
         let template = template.expect("the template is understood");
         let functions = template.functions.values().map(|each| {
             let run = each.run(function(&each.binary)).with("AWS_ENDPOINT_URL", front.endpoint());
