@@ -52,6 +52,9 @@ impl Ec2Compute {
                 InstanceMetadataOptionsRequest::builder()
                     .http_endpoint(InstanceMetadataEndpointState::Enabled)
                     .http_tokens(HttpTokensState::Required)
+                    // As in the template: it is not documented that what a call leaves out
+                    // stays as the template has it.
+                    .http_put_response_hop_limit(1)
                     .build(),
             )
             .tag_specifications(self.tags(ResourceType::Instance, request))
