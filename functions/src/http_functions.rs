@@ -35,7 +35,7 @@ pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadV
     let dispatcher = Arc::new(dispatcher);
     let store = base.store.clone();
     let link = StoreLink::new(store.clone(), clock.clone(), trigger.clone(), dispatcher.clone());
-    let keys = Keys::new(store.clone(), clock.clone(), Arc::new(OsEntropy));
+    let keys = Keys::new(store.clone(), clock.clone(), Arc::new(OsEntropy)).without_concurrency();
     let deadlines = Deadlines {
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,

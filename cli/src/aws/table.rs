@@ -35,5 +35,6 @@ impl DeployedTable {
     /// The keys in it.
     pub(crate) fn keys(&self) -> Keys {
         Keys::new(self.store.clone(), Arc::new(SystemClock), Arc::new(OsEntropy))
+            .without_concurrency()
     }
 }

@@ -67,6 +67,14 @@ fn an_allow_list_names_registered_models() {
 }
 
 #[test]
+fn a_limit_that_nobody_would_count_is_refused() {
+    let aws = Aws::start();
+    let limited = [&ADA[..], &["--table", "the-table", "--concurrency", "1"]].concat();
+    let run = diogenes(&limited, &operator(&aws.url()));
+    assert!(run.code == 2 && run.err.contains("not counted on AWS"), "{run:?}");
+}
+
+#[test]
 fn each_thing_that_is_missing_is_told_with_what_to_do() {
     let aws = Aws::start();
     let url = aws.url();

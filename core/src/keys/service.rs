@@ -14,6 +14,7 @@ pub struct Keys {
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    counts_concurrency: bool,
 }
 
 /// A key to issue.
@@ -104,12 +105,23 @@ impl Keys {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, clock, entropy }
+        Self { store, clock, entropy, counts_concurrency: true }
+    }
+
+    /// The same for an installation that counts no requests in flight: a limit that nobody keeps
+    /// is refused.
+    #[must_use]
+    pub fn without_concurrency(self) -> Self {
+        Self { counts_concurrency: false, ..self }
     }
 
     /// Issues a key. The second value is the only copy of the key itself.
     pub async fn issue(&self, new: NewKey) -> Result<(ApiKey, PlainKey), KeyError> {
         new.validate(self.clock.now())?;
+        if new.limits.concurrency.is_some() && !self.counts_concurrency {
+            let problem = "is not counted on AWS; limit requests or tokens per minute".into();
+            return Err(KeyError::Invalid { field: "limits.concurrency", problem });
+        }
         let (record, plain) = self.fresh(new);
         let stored = self.store.save(record, Expect::Absent).await?;
         Ok((stored.value, plain))

@@ -75,7 +75,7 @@ impl Function {
 }
 
 #[tokio::test]
-async fn an_allow_list_names_models_by_name_or_alias() {
+async fn a_key_is_made_whose_terms_can_be_kept() {
     let function = Function::new();
     function.register("org/model", "short").await;
     let wanted = json!({
@@ -83,6 +83,12 @@ async fn an_allow_list_names_models_by_name_or_alias() {
     });
     let (status, created) = function.keys(Method::POST, "/api/v1/keys", wanted).await;
     assert_eq!(status, StatusCode::CREATED, "{created}");
+    let uncounted = json!({
+        "email": "a@example.com", "scopes": ["inference"], "limits": {"concurrency": 1},
+    });
+    let (status, answer) = function.keys(Method::POST, "/api/v1/keys", uncounted).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert_eq!(answer["error"]["param"], "limits.concurrency");
     let unknown =
         json!({"email": "a@example.com", "scopes": ["inference"], "models": ["org/modle"]});
     let (status, answer) = function.keys(Method::POST, "/api/v1/keys", unknown).await;
@@ -146,9 +152,12 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
         );
     }
     let ladder = json!([{"instance_type": "g6.xlarge"}]);
-    let spec = json!({"command": ["vllm"], "ladder": ladder, "idle_timeout": "14s"});
+    let spec = json!({"command": ["vllm"], "ladder": &ladder, "idle_timeout": "14s"});
     let (status, answer) = function.cluster(Method::PUT, "/api/v1/models/m", spec).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    let long = json!({"command": ["vllm", "x".repeat(16 << 10)], "ladder": ladder});
+    let (status, refused) = function.cluster(Method::PUT, "/api/v1/models/m", long).await;
+    assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("command")));
     let message = "`idle_timeout` must be at least 15s: use is noted once in so long";
     assert_eq!(answer["error"]["message"], message);
     let (_, models) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;
