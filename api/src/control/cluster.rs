@@ -152,7 +152,9 @@ pub(super) async fn state(
 ) -> Result<Json<ClusterState>, ApiError> {
     app.refresh_all().await?;
     let mut data = Vec::new();
-    for view in app.dispatcher.views() {
+    // Of a deleted model there may be something that is still paid for.
+    let is_seen = |view: &ModelView| view.model.deleted_at.is_none() || !view.slots.is_empty();
+    for view in app.dispatcher.all_views().into_iter().filter(|view| is_seen(view)) {
         data.push(state_of(&app, &view).await?);
     }
     Ok(Json(ClusterState { data }))

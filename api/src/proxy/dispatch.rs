@@ -144,12 +144,15 @@ impl Dispatcher {
 
     /// Every model that can be asked for, by name.
     pub fn views(&self) -> Vec<Arc<ModelView>> {
+        let mut views = self.all_views();
+        views.retain(|view| view.model.deleted_at.is_none());
+        views
+    }
+
+    /// Every model that is known, by name, also those that are deleted and on their way out.
+    pub fn all_views(&self) -> Vec<Arc<ModelView>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut views: Vec<_> = entries
-            .values()
-            .map(|entry| entry.view())
-            .filter(|view| view.model.deleted_at.is_none())
-            .collect();
+        let mut views: Vec<_> = entries.values().map(|entry| entry.view()).collect();
         views.sort_by(|a, b| a.model.name.cmp(&b.model.name));
         views
     }

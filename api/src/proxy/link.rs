@@ -30,6 +30,8 @@ const BETWEEN_TRIGGERS: Duration = Duration::from_secs(3);
 const REMIND: Duration = Duration::from_secs(20);
 /// How many polls may fail in a row before held requests are told.
 const FAILURES: u32 = 3;
+/// How long the listing of models may not show a new one.
+const INDEX_LAG: Duration = Duration::from_mins(1);
 /// The longest that the end of a request waits for its last writes.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -131,7 +133,7 @@ impl StoreLink {
     pub(crate) async fn refresh_all(&self) -> Result<(), StoreError> {
         let mut known = self.known.lock().await;
         self.read_models(&mut known).await?;
-        for view in self.dispatcher.views() {
+        for view in self.dispatcher.all_views() {
             self.read(&mut known, &view.model.name).await?;
         }
         Ok(())
@@ -299,12 +301,20 @@ impl StoreLink {
         known.last_read = Some(now);
         let models = self.store.load_all::<Model>(Model::all()).await?;
         known.models = Some(now);
+        for view in self.dispatcher.all_views() {
+            let gone = models.iter().all(|model| model.value.name != view.model.name);
+            // The index may lag behind a model that is new.
+            if gone && since(view.model.updated_at, now) >= INDEX_LAG {
+                known.views.remove(&view.model.name);
+                self.dispatcher.forget(&view.model.name);
+            }
+        }
         for model in models.into_iter().map(|model| model.value) {
             let view = match self.dispatcher.view_of(&model.name) {
                 Some(view) if view.model.updated_at >= model.updated_at => continue,
                 Some(view) => {
                     let mut view = ModelView::clone(&view);
-                    view.spec = model.spec.hash();
+                    view.launch = model.spec.launch_hash();
                     view.model = Arc::new(model);
                     view
                 }

@@ -170,7 +170,9 @@ impl Registry {
                 return Err(RegistryError::ReadOnly(name.clone()));
             }
             let mut deleted = stored.value.clone();
-            deleted.deleted_at = Some(self.clock.now());
+            let now = self.clock.now();
+            deleted.deleted_at = Some(now);
+            deleted.updated_at = now;
             match self.store.save(deleted, stored.unchanged()).await {
                 Ok(stored) => {
                     self.wake(name).await;

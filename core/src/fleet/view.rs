@@ -25,8 +25,8 @@ pub struct ModelView {
     pub control: Control,
     /// How long earlier boots took.
     pub history: Option<BootHistory>,
-    /// The hash of the model's spec.
-    pub spec: SpecHash,
+    /// [`ModelSpec::launch_hash`](crate::fleet::ModelSpec::launch_hash) of the model.
+    pub launch: SpecHash,
 }
 
 /// A replica that serves.
@@ -123,8 +123,8 @@ impl ModelView {
                 | SlotState::Terminating { .. } => None,
             })
             .collect();
-        let spec = model.spec.hash();
-        Self { model, replicas, slots, control, history, spec }
+        let launch = model.spec.launch_hash();
+        Self { model, replicas, slots, control, history, launch }
     }
 
     /// Where the history stands that tells about the boot of one of `slots`, or of the next.
@@ -140,7 +140,9 @@ impl ModelView {
 
     /// How the model stands.
     pub fn standing(&self, now: Timestamp) -> Standing {
-        if !self.replicas.is_empty() {
+        if self.model.deleted_at.is_some() {
+            Standing::Stopping
+        } else if !self.replicas.is_empty() {
             Standing::Ready
         } else if self.slots.iter().any(Slot::is_live) {
             Standing::Starting
@@ -155,7 +157,7 @@ impl ModelView {
 
     /// The failure that forbids a scale-up now.
     pub fn failure(&self, now: Timestamp) -> Option<&Failure> {
-        self.control.backing_off(&self.spec, now)
+        self.control.backing_off(&self.launch, now)
     }
 
     /// How far the foremost boot is; before its claim, the launch phase with no time gone.
@@ -177,11 +179,17 @@ impl ModelView {
                 elapsed: times.start().map_or(Duration::ZERO, |start| since(start, now)),
                 eta: self.eta(times, phase, now),
             },
-            None => Progress {
-                phase: Phase::Launch,
-                elapsed: Duration::ZERO,
-                eta: self.history.as_ref().and_then(BootHistory::eta_of_new_boot),
-            },
+            None => {
+                let cap = usize::try_from(self.model.max_replicas()).unwrap_or(usize::MAX);
+                // Nobody knows how long those take that hold the places and are on their way out.
+                let has_place = self.slots.len() < cap;
+                let history = self.history.as_ref().filter(|_| has_place);
+                Progress {
+                    phase: Phase::Launch,
+                    elapsed: Duration::ZERO,
+                    eta: history.and_then(BootHistory::eta_of_new_boot),
+                }
+            }
         }
     }
 

@@ -5,7 +5,9 @@ mod world;
 
 use std::time::Duration;
 
-use diogenes_core::fleet::UseStamp;
+use diogenes_core::entity::StoreExt;
+use diogenes_core::fleet::{Model, ModelSource, Registry, UseStamp};
+use diogenes_core::ports::Expect;
 use tokio::time::sleep;
 
 use self::world::{World, model};
@@ -34,6 +36,28 @@ async fn warm_requests_cost_at_most_one_read_a_second() {
         // And the view is kept fresh: it lives for two seconds.
         assert!(reads >= seconds / 2, "{reads} reads in {seconds} s of {replicas} replicas");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_shows_no_model_that_is_deleted_or_forgotten() {
+    let listed = async |world: &World| {
+        sleep(Duration::from_secs(3)).await;
+        world.link.refresh_models().await.unwrap();
+        world.dispatcher.views().len()
+    };
+    let world = World::new().await;
+    assert_eq!(listed(&world).await, 1);
+    let (store, clock, trigger) = (&world.store, &world.clock, &world.trigger);
+    let registry = Registry::new(store.clone(), clock.clone(), trigger.clone());
+    registry.delete(&model(), ModelSource::Api).await.unwrap();
+    assert_eq!(listed(&world).await, 0);
+
+    let world = World::new().await;
+    assert_eq!(listed(&world).await, 1);
+    world.store.remove(Model::key_of(&model()), Expect::Any).await.unwrap();
+    assert_eq!(listed(&world).await, 1, "a listing that lags does not know a new model");
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(listed(&world).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
