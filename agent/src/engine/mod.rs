@@ -56,7 +56,7 @@ pub(crate) struct Server {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// The model's `command` is of no use on this machine.
-    #[error("{0}; check `command` of the model")]
+    #[error("{0}")]
     Command(String),
     /// The machine refused.
     #[error("the inference server could not be started: {0}")]
@@ -75,7 +75,7 @@ impl Server {
         announce: impl Fn(Phase) + Send + 'static,
     ) -> Result<Self, StartError> {
         let Some(Invocation { program, arguments, env }) = engine.invocation(listen, key) else {
-            return Err(StartError::Command("it is empty".into()));
+            return Err(StartError::Command("the `command` of the model is empty".into()));
         };
         // One pipe for both streams keeps their order.
         let (output, stdout) = io::pipe()?;
@@ -89,7 +89,7 @@ impl Server {
             .process_group(0);
         if let Some(dir) = &engine.working_dir {
             if !Path::new(dir).is_dir() {
-                let problem = format!("its `working_dir` `{dir}` is no directory");
+                let problem = format!("`{dir}`, the `working_dir` of the model, is no directory");
                 return Err(StartError::Command(problem));
             }
             command.current_dir(dir);
@@ -205,7 +205,7 @@ fn exit_of(status: ExitStatus) -> Exit {
 }
 
 fn explain(program: &str, error: io::Error) -> StartError {
-    let what = match error.kind() {
+    let problem = match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => "was not found on the instance",
         ErrorKind::PermissionDenied => "may not be executed",
         ErrorKind::InvalidInput => "was given an argument with a NUL byte",
@@ -213,5 +213,5 @@ fn explain(program: &str, error: io::Error) -> StartError {
         ErrorKind::IsADirectory => "is a directory",
         _ => return StartError::Machine(error),
     };
-    StartError::Command(format!("`{program}` {what}"))
+    StartError::Command(format!("`{program}`, which `command` of the model asks for, {problem}"))
 }

@@ -25,7 +25,7 @@ async fn a_boot_is_reported_phase_by_phase() {
     assert_eq!(beat.instance, Some(InstanceId::new("i-0test")));
     assert_eq!((beat.load, beat.log_end), (Load::default(), 0));
     assert_eq!(beat.at, ManualClock::default().now());
-    assert_eq!(beat.expires_at, beat.at + std::time::Duration::from_mins(5));
+    assert_eq!(beat.expires_at, beat.at + std::time::Duration::from_mins(2));
 
     std::fs::write(machine.path("load"), "").unwrap();
     let beat = machine.beat(is_phase(Phase::Weights)).await;
@@ -76,7 +76,7 @@ async fn a_server_that_cannot_be_started_says_which_setting_to_mend() {
     machine.start().await;
     assert_eq!(
         machine.unhealthy().await,
-        "`/nonexistent/vllm` was not found on the instance; check `command` of the model"
+        "`/nonexistent/vllm`, which `command` of the model asks for, was not found on the instance"
     );
     machine.pass(std::time::Duration::from_secs(61)).await;
     machine.shut_down().await;

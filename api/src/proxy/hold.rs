@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{Failure, FailureKind, Progress};
+use diogenes_core::fleet::{Failure, Progress};
 use diogenes_core::name::ModelName;
 use diogenes_core::routing::{Cold, Patience, cold};
 use tokio::sync::watch;
@@ -242,15 +242,10 @@ async fn poll_due(link: &mut Option<Linked>) {
 fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
     let wait = diogenes_core::fleet::eta::since(now, failure.until);
     let next = diogenes_core::duration::format(Duration::from_secs(wait.as_secs().max(1)));
-    let see = match failure.kind {
-        FailureKind::Exited | FailureKind::BootTimeout => {
-            format!("; see `diogenes logs {name}`")
-        }
-        FailureKind::Capacity
-        | FailureKind::Quota
-        | FailureKind::InvalidSpec
-        | FailureKind::Denied
-        | FailureKind::Unavailable => String::new(),
+    let see = if failure.kind.has_log() {
+        format!("; see `diogenes logs {name}`")
+    } else {
+        String::new()
     };
     ApiError::new(
         ErrorKind::ModelFailed(failure.kind),

@@ -197,12 +197,14 @@ fn notes(models: &[ModelState], now: Timestamp) -> Vec<String> {
     let failed = models.iter().filter_map(|model| Some((model, model.failure.as_ref()?)));
     failed
         .map(|(model, failure)| {
-            format!(
-                "{name} failed: {}; next try possible in {}, see `diogenes logs {name}`",
-                failure.reason,
-                rough(since(now, failure.until)),
-                name = model.model,
-            )
+            let name = &model.model;
+            let see = if failure.kind.has_log() {
+                format!(", see `diogenes logs {name}`")
+            } else {
+                String::new()
+            };
+            let next = rough(since(now, failure.until));
+            format!("{name} failed: {}; next try possible in {next}{see}", failure.reason)
         })
         .collect()
 }

@@ -54,7 +54,8 @@ pub struct Failure {
     pub until: Timestamp,
     /// How many in a row.
     pub attempts: u32,
-    /// The engine that failed; a changed one may be tried at once.
+    /// What failed, as [`ModelSpec::launch_hash`](crate::fleet::ModelSpec::launch_hash) tells: a
+    /// changed engine or ladder may be tried at once.
     pub spec: SpecHash,
     /// The claim that failed, by which its log is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +97,18 @@ impl FailureKind {
     }
 }
 
+impl FailureKind {
+    /// Whether an inference server ran, whose log tells more.
+    pub fn has_log(self) -> bool {
+        match self {
+            Self::BootTimeout | Self::Exited => true,
+            Self::Capacity | Self::Quota | Self::InvalidSpec | Self::Denied | Self::Unavailable => {
+                false
+            }
+        }
+    }
+}
+
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -129,7 +142,7 @@ impl Control {
         Key::new(format!("MODEL#{model}"), "CONTROL")
     }
 
-    /// The failure that forbids a launch of `spec` at `now`.
+    /// The failure that forbids a launch of what hashes to `spec` at `now`.
     pub fn backing_off(&self, spec: &SpecHash, now: Timestamp) -> Option<&Failure> {
         self.failure.as_ref().filter(|failure| failure.until > now && failure.spec == *spec)
     }

@@ -19,7 +19,8 @@ pub(super) fn check(
     for (name, spec) in config.iter().flat_map(|config| &config.models) {
         models.insert(name.to_string(), spec.clone());
     }
-    for (name, spec) in &models {
+    // A model with a ladder runs on an instance of its own, whose programs are not looked at here.
+    for (name, spec) in models.iter().filter(|(_, spec)| spec.ladder.is_empty()) {
         let title = format!("model `{name}`");
         match program(spec) {
             Ok(path) => report.ok(&title, format!("runs {}", path.display())),

@@ -35,10 +35,13 @@ impl Start {
         if let Some(failure) = &state.failure
             && Some(failure.at) != self.old_failure
         {
-            return Look::Failed(format!(
-                "model `{name}` could not be started: {}; see `diogenes logs {name}`",
-                failure.reason
-            ));
+            let see = if failure.kind.has_log() {
+                format!("; see `diogenes logs {name}`")
+            } else {
+                String::new()
+            };
+            let reason = &failure.reason;
+            return Look::Failed(format!("model `{name}` could not be started: {reason}{see}"));
         }
         match (state.standing, &state.progress) {
             (Standing::Starting, Some(progress)) => {
