@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::settings::Pace;
 
 /// How long a beat stands.
-const BEAT_LIFE: Duration = Duration::from_mins(5);
+const BEAT_LIFE: Duration = Duration::from_mins(2);
 /// How long the last words of a server that failed can be read.
 const LAST_BEAT_LIFE: Duration = Duration::from_hours(24);
 /// The first pause after a beat that could not be written; it doubles up to the usual interval.

@@ -36,6 +36,7 @@ impl Orphan {
             model: self.processes.iter().find_map(|process| process.model.as_ref()?.parse().ok()),
             state: if self.stopping { InstanceState::Stopping } else { InstanceState::Running },
             launched_at: None,
+            addresses: Vec::new(),
         }
     }
 }

@@ -88,6 +88,7 @@ impl Entry {
             model: Some(self.record.model.clone()),
             state,
             launched_at: Some(self.record.launched_at),
+            addresses: Vec::new(),
         }
     }
 }

@@ -202,12 +202,30 @@ pub enum Market {
     Spot,
 }
 
+/// What the user data of an instance has room for, of 16 KiB before its encoding: the rest is for the
+/// claim, names and times.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>
+const MAX_ENGINE_BYTES: usize = 14 << 10;
+
 /// Tells whether a running instance still is what the spec asks for; 16 hex characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SpecHash(String);
 
 impl SpecHash {
+    fn of(what: &impl Serialize) -> Self {
+        // In the order of the fields, whatever serde_json does with maps elsewhere. It cannot
+        // fail: every key is a string.
+        let text = serde_json::to_string(what).unwrap_or_default();
+        let digest = hex(&Sha256::digest(text.as_bytes()));
+        Self(digest.chars().take(16).collect())
+    }
+
+    /// See [`ModelSpec::launch_hash`].
+    pub fn of_launch(engine: &Engine, ladder: &[Rung]) -> Self {
+        Self::of(&(engine, ladder))
+    }
+
     /// The hash as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -320,6 +338,14 @@ impl ModelSpec {
             let problem = format!("must be at least {least}: use is noted once in so long");
             return Err(SpecError { field: "idle_timeout", problem });
         }
+        let engine = serde_json::to_string(&self.engine()).map_or(0, |text| text.len());
+        if engine > MAX_ENGINE_BYTES {
+            let problem = format!(
+                "and `env` have {engine} bytes together; an instance can be told at most \
+                 {MAX_ENGINE_BYTES}, so put the rest into a file on the image"
+            );
+            return Err(SpecError { field: "command", problem });
+        }
         let wrong = |problem: String| Err(SpecError { field: "ladder", problem });
         let example = r#"write where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
         if self.ladder.is_empty() {
@@ -351,11 +377,12 @@ impl ModelSpec {
 
     /// The hash of [`ModelSpec::engine`]: a spec that differs elsewhere needs no new instance.
     pub fn hash(&self) -> SpecHash {
-        // In the order of the fields, whatever serde_json does with maps elsewhere. It cannot
-        // fail: every key is a string.
-        let text = serde_json::to_string(&self.engine()).unwrap_or_default();
-        let digest = hex(&Sha256::digest(text.as_bytes()));
-        SpecHash(digest.chars().take(16).collect())
+        SpecHash::of(&self.engine())
+    }
+
+    /// The hash of all that a launch tries: after a failure, another may be tried at once.
+    pub fn launch_hash(&self) -> SpecHash {
+        SpecHash::of_launch(&self.engine(), &self.rungs())
     }
 
     /// The ladder, never empty.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -69,6 +70,8 @@ pub struct Instance {
     pub state: InstanceState,
     /// When it was launched, where that is known.
     pub launched_at: Option<Timestamp>,
+    /// Its addresses, where the backend knows them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The life of an instance, as far as the fleet needs it.

@@ -102,6 +102,7 @@ impl ComputeBackend for FakeCompute {
                 model: Some(one.details.model.clone()),
                 state,
                 launched_at: Some(one.launched_at),
+                addresses: Vec::new(),
             })
         };
         Ok(self.with(|cloud| cloud.instances().filter_map(listed).collect()))

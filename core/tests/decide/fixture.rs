@@ -99,6 +99,7 @@ impl Case {
                 model: Some(slot.model.clone()),
                 state: InstanceState::Running,
                 launched_at: Some(at(0)),
+                addresses: Vec::new(),
             });
         }
         self.slots.push(slot);
@@ -119,6 +120,14 @@ impl Case {
     pub(crate) fn booting(self, index: u32, phase: Phase) -> Self {
         let launched_at = at(0);
         self.slot(index, SlotState::Booting { instance: instance(index), launched_at, phase })
+    }
+
+    /// Gives every instance this address.
+    pub(crate) fn addressed(mut self, address: &str) -> Self {
+        for seen in &mut self.observed {
+            seen.addresses = vec![address.parse().expect("an address")];
+        }
+        self
     }
 
     pub(crate) fn beat(mut self, index: u32, status: BeatStatus) -> Self {

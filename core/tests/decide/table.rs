@@ -45,7 +45,7 @@ fn failure(until: i64) -> Failure {
         at: at(900),
         until: at(until),
         attempts: 1,
-        spec: Case::new().spec().hash(),
+        spec: Case::new().spec().launch_hash(),
         claim: None,
     }
 }
@@ -130,6 +130,11 @@ fn booting() {
     let fail =
         |kind, reason: &str, end| Action::Fail { index: 0, kind, reason: reason.into(), end };
     let booting = |phase| BeatStatus::Booting { phase };
+    let ready_at = |base_url: &str| BeatStatus::Ready { base_url: base_url.into() };
+    let strange = |base_url: &str| {
+        let reason = format!("it says that it answers at {base_url}, which is not its address");
+        fail(FailureKind::Exited, &reason, EndReason::Unhealthy)
+    };
     for (what, case, actions) in [
         ("goes on", case(), vec![]),
         (
@@ -142,6 +147,26 @@ fn booting() {
             "ready",
             case().beat(0, ready_beat()),
             vec![moved(0, SlotEvent::Ready("http://10.0.0.0:8000".into()))],
+        ),
+        (
+            "ready at its own address",
+            case().addressed("10.0.0.7").beat(0, ready_at("http://10.0.0.7:8000")),
+            vec![moved(0, SlotEvent::Ready("http://10.0.0.7:8000".into()))],
+        ),
+        (
+            "ready at the address of another",
+            case().addressed("10.0.0.7").beat(0, ready_at("http://10.0.0.8:8000")),
+            vec![strange("http://10.0.0.8:8000")],
+        ),
+        (
+            "ready at a name that begins like its address",
+            case().addressed("10.0.0.7").beat(0, ready_at("http://10.0.0.7.example:80")),
+            vec![strange("http://10.0.0.7.example:80")],
+        ),
+        (
+            "ready at another, with its address as the user",
+            case().addressed("10.0.0.7").beat(0, ready_at("http://10.0.0.7:8000@10.0.0.8:80")),
+            vec![strange("http://10.0.0.7:8000@10.0.0.8:80")],
         ),
         (
             "an exit",
@@ -326,6 +351,7 @@ fn a_slot_is_freed_only_when_its_instance_is_gone() {
         model: None,
         state: InstanceState::Running,
         launched_at: None,
+        addresses: Vec::new(),
     };
     for (what, case, actions) in [
         ("it lives", known(), vec![terminate()]),
@@ -365,6 +391,7 @@ fn an_instance_without_a_record_is_an_orphan() {
         model: Some("demo".parse().unwrap()),
         state,
         launched_at: None,
+        addresses: Vec::new(),
     };
     let orphan = || vec![Action::TerminateOrphan { instance: instance(9) }];
     let running = || InstanceState::Running;
@@ -457,7 +484,7 @@ fn a_replica_with_an_agent_ends_when_that_falls_silent_and_at_the_deployments_ag
     for (what, case, actions) in [
         ("no agents here", Case::new().ready(0, 0).used(0, 1, 1000), vec![]),
         ("silent", case(), vec![end(EndReason::Silent), Action::Claim { index: 1 }]),
-        ("young, its first beat may be on its way", case().now(200), vec![]),
+        ("young, its first beat may be on its way", case().now(170), vec![]),
         ("heard of", case().beat(0, healthy.clone()), vec![]),
         (
             "too old",

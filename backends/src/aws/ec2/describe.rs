@@ -72,6 +72,11 @@ fn instance(seen: &Ec2Instance) -> Option<Instance> {
             let nanos = i32::try_from(at.subsec_nanos()).ok()?;
             Timestamp::new(at.secs(), nanos).ok()
         }),
+        addresses: [seen.private_ip_address(), seen.ipv6_address()]
+            .into_iter()
+            .flatten()
+            .filter_map(|address| address.parse().ok())
+            .collect(),
     })
 }
 

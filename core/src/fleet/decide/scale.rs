@@ -92,7 +92,7 @@ pub(super) fn scale_out(situation: &Situation<'_>, live: u32, decision: &mut Dec
     if missing == 0 {
         return;
     }
-    if let Some(failure) = situation.control.backing_off(&model.spec.hash(), situation.now) {
+    if let Some(failure) = situation.control.backing_off(&model.spec.launch_hash(), situation.now) {
         decision.notes.push("backing off after a failed scale-up");
         decision.look_again(failure.until);
         return;

@@ -1,5 +1,6 @@
 //! What a slot needs, apart from how many of them there shall be.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Action, Decision, Situation};
@@ -116,6 +117,11 @@ fn tend_booting(
     let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.boot_timeout);
     let deadline = later(slot.launched_at(), timeout);
     match beat(situation, slot) {
+        Some(BeatStatus::Ready { base_url }) if !is_own(situation, slot, base_url) => {
+            let reason = format!("it says that it answers at {base_url}, which is not its address");
+            decision.act(fail(FailureKind::Exited, reason, EndReason::Unhealthy));
+            return false;
+        }
         Some(BeatStatus::Ready { base_url }) => {
             let event = SlotEvent::Ready(base_url.clone());
             decision.act(Action::Move { index, event });
@@ -221,7 +227,7 @@ fn unwanted(situation: &Situation<'_>, slot: &Slot) -> Option<DrainReason> {
     if situation.control.down_at.is_some_and(|down_at| slot.claimed_at <= down_at) {
         return Some(DrainReason::Down);
     }
-    if situation.model.is_some_and(|model| model.spec.hash() != slot.launch.spec) {
+    if situation.spec.is_some_and(|spec| *spec != slot.launch.spec) {
         return Some(DrainReason::SpecChanged);
     }
     let told = situation.interrupted.is_some_and(|instance| slot.instance() == Some(instance));
@@ -238,6 +244,17 @@ fn beat<'a>(situation: &Situation<'a>, slot: &Slot) -> Option<&'a BeatStatus> {
         _ => false,
     };
     (!stranger).then_some(&beat.status)
+}
+
+/// Whether a base URL is one of the slot's instance, as far as the backend knows its addresses.
+/// Whoever breaks into an inference server can write its beats: they must not lead requests, and
+/// the upstream key with them, to anybody else.
+fn is_own(situation: &Situation<'_>, slot: &Slot, base_url: &str) -> bool {
+    let seen = situation.observed.iter().find(|seen| Some(&seen.id) == slot.instance());
+    let addresses = seen.map_or(&[][..], |seen| &seen.addresses);
+    let authority = base_url.strip_prefix("http://");
+    let address = authority.and_then(|authority| authority.parse::<SocketAddr>().ok());
+    addresses.is_empty() || address.is_some_and(|address| addresses.contains(&address.ip()))
 }
 
 /// Whether a replica whose agent should report has not been heard of for too long.

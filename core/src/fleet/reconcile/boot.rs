@@ -7,7 +7,9 @@ use super::{
 };
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::eta::{later, since};
-use crate::fleet::{BootHistory, EndReason, Failure, FailureKind, PreferredRung, Slot, SlotEvent};
+use crate::fleet::{
+    BootHistory, EndReason, Failure, FailureKind, Launch, PreferredRung, Slot, SlotEvent, SpecHash,
+};
 use crate::ports::{Expect, StoreError};
 
 /// How long the rung that worked is tried first.
@@ -94,7 +96,8 @@ impl Reconciler {
         end: EndReason,
     ) -> Result<Effect, ReconcileError> {
         let now = self.clock.now();
-        let spec = slot.value.launch.spec.clone();
+        let Launch { engine, ladder, .. } = &slot.value.launch;
+        let spec = SpecHash::of_launch(engine, ladder);
         let mut control = snapshot.control.clone();
         let earlier = control.failure.as_ref().filter(|failure| failure.spec == spec);
         let attempts = earlier.map_or(0, |failure| failure.attempts).saturating_add(1);

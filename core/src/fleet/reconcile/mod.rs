@@ -65,7 +65,7 @@ pub struct AgentRules {
 
 impl AgentRules {
     /// A replica whose agent has not been heard of for so long is ended: beats expire sooner.
-    pub const SILENCE: Duration = Duration::from_mins(6);
+    pub const SILENCE: Duration = Duration::from_mins(3);
 }
 
 /// The records of one model.

@@ -87,6 +87,8 @@ async fn tags_and_launch_time_are_read() {
     let tagged = Ec2Instance::builder()
         .instance_id(id(1))
         .launch_time(DateTime::from_secs_and_nanos(1_767_225_600, 500_000_000))
+        .private_ip_address("10.0.0.7")
+        .ipv6_address("2001:db8::7")
         .tags(tag("Name", "anything"))
         .tags(tag("diogenes:claim", "c1"))
         .tags(tag("diogenes:model", "org/model"))
@@ -105,6 +107,7 @@ async fn tags_and_launch_time_are_read() {
             model: Some("org/model".parse().unwrap()),
             state: InstanceState::Running,
             launched_at: Some("2026-01-01T00:00:00.5Z".parse().unwrap()),
+            addresses: vec!["10.0.0.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
         },
         Instance {
             id: InstanceId::new(id(2)),
@@ -112,6 +115,7 @@ async fn tags_and_launch_time_are_read() {
             model: None,
             state: InstanceState::Running,
             launched_at: None,
+            addresses: Vec::new(),
         },
     ];
     assert_eq!(seen, expected);
