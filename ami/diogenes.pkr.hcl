@@ -29,7 +29,7 @@ variable "hf_token" {
   type        = string
   default     = env("HF_TOKEN")
   sensitive   = true
-  description = "For models that want one."
+  description = "For models that want one. Give it as the variable HF_TOKEN of the environment; `-var` shows it in the list of processes."
 }
 
 variable "warm" {
@@ -81,10 +81,12 @@ locals {
     "FILES=/tmp/files",
     "LAST_RESORT=${var.last_resort}",
     "MODELS=${var.models}",
-    "HF_TOKEN=${var.hf_token}",
     "WARM_ARGUMENTS=${var.warm_arguments}",
   ]
+  # sudo writes its whole command line to the logs: no secret belongs into `setup`.
   as_root = "chmod +x {{ .Path }}; sudo -n env {{ .Vars }} {{ .Path }}"
+  # In memory: what is deleted from a disk is still in the blocks of its snapshot.
+  in_memory = "/run/diogenes-build"
 }
 
 source "amazon-ebs" "gpu" {
@@ -150,7 +152,22 @@ build {
   provisioner "shell" {
     environment_vars = local.setup
     execute_command  = local.as_root
-    inline           = ["bash /tmp/setup.sh base driver engine weights"]
+    inline           = ["bash /tmp/setup.sh base driver engine"]
+  }
+
+  # The only step that gets the token, and on no command line: Packer uploads a file of variables,
+  # which root's shell reads.
+  provisioner "shell" {
+    execute_command = local.as_root
+    inline          = ["install -d -m 0700 -o ubuntu ${local.in_memory}"]
+  }
+  provisioner "shell" {
+    environment_vars = concat(local.setup, ["HF_TOKEN=${var.hf_token}"])
+    use_env_var_file = true
+    remote_folder    = local.in_memory
+    # By `sh`, as no program may be started from there.
+    execute_command = "sudo -n sh -c '. {{ .EnvVarFile }} && exec sh -e {{ .Path }}'"
+    inline          = ["bash /tmp/setup.sh weights"]
   }
 
   # The driver is loaded by the next boot; only `warm` needs it.
@@ -171,10 +188,8 @@ build {
     environment_vars = local.setup
     execute_command  = local.as_root
     inline = [
-      "bash /tmp/setup.sh base agent check",
-      "rm -rf /tmp/setup.sh /tmp/files /tmp/diogenes-agent /root/.cache /root/.ssh/authorized_keys",
-      "rm -f /home/ubuntu/.ssh/authorized_keys",
-      "cloud-init clean --logs --machine-id",
+      "bash /tmp/setup.sh base agent check clean",
+      "rm -rf /tmp/setup.sh /tmp/files /tmp/diogenes-agent ${local.in_memory}",
     ]
   }
 }

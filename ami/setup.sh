@@ -16,6 +16,7 @@ Steps
   warm       start each model in MODELS once, so that its compile cache is in the image; needs a GPU
              (and the driver loaded: reboot after `driver`)
   check      look whether everything is where it belongs
+  clean      remove logs, histories and keys of the build; the last step before the image is taken
   all        base, driver, engine, agent, weights, check
 
 Variables
@@ -174,12 +175,26 @@ check() {
   ((failed == 0)) || die "the image is not complete"
 }
 
+# What the build wrote of itself: sudo's command lines, addresses, who logged in.
+clean() {
+  say "nothing of the build's logs, histories and keys"
+  apt-get clean
+  cloud-init clean --logs --machine-id
+  rm -rf /var/log/journal/*
+  find /var/log -type f \( -name '*.gz' -o -name '*.[0-9]' \) -delete
+  # Not deleted: their writers hold them open, and expect them.
+  find /var/log -type f -exec truncate -s 0 {} +
+  rm -rf /root/.cache /home/*/.cache /var/lib/apt/lists/*
+  rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
+  rm -f /root/.*_history /home/*/.*_history /root/.lesshst /home/*/.lesshst /root/.wget-hsts /home/*/.wget-hsts
+}
+
 steps=()
 for step in "$@"; do
   case $step in
     -h | --help) usage && exit 0 ;;
     all) steps+=(base driver engine agent weights check) ;;
-    base | driver | engine | agent | weights | warm | check) steps+=("$step") ;;
+    base | driver | engine | agent | weights | warm | check | clean) steps+=("$step") ;;
     *)
       usage >&2
       exit 2
