@@ -55,22 +55,27 @@ die() {
   exit 1
 }
 
-install_packages() {
-  apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+# cloud-init and apt's own timers hold apt's lock for a while after the first boot.
+apt_get() { apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
+install_packages() { apt_get install -y --no-install-recommends "$@" >/dev/null; }
+# By itself apt takes an index that it cannot reach for a warning, and what is in it for unknown.
+read_index() {
+  apt_get -o APT::Update::Error-Mode=any update \
+    || die "the package index could not be read (apt's message is above); has the machine a way to the internet?"
 }
+packaged() { apt-cache show "$1" >/dev/null 2>&1; }
 
 base() {
   say "packages"
-  # cloud-init and apt's own timers hold apt's lock for a while after the first boot.
   cloud-init status --wait >/dev/null 2>&1 || true
-  apt-get -o DPkg::Lock::Timeout=300 update -qq
+  read_index
   # A compiler and Python's headers: Triton compiles a launcher at the first start.
   install_packages ca-certificates curl gcc libc6-dev python3-venv python3-dev
   say "nothing that updates, indexes or reports while a model boots"
   systemctl disable -q apt-daily.timer apt-daily-upgrade.timer man-db.timer motd-news.timer \
     fwupd-refresh.timer unattended-upgrades.service 2>/dev/null || true
   if dpkg -s snapd >/dev/null 2>&1; then
-    apt-get purge -y -qq snapd >/dev/null
+    apt_get purge -y snapd >/dev/null
   fi
   say "no way in by SSH after the next boot"
   systemctl disable -q ssh.service ssh.socket 2>/dev/null || true
@@ -78,12 +83,15 @@ base() {
 
 driver() {
   local series=$NVIDIA_DRIVER-server
+  local modules=linux-modules-nvidia-$series-open-aws
   say "NVIDIA's driver $series"
+  packaged "$modules" || read_index
+  packaged "$modules" || die "series $series is not packaged; see: apt-cache search nvidia-headless-no-dkms"
   # The modules come compiled and signed for this kernel, so nothing is compiled at boot. Both sides
   # must come from the same series or nothing talks to the GPU.
-  install_packages "linux-modules-nvidia-$series-open-aws" "nvidia-headless-no-dkms-$series-open" \
+  install_packages "$modules" "nvidia-headless-no-dkms-$series-open" \
     "nvidia-utils-$series" "nvidia-compute-utils-$series" \
-    || die "series $series is not packaged; see: apt-cache search nvidia-headless-no-dkms"
+    || die "the packages of series $series could not be installed; apt's message is above"
   # Keeps the GPU initialised: the engine starts some seconds sooner.
   systemctl enable -q nvidia-persistenced.service 2>/dev/null || true
   # Ubuntu would take a newer kernel at the next update and the modules with it; images do not update.
@@ -91,19 +99,23 @@ driver() {
 }
 
 engine() {
-  if [[ -x $venv/bin/vllm ]] && [[ $("$venv/bin/pip" show vllm 2>/dev/null | sed -n 's/^Version: //p') == "$VLLM_VERSION" ]]; then
+  # Written last, so it is also the mark of an installation that came to its end.
+  local versions=${venv%/*}/requirements.txt
+  if [[ -x $venv/bin/vllm ]] && grep -qsx "vllm==$VLLM_VERSION" "$versions"; then
     say "vLLM $VLLM_VERSION is there"
     return
   fi
   say "vLLM $VLLM_VERSION (some GiB)"
   mkdir -p "${venv%/*}"
-  [[ -x $venv/bin/python ]] || python3 -m venv "$venv"
+  rm -f "$versions"
+  [[ -x $venv/bin/pip ]] || python3 -m venv --clear "$venv"
   # `runai` is the streamer that reads weights from S3 straight into the GPU.
   "$venv/bin/pip" install --quiet --no-cache-dir "vllm[runai]==$VLLM_VERSION"
-  # What exactly was installed, for whoever wants to build the same image again.
-  "$venv/bin/pip" freeze >"${venv%/*}/requirements.txt"
   say "compile Python's files ahead of the first start"
   "$venv/bin/python" -m compileall -q -j 0 "$venv/lib" >/dev/null 2>&1 || true
+  # What exactly was installed, for whoever wants to build the same image again.
+  "$venv/bin/pip" freeze >"$versions.new"
+  mv "$versions.new" "$versions"
 }
 
 agent() {
@@ -129,23 +141,39 @@ weights() {
   rm -f "$HF_HOME/token" "$HF_HOME/stored_tokens"
 }
 
+# The server that `warm` has started, if any.
+warming=''
+end_warming() {
+  [[ -n $warming ]] || return 0
+  kill "$warming" 2>/dev/null || true
+  local waited
+  for ((waited = 0; waited < 60; waited++)); do
+    kill -0 "$warming" 2>/dev/null || break
+    sleep 1
+  done
+  kill -KILL "$warming" 2>/dev/null || true
+  wait "$warming" 2>/dev/null || true
+  warming=''
+}
+
 warm() {
-  local model port=18000 pid deadline extra
+  local model port=18000 deadline extra
   nvidia-smi >/dev/null 2>&1 || die "no GPU is at work here; warm needs the instance type that shall serve, and a reboot after driver"
   read -ra extra <<<"$WARM_ARGUMENTS"
+  # Whatever ends this script must not leave a server that holds the GPU.
+  trap end_warming EXIT
   for model in $MODELS; do
     say "first start of $model"
     HF_HUB_OFFLINE=1 "$venv/bin/vllm" serve "$model" --host 127.0.0.1 --port "$port" "${extra[@]}" \
       >/var/log/diogenes-warm.log 2>&1 &
-    pid=$!
+    warming=$!
     deadline=$((SECONDS + 1800))
     until curl -fsS -o /dev/null "http://127.0.0.1:$port/health" 2>/dev/null; do
-      kill -0 "$pid" 2>/dev/null || die "$model did not start: $(tail -n 5 /var/log/diogenes-warm.log)"
+      kill -0 "$warming" 2>/dev/null || die "$model did not start: $(tail -n 5 /var/log/diogenes-warm.log)"
       ((SECONDS < deadline)) || die "$model was not ready after 30 minutes"
       sleep 2
     done
-    kill "$pid"
-    wait "$pid" || true
+    end_warming
   done
   rm -f /var/log/diogenes-warm.log
 }
@@ -178,7 +206,7 @@ check() {
 # What the build wrote of itself: sudo's command lines, addresses, who logged in.
 clean() {
   say "nothing of the build's logs, histories and keys"
-  apt-get clean
+  apt_get clean
   cloud-init clean --logs --machine-id
   rm -rf /var/log/journal/*
   find /var/log -type f \( -name '*.gz' -o -name '*.[0-9]' \) -delete
@@ -196,7 +224,7 @@ for step in "$@"; do
     all) steps+=(base driver engine agent weights check) ;;
     base | driver | engine | agent | weights | warm | check | clean) steps+=("$step") ;;
     *)
-      usage >&2
+      printf "setup: there is no step '%s'; see: setup.sh --help\n" "$step" >&2
       exit 2
       ;;
   esac
