@@ -15,7 +15,7 @@ BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
 FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check lint-template test-clients bench bench-lambda build deploy picture tools clean
+.PHONY: help run test check lint-template test-clients bench bench-lambda build deploy sam picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ build: $(AWS_TOOLS)/.build ## the Lambda functions; PARAMETERS="Architecture=x86
 
 deploy: build ## build, and deploy to the AWS account at hand; PARAMETERS="GpuImageId=ami-…", ARGS as for `sam deploy`
 	SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam deploy $(OVERRIDES) $(ARGS)
+
+sam: $(AWS_TOOLS)/.lint ## AWS's tool for the stack; ARGS="delete --stack-name diogenes"
+	SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam $(ARGS)
 
 picture: docs/architecture.svg ## docs/architecture.svg from its source; needs graphviz
 
