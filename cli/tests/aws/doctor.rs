@@ -86,6 +86,7 @@ fn a_deployment_that_is_well_has_only_good_marks() {
         ("table", "`the-table` has its keys"),
         ("models", "qwen"),
         ("quota", "is 8 vCPUs"),
+        ("executions", "\"Concurrent executions\" (L-B99A9384) is 1000"),
         ("agents", "of `qwen` slot 0: booting, in phase `weights`"),
         ("api", "/prod/healthz answers"),
     ] {
@@ -166,6 +167,8 @@ fn quotas_that_are_too_small_or_unreadable_are_told() {
     };
     finds(nothing, "quota", "failed", "is 0 vCPUs: model `qwen` can never start");
     finds(|aws| aws.account().quotas.clear(), "quota", "warning", "no `g6.xlarge` can be launched");
+    let new = |aws: &Aws| aws.account().quotas.extend([("L-B99A9384", 10.0)]);
+    finds(new, "executions", "warning", "leave none for the orchestrator");
     let deny = |aws: &Aws| aws.fail("GetServiceQuota", 400, "AccessDeniedException");
     finds(deny, "quota", "warning", "does not allow you `servicequotas:GetServiceQuota`");
 }

@@ -62,7 +62,11 @@ impl Aws {
             items: BTreeMap::new(),
             stack_status: Some("CREATE_COMPLETE"),
             outputs: outputs.into(),
-            quotas: BTreeMap::from([("L-DB2E81BA", 8.0), ("L-3819A6DF", 8.0)]),
+            quotas: BTreeMap::from([
+                ("L-DB2E81BA", 8.0),
+                ("L-3819A6DF", 8.0),
+                ("L-B99A9384", 1000.0),
+            ]),
             default_quota: 0.0,
             faults: BTreeMap::new(),
         };

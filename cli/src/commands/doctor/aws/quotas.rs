@@ -9,6 +9,12 @@ use super::super::report::Report;
 use crate::aws::{Problem, Session};
 
 const NAME: &str = "quota";
+const CONCURRENCY_NAME: &str = "executions";
+/// Of the service `lambda`: AWS's default is 1000, and new accounts may have 10.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const CONCURRENCY: Quota = Quota { code: "L-B99A9384", name: "Concurrent executions" };
+/// As many as a small team's requests and the functions beside them.
+const ENOUGH_EXECUTIONS: f64 = 100.0;
 /// What a first model most likely runs on.
 const USUAL: &str = "g6.xlarge";
 
@@ -30,7 +36,7 @@ pub(super) async fn check(session: &Session, views: &[ModelView], report: &mut R
         if values.contains_key(&quota) {
             continue;
         }
-        match read(session, quota).await {
+        match read(session, "ec2", quota).await {
             Ok(value) => {
                 values.insert(quota, value);
             }
@@ -43,6 +49,32 @@ pub(super) async fn check(session: &Session, views: &[ModelView], report: &mut R
         }
     }
     judge(&needs, &values, &session.region, report);
+    match read(session, "lambda", CONCURRENCY).await {
+        Ok(value) => judge_concurrency(value, &session.region, report),
+        Err(problem) => report.warn(CONCURRENCY_NAME, problem.what, problem.next),
+    }
+}
+
+/// Every held or streaming request keeps an execution to itself, and the orchestrator that would
+/// make its replica ready needs one too.
+fn judge_concurrency(value: f64, region: &str, report: &mut Report) {
+    let Quota { code, name } = CONCURRENCY;
+    let text = format!("\"{name}\" ({code}) is {value}");
+    if value >= ENOUGH_EXECUTIONS {
+        report.ok(CONCURRENCY_NAME, text);
+        return;
+    }
+    report.warn(
+        CONCURRENCY_NAME,
+        format!(
+            "{text}: so many requests at once, held ones included, leave none for the orchestrator"
+        ),
+        format!(
+            "set `max_held` of the models to 4, or ask for 1000: `aws service-quotas \
+             request-service-quota-increase --service-code lambda --quota-code {code} \
+             --desired-value 1000 --region {region}`"
+        ),
+    );
 }
 
 fn needs(views: &[ModelView]) -> Vec<Need<'_>> {
@@ -112,9 +144,13 @@ fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report
 }
 
 /// The quota as it holds in this account; where the account has none of its own, AWS's default.
-async fn read(session: &Session, Quota { code, name }: Quota) -> Result<f64, Problem> {
+async fn read(
+    session: &Session,
+    service: &str,
+    Quota { code, name }: Quota,
+) -> Result<f64, Problem> {
     let client = aws_sdk_servicequotas::Client::new(&session.config);
-    let applied = client.get_service_quota().service_code("ec2").quota_code(code).send().await;
+    let applied = client.get_service_quota().service_code(service).quota_code(code).send().await;
     let quota = match applied {
         Ok(answer) => answer.quota,
         Err(error)
@@ -123,7 +159,7 @@ async fn read(session: &Session, Quota { code, name }: Quota) -> Result<f64, Pro
                 .is_some_and(GetServiceQuotaError::is_no_such_resource_exception) =>
         {
             let default =
-                client.get_aws_default_service_quota().service_code("ec2").quota_code(code);
+                client.get_aws_default_service_quota().service_code(service).quota_code(code);
             let action = "servicequotas:GetAWSDefaultServiceQuota";
             let answer = default.send().await;
             answer.map_err(|error| Problem::of_call(action, &session.region, error))?.quota
