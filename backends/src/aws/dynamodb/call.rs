@@ -8,7 +8,7 @@ pub(super) const SHAPE: &str = "the string keys `pk` and `sk`, an index named `i
 
 pub(super) fn missing_table(table: &str) -> String {
     format!(
-        "table `{table}` does not exist in this account and region; create it with `sam deploy`, \
+        "table `{table}` does not exist in this account and region; create it with `make deploy`, \
          or correct `DIOGENES_TABLE` or `AWS_REGION`"
     )
 }
@@ -76,7 +76,7 @@ impl Fault {
             Kind::NoTable => missing_table(table),
             Kind::Foreign => format!(
                 "table `{table}` is not one of Diogenes ({}); it needs {SHAPE}; create one with \
-                 `sam deploy`, or correct `DIOGENES_TABLE`",
+                 `make deploy`, or correct `DIOGENES_TABLE`",
                 self.message
             ),
             Kind::Invalid | Kind::Refused => {

@@ -84,18 +84,18 @@ fn shape(table: &TableDescription) -> Vec<String> {
     let index =
         table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(INDEX));
     match index {
-        None => findings.push(format!("has no index named `{INDEX}`; deploy with `sam deploy`")),
+        None => findings.push(format!("has no index named `{INDEX}`; deploy with `make deploy`")),
         Some(index) => {
             if !has_keys(index.key_schema(), INDEX_PARTITION, INDEX_SORT) {
                 findings.push(format!(
                     "has an index `{INDEX}` without the string keys `{INDEX_PARTITION}` and \
-                     `{INDEX_SORT}`; delete the index and deploy with `sam deploy`"
+                     `{INDEX_SORT}`; delete the index and deploy with `make deploy`"
                 ));
             }
             if !projects_all(index) {
                 findings.push(format!(
                     "has an index `{INDEX}` that does not project all attributes; delete the index \
-                     and deploy with `sam deploy`"
+                     and deploy with `make deploy`"
                 ));
             }
         }
@@ -115,7 +115,7 @@ fn time_to_live(description: Option<&TimeToLiveDescription>) -> Option<String> {
     match attribute {
         Some(TTL) if on => None,
         Some(other) if on => Some(format!(
-            "deletes items by the attribute `{other}` instead of `{TTL}`; deploy with `sam deploy`"
+            "deletes items by the attribute `{other}` instead of `{TTL}`; deploy with `make deploy`"
         )),
         _ => Some(format!(
             "does not delete expired items, so it grows for ever; enable TTL on the attribute \
@@ -125,7 +125,7 @@ fn time_to_live(description: Option<&TimeToLiveDescription>) -> Option<String> {
 }
 
 /// Creates a table of the right shape and waits until it takes writes: for tests and emulators.
-/// A deployment creates its own by `sam deploy`, with backups. A table of this name is left as it
+/// A deployment creates its own by `make deploy`, with backups. A table of this name is left as it
 /// is.
 pub async fn create_table(client: &Client, name: &str) -> Result<(), StoreError> {
     let failed = |action, fault: Fault| fault.into_store_error(&about(name, action, true), false);

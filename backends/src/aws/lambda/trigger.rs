@@ -56,7 +56,7 @@ impl InvokeTrigger {
         let reason = match answer.and_then(InvokeError::code) {
             Some("ResourceNotFoundException") => format!(
                 "the function `{function}` does not exist in this account and region; deploy it \
-                 with `sam deploy`, or correct `DIOGENES_ORCHESTRATOR`"
+                 with `make deploy`, or correct `DIOGENES_ORCHESTRATOR`"
             ),
             Some(
                 "AccessDeniedException"

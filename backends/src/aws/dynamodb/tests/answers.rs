@@ -62,7 +62,7 @@ async fn missing_table_says_how_to_create_it() {
     });
     let error = store(&[&rule]).list(&Query::new(Table::Main, "MODELS", "")).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert_says(&error, &["`state` does not exist", "`sam deploy`", "`DIOGENES_TABLE`"]);
+    assert_says(&error, &["`state` does not exist", "`make deploy`", "`DIOGENES_TABLE`"]);
     assert_eq!(rule.num_calls(), 1);
 }
 
