@@ -12,7 +12,9 @@ fn is_phase(phase: Phase) -> impl Fn(&diogenes_core::fleet::Beat) -> bool {
 #[tokio::test]
 async fn a_boot_is_reported_phase_by_phase() {
     let mut machine = Machine::new().await;
-    let next = |name: &str| format!("while [ ! -e \"$DIR/{name}\" ]; do sleep 0.01; done\n");
+    let next = |name: &str| {
+        format!("while [ -d \"$DIR\" ] && [ ! -e \"$DIR/{name}\" ]; do sleep 0.01; done\n")
+    };
     let script = format!(
         "{}echo 'INFO Starting to load model m...'\n{}echo 'Loading weights took 2 s' >&2\n{WAIT}",
         next("load"),

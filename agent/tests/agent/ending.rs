@@ -106,7 +106,7 @@ async fn orders_that_come_late_are_taken() {
 #[tokio::test]
 async fn a_crash_is_reported_with_the_last_words_and_the_instance_ends_a_while_later() {
     let script = "sh -c 'sleep 600' & echo $! > \"$DIR/child\"
-        while [ ! -e \"$DIR/crash\" ]; do sleep 0.01; done
+        while [ -d \"$DIR\" ] && [ ! -e \"$DIR/crash\" ]; do sleep 0.01; done
         echo 'torch.OutOfMemoryError: CUDA out of memory' >&2; printf 'no line feed'; exit 3";
     let mut machine = Machine::serving(script, |_| {}).await;
     let child = machine.file("child").await;
