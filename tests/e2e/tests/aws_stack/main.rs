@@ -12,6 +12,7 @@ use diogenes_e2e::{Client, Model, ready};
 mod bad_input;
 mod bad_input_store;
 mod calls;
+mod cli;
 mod cold;
 mod crash;
 mod failures;
