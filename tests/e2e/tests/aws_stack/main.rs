@@ -15,6 +15,7 @@ mod calls;
 mod cli;
 mod cold;
 mod crash;
+mod errors;
 mod failures;
 mod fleet;
 mod iam;

@@ -9,6 +9,7 @@ pub struct StackSettings {
     pub(super) overrides: Overrides,
     pub(super) parameters: Vec<(String, String)>,
     variables: Vec<(String, String, Option<String>)>,
+    concurrency: Vec<(String, usize)>,
 }
 
 impl StackSettings {
@@ -41,6 +42,14 @@ impl StackSettings {
         self
     }
 
+    /// How many processes a function may have at once, by its logical id; with 0 Lambda refuses
+    /// every invocation.
+    #[must_use]
+    pub fn concurrency(mut self, function: &str, most: usize) -> Self {
+        self.concurrency.push((function.into(), most));
+        self
+    }
+
     /// What the API Gateway does otherwise.
     #[must_use]
     pub fn overrides(mut self, overrides: Overrides) -> Self {
@@ -59,6 +68,11 @@ impl StackSettings {
                         function.environment.remove(variable);
                     }
                 }
+            }
+        }
+        for (name, most) in &self.concurrency {
+            if *name == function.name {
+                function.reserved_concurrency = Some(*most);
             }
         }
         function
