@@ -6,6 +6,8 @@ use diogenes_e2e::Client;
 use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack, StackSettings};
 use serde_json::{Value, json};
 
+use crate::event;
+
 const ROUTER: &str = "RouterFunction";
 const AUTHORIZER: &str = "AuthorizerFunction";
 const KEYS: &str = "KeysFunction";
@@ -71,21 +73,7 @@ async fn the_functions_of_the_api_refuse_what_is_no_request() {
 async fn a_request_without_the_authorizers_word_is_refused() {
     let Some(stack) = Stack::start().await else { return };
     let admin = stack.admin().await;
-    let event = |context: Value| {
-        json!({
-            "resource": "/v1/{proxy+}", "path": "/v1/models", "httpMethod": "GET",
-            "headers": {"authorization": "Bearer anything"}, "multiValueHeaders": {},
-            "queryStringParameters": null, "multiValueQueryStringParameters": null,
-            "pathParameters": {"proxy": "models"}, "stageVariables": null,
-            "requestContext": {
-                "resourcePath": "/v1/{proxy+}", "httpMethod": "GET", "path": "/prod/v1/models",
-                "accountId": "000000000000", "stage": "prod", "requestId": "r", "apiId": "a",
-                "identity": {"sourceIp": "127.0.0.1"}, "authorizer": context,
-            },
-            "body": null, "isBase64Encoded": false,
-        })
-        .to_string()
-    };
+    let event = |context| event("GET", "/v1/models", None, &context).to_string();
     assert_eq!(admin.get("/v1/models").await.status, 200);
     for context in [
         Value::Null,

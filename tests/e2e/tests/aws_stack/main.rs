@@ -8,7 +8,9 @@
 
 use diogenes_e2e::aws::stack::Stack;
 use diogenes_e2e::{Client, Model, ready};
+use serde_json::{Value, json};
 
+mod answers;
 mod bad_input;
 mod bad_input_store;
 mod calls;
@@ -41,4 +43,21 @@ async fn until_ready(stack: &Stack, client: &Client) {
             if ready(&state).len() == 1 { Ok(()) } else { Err((state, stack.machine_logs())) }
         })
         .await;
+}
+
+/// A request as API Gateway hands it to a function, with what the authorizer has said.
+fn event(method: &str, path: &str, body: Option<&Value>, authorizer: &Value) -> Value {
+    json!({
+        "resource": "/{proxy+}", "path": path, "httpMethod": method,
+        "headers": {"authorization": "Bearer anything", "content-type": "application/json"},
+        "multiValueHeaders": {},
+        "queryStringParameters": null, "multiValueQueryStringParameters": null,
+        "pathParameters": null, "stageVariables": null,
+        "requestContext": {
+            "resourcePath": "/{proxy+}", "httpMethod": method, "path": format!("/prod{path}"),
+            "accountId": "000000000000", "stage": "prod", "requestId": "r", "apiId": "a",
+            "identity": {"sourceIp": "127.0.0.1"}, "authorizer": authorizer,
+        },
+        "body": body.map(Value::to_string), "isBase64Encoded": false,
+    })
 }
