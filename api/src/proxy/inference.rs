@@ -98,17 +98,7 @@ async fn infer(State(app): State<Arc<App>>, request: Request) -> Response {
     let mut response = match answer(&app, request, began, &id).await {
         Ok(response) => response,
         Err(error) => {
-            // Joins the answer with what was logged of its cause; a span for every request would
-            // cost a tenth of its CPU.
-            let (status, code) = error.kind.http();
-            if status.is_server_error() {
-                let shown = id.to_str().unwrap_or_default();
-                tracing::warn!(
-                    request.id = shown,
-                    code,
-                    "request {shown} was answered with `{code}`"
-                );
-            }
+            log_failure(&id, &error);
             error.into_response()
         }
     };
@@ -117,6 +107,16 @@ async fn infer(State(app): State<Arc<App>>, request: Request) -> Response {
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Joins a failed answer with what was logged of its cause; a span for every request would cost a
+/// tenth of its CPU.
+pub(super) fn log_failure(id: &HeaderValue, error: &ApiError) {
+    let (status, code) = error.kind.http();
+    if status.is_server_error() {
+        let shown = id.to_str().unwrap_or_default();
+        tracing::warn!(request.id = shown, code, "request {shown} was answered with `{code}`");
+    }
 }
 
 async fn answer(
@@ -162,7 +162,7 @@ async fn answer(
         link: app.link.clone(),
         ending: if parts.uri.path() == "/v1/responses" { Ending::Response } else { Ending::Done },
     };
-    let mut account = Account::open(entry.clone(), began, limited, app.link.clone());
+    let mut account = Account::open(entry.clone(), id.clone(), began, limited, app.link.clone());
     let reached = until(call.deadline, reach(&entry, &call, patience)).await;
     let reached = match reached.unwrap_or_else(|_| Err(out_of_time(&entry))) {
         Ok(Reach::Reached(reached)) => *reached,

@@ -4,14 +4,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use diogenes_core::keys::{Grant, KeyId};
 use diogenes_core::ports::{Admission, Clock, Limiter, Limits};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
 use super::entry::Entry;
 use super::headers::is_event_stream;
 use super::hold::{Hold, Waited};
-use super::inference::{Call, Reached, read_whole, upstream_error};
+use super::inference::{Call, Reached, log_failure, read_whole, upstream_error};
 use super::link::StoreLink;
 use super::sse::{Usage, Watch};
 use super::target::Lease;
@@ -22,6 +22,7 @@ use crate::error::{ApiError, ErrorKind};
 /// concurrency slot.
 pub(super) struct Account {
     entry: Arc<Entry>,
+    request_id: HeaderValue,
     began: Instant,
     pub(super) status: StatusCode,
     pub(super) usage: Option<Usage>,
@@ -47,6 +48,7 @@ impl Limited {
 impl Account {
     pub(super) fn open(
         entry: Arc<Entry>,
+        request_id: HeaderValue,
         began: Instant,
         limited: Option<Limited>,
         link: Option<Arc<StoreLink>>,
@@ -54,7 +56,7 @@ impl Account {
         entry.metrics.begin();
         // 499: the client went away; replaced as soon as anything else is known.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { entry, began, status, usage: None, limited, link }
+        Self { entry, request_id, began, status, usage: None, limited, link }
     }
 
     pub(super) fn limited(&self) -> Option<&Limited> {
@@ -67,6 +69,13 @@ impl Account {
 
     pub(super) fn failed(&mut self, error: &ApiError) {
         self.status = error.kind.http().0;
+    }
+
+    /// The same for a stream, whose headers have left: its last event is all that the caller gets.
+    fn broke_off(&mut self, error: &ApiError) -> String {
+        self.failed(error);
+        log_failure(&self.request_id, error);
+        error.event()
     }
 }
 
@@ -140,9 +149,9 @@ impl Passing {
     }
 
     fn fail(&mut self, error: &ApiError) -> Bytes {
-        self.account.failed(error);
+        let event = self.account.broke_off(error);
         self.settle();
-        Bytes::from(format!("{}{}", self.watch.separator(), error.event()))
+        Bytes::from(format!("{}{event}", self.watch.separator()))
     }
 
     fn settle(&mut self) {
@@ -220,9 +229,9 @@ impl HeldStream {
                 let (hold, call, account) = waiting.as_mut();
                 let Ok(waited) = until(call.deadline, hold.next()).await else {
                     let error = out_of_time(&account.entry);
-                    account.failed(&error);
+                    let event = account.broke_off(&error);
                     *self = Self::Ended;
-                    return Some(error.event().into());
+                    return Some(event.into());
                 };
                 let mut lease = match waited {
                     Waited::Ready(lease) => lease,
@@ -236,18 +245,18 @@ impl HeldStream {
                         return Some(comment(&report));
                     }
                     Waited::Refused(error) => {
-                        account.failed(&error);
+                        let event = account.broke_off(&error);
                         *self = Self::Ended;
-                        return Some(error.event().into());
+                        return Some(event.into());
                     }
                 };
                 let waited = hold.elapsed();
                 let sent_at = Instant::now();
                 let Ok(sent) = until(call.deadline, call.send(&mut lease)).await else {
                     let error = out_of_time(&account.entry);
-                    account.failed(&error);
+                    let event = account.broke_off(&error);
                     *self = Self::Ended;
-                    return Some(error.event().into());
+                    return Some(event.into());
                 };
                 match sent {
                     Ok(response) => self.open(lease, response, waited, sent_at).await,
@@ -260,9 +269,9 @@ impl HeldStream {
                     }
                     Err(error) => {
                         let error = upstream_error(&error, lease.entry());
-                        account.failed(&error);
+                        let event = account.broke_off(&error);
                         *self = Self::Ended;
-                        Some(error.event().into())
+                        Some(event.into())
                     }
                 }
             }
