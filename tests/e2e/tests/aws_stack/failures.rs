@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use diogenes_e2e::aws::front::Fault;
 use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack};
-use diogenes_e2e::{Client, Event, Model};
-use serde_json::json;
+use diogenes_e2e::{Client, Event, Model, chat};
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::fast;
 
@@ -121,4 +122,44 @@ async fn a_lost_trigger_is_made_up_for_by_the_schedule() {
     };
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(stack.host.logs("RouterFunction").contains("the schedule makes up for it"));
+}
+
+/// What the router has logged under the id of a request: the codes.
+fn codes_under(stack: &Stack, id: &str) -> Vec<String> {
+    let log = stack.host.logs("RouterFunction");
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let fields = lines.map(|line| line["fields"].clone());
+    let code = |fields: Value| fields["code"].as_str().unwrap_or_default().to_owned();
+    fields.filter(|fields| fields["request.id"] == id).map(code).collect()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_is_no_whole_one_and_is_logged_under_its_id() {
+    let Some(stack) = Stack::start().await else { return };
+    let client = stack.admin().await;
+    let model = Model::mock("demo", &["--tokens", "8", "--cut-after", "3"]);
+    stack.apply(&client, &model).await;
+    let request = |id: &str, stream: bool| {
+        let request = client.request(Method::POST, "/v1/chat/completions");
+        request.header("x-request-id", id).json(&chat("demo", stream))
+    };
+    // The headers of the first have left before there was a replica, those of the second come
+    // with the replica's.
+    for id in ["cold-stream", "warm-stream"] {
+        let answer = client.send(request(id, true)).await;
+        assert_eq!(answer.status, 200, "{id}: {}", answer.text());
+        assert_eq!(answer.header("x-request-id"), Some(id));
+        let text = answer.text();
+        let data: Vec<_> = text.split("\n\n").filter(|event| event.starts_with("data:")).collect();
+        assert_eq!(data.len(), 4, "{id}: three events and the error: {text}");
+        assert!(data[3].contains("\"upstream_cut\""), "{id}: {text}");
+        assert_eq!(text.matches("\"error\"").count(), 1, "{id}: {text}");
+        assert!(text.ends_with("}}\n\n") && !text.contains("[DONE]"), "{id}: {text}");
+        stack.host.wait_idle().await;
+        assert_eq!(codes_under(&stack, id), ["upstream_cut"]);
+    }
+    let plain = client.send(request("plain", false)).await;
+    assert_eq!(plain.refusal(), (502, "upstream_cut".into()), "{}", plain.text());
+    stack.host.wait_idle().await;
+    assert_eq!(codes_under(&stack, "plain"), ["upstream_cut"]);
 }
