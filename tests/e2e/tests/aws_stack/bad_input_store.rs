@@ -60,6 +60,28 @@ async fn an_authorizer_without_its_table_does_not_lock_keys_out() {
     assert_eq!(typo.get("/v1/models").await.refusal(), (401, "invalid_api_key".into()));
 }
 
+/// Creates a table that has one key, `id`.
+async fn foreign_table(stack: &Stack, name: &str) {
+    let id = AttributeDefinition::builder().attribute_name("id");
+    let id = id.attribute_type(ScalarAttributeType::S).build().expect("whole");
+    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
+    let create = stack.front.dynamodb("test").create_table().table_name(name);
+    create
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(id)
+        .key_schema(key.build().expect("whole"))
+        .send()
+        .await
+        .expect("a table");
+}
+
+/// Checks that a text names the table and the keys that it lacks.
+fn assert_names_the_keys(text: &str, table: &str, what: &str) {
+    for part in [table, "pk", "sk"] {
+        assert!(text.contains(&format!("`{part}`")), "{what}: no `{part}` in {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_table_of_others_is_not_taken_for_ours() {
     let name = format!("theirs-{}", std::process::id());
@@ -68,30 +90,31 @@ async fn a_table_of_others_is_not_taken_for_ours() {
         settings = settings.variable(function, "DIOGENES_TABLE", &name);
     }
     let Some(stack) = Stack::with(settings).await else { return };
-    let id = AttributeDefinition::builder().attribute_name("id");
-    let id = id.attribute_type(ScalarAttributeType::S).build().expect("whole");
-    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
-    stack
-        .front
-        .dynamodb("test")
-        .create_table()
-        .table_name(&name)
-        .billing_mode(BillingMode::PayPerRequest)
-        .attribute_definitions(id)
-        .key_schema(key.build().expect("whole"))
-        .send()
-        .await
-        .expect("a table");
+    foreign_table(&stack, &name).await;
     let admin = stack.admin().await;
     for (function, path) in PATHS {
         let answer = admin.get(path).await;
-        assert!(answer.status.is_server_error(), "{path}: {}", answer.text());
-        assert!(!answer.code().is_empty(), "{path}: {}", answer.text());
-        let log = stack.host.logs(function);
-        assert!(log.contains(&format!("`{name}`")), "{function}: {log}");
+        // Trying again does not help.
+        assert_eq!(answer.refusal(), (500, "internal_error".into()), "{path}: {}", answer.text());
+        assert_eq!(answer.json()["error"]["type"], "server_error", "{path}");
+        assert!(!answer.text().contains(&name), "causes are for the log: {}", answer.text());
+        assert_names_the_keys(&stack.host.logs(function), &name, function);
     }
     let error = stack.tick().await.expect_err("nothing can be reconciled");
-    assert!(error.contains(&format!("`{name}`")), "{error}");
+    assert_names_the_keys(&error, &name, "the error of the orchestrator");
+    assert_names_the_keys(&stack.host.logs(ORCHESTRATOR), &name, ORCHESTRATOR);
+    assert!(stack.instances().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_authorizer_with_a_table_of_others_names_what_it_lacks() {
+    let name = format!("the-authorizers-{}", std::process::id());
+    let settings = StackSettings::default().variable(AUTHORIZER, "DIOGENES_TABLE", &name);
+    let Some(stack) = Stack::with(settings).await else { return };
+    foreign_table(&stack, &name).await;
+    let client = stack.client(&[Scope::Inference]).await;
+    assert_unavailable(&client.get("/v1/models").await, "a good key");
+    assert_names_the_keys(&stack.host.logs(AUTHORIZER), &name, AUTHORIZER);
 }
 
 #[tokio::test]
