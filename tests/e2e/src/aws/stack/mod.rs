@@ -147,6 +147,12 @@ impl Stack {
         &self.deployment
     }
 
+    /// Its records, for what no call of the API writes.
+    pub fn store(&self) -> Arc<DynamoStore> {
+        let client = self.front.dynamodb("operator");
+        Arc::new(DynamoStore::new(client, self.table.clone(), Arc::new(SystemClock)))
+    }
+
     /// A client with a new key, written to the table as the first key of a stack is.
     pub async fn client(&self, scopes: &[Scope]) -> Client {
         Client::new(&self.gateway.base_url(), &self.key(scopes).await)
@@ -159,10 +165,7 @@ impl Stack {
 
     /// A new key.
     pub async fn key(&self, scopes: &[Scope]) -> String {
-        let clock = Arc::new(SystemClock);
-        let store = self.front.dynamodb("operator");
-        let store = Arc::new(DynamoStore::new(store, self.table.clone(), clock.clone()));
-        let keys = Keys::new(store, clock, Arc::new(OsEntropy));
+        let keys = Keys::new(self.store(), Arc::new(SystemClock), Arc::new(OsEntropy));
         let new = NewKey {
             email: "owner@example.com".into(),
             name: "test".into(),
