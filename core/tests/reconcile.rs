@@ -11,6 +11,7 @@ use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{
     Beat, BeatStatus, DeploymentId, FailureKind, FleetEvent, InstanceId, Load, ModelSource,
     ModelSpec, Order, ReconcileError, Reconciler, Registry, Slot, SlotState, StoredDemand,
+    UseStamp,
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
@@ -118,11 +119,15 @@ impl World {
     }
 
     fn beat_ready(&self, number: usize) {
+        self.beat_with(number, Load::default());
+    }
+
+    fn beat_with(&self, number: usize, load: Load) {
         let beat = Beat {
             claim: self.slot(number).unwrap().claim,
             instance: None,
             status: BeatStatus::Ready { base_url: "http://10.0.0.1:8000".into() },
-            load: Load::default(),
+            load,
             log_tail: Vec::new(),
             log_end: 0,
             at: self.clock.now(),
@@ -273,4 +278,31 @@ fn a_reconcile_tells_what_happened() {
     world.order(0, Order::Up);
     let kind = FailureKind::Capacity;
     assert_eq!(reconcile().events[..1], [FleetEvent::LaunchFailed { kind }]);
+}
+
+#[test]
+fn the_load_that_an_agent_tells_counts_as_long_as_routers_send_requests() {
+    let world = World::new(1);
+    let reconcile = || block_on(world.reconciler.reconcile(&name(0))).unwrap();
+    world.order(0, Order::Up);
+    reconcile();
+    world.beat_with(0, Load { running: 1, waiting: 0 });
+    reconcile();
+    let claim = world.slot(0).unwrap().claim;
+    let stamp = |at| {
+        let stamp = UseStamp { model: name(0), claim: Some(claim.clone()), at };
+        block_on(world.store.save(stamp, Expect::Any)).unwrap();
+    };
+    let is_ready = || matches!(world.slot(0).unwrap().state, SlotState::Ready { .. });
+    let spec = ModelSpec::new(["vllm"]);
+    // Long after `up`, and a request is under way.
+    world.clock.advance(spec.idle_timeout * 2);
+    stamp(world.clock.now());
+    world.clock.advance(Duration::from_mins(4));
+    reconcile();
+    assert!(is_ready());
+    // No router has sent anything for long, whatever the agent says.
+    world.clock.advance(spec.idle_timeout);
+    reconcile();
+    assert!(!is_ready(), "{:?}", world.slot(0));
 }

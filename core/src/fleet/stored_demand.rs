@@ -11,6 +11,10 @@ use crate::ports::{Clock, Demand, DemandSource, ReplicaDemand, StateStore, Store
 
 /// A waiting request stamps at least this often, or it does not count.
 const WAITING: Duration = Duration::from_mins(2);
+/// What an agent says of its load counts for so long after a router's last stamp. Routers stamp all
+/// along a request, so a load that none of them stands for is none of theirs: an agent's word alone
+/// keeps no instance alive.
+const VOUCHED: Duration = Duration::from_mins(5);
 
 /// The demand as routers and agents write it to the store: use stamps, the load in beats, and
 /// the counter of held requests.
@@ -39,20 +43,22 @@ impl DemandSource for StoredDemand {
                 demand.replicas.entry(claim).or_default().last_used_at = Some(at);
             }
         }
+        let now = self.clock.now();
         for slot in self.store.load_all::<Slot>(Slot::all_of(model)).await? {
             let serves =
                 matches!(slot.value.state, SlotState::Ready { .. } | SlotState::Draining { .. });
-            if !serves {
+            let claim = slot.value.claim;
+            let last_used_at = demand.replicas.get(&claim).and_then(|of_it| of_it.last_used_at);
+            let vouched = last_used_at.is_some_and(|at| since(at, now) < VOUCHED);
+            if !serves || !vouched {
                 continue;
             }
-            let claim = slot.value.claim;
             if let Some(beat) = self.store.load::<Beat>(&Beat::key_of(&claim)).await? {
                 let entry: &mut ReplicaDemand = demand.replicas.entry(claim).or_default();
                 entry.running = beat.value.load.running;
                 entry.waiting = beat.value.load.waiting;
             }
         }
-        let now = self.clock.now();
         // Reading a counter costs a write, so an idle model's is left alone.
         let asked = demand.last_request_at.is_some_and(|at| since(at, now) < WAITING);
         if asked {
