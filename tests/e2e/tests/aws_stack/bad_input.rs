@@ -6,21 +6,12 @@ use diogenes_e2e::Client;
 use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack, StackSettings};
 use serde_json::{Value, json};
 
-use crate::event;
+use crate::{event, logged};
 
 const ROUTER: &str = "RouterFunction";
 const AUTHORIZER: &str = "AuthorizerFunction";
 const KEYS: &str = "KeysFunction";
 const CLUSTER: &str = "ClusterFunction";
-
-/// Waits until a function has written this.
-async fn logged(stack: &Stack, function: &str, text: &str) {
-    diogenes_e2e::eventually(&format!("`{text}` in the log of {function}"), async || {
-        let log = stack.host.logs(function);
-        if log.contains(text) { Ok(()) } else { Err(log) }
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn the_orchestrator_refuses_what_is_no_event_of_its_own() {

@@ -12,7 +12,7 @@ use diogenes_e2e::aws::stack::{INSTANCE, ORCHESTRATOR, Stack, StackSettings};
 use diogenes_e2e::{Answer, Client, Event};
 use serde_json::json;
 
-use crate::{fast, until_ready};
+use crate::{fast, logged, until_ready};
 
 const ROUTER: &str = "RouterFunction";
 const AUTHORIZER: &str = "AuthorizerFunction";
@@ -40,12 +40,11 @@ async fn a_table_that_is_not_there_is_named() {
     let admin = stack.admin().await;
     for (function, path) in PATHS {
         assert_unavailable(&admin.get(path).await, path);
-        let log = stack.host.logs(function);
-        assert!(log.contains("`elsewhere`"), "{function}: {log}");
+        logged(&stack, function, "`elsewhere`").await;
     }
     let error = stack.tick().await.expect_err("nothing can be reconciled");
     assert!(error.contains("`elsewhere`"), "{error}");
-    assert!(stack.host.logs(ORCHESTRATOR).contains("`elsewhere`"));
+    logged(&stack, ORCHESTRATOR, "`elsewhere`").await;
     assert!(stack.instances().await.is_empty());
 }
 
@@ -55,7 +54,7 @@ async fn an_authorizer_without_its_table_does_not_lock_keys_out() {
     let Some(stack) = Stack::with(settings).await else { return };
     let client = stack.client(&[Scope::Inference]).await;
     assert_unavailable(&client.get("/v1/models").await, "a good key");
-    assert!(stack.host.logs(AUTHORIZER).contains("`elsewhere`"));
+    logged(&stack, AUTHORIZER, "`elsewhere`").await;
     let typo = Client::new(client.base_url(), "dg_typo");
     assert_eq!(typo.get("/v1/models").await.refusal(), (401, "invalid_api_key".into()));
 }
@@ -75,10 +74,10 @@ async fn foreign_table(stack: &Stack, name: &str) {
         .expect("a table");
 }
 
-/// Checks that a text names the table and the keys that it lacks.
-fn assert_names_the_keys(text: &str, table: &str, what: &str) {
+/// Waits until a function has written which table is not ours, and the keys that it lacks.
+async fn logged_the_keys(stack: &Stack, function: &str, table: &str) {
     for part in [table, "pk", "sk"] {
-        assert!(text.contains(&format!("`{part}`")), "{what}: no `{part}` in {text}");
+        logged(stack, function, &format!("`{part}`")).await;
     }
 }
 
@@ -98,11 +97,11 @@ async fn a_table_of_others_is_not_taken_for_ours() {
         assert_eq!(answer.refusal(), (500, "internal_error".into()), "{path}: {}", answer.text());
         assert_eq!(answer.json()["error"]["type"], "server_error", "{path}");
         assert!(!answer.text().contains(&name), "causes are for the log: {}", answer.text());
-        assert_names_the_keys(&stack.host.logs(function), &name, function);
+        logged_the_keys(&stack, function, &name).await;
     }
     let error = stack.tick().await.expect_err("nothing can be reconciled");
-    assert_names_the_keys(&error, &name, "the error of the orchestrator");
-    assert_names_the_keys(&stack.host.logs(ORCHESTRATOR), &name, ORCHESTRATOR);
+    assert!(error.contains(&format!("`{name}`")), "{error}");
+    logged_the_keys(&stack, ORCHESTRATOR, &name).await;
     assert!(stack.instances().await.is_empty());
 }
 
@@ -114,7 +113,7 @@ async fn an_authorizer_with_a_table_of_others_names_what_it_lacks() {
     foreign_table(&stack, &name).await;
     let client = stack.client(&[Scope::Inference]).await;
     assert_unavailable(&client.get("/v1/models").await, "a good key");
-    assert_names_the_keys(&stack.host.logs(AUTHORIZER), &name, AUTHORIZER);
+    logged_the_keys(&stack, AUTHORIZER, &name).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 )]
 
 use diogenes_e2e::aws::stack::Stack;
-use diogenes_e2e::{Client, Model, ready};
+use diogenes_e2e::{Client, Model, eventually, ready};
 use serde_json::{Value, json};
 
 mod answers;
@@ -43,6 +43,15 @@ async fn until_ready(stack: &Stack, client: &Client) {
             if ready(&state).len() == 1 { Ok(()) } else { Err((state, stack.machine_logs())) }
         })
         .await;
+}
+
+/// Waits until a function has written this.
+async fn logged(stack: &Stack, function: &str, text: &str) {
+    eventually(&format!("`{text}` in the log of {function}"), async || {
+        let log = stack.host.logs(function);
+        if log.contains(text) { Ok(()) } else { Err(log) }
+    })
+    .await;
 }
 
 /// A request as API Gateway hands it to a function, with what the authorizer has said.
