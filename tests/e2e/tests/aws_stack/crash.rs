@@ -6,10 +6,11 @@ use std::time::Duration;
 use diogenes_core::entity::{StoreExt as _, Stored};
 use diogenes_core::fleet;
 use diogenes_core::ports::Expect;
-use diogenes_e2e::aws::front::{Fault, Gate, HeldCall, Recorded};
+use diogenes_e2e::aws::front::{Fault, Gate, HeldCall, Recorded, RuleBuilder};
 use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack, StackSettings};
 use diogenes_e2e::{Client, Model, ready};
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 
 use crate::fast;
 
@@ -114,26 +115,17 @@ async fn a_scale_up_survives_a_crash_between_any_two_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scale_down_survives_a_crash_between_any_two_calls() {
+async fn a_scale_down_survives_a_crash_before_any_change() {
     at_every_call("TerminateInstances", async |nth| {
         let (stack, client) = untriggered().await?;
         stack.apply(&client, &model()).await;
         repaired(&stack, &client, "that was none").await;
         assert!(client.delete("/api/v1/models/demo").await.status.is_success());
-        let crashed = crash_before(&stack, nth).await;
-        stack
-            .ticks_until(&format!("no instance after a crash at call {nth}"), async || {
-                let alive = stack.alive().await;
-                if alive.is_empty() { Ok(()) } else { Err(alive) }
-            })
-            .await;
-        stack
-            .ticks_until("the end of the model", async || {
-                let state = client.state("demo").await;
-                if state.is_null() { Ok(()) } else { Err(state) }
-            })
-            .await;
-        assert_eq!(stack.instances().await.len(), 1, "nothing else was launched");
+        let gate = steps_of_an_end(&stack).nth(nth).hold_before();
+        let until_gone = || until_standing(&stack, &client, &Value::Null);
+        let crashed = crash_within(&stack, gate, until_gone()).await;
+        until_gone().await;
+        assert_ended(&stack, &format!("before change {nth}")).await;
         crashed
     })
     .await;
@@ -151,14 +143,42 @@ async fn a_scale_up_survives_the_loss_of_any_answer() {
     .await;
 }
 
-/// Lets the schedule run until `demo` has no replica and wants none.
-async fn until_asleep(stack: &Stack, client: &Client) {
+/// What changes the records of a model and its instances. An end takes several runs, and each of
+/// them renews leases.
+fn steps_of_an_end(stack: &Stack) -> RuleBuilder<'_> {
+    stack.front.rule().by(ORCHESTRATOR).that(|call| {
+        let keys = &call.resource.leading_keys;
+        changes_something(call) && !keys.iter().any(|key| key.starts_with("LEASE#"))
+    })
+}
+
+/// Kills the orchestrator at this gate, unless the schedule comes to its end without.
+async fn crash_within(
+    stack: &Stack,
+    gate: Gate,
+    schedule: impl Future<Output = ()>,
+) -> Option<String> {
+    tokio::select! {
+        held = gate.reached() => Some(crash(stack, held)),
+        () = schedule => None,
+    }
+}
+
+/// Lets the schedule run until `demo` stands so; a model that is gone does not at all.
+async fn until_standing(stack: &Stack, client: &Client, standing: &Value) {
     stack
-        .ticks_until("sleep", async || {
+        .ticks_until(&format!("`demo`: {standing}"), async || {
             let state = client.state("demo").await;
-            if state["standing"] == "asleep" { Ok(()) } else { Err(state) }
+            if state["standing"] == *standing { Ok(()) } else { Err(state) }
         })
         .await;
+}
+
+/// Checks that the one instance has ended.
+async fn assert_ended(stack: &Stack, when: &str) {
+    let instances = stack.instances().await;
+    let ended = instances.len() == 1 && !instances[0].is_alive();
+    assert!(ended, "after a crash {when} of the end: {instances:?}");
 }
 
 /// Makes the replica of `demo` one that is idle for long enough. The control plane refuses so
@@ -178,22 +198,12 @@ async fn the_end_of_an_idle_instance_survives_the_loss_of_any_answer() {
         stack.apply(&client, &model()).await;
         repaired(&stack, &client, "that was none").await;
         make_idle(&stack).await;
-        // Its end takes several runs, and each of them renews leases.
-        let ends = stack.front.rule().by(ORCHESTRATOR).that(|call| {
-            let keys = &call.resource.leading_keys;
-            changes_something(call) && !keys.iter().any(|key| key.starts_with("LEASE#"))
-        });
-        let gate = ends.nth(nth).hold_after();
-        let crashed = tokio::select! {
-            held = gate.reached() => Some(crash(&stack, held)),
-            () = until_asleep(&stack, &client) => None,
-        };
-        until_asleep(&stack, &client).await;
-        let instances = stack.instances().await;
-        assert!(
-            instances.len() == 1 && !instances[0].is_alive(),
-            "after change {nth} of its end: {instances:?}"
-        );
+        let gate = steps_of_an_end(&stack).nth(nth).hold_after();
+        let asleep = json!("asleep");
+        let until_asleep = || until_standing(&stack, &client, &asleep);
+        let crashed = crash_within(&stack, gate, until_asleep()).await;
+        until_asleep().await;
+        assert_ended(&stack, &format!("after change {nth}")).await;
         crashed
     })
     .await;
