@@ -173,23 +173,21 @@ impl ModelView {
                 | SlotState::Terminating { .. } => None,
             })
             .max_by_key(|(phase, _)| *phase);
-        match foremost {
-            Some((phase, times)) => Progress {
+        if let Some((phase, times)) = foremost {
+            return Progress {
                 phase,
                 elapsed: times.start().map_or(Duration::ZERO, |start| since(start, now)),
                 eta: self.eta(times, phase, now),
-            },
-            None => {
-                let cap = usize::try_from(self.model.max_replicas()).unwrap_or(usize::MAX);
-                // Nobody knows how long those take that hold the places and are on their way out.
-                let has_place = self.slots.len() < cap;
-                let history = self.history.as_ref().filter(|_| has_place);
-                Progress {
-                    phase: Phase::Launch,
-                    elapsed: Duration::ZERO,
-                    eta: history.and_then(BootHistory::eta_of_new_boot),
-                }
-            }
+            };
+        }
+        let cap = usize::try_from(self.model.max_replicas()).unwrap_or(usize::MAX);
+        // Nobody knows how long those take that hold the places and are on their way out.
+        let has_place = self.slots.len() < cap;
+        let history = self.history.as_ref().filter(|_| has_place);
+        Progress {
+            phase: Phase::Launch,
+            elapsed: Duration::ZERO,
+            eta: history.and_then(BootHistory::eta_of_new_boot),
         }
     }
 
