@@ -121,8 +121,9 @@ fn install(tools: &Path) {
 /// The directory for tools below the target directory in which this program was built.
 fn tools() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
-    let target = program.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
-    target.expect("the target directory of cargo").join("tools")
+    // `target/PROFILE/PROGRAM`, or `target/PROFILE/deps/TEST`.
+    let mut folders = program.ancestors().skip(1).filter(|folder| !folder.ends_with("deps"));
+    folders.nth(1).expect("the target directory of cargo").join("tools")
 }
 
 #[cfg(test)]
