@@ -39,6 +39,16 @@ const ON_EVERYTHING: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Grants on everything of a kind, each with what narrows it.
+const ON_ALL_OF_A_KIND: &[(&str, &str, &str)] = &[
+    ("OrchestratorRole", "LaunchFromTemplate", "they are new, and come of the launch template only"),
+    ("OrchestratorRole", "LaunchTagged", "they are new, and only with the tag of the stack"),
+    ("OrchestratorRole", "TagAtLaunch", "only by the launch that makes them"),
+    ("OrchestratorRole", "TerminateOwn", "only with the tag of the stack"),
+    ("InstanceRole", "ReadWeights", "objects of the one bucket"),
+    ("*", "WriteLogs", "streams of the function's own log"),
+];
+
 fn roles(account: &Account) -> Roles {
     Roles::read(Path::new(TEMPLATE), &account.values())
 }
@@ -107,6 +117,12 @@ async fn a_role_has_everything_only_where_there_is_nothing_narrower() {
                     ON_EVERYTHING.iter().find(|(of, sid, _)| *of == role && *sid == statement.sid);
                 assert!(reason.is_some(), "{role}.{} is on `*`", statement.sid);
                 seen.push((role.to_owned(), statement.sid.clone()));
+            }
+            if statement.resources.iter().any(|it| it.ends_with("/*") || it.ends_with(":*")) {
+                let mut reasons = ON_ALL_OF_A_KIND.iter();
+                let is_known = reasons
+                    .any(|(of, sid, _)| (*of == "*" || *of == role) && *sid == statement.sid);
+                assert!(is_known, "{role}.{} is on all of a kind", statement.sid);
             }
         }
     }
