@@ -66,8 +66,8 @@ build: $(AWS_TOOLS)/.build ## the Lambda functions; PARAMETERS="Architecture=x86
 deploy: build ## build, and deploy to the AWS account at hand; PARAMETERS="GpuImageId=ami-…", ARGS as for `sam deploy`
 	SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam deploy $(OVERRIDES) $(ARGS)
 
-sam: $(AWS_TOOLS)/.lint ## AWS's tool for the stack; ARGS="delete --stack-name diogenes"
-	SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam $(ARGS)
+sam: $(AWS_TOOLS)/.build ## AWS's tool for the stack; ARGS="delete --stack-name diogenes"
+	PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam $(ARGS)
 
 picture: docs/architecture.svg ## docs/architecture.svg from its source; needs graphviz
 
