@@ -41,7 +41,11 @@ const ON_EVERYTHING: &[(&str, &str, &str)] = &[
 
 /// Grants on everything of a kind, each with what narrows it.
 const ON_ALL_OF_A_KIND: &[(&str, &str, &str)] = &[
-    ("OrchestratorRole", "LaunchFromTemplate", "they are new, and come of the launch template only"),
+    (
+        "OrchestratorRole",
+        "LaunchFromTemplate",
+        "they are new, and come of the launch template only",
+    ),
     ("OrchestratorRole", "LaunchTagged", "they are new, and only with the tag of the stack"),
     ("OrchestratorRole", "TagAtLaunch", "only by the launch that makes them"),
     ("OrchestratorRole", "TerminateOwn", "only with the tag of the stack"),
