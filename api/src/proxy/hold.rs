@@ -242,11 +242,7 @@ async fn poll_due(link: &mut Option<Linked>) {
 fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
     let wait = diogenes_core::fleet::eta::since(now, failure.until);
     let next = diogenes_core::duration::format(Duration::from_secs(wait.as_secs().max(1)));
-    let see = if failure.kind.has_log() {
-        format!("; see `diogenes logs {name}`")
-    } else {
-        String::new()
-    };
+    let see = failure.kind.see_log(name).map(|see| format!("; {see}")).unwrap_or_default();
     ApiError::new(
         ErrorKind::ModelFailed(failure.kind),
         format!(

@@ -198,11 +198,7 @@ fn notes(models: &[ModelState], now: Timestamp) -> Vec<String> {
     failed
         .map(|(model, failure)| {
             let name = &model.model;
-            let see = if failure.kind.has_log() {
-                format!(", see `diogenes logs {name}`")
-            } else {
-                String::new()
-            };
+            let see = failure.kind.see_log(name).map(|see| format!(", {see}")).unwrap_or_default();
             let next = rough(since(now, failure.until));
             format!("{name} failed: {}; next try possible in {next}{see}", failure.reason)
         })

@@ -95,15 +95,13 @@ impl FailureKind {
             Self::Unavailable => "unavailable",
         }
     }
-}
 
-impl FailureKind {
-    /// Whether an inference server ran, whose log tells more.
-    pub fn has_log(self) -> bool {
+    /// Where operators read more about a failure of `model`: its log, if an inference server ran.
+    pub fn see_log(self, model: &str) -> Option<String> {
         match self {
-            Self::BootTimeout | Self::Exited => true,
+            Self::BootTimeout | Self::Exited => Some(format!("see `diogenes logs {model}`")),
             Self::Capacity | Self::Quota | Self::InvalidSpec | Self::Denied | Self::Unavailable => {
-                false
+                None
             }
         }
     }

@@ -35,11 +35,7 @@ impl Start {
         if let Some(failure) = &state.failure
             && Some(failure.at) != self.old_failure
         {
-            let see = if failure.kind.has_log() {
-                format!("; see `diogenes logs {name}`")
-            } else {
-                String::new()
-            };
+            let see = failure.kind.see_log(name).map(|see| format!("; {see}")).unwrap_or_default();
             let reason = &failure.reason;
             return Look::Failed(format!("model `{name}` could not be started: {reason}{see}"));
         }
