@@ -49,13 +49,12 @@ impl Reconciler {
             state: SlotState::Launching,
         };
         let slot = self.store.save(slot, Expect::Absent).await?;
-        own.insert(slot.value.claim.clone());
         tracing::info!(
             model = %slot.value.model, slot = index, claim = %slot.value.claim,
             "claimed slot {index} of `{}`", slot.value.model
         );
         // At once, rather than in the next pass: every caller is waiting for this.
-        match self.launch_slot(snapshot, &slot).await? {
+        match self.launch_slot(snapshot, &slot, own).await? {
             happened @ Effect::Happened(_) => Ok(happened),
             // The claim itself is a change.
             Effect::Changed | Effect::Stale | Effect::Pending => Ok(Effect::Changed),
@@ -69,10 +68,7 @@ impl Reconciler {
         own: &mut BTreeSet<ClaimId>,
     ) -> Result<Effect, ReconcileError> {
         match find(snapshot, index) {
-            Some(slot) => {
-                own.insert(slot.value.claim.clone());
-                self.launch_slot(snapshot, slot).await
-            }
+            Some(slot) => self.launch_slot(snapshot, slot, own).await,
             None => Ok(Effect::Stale),
         }
     }
@@ -81,7 +77,9 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         slot: &Stored<Slot>,
+        own: &mut BTreeSet<ClaimId>,
     ) -> Result<Effect, ReconcileError> {
+        own.insert(slot.value.claim.clone());
         let Some(request) = slot.value.launch_request(&self.deployment) else {
             let reason = "the slot's record names no place to launch";
             return self
