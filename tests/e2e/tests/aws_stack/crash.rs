@@ -102,45 +102,26 @@ async fn at_every_call(expected: &str, scenario: impl AsyncFn(usize) -> Option<S
     assert!(diogenes_e2e::aws::skipped() || met, "only crashed at {actions:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scale_up_survives_a_crash_between_any_two_calls() {
+/// Crashes a scale-up everywhere, one stack for each place.
+async fn scale_up_survives(place: &str, crash: impl AsyncFn(&Stack, usize) -> Option<String>) {
     at_every_call("RunInstances", async |nth| {
         let (stack, client) = untriggered().await?;
         stack.apply(&client, &model()).await;
-        let crashed = crash_before(&stack, nth).await;
-        repaired(&stack, &client, &format!("at call {nth} of the launch")).await;
+        let crashed = crash(&stack, nth).await;
+        repaired(&stack, &client, &format!("{place} {nth} of the launch")).await;
         crashed
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scale_down_survives_a_crash_before_any_change() {
-    at_every_call("TerminateInstances", async |nth| {
-        let (stack, client) = untriggered().await?;
-        stack.apply(&client, &model()).await;
-        repaired(&stack, &client, "that was none").await;
-        assert!(client.delete("/api/v1/models/demo").await.status.is_success());
-        let gate = steps_of_an_end(&stack).nth(nth).hold_before();
-        let until_gone = || until_standing(&stack, &client, &Value::Null);
-        let crashed = crash_within(&stack, gate, until_gone()).await;
-        until_gone().await;
-        assert_ended(&stack, &format!("before change {nth}")).await;
-        crashed
-    })
-    .await;
+async fn a_scale_up_survives_a_crash_between_any_two_calls() {
+    scale_up_survives("at call", crash_before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scale_up_survives_the_loss_of_any_answer() {
-    at_every_call("RunInstances", async |nth| {
-        let (stack, client) = untriggered().await?;
-        stack.apply(&client, &model()).await;
-        let crashed = crash_after(&stack, nth).await;
-        repaired(&stack, &client, &format!("after change {nth} of the launch")).await;
-        crashed
-    })
-    .await;
+    scale_up_survives("after change", crash_after).await;
 }
 
 /// What changes the records of a model and its instances. An end takes several runs, and each of
@@ -191,20 +172,41 @@ async fn make_idle(stack: &Stack) {
     store.save(value, Expect::Version(version)).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_an_idle_instance_survives_the_loss_of_any_answer() {
+/// Ends the one replica and crashes that everywhere, one stack for each place; in the end `demo`
+/// stands so.
+async fn end_survives(
+    place: &str,
+    end: impl AsyncFn(&Stack, &Client),
+    hold: impl Fn(&Stack, usize) -> Gate,
+    standing: Value,
+) {
     at_every_call("TerminateInstances", async |nth| {
         let (stack, client) = untriggered().await?;
         stack.apply(&client, &model()).await;
         repaired(&stack, &client, "that was none").await;
-        make_idle(&stack).await;
-        let gate = steps_of_an_end(&stack).nth(nth).hold_after();
-        let asleep = json!("asleep");
-        let until_asleep = || until_standing(&stack, &client, &asleep);
-        let crashed = crash_within(&stack, gate, until_asleep()).await;
-        until_asleep().await;
-        assert_ended(&stack, &format!("after change {nth}")).await;
+        end(&stack, &client).await;
+        let gate = hold(&stack, nth);
+        let until_over = || until_standing(&stack, &client, &standing);
+        let crashed = crash_within(&stack, gate, until_over()).await;
+        until_over().await;
+        assert_ended(&stack, &format!("{place} {nth}")).await;
         crashed
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scale_down_survives_a_crash_before_any_change() {
+    let delete = async |_: &Stack, client: &Client| {
+        assert!(client.delete("/api/v1/models/demo").await.status.is_success());
+    };
+    let hold = |stack: &Stack, nth| steps_of_an_end(stack).nth(nth).hold_before();
+    end_survives("before change", delete, hold, Value::Null).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_an_idle_instance_survives_the_loss_of_any_answer() {
+    let make_idle = async |stack: &Stack, _: &Client| make_idle(stack).await;
+    let hold = |stack: &Stack, nth| steps_of_an_end(stack).nth(nth).hold_after();
+    end_survives("after change", make_idle, hold, json!("asleep")).await;
 }

@@ -11,21 +11,20 @@ use serde_json::{Value, json};
 use crate::fast;
 
 /// Applies `demo` with a spot rung and an on-demand rung.
-async fn with_ladder(client: &Client) {
+async fn with_ladder(stack: &Stack, client: &Client) {
     let mut spec = fast("demo").spec();
     spec["ladder"] = json!([
         {"instance_type": "g6.xlarge", "market": "spot"},
         {"instance_type": "g5.xlarge", "market": "on_demand"},
     ]);
-    let answer = client.put("/api/v1/models/demo", &spec).await;
-    assert!(answer.status.is_success(), "{}", answer.text());
+    stack.apply_spec(client, "demo", spec).await;
 }
 
 #[tokio::test]
 async fn where_there_is_no_capacity_the_next_rung_is_taken() {
     let Some(stack) = Stack::start().await else { return };
     let client = stack.admin().await;
-    with_ladder(&client).await;
+    with_ladder(&stack, &client).await;
     let launches = stack.front.rule().by(ORCHESTRATOR).action("RunInstances");
     let refused = launches.parameter("InstanceType", "g6.xlarge").fail(Fault::no_capacity());
     let answer = client.chat("demo").await;
@@ -48,7 +47,7 @@ async fn where_there_is_no_capacity_the_next_rung_is_taken() {
 async fn where_no_rung_has_capacity_every_held_call_ends_with_the_reason() {
     let Some(stack) = Stack::start().await else { return };
     let client = stack.admin().await;
-    with_ladder(&client).await;
+    with_ladder(&stack, &client).await;
     stack.front.rule().by(ORCHESTRATOR).action("RunInstances").fail(Fault::no_capacity());
     let plain = futures_util::future::join_all((0..4).map(|_| client.chat("demo")));
     let streamed = async {
