@@ -12,6 +12,8 @@ AWS_TOOLS := $(TOOLS)/aws
 # Pinned, as a linter that learns something new must not fail an old commit.
 AWS_PACKAGES := aws-sam-cli==1.170.0 cfn-lint==1.58.0
 BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
+# It finds cargo-lambda and zig by PATH.
+SAM = PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam
 FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
@@ -40,7 +42,7 @@ check: tools lint-template ## format, lints, documentation, licences, unused dep
 
 # The region only has to be some region: nothing is sent there.
 lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters
-	AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam validate --lint
+	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 	$(AWS_TOOLS)/bin/cfn-lint -t template.yaml
 
 test-clients: ## the official OpenAI clients for Python and JavaScript, against `serve` and the emulated AWS
@@ -61,13 +63,13 @@ bench-lambda: ## what a start of each Lambda function costs, beside a hello; fai
 	target/release/bench-lambda $(ARGS)
 
 build: $(AWS_TOOLS)/.build ## the Lambda functions; PARAMETERS="Architecture=x86_64"
-	PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam build $(OVERRIDES)
+	$(SAM) build $(OVERRIDES)
 
 deploy: build ## build, and deploy to the AWS account at hand; PARAMETERS="GpuImageId=ami-…", ARGS as for `sam deploy`
-	SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam deploy $(OVERRIDES) $(ARGS)
+	$(SAM) deploy $(OVERRIDES) $(ARGS)
 
 sam: $(AWS_TOOLS)/.build ## AWS's tool for the stack; ARGS="delete --stack-name diogenes"
-	PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam $(ARGS)
+	$(SAM) $(ARGS)
 
 picture: docs/architecture.svg ## docs/architecture.svg from its source; needs graphviz
 
