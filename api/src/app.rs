@@ -2,26 +2,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bytes::{Bytes, BytesMut};
 use diogenes_core::fleet::Registry;
 use diogenes_core::ports::{Clock, DemandSource, Limiter, LogSource};
-use futures_util::StreamExt;
-use http::{HeaderMap, header};
+use http::header;
 use tracing::Instrument;
 
 use crate::auth::KeyRing;
-use crate::error::{ApiError, ErrorKind, store_error};
+use crate::error::{ApiError, store_error};
 use crate::metrics::Metrics;
 use crate::proxy::{Dispatcher, StoreLink};
 use crate::{control, proxy, request_id};
-
-/// How long a client may send nothing in the middle of a request body.
-const BODY_STALL: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 pub struct App {
@@ -109,52 +103,6 @@ impl App {
             Some(link) => link.refresh_all().await.map_err(|error| store_error(&error)),
             None => Ok(()),
         }
-    }
-
-    /// Reads a request body whole, within the bound.
-    pub(crate) async fn read_body(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Bytes, ApiError> {
-        let most = self.settings.max_body_bytes;
-        let too_large = || {
-            ApiError::new(
-                ErrorKind::BodyTooLarge,
-                format!("the request body is larger than {most} bytes; send less"),
-            )
-        };
-        let announced = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > most) {
-            return Err(too_large());
-        }
-        let incomplete = || {
-            ApiError::new(
-                ErrorKind::BodyIncomplete,
-                "the request body did not arrive whole; send it again",
-            )
-        };
-        let mut pieces = body.into_data_stream();
-        let mut next = async || -> Result<Option<Bytes>, ApiError> {
-            let piece = tokio::time::timeout(BODY_STALL, pieces.next()).await;
-            piece.map_err(|_| incomplete())?.transpose().map_err(|_| incomplete())
-        };
-        let Some(first) = next().await? else {
-            return Ok(Bytes::new());
-        };
-        if announced == Some(first.len()) {
-            return Ok(first);
-        }
-        let mut whole = BytesMut::from(first);
-        while let Some(piece) = next().await? {
-            if whole.len() + piece.len() > most {
-                return Err(too_large());
-            }
-            whole.extend_from_slice(&piece);
-        }
-        if whole.len() > most { Err(too_large()) } else { Ok(whole.freeze()) }
     }
 }
 

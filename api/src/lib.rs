@@ -9,6 +9,7 @@
 
 mod app;
 pub mod auth;
+mod body;
 pub mod control;
 pub mod error;
 pub mod metrics;

@@ -15,8 +15,8 @@ use diogenes_core::fleet::{
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Clock, ComputeBackend, ComputeError, Expect, Instance, LaunchError, LaunchRequest,
-    ScaleTrigger, TriggerError,
+    Clock, ComputeBackend, ComputeError, Expect, Instance, LaunchError, LaunchRequest, Topic, Wake,
+    WakeError,
 };
 use diogenes_core::testing::{FakeCompute, ManualClock, MemoryStore, SeededEntropy};
 use pollster::block_on;
@@ -60,11 +60,11 @@ impl ComputeBackend for Backend {
     }
 }
 
-struct NoTrigger;
+struct NoWake;
 
 #[async_trait]
-impl ScaleTrigger for NoTrigger {
-    async fn reconcile(&self, _: &ModelName) -> Result<(), TriggerError> {
+impl Wake for NoWake {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
         Ok(())
     }
 }
@@ -89,7 +89,7 @@ impl World {
             may_end: AtomicBool::new(true),
             may_list: AtomicBool::new(true),
         });
-        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoTrigger));
+        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
         for number in 0..models {
             let spec = ModelSpec::new(["vllm"]);
             block_on(registry.apply(&name(number), spec, ModelSource::Api)).unwrap();

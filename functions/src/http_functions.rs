@@ -11,8 +11,7 @@ use diogenes_api::{App, AppSettings, Deadlines};
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
 use diogenes_core::keys::{Keys, StoreLimiter};
-use diogenes_core::name::ModelName;
-use diogenes_core::ports::{ScaleTrigger, TriggerError};
+use diogenes_core::ports::{Topic, Wake, WakeError};
 
 use crate::environment::{BadVariable, duration};
 use crate::start::Base;
@@ -28,13 +27,13 @@ const DEADLINES: Deadlines =
     Deadlines { plain: Duration::from_secs(290), stream: Duration::from_secs(870) };
 
 /// The application over the store of `base`.
-pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadVariable> {
+pub fn app(base: &Base, wake: Arc<dyn Wake>) -> Result<Arc<App>, BadVariable> {
     let metrics = Arc::new(Metrics::default());
     let clock = base.clock.clone();
-    let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone()).one_of_many();
+    let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()).one_of_many();
     let dispatcher = Arc::new(dispatcher);
     let store = base.store.clone();
-    let link = StoreLink::new(store.clone(), clock.clone(), trigger.clone(), dispatcher.clone());
+    let link = StoreLink::new(store.clone(), clock.clone(), wake.clone(), dispatcher.clone());
     let keys = Keys::new(store.clone(), clock.clone(), Arc::new(OsEntropy)).without_concurrency();
     let deadlines = Deadlines {
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
@@ -45,7 +44,7 @@ pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadV
         dispatcher,
         link: Some(Arc::new(link)),
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
-        registry: Registry::new(store.clone(), clock.clone(), trigger)
+        registry: Registry::new(store.clone(), clock.clone(), wake)
             .with_rule(ModelSpec::validate_for_cloud),
         limiter: Arc::new(StoreLimiter::new(store.clone())),
         logs: Arc::new(BeatLogs::new(store)),
@@ -61,10 +60,10 @@ pub fn app(base: &Base, trigger: Arc<dyn ScaleTrigger>) -> Result<Arc<App>, BadV
 
 /// The asynchronous invocation of the orchestrator that the environment names.
 #[cfg(feature = "invoke")]
-pub fn trigger(base: &Base) -> Result<Arc<dyn ScaleTrigger>, BadVariable> {
+pub fn wake(base: &Base) -> Result<Arc<dyn Wake>, BadVariable> {
     let function = crate::environment::required("DIOGENES_ORCHESTRATOR")?;
     let client = lambda(&base.config, crate::start::endpoint("AWS_ENDPOINT_URL_LAMBDA"));
-    Ok(Arc::new(diogenes_backends::aws::lambda::InvokeTrigger::new(client, function)))
+    Ok(Arc::new(diogenes_backends::aws::lambda::InvokeWake::new(client, function)))
 }
 
 /// A client of Lambda itself, or of this emulator of it.
@@ -80,13 +79,13 @@ fn lambda(config: &aws_config::SdkConfig, emulator: Option<String>) -> aws_sdk_l
 }
 
 /// For functions that have no business with the fleet.
-pub struct NoTrigger;
+pub struct NoWake;
 
 #[async_trait]
-impl ScaleTrigger for NoTrigger {
-    async fn reconcile(&self, model: &ModelName) -> Result<(), TriggerError> {
+impl Wake for NoWake {
+    async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
         let reason = "this function may not start models".into();
-        Err(TriggerError::NoReceiver { model: model.clone(), reason })
+        Err(WakeError::NoReceiver { topic: topic.clone(), reason })
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::refused;
 use crate::app::App;
+use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind};
 
 /// The key of a request that has the scope `admin`.
@@ -31,7 +32,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>, Body> for JsonBody<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = app.read_body(&parts.headers, body).await?;
+        let bytes = read_body(&parts.headers, body, app.settings.max_body_bytes).await?;
         let bytes = if bytes.is_empty() { b"{}"[..].into() } else { bytes };
         refused::check_object(&bytes)?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
 use diogenes_core::keys::Grant;
 use diogenes_core::name::{ModelName, nearest};
-use diogenes_core::ports::{Clock, Demand, DemandSource, ScaleTrigger, StoreError};
+use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
 
 use super::entry::Entry;
 use crate::error::{ApiError, ErrorKind};
@@ -25,7 +25,7 @@ pub struct Dispatcher {
     entries: Mutex<HashMap<ModelName, Arc<Entry>>>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    trigger: Arc<dyn ScaleTrigger>,
+    wake: Arc<dyn Wake>,
     closing: Arc<AtomicBool>,
     ask_again: Duration,
 }
@@ -37,17 +37,13 @@ const ASK_AGAIN_OF_MANY: Duration = Duration::from_secs(15);
 
 impl Dispatcher {
     /// A dispatcher that knows no model yet.
-    pub fn new(
-        metrics: Arc<Metrics>,
-        clock: Arc<dyn Clock>,
-        trigger: Arc<dyn ScaleTrigger>,
-    ) -> Self {
+    pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
         Self {
             routes: ArcSwap::default(),
             entries: Mutex::default(),
             metrics,
             clock,
-            trigger,
+            wake,
             closing: Arc::default(),
             ask_again: ASK_AGAIN,
         }
@@ -106,7 +102,7 @@ impl Dispatcher {
                 view,
                 metrics,
                 self.clock.clone(),
-                self.trigger.clone(),
+                self.wake.clone(),
                 self.closing.clone(),
                 self.ask_again,
             );

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
-use diogenes_core::ports::{Clock, Demand, ScaleTrigger};
+use diogenes_core::ports::{Clock, Demand, Topic, Wake};
 use diogenes_core::routing::least_in_flight;
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     ask_again: Duration,
     pub(crate) metrics: ModelMetrics,
     clock: Arc<dyn Clock>,
-    trigger: Arc<dyn ScaleTrigger>,
+    wake: Arc<dyn Wake>,
 }
 
 impl std::fmt::Debug for Entry {
@@ -57,7 +57,7 @@ impl Entry {
         view: ModelView,
         metrics: ModelMetrics,
         clock: Arc<dyn Clock>,
-        trigger: Arc<dyn ScaleTrigger>,
+        wake: Arc<dyn Wake>,
         closing: Arc<AtomicBool>,
         ask_again: Duration,
     ) -> Arc<Self> {
@@ -74,7 +74,7 @@ impl Entry {
             ask_again,
             metrics,
             clock,
-            trigger,
+            wake,
         });
         entry.update(view);
         entry
@@ -225,7 +225,7 @@ impl Entry {
     /// Asks for a reconcile; a lost one is made up for by the next.
     pub(super) async fn wake(&self) {
         let name = self.view.load().model.name.clone();
-        if let Err(error) = self.trigger.reconcile(&name).await {
+        if let Err(error) = self.wake.wake(&Topic::Model(name.clone())).await {
             tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a reconcile could not be requested");
         }
     }

@@ -28,6 +28,7 @@ use super::target::Lease;
 use super::upstream::{BodyError, RequestHead, ResponseBody, SendError, UpstreamResponse};
 use super::{headers, models};
 use crate::app::App;
+use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind, admit_error};
 use crate::request_id;
 
@@ -127,7 +128,7 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
-    let body = app.read_body(&parts.headers, body).await?;
+    let body = read_body(&parts.headers, body, app.settings.max_body_bytes).await?;
     let mut peek = Peek::read(&body)?;
     // OpenAI has no streamed embeddings; servers ignore the field.
     peek.stream &= parts.uri.path() != "/v1/embeddings";

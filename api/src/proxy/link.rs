@@ -13,7 +13,7 @@ use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, HeldCounter, Model, ModelView, SlotState, UseStamp, read_view,
 };
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Clock, Expect, ScaleTrigger, StateStore, StoreError};
+use diogenes_core::ports::{Clock, Expect, StateStore, StoreError, Topic, Wake};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Dispatcher;
@@ -42,7 +42,7 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct StoreLink {
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
-    trigger: Arc<dyn ScaleTrigger>,
+    wake: Arc<dyn Wake>,
     dispatcher: Arc<Dispatcher>,
     held: HeldCounter,
     known: AsyncMutex<Known>,
@@ -72,14 +72,14 @@ impl StoreLink {
     pub fn new(
         store: Arc<dyn StateStore>,
         clock: Arc<dyn Clock>,
-        trigger: Arc<dyn ScaleTrigger>,
+        wake: Arc<dyn Wake>,
         dispatcher: Arc<Dispatcher>,
     ) -> Self {
         Self {
             held: HeldCounter::new(store.clone()),
             store,
             clock,
-            trigger,
+            wake,
             dispatcher,
             known: AsyncMutex::default(),
             stamped: Mutex::default(),
@@ -210,7 +210,7 @@ impl StoreLink {
     }
 
     async fn ask(&self, model: &ModelName) {
-        if let Err(error) = self.trigger.reconcile(model).await {
+        if let Err(error) = self.wake.wake(&Topic::Model(model.clone())).await {
             tracing::warn!(
                 model = %model, error = &error as &dyn std::error::Error,
                 "a reconcile of `{model}` could not be requested; the schedule makes up for it"

@@ -44,7 +44,7 @@ use diogenes_core::fleet::{ClaimId, InstanceId, Phase};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Clock, ComputeBackend, ComputeError, Instance, LaunchError, LaunchRequest, LogChunk, LogSource,
-    ScaleTrigger, StateStore,
+    StateStore, Wake,
 };
 use rustix::process::Signal;
 use tokio::runtime::Handle;
@@ -73,7 +73,7 @@ pub struct ProcessBackend {
 struct Shared {
     settings: ProcessSettings,
     store: Arc<dyn StateStore>,
-    trigger: Arc<dyn ScaleTrigger>,
+    wake: Arc<dyn Wake>,
     clock: Arc<dyn Clock>,
     run: RunDir,
     logs: Logs,
@@ -92,7 +92,7 @@ impl ProcessBackend {
     pub fn open(
         settings: ProcessSettings,
         store: Arc<dyn StateStore>,
-        trigger: Arc<dyn ScaleTrigger>,
+        wake: Arc<dyn Wake>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, ProcessError> {
         Handle::try_current().map_err(|_| ProcessError::NoRuntime)?;
@@ -103,7 +103,7 @@ impl ProcessBackend {
             logs: Logs::open(&settings.data_dir).map_err(unusable)?,
             settings,
             store,
-            trigger,
+            wake,
             clock,
             launching: Mutex::default(),
             table: Mutex::default(),

@@ -8,7 +8,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{Beat, BeatStatus, ClaimId, Load, Phase};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Expect, StoreError};
+use diogenes_core::ports::{Expect, StoreError, Topic};
 use tokio::time::{Instant, sleep};
 
 use super::Shared;
@@ -180,7 +180,7 @@ impl Shared {
 
     /// Asks for a reconcile of `model`; the periodic one makes up for a failure.
     pub(super) async fn reconcile(&self, model: &ModelName) {
-        if let Err(error) = self.trigger.reconcile(model).await {
+        if let Err(error) = self.wake.wake(&Topic::Model(model.clone())).await {
             tracing::debug!(
                 model = %model, error = &error as &dyn std::error::Error,
                 "no reconcile of `{model}` could be requested"

@@ -8,7 +8,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::{later, since};
 use diogenes_core::fleet::{Outcome, Reconciler};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Clock, ScaleTrigger, TriggerError};
+use diogenes_core::ports::{Clock, Topic, Wake, WakeError};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -19,22 +19,23 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Triggers a reconcile in the loop of this process.
 #[derive(Clone, Debug)]
-pub(crate) struct ChannelTrigger(mpsc::UnboundedSender<ModelName>);
+pub(crate) struct ChannelWake(mpsc::UnboundedSender<ModelName>);
 
-/// The receiving end of [`ChannelTrigger`].
+/// The receiving end of [`ChannelWake`].
 pub(crate) type Triggers = mpsc::UnboundedReceiver<ModelName>;
 
 /// A trigger and its receiving end. It is unbounded: the loop merges what has piled up.
-pub(crate) fn channel() -> (ChannelTrigger, Triggers) {
+pub(crate) fn channel() -> (ChannelWake, Triggers) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (ChannelTrigger(sender), receiver)
+    (ChannelWake(sender), receiver)
 }
 
 #[async_trait]
-impl ScaleTrigger for ChannelTrigger {
-    async fn reconcile(&self, model: &ModelName) -> Result<(), TriggerError> {
-        self.0.send(model.clone()).map_err(|_| TriggerError::NoReceiver {
-            model: model.clone(),
+impl Wake for ChannelWake {
+    async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
+        let Topic::Model(model) = topic;
+        self.0.send(model.clone()).map_err(|_| WakeError::NoReceiver {
+            topic: topic.clone(),
             reason: "the fleet's loop has stopped".into(),
         })
     }

@@ -23,7 +23,7 @@ use diogenes_backends::process::{
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry, RegistryError};
 use diogenes_core::keys::{Keys, LocalLimiter};
-use diogenes_core::ports::{Clock, ComputeBackend, Entropy, ScaleTrigger, StateStore};
+use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -155,20 +155,19 @@ impl Server {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-        let (trigger, triggers) = fleet_loop::channel();
-        let trigger: Arc<dyn ScaleTrigger> = Arc::new(trigger);
+        let (wake, triggers) = fleet_loop::channel();
+        let wake: Arc<dyn Wake> = Arc::new(wake);
         let deployment = deployment_id(config)?;
         spawn_sweeper(store.clone());
         let store: Arc<dyn StateStore> = store;
         let mut settings = ProcessSettings::new(config.data_dir.clone(), deployment.clone());
         settings.kill_grace = config.kill_grace;
-        let processes =
-            ProcessBackend::open(settings, store.clone(), trigger.clone(), clock.clone())
-                .context("the child processes cannot be looked after")?;
-        let registry = Registry::new(store.clone(), clock.clone(), trigger.clone());
+        let processes = ProcessBackend::open(settings, store.clone(), wake.clone(), clock.clone())
+            .context("the child processes cannot be looked after")?;
+        let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
         take_over_models(&registry, config).await?;
         let metrics = Arc::new(Metrics::default());
-        let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone()));
+        let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let app = Arc::new(App {
             key_ring: KeyRing::new(keys, clock.clone()),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::entity::{StoreExt, Stored};
 use crate::fleet::{Control, Model, ModelSource, ModelSpec, SpecError};
 use crate::name::ModelName;
-use crate::ports::{Clock, Cursor, Expect, Query, ScaleTrigger, StateStore, StoreError};
+use crate::ports::{Clock, Cursor, Expect, Query, StateStore, StoreError, Topic, Wake};
 
 /// Registers models and carries out operators' words about them. It writes what is wanted;
 /// the reconciler makes it so.
@@ -11,7 +11,7 @@ use crate::ports::{Clock, Cursor, Expect, Query, ScaleTrigger, StateStore, Store
 pub struct Registry {
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
-    trigger: Arc<dyn ScaleTrigger>,
+    wake: Arc<dyn Wake>,
     rule: SpecRule,
 }
 
@@ -61,12 +61,8 @@ pub enum RegistryError {
 
 impl Registry {
     /// A registry over these ports.
-    pub fn new(
-        store: Arc<dyn StateStore>,
-        clock: Arc<dyn Clock>,
-        trigger: Arc<dyn ScaleTrigger>,
-    ) -> Self {
-        Self { store, clock, trigger, rule: |_| Ok(()) }
+    pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
+        Self { store, clock, wake, rule: |_| Ok(()) }
     }
 
     /// The same, refusing specs that this installation could never run.
@@ -245,9 +241,9 @@ impl Registry {
         Ok(())
     }
 
-    /// A lost trigger is made up for by the next reconcile of all.
+    /// A lost wake is made up for by the next reconcile of all.
     async fn wake(&self, name: &ModelName) {
-        if let Err(error) = self.trigger.reconcile(name).await {
+        if let Err(error) = self.wake.wake(&Topic::Model(name.clone())).await {
             tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a reconcile could not be requested");
         }
     }

@@ -10,7 +10,7 @@ mod entropy;
 mod limiter;
 mod logs;
 mod state_store;
-mod trigger;
+mod wake;
 
 pub use clock::Clock;
 pub use compute::{
@@ -27,4 +27,4 @@ pub use state_store::{
     MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError, Table, Version,
     Write, check_key, check_query, check_writes, document_bytes,
 };
-pub use trigger::{ScaleTrigger, TriggerError};
+pub use wake::{Topic, Wake, WakeError};

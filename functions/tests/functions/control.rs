@@ -10,7 +10,7 @@ use diogenes_core::fleet::{ModelSource, ModelSpec, Registry};
 use diogenes_core::keys::{Grant, KeyId, Scope};
 use diogenes_core::ports::Limits;
 use diogenes_core::testing::{ManualClock, MemoryStore};
-use diogenes_functions::http_functions::{self, NoTrigger};
+use diogenes_functions::http_functions::{self, NoWake};
 use diogenes_functions::start::Base;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -31,14 +31,14 @@ impl Function {
             store: store.clone(),
             clock,
         };
-        let app = http_functions::app(&base, Arc::new(NoTrigger)).unwrap();
+        let app = http_functions::app(&base, Arc::new(NoWake)).unwrap();
         Self { store, app }
     }
 
     /// Registers a model as another process does.
     async fn register(&self, name: &str, alias: &str) {
         let clock = Arc::new(ManualClock::default());
-        let registry = Registry::new(self.store.clone(), clock, Arc::new(NoTrigger));
+        let registry = Registry::new(self.store.clone(), clock, Arc::new(NoWake));
         let mut spec = ModelSpec::new(["vllm"]);
         spec.aliases = vec![alias.parse().unwrap()];
         registry.apply(&name.parse().unwrap(), spec, ModelSource::Api).await.unwrap();

@@ -12,8 +12,7 @@ use async_trait::async_trait;
 use diogenes_backends::process::{ProcessBackend, ProcessSettings};
 use diogenes_conformance::compute::Fixture;
 use diogenes_core::fleet::{DeploymentId, Engine};
-use diogenes_core::name::ModelName;
-use diogenes_core::ports::{ScaleTrigger, TriggerError};
+use diogenes_core::ports::{Topic, Wake, WakeError};
 use diogenes_core::testing::{ManualClock, MemoryStore};
 use tempfile::TempDir;
 
@@ -21,8 +20,8 @@ use tempfile::TempDir;
 struct Deaf;
 
 #[async_trait]
-impl ScaleTrigger for Deaf {
-    async fn reconcile(&self, _: &ModelName) -> Result<(), TriggerError> {
+impl Wake for Deaf {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
         Ok(())
     }
 }

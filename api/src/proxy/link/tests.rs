@@ -47,8 +47,8 @@ async fn a_listing_shows_no_model_that_is_deleted_or_forgotten() {
     };
     let world = World::new().await;
     assert_eq!(listed(&world).await, 1);
-    let (store, clock, trigger) = (&world.store, &world.clock, &world.trigger);
-    let registry = Registry::new(store.clone(), clock.clone(), trigger.clone());
+    let (store, clock, wake) = (&world.store, &world.clock, &world.wake);
+    let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
     registry.delete(&model(), ModelSource::Api).await.unwrap();
     assert_eq!(listed(&world).await, 0);
 

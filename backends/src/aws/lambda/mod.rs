@@ -1,9 +1,9 @@
-//! [`ScaleTrigger`](diogenes_core::ports::ScaleTrigger) by an asynchronous invocation of the
+//! [`Wake`](diogenes_core::ports::Wake) by an asynchronous invocation of the
 //! orchestrator.
 
-mod trigger;
+mod wake;
 
 #[cfg(test)]
 mod tests;
 
-pub use trigger::InvokeTrigger;
+pub use wake::InvokeWake;

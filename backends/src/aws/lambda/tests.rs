@@ -2,13 +2,13 @@ use aws_sdk_lambda::Client;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{ScaleTrigger as _, TriggerError};
+use diogenes_core::ports::{Topic, Wake as _, WakeError};
 use serde_json::{Value, json};
 
-use super::InvokeTrigger;
+use super::InvokeWake;
 
-fn trigger(rule: &Rule) -> InvokeTrigger {
-    InvokeTrigger::new(mock_client!(aws_sdk_lambda, RuleMode::MatchAny, [rule]), "orchestrator")
+fn wake(rule: &Rule) -> InvokeWake {
+    InvokeWake::new(mock_client!(aws_sdk_lambda, RuleMode::MatchAny, [rule]), "orchestrator")
 }
 
 fn model() -> ModelName {
@@ -16,11 +16,11 @@ fn model() -> ModelName {
 }
 
 /// What comes of an answer with this code, asked as often as the client's setup wants.
-async fn failure(status: u16, code: &str, message: &str) -> TriggerError {
+async fn failure(status: u16, code: &str, message: &str) -> WakeError {
     let body = json!({"__type": code, "message": message}).to_string();
     let rule = mock!(Client::invoke).sequence().http_status(status, Some(body)).repeatedly();
-    let trigger = trigger(&rule.build());
-    trigger.reconcile(&model()).await.unwrap_err()
+    let wake = wake(&rule.build());
+    wake.wake(&Topic::Model(model())).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -35,17 +35,17 @@ async fn orchestrator_gets_the_event_asynchronously() {
             true
         })
         .then_output(|| InvokeOutput::builder().status_code(202).build());
-    trigger(&rule).reconcile(&model()).await.unwrap();
+    wake(&rule).wake(&Topic::Model(model())).await.unwrap();
     assert_eq!(rule.num_calls(), 1);
 }
 
 #[tokio::test]
 async fn missing_function_is_no_receiver() {
     let error = failure(404, "ResourceNotFoundException", "Function not found").await;
-    let TriggerError::NoReceiver { model: of, reason } = error else {
+    let WakeError::NoReceiver { topic, reason } = error else {
         panic!("{error:?}");
     };
-    assert_eq!(of, model());
+    assert_eq!(topic, Topic::Model(model()));
     assert!(reason.contains("`orchestrator` does not exist"), "{reason}");
 }
 
@@ -53,7 +53,7 @@ async fn missing_function_is_no_receiver() {
 async fn denied_invocation_names_the_permission() {
     let error = failure(403, "AccessDeniedException", "role x may not").await;
     let text = error.to_string();
-    assert!(matches!(error, TriggerError::NoReceiver { .. }), "{error:?}");
+    assert!(matches!(error, WakeError::NoReceiver { .. }), "{error:?}");
     for part in ["`lambda:InvokeFunction`", "`orchestrator`", "role x may not"] {
         assert!(text.contains(part), "{text}");
     }
@@ -63,6 +63,6 @@ async fn denied_invocation_names_the_permission() {
 async fn throttling_and_faults_pass() {
     for (status, code) in [(429, "TooManyRequestsException"), (500, "ServiceException")] {
         let error = failure(status, code, "not now").await;
-        assert!(matches!(error, TriggerError::Transient { .. }), "{error:?}");
+        assert!(matches!(error, WakeError::Transient { .. }), "{error:?}");
     }
 }

@@ -10,7 +10,7 @@ use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{Beat, ClaimId, DeploymentId, Engine, InstanceId, LaunchToken, Rung};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Clock, ComputeBackend as _, Instance, InstanceState, LaunchRequest, ScaleTrigger, TriggerError,
+    Clock, ComputeBackend as _, Instance, InstanceState, LaunchRequest, Topic, Wake, WakeError,
 };
 use diogenes_core::secret::Secret;
 use diogenes_core::testing::MemoryStore;
@@ -34,8 +34,8 @@ impl Clock for RealClock {
 pub(super) struct Triggers(Mutex<Vec<ModelName>>);
 
 #[async_trait]
-impl ScaleTrigger for Triggers {
-    async fn reconcile(&self, model: &ModelName) -> Result<(), TriggerError> {
+impl Wake for Triggers {
+    async fn wake(&self, Topic::Model(model): &Topic) -> Result<(), WakeError> {
         self.0.lock().unwrap().push(model.clone());
         Ok(())
     }

@@ -17,8 +17,8 @@ use crate::fleet::{
 };
 use crate::name::ModelName;
 use crate::ports::{
-    Clock, ComputeBackend, Demand, DemandSource, Entropy, Exit, Expect, ReplicaDemand,
-    ScaleTrigger, StateStore, StoreError, TriggerError,
+    Clock, ComputeBackend, Demand, DemandSource, Entropy, Exit, Expect, ReplicaDemand, StateStore,
+    StoreError, Topic, Wake, WakeError,
 };
 use crate::testing::{FakeCompute, FakeInstance, ManualClock, MemoryStore, SeededEntropy};
 
@@ -96,11 +96,11 @@ impl DemandSource for SharedCallers {
     }
 }
 
-struct NoTrigger;
+struct NoWake;
 
 #[async_trait]
-impl ScaleTrigger for NoTrigger {
-    async fn reconcile(&self, _: &ModelName) -> Result<(), TriggerError> {
+impl Wake for NoWake {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
         Ok(())
     }
 }
@@ -173,7 +173,7 @@ impl Simulation {
             launch_patience: settings.launch_patience,
             agents: None,
         };
-        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoTrigger));
+        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
         let model: ModelName = "demo".parse().unwrap_or_else(|_| unreachable!("a valid name"));
         let periodic_at = clock.now();
         let simulation = Self {

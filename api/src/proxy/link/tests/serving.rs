@@ -60,7 +60,7 @@ impl World {
             dispatcher: self.dispatcher.clone(),
             link: Some(self.link.clone()),
             demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
-            registry: Registry::new(store.clone(), clock.clone(), self.trigger.clone()),
+            registry: Registry::new(store.clone(), clock.clone(), self.wake.clone()),
             limiter: Arc::new(StoreLimiter::new(store.clone())),
             logs: Arc::new(BeatLogs::new(store)),
             clock,

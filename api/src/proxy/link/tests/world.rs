@@ -13,8 +13,8 @@ use diogenes_core::fleet::{
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Bound, Clock, Expect, Item, Key, Page, Query, ScaleTrigger, StateStore, StoreError,
-    TriggerError, Version, Write,
+    Bound, Clock, Expect, Item, Key, Page, Query, StateStore, StoreError, Topic, Version, Wake,
+    WakeError, Write,
 };
 use diogenes_core::secret::Secret;
 use diogenes_core::testing::MemoryStore;
@@ -129,11 +129,11 @@ impl StateStore for Watched {
 }
 
 #[derive(Default)]
-pub(super) struct CountingTrigger(AtomicUsize);
+pub(super) struct CountingWake(AtomicUsize);
 
 #[async_trait]
-impl ScaleTrigger for CountingTrigger {
-    async fn reconcile(&self, _: &ModelName) -> Result<(), TriggerError> {
+impl Wake for CountingWake {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -142,7 +142,7 @@ impl ScaleTrigger for CountingTrigger {
 pub(super) struct World {
     pub(super) clock: Arc<TokioClock>,
     pub(super) store: Arc<Watched>,
-    pub(super) trigger: Arc<CountingTrigger>,
+    pub(super) wake: Arc<CountingWake>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) link: Arc<StoreLink>,
@@ -161,15 +161,13 @@ impl World {
             millis: AtomicUsize::new(0),
             fails: AtomicBool::new(false),
         });
-        let trigger = Arc::new(CountingTrigger::default());
+        let wake = Arc::new(CountingWake::default());
         let metrics = Arc::new(Metrics::default());
-        let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), trigger.clone());
+        let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
         let dispatcher = Arc::new(dispatcher.one_of_many());
-        let link =
-            StoreLink::new(store.clone(), clock.clone(), trigger.clone(), dispatcher.clone());
+        let link = StoreLink::new(store.clone(), clock.clone(), wake.clone(), dispatcher.clone());
         let started = clock.now();
-        let world =
-            Self { clock, store, trigger, metrics, dispatcher, link: Arc::new(link), started };
+        let world = Self { clock, store, wake, metrics, dispatcher, link: Arc::new(link), started };
         let mut spec = ModelSpec::new(["vllm"]);
         spec.max_replicas = 3;
         let model = Model {
@@ -250,7 +248,7 @@ impl World {
 
     /// How often a reconcile was asked for since the last time.
     pub(super) fn asked(&self) -> usize {
-        self.trigger.0.swap(0, Ordering::SeqCst)
+        self.wake.0.swap(0, Ordering::SeqCst)
     }
 
     /// How many requests are counted as waiting.

@@ -9,8 +9,7 @@ use aws_sdk_lambda::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
-use diogenes_core::name::ModelName;
-use diogenes_core::ports::{ScaleTrigger, TriggerError};
+use diogenes_core::ports::{Topic, Wake, WakeError};
 
 use crate::aws::event::ScaleEvent;
 
@@ -18,16 +17,16 @@ use crate::aws::event::ScaleEvent;
 /// an event in well under a second.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// A [`ScaleTrigger`] that invokes the orchestrator, a Lambda function, asynchronously: the
+/// A [`Wake`] that invokes the orchestrator, a Lambda function, asynchronously: the
 /// answer says that the event is queued, not that it is done.
 ///
 /// The client repeats failed attempts as it is set up to; a doubled event does no harm.
-pub struct InvokeTrigger {
+pub struct InvokeWake {
     client: Client,
     function: String,
 }
 
-impl InvokeTrigger {
+impl InvokeWake {
     /// Invokes `function`, by its name or ARN. An attempt has a time limit of three seconds where
     /// the client sets none.
     #[expect(clippy::needless_pass_by_value, reason = "the client is for this trigger alone")]
@@ -46,11 +45,7 @@ impl InvokeTrigger {
         Self { client: Client::from_conf(config), function: function.into() }
     }
 
-    fn failed(
-        &self,
-        model: &ModelName,
-        error: SdkError<InvokeError, HttpResponse>,
-    ) -> TriggerError {
+    fn failed(&self, topic: &Topic, error: SdkError<InvokeError, HttpResponse>) -> WakeError {
         let function = &self.function;
         let answer = error.as_service_error();
         let reason = match answer.and_then(InvokeError::code) {
@@ -69,28 +64,29 @@ impl InvokeTrigger {
                 answer.and_then(InvokeError::message).unwrap_or("it does not say why")
             ),
             _ => {
-                return TriggerError::Transient {
-                    model: model.clone(),
+                return WakeError::Transient {
+                    topic: topic.clone(),
                     // Without the raw answer.
                     source: error.into_source().unwrap_or_else(Into::into),
                 };
             }
         };
-        TriggerError::NoReceiver { model: model.clone(), reason }
+        WakeError::NoReceiver { topic: topic.clone(), reason }
     }
 }
 
-impl fmt::Debug for InvokeTrigger {
+impl fmt::Debug for InvokeWake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InvokeTrigger").field("function", &self.function).finish_non_exhaustive()
+        f.debug_struct("InvokeWake").field("function", &self.function).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl ScaleTrigger for InvokeTrigger {
-    async fn reconcile(&self, model: &ModelName) -> Result<(), TriggerError> {
+impl Wake for InvokeWake {
+    async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
+        let Topic::Model(model) = topic;
         let event = serde_json::to_vec(&ScaleEvent::model(model.clone())).map_err(|source| {
-            TriggerError::Transient { model: model.clone(), source: source.into() }
+            WakeError::Transient { topic: topic.clone(), source: source.into() }
         })?;
         self.client
             .invoke()
@@ -99,7 +95,7 @@ impl ScaleTrigger for InvokeTrigger {
             .payload(Blob::new(event))
             .send()
             .await
-            .map_err(|error| self.failed(model, error))?;
+            .map_err(|error| self.failed(topic, error))?;
         Ok(())
     }
 }
