@@ -90,7 +90,7 @@ driver() {
   # The modules come compiled and signed for this kernel, so nothing is compiled at boot. Both sides
   # must come from the same series or nothing talks to the GPU.
   install_packages "$modules" "nvidia-headless-no-dkms-$series-open" \
-    "nvidia-utils-$series" "nvidia-compute-utils-$series" \
+    "nvidia-utils-$series" "nvidia-compute-utils-$series" nvidia-modprobe \
     || die "the packages of series $series could not be installed; apt's message is above"
   # Keeps the GPU initialised: the engine starts some seconds sooner.
   systemctl enable -q nvidia-persistenced.service 2>/dev/null || true
@@ -196,6 +196,7 @@ check() {
   expect "vLLM $VLLM_VERSION" grep -qx "vllm==$VLLM_VERSION" "${venv%/*}/requirements.txt"
   expect "vLLM can be started" test -x "$venv/bin/vllm"
   expect "nvidia-smi" command -v nvidia-smi
+  expect "nvidia-modprobe" test -x /usr/bin/nvidia-modprobe
   local model
   for model in $MODELS; do
     expect "weights of $model" test -d "$HF_HOME/hub/models--${model//\//--}"
