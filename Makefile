@@ -6,6 +6,8 @@ CARGO ?= cargo
 ARGS ?=
 # Parameters of the template, for `build` and `deploy`.
 PARAMETERS ?=
+# What looks at the account before `deploy`; empty for nothing.
+PREFLIGHT ?= $(AWS_TOOLS)/bin/python scripts/preflight.py
 OVERRIDES := $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 TOOLS := $(CURDIR)/target/tools
 AWS_TOOLS := $(TOOLS)/aws
@@ -17,7 +19,7 @@ SAM = PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam
 FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check lint-template test-clients bench bench-lambda build deploy sam picture tools clean
+.PHONY: help run test check lint-template test-clients bench bench-lambda build preflight deploy sam picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,9 +43,10 @@ check: tools lint-template ## format, lints, documentation, licences, unused dep
 	shellcheck .ci/run tests/e2e/localstack/build-image.sh tests/clients/run.sh scripts/*.sh ami/*.sh
 
 # The region only has to be some region: nothing is sent there.
-lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters
+lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters, and what looks at an account before it is deployed
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 	$(AWS_TOOLS)/bin/cfn-lint -t template.yaml
+	cd scripts && PYTHONDONTWRITEBYTECODE=1 $(AWS_TOOLS)/bin/python -m unittest -q test_preflight
 
 test-clients: ## the official OpenAI clients for Python and JavaScript, against `serve` and the emulated AWS
 	$(CARGO) build --locked --workspace --all-features --bins --tests
@@ -65,7 +68,12 @@ bench-lambda: ## what a start of each Lambda function costs, beside a hello; fai
 build: $(AWS_TOOLS)/.build ## the Lambda functions; PARAMETERS="Architecture=x86_64"
 	$(SAM) build $(OVERRIDES)
 
-deploy: build ## build, and deploy to the AWS account at hand; PARAMETERS="GpuImageId=ami-…", ARGS as for `sam deploy`
+preflight: $(AWS_TOOLS)/.lint ## look whether the AWS account at hand can take a deployment; PARAMETERS and ARGS as for `deploy`
+	$(PREFLIGHT) $(PARAMETERS) $(ARGS)
+
+deploy: $(AWS_TOOLS)/.lint ## look, build, and deploy to the AWS account at hand; PARAMETERS="GpuImageId=ami-…", ARGS as for `sam deploy`
+	$(if $(PREFLIGHT),$(PREFLIGHT) $(PARAMETERS) $(ARGS))
+	$(MAKE) build
 	$(SAM) deploy $(OVERRIDES) $(ARGS)
 
 sam: $(AWS_TOOLS)/.build ## AWS's tool for the stack; ARGS="delete --stack-name diogenes"
