@@ -4,8 +4,8 @@
 //! - [`control`]: `/api/v1`, keys, models and the cluster.
 //! - [`error`]: the one table from what went wrong to status, type and code.
 //!
-//! [`App`] holds what the handlers share, [`router`] puts them together; `serve` and the Lambda
-//! functions run the same.
+//! Each area of the API has a state of its own: [`proxy::ProxyState`], [`control::KeysArea`] and so
+//! on. [`router`] puts them together for `serve`; each Lambda function takes its part.
 
 mod app;
 pub mod auth;
@@ -15,5 +15,7 @@ pub mod error;
 pub mod metrics;
 pub mod proxy;
 mod request_id;
+mod settings;
 
-pub use app::{App, AppSettings, Deadlines, cluster_router, inference_router, keys_router, router};
+pub use app::{App, cluster_router, inference_router, keys_router, router};
+pub use settings::{AppSettings, Deadlines};

@@ -4,6 +4,7 @@
 //! - [`fleet`]: models, slots, the instance state machine, the pure decision and its shell.
 //! - [`routing`]: which replica serves a request, or whether it is held or turned away.
 //! - [`keys`]: API keys: issue, verify, limit.
+//! - [`tenancy`]: projects, permissions, and who makes a request.
 //! - [`testing`] (feature `testing`): the in-memory store, the fake compute backend and
 //!   the seeded simulation of the fleet.
 //!
@@ -18,6 +19,7 @@ pub mod name;
 pub mod ports;
 pub mod routing;
 pub mod secret;
+pub mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use diogenes_backends::system::OsEntropy;
-use diogenes_core::keys::{Grant, KeyError, KeyRejection, Keys, PlainKey};
+use diogenes_core::keys::{ApiKey, KeyError, KeyRejection, Keys, PlainKey};
 use serde_json::{Value, json};
 
 use crate::chain::chain;
@@ -53,9 +53,9 @@ impl Authorizer {
             ));
         };
         Ok(match self.verify(token).await? {
-            Ok(grant) => {
-                let context = json!(crate::grant::to_context(&grant));
-                policy("Allow", &whole_stage(arn), grant.key.as_str(), &context)
+            Ok(key) => {
+                let context = json!(crate::principal::to_context(&key));
+                policy("Allow", &whole_stage(arn), key.id.as_str(), &context)
             }
             Err((code, message)) => {
                 // It stands in a JSON template of the gateway.
@@ -73,18 +73,18 @@ impl Authorizer {
         })
     }
 
-    /// What the key grants, or the code and the message of its denial.
+    /// The record of the key, or the code and the message of its denial.
     async fn verify(
         &self,
         token: &str,
-    ) -> Result<Result<Grant, (&'static str, String)>, Unverified> {
+    ) -> Result<Result<ApiKey, (&'static str, String)>, Unverified> {
         let token = token.split_once(' ').map_or("", |(_, token)| token.trim());
         let plain: PlainKey = match token.parse() {
             Ok(plain) => plain,
             Err(malformed) => return Ok(Err(("invalid_api_key", format!("{malformed}")))),
         };
         match self.keys.verify(&plain).await {
-            Ok(key) => Ok(Ok(Grant::from(key))),
+            Ok(key) => Ok(Ok(key)),
             Err(KeyError::Rejected(rejection)) => {
                 let code = match rejection {
                     KeyRejection::Unknown => "invalid_api_key",

@@ -11,15 +11,15 @@ use lambda_http::{Request, RequestExt, Response, Service};
 
 /// Answers one event. What the authorizer said of the caller goes along in the extensions.
 pub async fn answer(mut router: Router, event: Request) -> Result<Response<Body>, Infallible> {
-    let grant = match event.request_context_ref() {
-        Some(RequestContext::ApiGatewayV1(context)) => crate::grant::from_context(|name| {
+    let principal = match event.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => crate::principal::from_context(|name| {
             context.authorizer.fields.get(name)?.as_str().map(str::to_owned)
         }),
         _ => None,
     };
     let mut request = event.map(Body::new);
-    if let Some(grant) = grant {
-        request.extensions_mut().insert(Arc::new(grant));
+    if let Some(principal) = principal {
+        request.extensions_mut().insert(Arc::new(principal));
     }
     let mut response = router.call(request).await?;
     // The length of a streamed response is the runtime's affair.

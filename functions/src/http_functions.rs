@@ -1,13 +1,15 @@
-//! The application behind the functions of the API.
+//! The routers behind the functions of the API.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diogenes_api::auth::KeyRing;
+use axum::Router;
+use diogenes_api::auth::GatewayAuthenticator;
+use diogenes_api::control::{ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea};
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::{Dispatcher, StoreLink};
-use diogenes_api::{App, AppSettings, Deadlines};
+use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState, StoreLink};
+use diogenes_api::{AppSettings, Deadlines};
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
 use diogenes_core::keys::{Keys, StoreLimiter};
@@ -26,36 +28,70 @@ const MAX_RESPONSE_BYTES: usize = 32 << 20;
 const DEADLINES: Deadlines =
     Deadlines { plain: Duration::from_secs(290), stream: Duration::from_secs(870) };
 
-/// The application over the store of `base`.
-pub fn app(base: &Base, wake: Arc<dyn Wake>) -> Result<Arc<App>, BadVariable> {
+/// The views of the fleet over the store of `base`, and their metrics.
+fn views(base: &Base, wake: &Arc<dyn Wake>) -> (FleetViews, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::default());
-    let clock = base.clock.clone();
+    let (store, clock) = (base.store.clone(), base.clock.clone());
     let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()).one_of_many();
     let dispatcher = Arc::new(dispatcher);
-    let store = base.store.clone();
-    let link = StoreLink::new(store.clone(), clock.clone(), wake.clone(), dispatcher.clone());
-    let keys = Keys::new(store.clone(), clock.clone(), Arc::new(OsEntropy)).without_concurrency();
+    let link = StoreLink::new(store, clock, wake.clone(), dispatcher.clone());
+    (FleetViews { dispatcher, link: Some(Arc::new(link)) }, metrics)
+}
+
+fn entrance(base: &Base) -> Entrance {
+    Entrance {
+        authenticator: Arc::new(GatewayAuthenticator::new(base.clock.clone())),
+        max_body_bytes: MAX_BODY_BYTES,
+    }
+}
+
+/// The routes of `/v1` over the store of `base`.
+pub fn inference(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, BadVariable> {
+    let (views, metrics) = views(base, wake);
     let deadlines = Deadlines {
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    Ok(Arc::new(App {
-        key_ring: KeyRing::behind_gateway(keys, clock.clone()),
-        dispatcher,
-        link: Some(Arc::new(link)),
-        demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
-        registry: Registry::new(store.clone(), clock.clone(), wake)
-            .with_rule(ModelSpec::validate_for_cloud),
-        limiter: Arc::new(StoreLimiter::new(store.clone())),
-        logs: Arc::new(BeatLogs::new(store)),
-        clock,
+    Ok(diogenes_api::inference_router(Arc::new(ProxyState {
+        authenticator: entrance(base).authenticator,
+        views,
+        limiter: Arc::new(StoreLimiter::new(base.store.clone())),
+        clock: base.clock.clone(),
         metrics,
         settings: AppSettings {
             max_body_bytes: MAX_BODY_BYTES,
             max_response_bytes: MAX_RESPONSE_BYTES,
             deadlines: Some(deadlines),
         },
-    }))
+    })))
+}
+
+/// The routes of keys over the store of `base`. They start no model.
+pub fn keys(base: &Base) -> Router {
+    let wake: Arc<dyn Wake> = Arc::new(NoWake);
+    let clock = base.clock.clone();
+    let keys = Keys::new(base.store.clone(), clock.clone(), Arc::new(OsEntropy));
+    let (views, _) = views(base, &wake);
+    let area = KeysArea::new(entrance(base), keys.without_concurrency(), views, clock);
+    diogenes_api::keys_router(Arc::new(area))
+}
+
+/// The routes of models and the cluster over the store of `base`.
+pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
+    let (store, clock) = (base.store.clone(), base.clock.clone());
+    let (views, _) = views(base, wake);
+    let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
+        .with_rule(ModelSpec::validate_for_cloud);
+    let models = ModelsArea::new(entrance(base), registry.clone(), views.clone());
+    let parts = ClusterParts {
+        views,
+        demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
+        registry,
+        logs: Arc::new(BeatLogs::new(store)),
+        clock,
+    };
+    let cluster = ClusterArea::new(entrance(base), parts);
+    diogenes_api::cluster_router(Arc::new(models), Arc::new(cluster))
 }
 
 /// The asynchronous invocation of the orchestrator that the environment names.

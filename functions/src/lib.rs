@@ -8,8 +8,6 @@ pub mod authorizer;
 mod chain;
 #[cfg(feature = "base")]
 pub mod environment;
-#[cfg(feature = "base")]
-pub mod grant;
 #[cfg(feature = "http")]
 pub mod http_events;
 #[cfg(feature = "http")]
@@ -18,5 +16,7 @@ pub mod http_functions;
 pub mod metrics;
 #[cfg(feature = "orchestrator")]
 pub mod orchestrator;
+#[cfg(feature = "base")]
+pub mod principal;
 #[cfg(feature = "base")]
 pub mod start;

@@ -3,16 +3,68 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{ClaimId, Failure, ModelView, Order, SlotView, Standing};
-use diogenes_core::ports::Demand;
+use diogenes_core::fleet::{ClaimId, Failure, ModelView, Order, Registry, SlotView, Standing};
+use diogenes_core::ports::{Clock, Demand, DemandSource, LogSource};
+use diogenes_core::tenancy::{Allowed, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Admin, JsonBody, QueryString};
+use super::extract::{Allow, Entrance, JsonBody, QueryString};
 use super::models::{parse_name, registry_error};
-use crate::app::App;
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
+use crate::proxy::FleetViews;
+
+/// What the handlers of the cluster share.
+pub struct ClusterArea {
+    entrance: Entrance,
+    parts: ClusterParts,
+}
+
+/// What a [`ClusterArea`] is made of.
+pub struct ClusterParts {
+    /// Which models there are and who serves them.
+    pub views: FleetViews,
+    /// What callers want of each model.
+    pub demand: Arc<dyn DemandSource>,
+    /// Takes operators' orders.
+    pub registry: Registry,
+    /// The logs of inference servers.
+    pub logs: Arc<dyn LogSource>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ClusterArea {
+    /// The area over these parts.
+    pub fn new(entrance: Entrance, parts: ClusterParts) -> Self {
+        Self { entrance, parts }
+    }
+
+    fn scales(&self, _: &Allowed<may::ClusterScale>) -> &Registry {
+        &self.parts.registry
+    }
+
+    fn logs(&self, _: &Allowed<may::ClusterLogs>) -> &dyn LogSource {
+        &*self.parts.logs
+    }
+
+    fn reads(&self, _: &Allowed<may::ClusterRead>) -> &FleetViews {
+        &self.parts.views
+    }
+
+    async fn state_of(&self, view: &ModelView) -> Result<ModelState, ApiError> {
+        let demand = self.parts.demand.demand(&view.model.name).await;
+        let demand = demand.map_err(|error| store_error(&error))?;
+        Ok(ModelState::new(view, &demand, self.parts.clock.now()))
+    }
+}
+
+impl AsRef<Entrance> for ClusterArea {
+    fn as_ref(&self) -> &Entrance {
+        &self.entrance
+    }
+}
 
 /// The fleet.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -138,24 +190,20 @@ impl ModelState {
     }
 }
 
-async fn state_of(app: &App, view: &ModelView) -> Result<ModelState, ApiError> {
-    let demand = app.demand.demand(&view.model.name).await.map_err(|error| store_error(&error))?;
-    Ok(ModelState::new(view, &demand, app.clock.now()))
-}
-
 /// Show the fleet.
 #[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster",
     responses((status = 200, body = ClusterState), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn state(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ClusterRead>,
+    State(area): State<Arc<ClusterArea>>,
 ) -> Result<Json<ClusterState>, ApiError> {
-    app.refresh_all().await?;
+    let views = area.reads(&by);
+    views.refresh_all().await?;
     let mut data = Vec::new();
     // Of a deleted model there may be something that is still paid for.
     let is_seen = |view: &ModelView| view.model.deleted_at.is_none() || !view.slots.is_empty();
-    for view in app.dispatcher.all_views().into_iter().filter(|view| is_seen(view)) {
-        data.push(state_of(&app, &view).await?);
+    for view in views.dispatcher.all_views().into_iter().filter(|view| is_seen(view)) {
+        data.push(area.state_of(&view).await?);
     }
     Ok(Json(ClusterState { data }))
 }
@@ -164,12 +212,12 @@ pub(super) async fn state(
 #[utoipa::path(post, path = "/api/v1/cluster/scale", request_body = OrderRequest, tag = "cluster",
     responses((status = 202, body = ModelState), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn order(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ClusterScale>,
+    State(area): State<Arc<ClusterArea>>,
     JsonBody(body): JsonBody<OrderRequest>,
 ) -> Result<(StatusCode, Json<ModelState>), ApiError> {
-    app.refresh(&body.model).await?;
-    let entry = app.dispatcher.find(&body.model)?;
+    area.parts.views.refresh(&body.model).await?;
+    let entry = area.parts.views.dispatcher.find(&body.model)?;
     let view = entry.view();
     let order = match body.action {
         OrderKind::Up => Order::Up,
@@ -177,21 +225,24 @@ pub(super) async fn order(
         OrderKind::Pin => Order::Pin,
         OrderKind::Unpin => Order::Unpin,
     };
-    app.registry.order(&view.model.name, order).await.map_err(|error| registry_error(&error))?;
-    Ok((StatusCode::ACCEPTED, Json(state_of(&app, &entry.view()).await?)))
+    area.scales(&by)
+        .order(&view.model.name, order)
+        .await
+        .map_err(|error| registry_error(&error))?;
+    Ok((StatusCode::ACCEPTED, Json(area.state_of(&entry.view()).await?)))
 }
 
 /// Read the log of a model's inference server.
 #[utoipa::path(get, path = "/api/v1/cluster/logs", params(ReadLogs), tag = "cluster",
     responses((status = 200, body = LogPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn logs(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ClusterLogs>,
+    State(area): State<Arc<ClusterArea>>,
     QueryString(query): QueryString<ReadLogs>,
 ) -> Result<Json<LogPage>, ApiError> {
     // A deleted model's log may still be of interest, so an unknown name is no error yet.
-    app.refresh(&query.model).await?;
-    let known = app.dispatcher.find(&query.model);
+    area.parts.views.refresh(&query.model).await?;
+    let known = area.parts.views.dispatcher.find(&query.model);
     let name = match &known {
         Ok(entry) => entry.view().model.name.clone(),
         Err(_) => parse_name(&query.model)?,
@@ -200,9 +251,9 @@ pub(super) async fn logs(
     let chunk = match query.claim {
         Some(claim) => {
             let claim = ClaimId::new(claim);
-            app.logs.read_from(&name, &claim, query.offset.unwrap_or(0), most).await
+            area.logs(&by).read_from(&name, &claim, query.offset.unwrap_or(0), most).await
         }
-        None => app.logs.tail(&name, most).await,
+        None => area.logs(&by).tail(&name, most).await,
     };
     let chunk = chunk.map_err(|error| ApiError::internal(&error))?;
     let Some(chunk) = chunk else {

@@ -2,37 +2,55 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use diogenes_core::keys::{Grant, Scope};
+use diogenes_core::tenancy::{Allowed, Needs};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::refused;
-use crate::app::App;
+use crate::auth::Authenticator;
 use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind};
 
-/// The key of a request that has the scope `admin`.
-pub(super) struct Admin(
-    #[expect(dead_code, reason = "the key itself is of no use yet")] pub(super) Arc<Grant>,
-);
+/// How requests enter an area of the control plane.
+#[derive(Clone)]
+pub struct Entrance {
+    /// Who makes a request.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// The largest request body in bytes.
+    pub max_body_bytes: usize,
+}
 
-impl FromRequestParts<Arc<App>> for Admin {
+/// The principal of a request, who may do `P`. Handlers have no other way to it, and what they
+/// call asks for it.
+pub(super) struct Allow<P>(pub(super) Allowed<P>);
+
+impl<S, P> FromRequestParts<Arc<S>> for Allow<P>
+where
+    S: AsRef<Entrance> + Send + Sync,
+    P: Needs,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        app.key_ring.authenticate(parts, Scope::Admin).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, area: &Arc<S>) -> Result<Self, ApiError> {
+        let entrance: &Entrance = (**area).as_ref();
+        entrance.authenticator.allow(parts).await.map(Self)
     }
 }
 
 /// A JSON body. Errors name the field; an empty body reads as `{}`.
 pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>, Body> for JsonBody<T> {
+impl<S, T> FromRequest<Arc<S>, Body> for JsonBody<T>
+where
+    S: AsRef<Entrance> + Send + Sync,
+    T: DeserializeOwned,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, area: &Arc<S>) -> Result<Self, ApiError> {
+        let entrance: &Entrance = (**area).as_ref();
         let (parts, body) = request.into_parts();
-        let bytes = read_body(&parts.headers, body, app.settings.max_body_bytes).await?;
+        let bytes = read_body(&parts.headers, body, entrance.max_body_bytes).await?;
         let bytes = if bytes.is_empty() { b"{}"[..].into() } else { bytes };
         refused::check_object(&bytes)?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
@@ -56,10 +74,10 @@ fn refused(error: &serde_json::Error, path: &str) -> ApiError {
 /// Query parameters; unknown ones are refused, so that a typo does not pass unseen.
 pub(super) struct QueryString<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for QueryString<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryString<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let Query(value) = Query::<T>::try_from_uri(&parts.uri)
             .map_err(|rejection| refused::parameter(&rejection.body_text()))?;
         Ok(Self(value))

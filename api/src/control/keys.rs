@@ -5,16 +5,46 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use diogenes_core::Timestamp;
-use diogenes_core::keys::{ApiKey, KeyId, NewKey, Scope};
+use diogenes_core::keys::{ApiKey, KeyId, Keys, NewKey};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Cursor, Limits};
+use diogenes_core::ports::{Clock, Cursor, Limits};
+use diogenes_core::tenancy::{Allowed, ProjectId, Scope, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Admin, JsonBody, QueryString, page_size};
-use crate::app::App;
+use super::extract::{Allow, Entrance, JsonBody, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody, ErrorKind, key_error};
+use crate::proxy::FleetViews;
+
+/// What the handlers of keys share.
+pub struct KeysArea {
+    entrance: Entrance,
+    keys: Keys,
+    views: FleetViews,
+    clock: Arc<dyn Clock>,
+}
+
+impl KeysArea {
+    /// The area over these parts.
+    pub fn new(entrance: Entrance, keys: Keys, views: FleetViews, clock: Arc<dyn Clock>) -> Self {
+        Self { entrance, keys, views, clock }
+    }
+
+    fn reads(&self, _: &Allowed<may::KeysRead>) -> &Keys {
+        &self.keys
+    }
+
+    fn writes(&self, _: &Allowed<may::KeysWrite>) -> &Keys {
+        &self.keys
+    }
+}
+
+impl AsRef<Entrance> for KeysArea {
+    fn as_ref(&self) -> &Entrance {
+        &self.entrance
+    }
+}
 
 /// A key to issue.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -168,11 +198,11 @@ pub(super) struct ListKeys {
 #[utoipa::path(post, path = "/api/v1/keys", request_body = CreateKey, tag = "keys",
     responses((status = 201, body = CreatedKey), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn create(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::KeysWrite>,
+    State(area): State<Arc<KeysArea>>,
     JsonBody(body): JsonBody<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
-    let now = app.clock.now();
+    let now = area.clock.now();
     let expires_at = match (body.expires_at, body.expires_in) {
         (Some(_), Some(_)) => {
             return Err(ApiError::new(
@@ -187,10 +217,11 @@ pub(super) async fn create(
         })?),
     };
     let models = match &body.models {
-        Some(models) => Some(registered(&app, models).await?),
+        Some(models) => Some(registered(&area, models).await?),
         None => None,
     };
     let new = NewKey {
+        project: ProjectId::default(),
         email: body.email,
         name: body.name,
         scopes: body.scopes,
@@ -198,8 +229,7 @@ pub(super) async fn create(
         expires_at,
         limits: body.limits,
     };
-    let (record, plain) =
-        app.key_ring.keys().issue(new).await.map_err(|error| key_error(&error))?;
+    let (record, plain) = area.writes(&by).issue(new).await.map_err(|error| key_error(&error))?;
     let created = CreatedKey { key: plain.expose().into(), record: KeyBody::new(record, now) };
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -207,13 +237,14 @@ pub(super) async fn create(
 /// The registered names behind an allow-list that may name aliases. An unknown name is refused:
 /// most likely it is a typo, and the key would be of no use.
 async fn registered(
-    app: &App,
+    area: &KeysArea,
     names: &BTreeSet<ModelName>,
 ) -> Result<BTreeSet<ModelName>, ApiError> {
     let mut models = BTreeSet::new();
     for name in names {
-        app.refresh(name.as_str()).await?;
-        let entry = app.dispatcher.find(name.as_str()).map_err(|error| error.param("models"))?;
+        area.views.refresh(name.as_str()).await?;
+        let entry =
+            area.views.dispatcher.find(name.as_str()).map_err(|error| error.param("models"))?;
         models.insert(entry.view().model.name.clone());
     }
     Ok(models)
@@ -223,19 +254,18 @@ async fn registered(
 #[utoipa::path(get, path = "/api/v1/keys", params(ListKeys), tag = "keys",
     responses((status = 200, body = KeyPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::KeysRead>,
+    State(area): State<Arc<KeysArea>>,
     QueryString(query): QueryString<ListKeys>,
 ) -> Result<Json<KeyPage>, ApiError> {
     let limit = page_size(query.limit)?;
     let cursor = query.cursor.map(Cursor::from_caller);
-    let page = app
-        .key_ring
-        .keys()
+    let page = area
+        .reads(&by)
         .list(query.email.as_deref(), limit, cursor)
         .await
         .map_err(|error| key_error(&error))?;
-    let now = app.clock.now();
+    let now = area.clock.now();
     Ok(Json(KeyPage {
         data: page.keys.into_iter().map(|key| KeyBody::new(key, now)).collect(),
         next_cursor: page.next.map(|cursor| cursor.as_str().to_owned()),
@@ -247,13 +277,13 @@ pub(super) async fn list(
     params(("id" = String, Path, description = "the key's id")),
     responses((status = 200, body = KeyBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::KeysRead>,
+    State(area): State<Arc<KeysArea>>,
     Path(id): Path<String>,
 ) -> Result<Json<KeyBody>, ApiError> {
     let id = KeyId::from_caller(id);
-    let key = app.key_ring.keys().get(&id).await.map_err(|error| key_error(&error))?;
-    Ok(Json(KeyBody::new(key, app.clock.now())))
+    let key = area.reads(&by).get(&id).await.map_err(|error| key_error(&error))?;
+    Ok(Json(KeyBody::new(key, area.clock.now())))
 }
 
 /// Revoke a key; it stops working at once.
@@ -261,15 +291,15 @@ pub(super) async fn show(
     params(("id" = String, Path, description = "the key's id")),
     responses((status = 200, body = KeyBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn revoke(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::KeysWrite>,
+    State(area): State<Arc<KeysArea>>,
     Path(id): Path<String>,
 ) -> Result<Json<KeyBody>, ApiError> {
     let id = KeyId::from_caller(id);
-    let revoked = app.key_ring.keys().revoke(&id).await;
-    app.key_ring.forget(&id);
+    let revoked = area.writes(&by).revoke(&id).await;
+    area.entrance.authenticator.forget_key(&id);
     let key = revoked.map_err(|error| key_error(&error))?;
-    Ok(Json(KeyBody::new(key, app.clock.now())))
+    Ok(Json(KeyBody::new(key, area.clock.now())))
 }
 
 /// Issue a key with the same rights and retire the old one.
@@ -277,14 +307,14 @@ pub(super) async fn revoke(
     params(("id" = String, Path, description = "the key's id")),
     responses((status = 201, body = CreatedKey), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn rotate(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::KeysWrite>,
+    State(area): State<Arc<KeysArea>>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<RotateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
     let id = KeyId::from_caller(id);
-    let rotated = app.key_ring.keys().rotate(&id, body.grace).await;
-    app.key_ring.forget(&id);
+    let rotated = area.writes(&by).rotate(&id, body.grace).await;
+    area.entrance.authenticator.forget_key(&id);
     let (record, plain) = rotated.map_err(|error| match error {
         // The caller's own key is fine; the one it names is not.
         diogenes_core::keys::KeyError::Rejected(rejection) => {
@@ -292,6 +322,6 @@ pub(super) async fn rotate(
         }
         error => key_error(&error),
     })?;
-    let record = KeyBody::new(record, app.clock.now());
+    let record = KeyBody::new(record, area.clock.now());
     Ok((StatusCode::CREATED, Json(CreatedKey { key: plain.expose().into(), record })))
 }

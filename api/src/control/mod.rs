@@ -16,23 +16,26 @@ use axum::routing::{get, post};
 pub(crate) use rate::rate_headers;
 pub(crate) use refused::{check_object, invalid_json};
 
-pub use cluster::{ClusterState, LogPage, ModelState, OrderKind, OrderRequest, ProgressBody};
-pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};
-pub use models::{ModelBody, ModelPage};
+pub use cluster::{
+    ClusterArea, ClusterParts, ClusterState, LogPage, ModelState, OrderKind, OrderRequest,
+    ProgressBody,
+};
+pub use extract::Entrance;
+pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
+pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
 
-use crate::app::App;
-
 /// The routes of `/api/v1/keys`.
-pub(crate) fn keys_router() -> Router<Arc<App>> {
+pub(crate) fn keys_router(area: Arc<KeysArea>) -> Router {
     Router::new()
         .route("/api/v1/keys", get(keys::list).post(keys::create))
         .route("/api/v1/keys/{id}", get(keys::show).delete(keys::revoke))
         .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
+        .with_state(area)
 }
 
-/// The other routes of `/api/v1`.
-pub(crate) fn cluster_router() -> Router<Arc<App>> {
+/// The routes of `/api/v1/models`.
+pub(crate) fn models_router(area: Arc<ModelsArea>) -> Router {
     Router::new()
         .route("/api/v1/models", get(models::list))
         // A wildcard: names of models contain slashes.
@@ -40,8 +43,15 @@ pub(crate) fn cluster_router() -> Router<Arc<App>> {
             "/api/v1/models/{*name}",
             get(models::show).put(models::apply).delete(models::delete),
         )
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/cluster`, and the description of the API.
+pub(crate) fn cluster_router(area: Arc<ClusterArea>) -> Router {
+    Router::new()
         .route("/api/v1/cluster", get(cluster::state))
         .route("/api/v1/cluster/scale", post(cluster::order))
         .route("/api/v1/cluster/logs", get(cluster::logs))
         .route("/api/v1/openapi.json", get(openapi::serve))
+        .with_state(area)
 }

@@ -3,16 +3,45 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{Model, ModelSource, ModelSpec, RegistryError};
+use diogenes_core::fleet::{Model, ModelSource, ModelSpec, Registry, RegistryError};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Cursor;
+use diogenes_core::tenancy::{Allowed, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Admin, JsonBody, QueryString, page_size};
-use crate::app::App;
+use super::extract::{Allow, Entrance, JsonBody, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
+use crate::proxy::FleetViews;
+
+/// What the handlers of models share.
+pub struct ModelsArea {
+    entrance: Entrance,
+    registry: Registry,
+    views: FleetViews,
+}
+
+impl ModelsArea {
+    /// The area over these parts.
+    pub fn new(entrance: Entrance, registry: Registry, views: FleetViews) -> Self {
+        Self { entrance, registry, views }
+    }
+
+    fn reads(&self, _: &Allowed<may::ModelsRead>) -> &Registry {
+        &self.registry
+    }
+
+    fn writes(&self, _: &Allowed<may::ModelsWrite>) -> &Registry {
+        &self.registry
+    }
+}
+
+impl AsRef<Entrance> for ModelsArea {
+    fn as_ref(&self) -> &Entrance {
+        &self.entrance
+    }
+}
 
 /// A registered model.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -87,14 +116,14 @@ pub(super) struct ListModels {
 #[utoipa::path(get, path = "/api/v1/models", params(ListModels), tag = "models",
     responses((status = 200, body = ModelPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ModelsRead>,
+    State(area): State<Arc<ModelsArea>>,
     QueryString(query): QueryString<ListModels>,
 ) -> Result<Json<ModelPage>, ApiError> {
     let limit = page_size(query.limit)?;
     let cursor = query.cursor.map(Cursor::from_caller);
     let (models, next) =
-        app.registry.page(limit, cursor).await.map_err(|error| registry_error(&error))?;
+        area.reads(&by).page(limit, cursor).await.map_err(|error| registry_error(&error))?;
     let data = models.into_iter().map(ModelBody::from).collect();
     Ok(Json(ModelPage { data, next_cursor: next.map(|cursor| cursor.as_str().to_owned()) }))
 }
@@ -104,17 +133,17 @@ pub(super) async fn list(
     params(("name" = String, Path, description = "the model's name; slashes as they are")),
     responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ModelsRead>,
+    State(area): State<Arc<ModelsArea>>,
     Path(name): Path<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
     let mut name = parse_name(&name)?;
-    app.refresh(name.as_str()).await?;
-    if let Ok(entry) = app.dispatcher.find(name.as_str()) {
+    area.views.refresh(name.as_str()).await?;
+    if let Ok(entry) = area.views.dispatcher.find(name.as_str()) {
         // Callers know it by an alias, too.
         name = entry.view().model.name.clone();
     }
-    let model = app.registry.get(&name).await.map_err(|error| registry_error(&error))?;
+    let model = area.reads(&by).get(&name).await.map_err(|error| registry_error(&error))?;
     Ok(Json(model.into()))
 }
 
@@ -124,14 +153,14 @@ pub(super) async fn show(
     responses((status = 200, body = ModelBody), (status = 201, body = ModelBody),
         (status = "4XX", body = ErrorBody)))]
 pub(super) async fn apply(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ModelsWrite>,
+    State(area): State<Arc<ModelsArea>>,
     Path(name): Path<String>,
     JsonBody(spec): JsonBody<ModelSpec>,
 ) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
     let name = parse_name(&name)?;
-    let (model, is_new) = app
-        .registry
+    let (model, is_new) = area
+        .writes(&by)
         .apply(&name, spec, ModelSource::Api)
         .await
         .map_err(|error| registry_error(&error))?;
@@ -144,13 +173,13 @@ pub(super) async fn apply(
     params(("name" = String, Path, description = "the model's name; slashes as they are")),
     responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn delete(
-    _: Admin,
-    State(app): State<Arc<App>>,
+    Allow(by): Allow<may::ModelsWrite>,
+    State(area): State<Arc<ModelsArea>>,
     Path(name): Path<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
     let name = parse_name(&name)?;
-    let model = app
-        .registry
+    let model = area
+        .writes(&by)
         .delete(&name, ModelSource::Api)
         .await
         .map_err(|error| registry_error(&error))?;

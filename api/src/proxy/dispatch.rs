@@ -8,9 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
-use diogenes_core::keys::Grant;
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
+use diogenes_core::tenancy::Principal;
 
 use super::entry::Entry;
 use crate::error::{ApiError, ErrorKind};
@@ -159,7 +159,11 @@ impl Dispatcher {
     }
 
     /// The same for a caller with this key: a near miss names no model that the key may not use.
-    pub(crate) fn find_for(&self, name: &str, key: Option<&Grant>) -> Result<Arc<Entry>, ApiError> {
+    pub(crate) fn find_for(
+        &self,
+        name: &str,
+        key: Option<&Principal>,
+    ) -> Result<Arc<Entry>, ApiError> {
         let routes = self.routes.load();
         if let Some(entry) = routes.get(name) {
             return Ok(entry.clone());

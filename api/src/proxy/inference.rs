@@ -8,9 +8,9 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
-use diogenes_core::keys::{Grant, Scope};
 use diogenes_core::ports::AdmitError;
 use diogenes_core::routing::Patience;
+use diogenes_core::tenancy::{Principal, may};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -26,8 +26,7 @@ use super::stream::{
 };
 use super::target::Lease;
 use super::upstream::{BodyError, RequestHead, ResponseBody, SendError, UpstreamResponse};
-use super::{headers, models};
-use crate::app::App;
+use super::{ProxyState, headers, models};
 use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind, admit_error};
 use crate::request_id;
@@ -40,7 +39,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The routes of `/v1`. Paths are allowed one by one: inference servers have others that their
 /// key does not guard.
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn router() -> Router<Arc<ProxyState>> {
     Router::new()
         .route("/v1/chat/completions", post(infer))
         .route("/v1/completions", post(infer))
@@ -49,7 +48,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
 }
 
 /// OpenAI's listing of models.
-pub(crate) fn models_router() -> Router<Arc<App>> {
+pub(crate) fn models_router() -> Router<Arc<ProxyState>> {
     Router::new()
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
@@ -93,7 +92,7 @@ impl Call {
     }
 }
 
-async fn infer(State(app): State<Arc<App>>, request: Request) -> Response {
+async fn infer(State(app): State<Arc<ProxyState>>, request: Request) -> Response {
     let began = Instant::now();
     let id = request_id::of(request.headers());
     let mut response = match answer(&app, request, began, &id).await {
@@ -103,7 +102,7 @@ async fn infer(State(app): State<Arc<App>>, request: Request) -> Response {
             error.into_response()
         }
     };
-    if let Some(link) = &app.link {
+    if let Some(link) = &app.views.link {
         link.settle().await;
     }
     response.headers_mut().insert(REQUEST_ID, id);
@@ -121,19 +120,19 @@ pub(super) fn log_failure(id: &HeaderValue, error: &ApiError) {
 }
 
 async fn answer(
-    app: &Arc<App>,
+    app: &Arc<ProxyState>,
     request: Request,
     began: Instant,
     id: &HeaderValue,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
+    let key = app.authenticator.allow::<may::InferenceUse>(&parts).await?;
     let body = read_body(&parts.headers, body, app.settings.max_body_bytes).await?;
     let mut peek = Peek::read(&body)?;
     // OpenAI has no streamed embeddings; servers ignore the field.
     peek.stream &= parts.uri.path() != "/v1/embeddings";
-    app.refresh(&peek.model).await?;
-    let entry = app.dispatcher.find_for(&peek.model, Some(&key))?;
+    app.views.refresh(&peek.model).await?;
+    let entry = app.views.dispatcher.find_for(&peek.model, Some(&key))?;
     let view = entry.view();
     let name = &view.model.name;
     if !key.may_use(name) {
@@ -160,10 +159,11 @@ async fn answer(
         timeout: if peek.stream { spec.stall_timeout } else { spec.answer_timeout },
         max_response: app.settings.max_response_bytes,
         deadline: app.settings.deadlines.map(|deadlines| began + deadlines.of(peek.stream)),
-        link: app.link.clone(),
+        link: app.views.link.clone(),
         ending: if parts.uri.path() == "/v1/responses" { Ending::Response } else { Ending::Done },
     };
-    let mut account = Account::open(entry.clone(), id.clone(), began, limited, app.link.clone());
+    let mut account =
+        Account::open(entry.clone(), id.clone(), began, limited, app.views.link.clone());
     let reached = until(call.deadline, reach(&entry, &call, patience)).await;
     let reached = match reached.unwrap_or_else(|_| Err(out_of_time(&entry))) {
         Ok(Reach::Reached(reached)) => *reached,
@@ -310,7 +310,7 @@ fn body_of(stream: HeldStream, link: Option<Arc<StoreLink>>) -> Body {
     }))
 }
 
-async fn admit(app: &App, key: &Grant) -> Result<Limited, ApiError> {
+async fn admit(app: &ProxyState, key: &Principal) -> Result<Limited, ApiError> {
     let admission =
         app.limiter.admit(&key.key, &key.limits, app.clock.now()).await.map_err(|refused| {
             let mut fields = HeaderMap::new();

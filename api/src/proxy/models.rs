@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use diogenes_core::fleet::ModelView;
-use diogenes_core::keys::Scope;
+use diogenes_core::tenancy::may;
 use http::request::Parts;
 use serde::Serialize;
 
-use crate::app::App;
+use super::ProxyState;
 use crate::error::{ApiError, ErrorKind};
 
 /// OpenAI's model object; callers may ask for it whether it runs or not.
@@ -40,12 +40,12 @@ impl ModelObject {
 
 /// `GET /v1/models`: the models that the key may use, their aliases included.
 pub(super) async fn list(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<ProxyState>>,
     parts: Parts,
 ) -> Result<Json<ModelObjects>, ApiError> {
-    let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
-    app.refresh_models().await?;
-    let views = app.dispatcher.views();
+    let key = app.authenticator.allow::<may::InferenceUse>(&parts).await?;
+    app.views.refresh_models().await?;
+    let views = app.views.dispatcher.views();
     let data = views
         .iter()
         .filter(|view| key.may_use(&view.model.name))
@@ -59,16 +59,16 @@ pub(super) async fn list(
 
 /// `GET /v1/models/{id}`.
 pub(super) async fn show(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<ProxyState>>,
     id: Result<Path<String>, PathRejection>,
     parts: Parts,
 ) -> Result<Json<ModelObject>, ApiError> {
-    let key = app.key_ring.authenticate(&parts, Scope::Inference).await?;
+    let key = app.authenticator.allow::<may::InferenceUse>(&parts).await?;
     let Path(id) = id.map_err(|_| {
         ApiError::new(ErrorKind::NotFound, "the path is not valid UTF-8; see `GET /v1/models`")
     })?;
-    app.refresh(&id).await?;
-    let entry = app.dispatcher.find_for(&id, Some(&key))?;
+    app.views.refresh(&id).await?;
+    let entry = app.views.dispatcher.find_for(&id, Some(&key))?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {
         // As if it were not there: the key's holder has no business with it.

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::keys::{Grant, KeyId};
+use diogenes_core::keys::KeyId;
 use diogenes_core::ports::{Admission, Clock, Limiter, Limits};
+use diogenes_core::tenancy::Principal;
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
@@ -348,7 +349,7 @@ fn comment(report: &serde_json::Value) -> Bytes {
 }
 
 /// The limits of a key, if it has any.
-pub(super) fn is_limited(key: &Grant) -> bool {
+pub(super) fn is_limited(key: &Principal) -> bool {
     !key.limits.is_unlimited()
 }
 

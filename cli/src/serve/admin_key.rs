@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use diogenes_core::keys::{Keys, NewKey, PlainKey, Scope};
 use diogenes_core::ports::Limits;
+use diogenes_core::tenancy::ProjectId;
 
 /// The file in the data directory that holds the operator's key.
 pub(crate) const FILE: &str = "admin.key";
@@ -37,9 +38,10 @@ pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<Admin
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let new = NewKey {
+                project: ProjectId::default(),
                 email: "admin@localhost".into(),
                 name: "made by `diogenes serve`".into(),
-                scopes: BTreeSet::from(Scope::ALL),
+                scopes: BTreeSet::from([Scope::Inference, Scope::Admin]),
                 models: None,
                 expires_at: None,
                 limits: Limits::default(),

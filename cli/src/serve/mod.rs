@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use diogenes_api::auth::KeyRing;
+use diogenes_api::auth::{Authenticator, KeyRing};
+use diogenes_api::control::{ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea};
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::Dispatcher;
+use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
@@ -103,9 +104,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         };
         Failure { kind, error }
     })?;
-    let admin = admin_key::ensure(&config.data_dir, server.app.key_ring.keys())
-        .await
-        .map_err(Kind::DataDir.failure())?;
+    let admin =
+        admin_key::ensure(&config.data_dir, &server.keys).await.map_err(Kind::DataDir.failure())?;
     announce(&args, address, &admin);
     server.run(listener, &config).await.map_err(Kind::Other.failure())
 }
@@ -142,7 +142,8 @@ fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey) 
 
 /// The parts of a running `serve`.
 struct Server {
-    app: Arc<App>,
+    app: App,
+    keys: Keys,
     processes: Arc<ProcessBackend>,
     fleet: FleetLoop,
     dispatcher: Arc<Dispatcher>,
@@ -169,21 +170,41 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
-        let app = Arc::new(App {
-            key_ring: KeyRing::new(keys, clock.clone()),
-            dispatcher: dispatcher.clone(),
-            link: None,
+        let authenticator: Arc<dyn Authenticator> =
+            Arc::new(KeyRing::new(keys.clone(), clock.clone()));
+        let entrance = Entrance {
+            authenticator: authenticator.clone(),
+            max_body_bytes: config.max_body_bytes,
+        };
+        let views = FleetViews { dispatcher: dispatcher.clone(), link: None };
+        let cluster = ClusterParts {
+            views: views.clone(),
             demand: dispatcher.clone(),
-            registry,
-            limiter: Arc::new(LocalLimiter::default()),
+            registry: registry.clone(),
             logs: processes.clone(),
             clock: clock.clone(),
-            metrics,
-            settings: AppSettings {
-                max_body_bytes: config.max_body_bytes,
-                ..AppSettings::default()
-            },
-        });
+        };
+        let app = App {
+            keys: Arc::new(KeysArea::new(
+                entrance.clone(),
+                keys.clone(),
+                views.clone(),
+                clock.clone(),
+            )),
+            models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
+            cluster: Arc::new(ClusterArea::new(entrance, cluster)),
+            proxy: Arc::new(ProxyState {
+                authenticator,
+                views,
+                limiter: Arc::new(LocalLimiter::default()),
+                clock: clock.clone(),
+                metrics,
+                settings: AppSettings {
+                    max_body_bytes: config.max_body_bytes,
+                    ..AppSettings::default()
+                },
+            }),
+        };
         let compute: Arc<dyn ComputeBackend> = processes.clone();
         let reconciler = Reconciler {
             agents: None,
@@ -199,7 +220,7 @@ impl Server {
             launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
-        Ok(Self { app, processes, fleet, dispatcher })
+        Ok(Self { app, keys, processes, fleet, dispatcher })
     }
 
     async fn run(self, listener: tokio::net::TcpListener, config: &Config) -> anyhow::Result<()> {

@@ -1,6 +1,4 @@
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +7,7 @@ use crate::entity::Entity;
 use crate::keys::{KeyHash, KeyId};
 use crate::name::ModelName;
 use crate::ports::{IndexKey, Key, Limits, Query, Table};
+use crate::tenancy::{Permissions, Principal, ProjectId, Scope, Subject, known_scopes};
 
 /// An issued key, as far as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,11 +16,15 @@ pub struct ApiKey {
     pub id: KeyId,
     /// The hash of the key.
     pub hash: KeyHash,
+    /// The project it acts in.
+    #[serde(default, skip_serializing_if = "ProjectId::is_default")]
+    pub project: ProjectId,
     /// Whom it belongs to.
     pub email: String,
     /// What it is for.
     pub name: String,
     /// What it may do.
+    #[serde(deserialize_with = "known_scopes")]
     pub scopes: BTreeSet<Scope>,
     /// The models that it may use; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,16 +45,6 @@ pub struct ApiKey {
     pub rotated_to: Option<KeyId>,
 }
 
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Ask models: `/v1`.
-    Inference,
-    /// Control everything: `/api/v1`. It does not include `inference`.
-    Admin,
-}
-
 /// Why a key is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejection {
@@ -64,36 +57,6 @@ pub enum KeyRejection {
     /// Its time is over.
     #[error("the API key `{0}` has expired")]
     Expired(KeyId),
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 2] = [Self::Inference, Self::Admin];
-
-    /// The name in JSON and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Inference => "inference",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no scope; use `inference` or `admin`"))
-    }
 }
 
 impl ApiKey {
@@ -118,15 +81,20 @@ impl ApiKey {
         }
         Ok(())
     }
+}
 
-    /// Whether it has `scope`.
-    pub fn has(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
-    }
-
-    /// Whether it may use `model`, named as registered.
-    pub fn may_use(&self, model: &ModelName) -> bool {
-        self.models.as_ref().is_none_or(|models| models.contains(model))
+impl From<ApiKey> for Principal {
+    fn from(key: ApiKey) -> Self {
+        let permissions = key.scopes.iter().map(|scope| scope.permissions());
+        Self {
+            project: key.project,
+            subject: Subject::new(key.email),
+            key: key.id,
+            permissions: permissions.fold(Permissions::default(), Permissions::and),
+            models: key.models,
+            limits: key.limits,
+            expires_at: key.expires_at,
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::keys::{ApiKey, KeyId, KeyRejection, PlainKey, Scope};
+use crate::keys::{ApiKey, KeyId, KeyRejection, PlainKey};
 use crate::name::ModelName;
 use crate::ports::{Clock, Cursor, Entropy, Expect, Limits, StateStore, StoreError};
+use crate::tenancy::{ProjectId, Scope};
 
 /// Issues keys and looks after them.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct Keys {
 /// A key to issue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
+    /// The project it acts in.
+    pub project: ProjectId,
     /// Whom it belongs to.
     pub email: String,
     /// What it is for.
@@ -187,6 +190,7 @@ impl Keys {
             let now = self.clock.now();
             old.value.check(now)?;
             let (fresh, plain) = self.fresh(NewKey {
+                project: old.value.project.clone(),
                 email: old.value.email.clone(),
                 name: old.value.name.clone(),
                 scopes: old.value.scopes.clone(),
@@ -219,6 +223,7 @@ impl Keys {
         let record = ApiKey {
             id: hash.id(),
             hash,
+            project: new.project,
             email: new.email,
             name: new.name,
             scopes: new.scopes,

@@ -1,14 +1,12 @@
 //! The control plane's functions.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use axum::Router;
-use diogenes_api::App;
 use diogenes_core::fleet::{ModelSource, ModelSpec, Registry};
-use diogenes_core::keys::{Grant, KeyId, Scope};
-use diogenes_core::ports::Limits;
+use diogenes_core::ports::Wake;
+use diogenes_core::tenancy::Principal;
 use diogenes_core::testing::{ManualClock, MemoryStore};
 use diogenes_functions::http_functions::{self, NoWake};
 use diogenes_functions::start::Base;
@@ -17,7 +15,7 @@ use serde_json::{Value, json};
 
 struct Function {
     store: Arc<MemoryStore>,
-    app: Arc<App>,
+    base: Base,
 }
 
 impl Function {
@@ -31,8 +29,7 @@ impl Function {
             store: store.clone(),
             clock,
         };
-        let app = http_functions::app(&base, Arc::new(NoWake)).unwrap();
-        Self { store, app }
+        Self { store, base }
     }
 
     /// Registers a model as another process does.
@@ -45,18 +42,11 @@ impl Function {
     }
 
     async fn ask(router: Router, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
-        let grant = Grant {
-            key: KeyId::from_caller("admin"),
-            scopes: BTreeSet::from([Scope::Admin]),
-            models: None,
-            limits: Limits::default(),
-            expires_at: None,
-        };
         let request = http::Request::builder()
             .method(method)
             .uri(path)
             .header("content-type", "application/json")
-            .extension(Arc::new(grant))
+            .extension(Arc::new(Principal::operator()))
             .body(lambda_http::Body::from(body.to_string()))
             .unwrap();
         let response = diogenes_functions::http_events::answer(router, request).await.unwrap();
@@ -66,11 +56,12 @@ impl Function {
     }
 
     async fn keys(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
-        Self::ask(diogenes_api::keys_router(self.app.clone()), method, path, &body).await
+        Self::ask(http_functions::keys(&self.base), method, path, &body).await
     }
 
     async fn cluster(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
-        Self::ask(diogenes_api::cluster_router(self.app.clone()), method, path, &body).await
+        let wake: Arc<dyn Wake> = Arc::new(NoWake);
+        Self::ask(http_functions::cluster(&self.base, &wake), method, path, &body).await
     }
 }
 

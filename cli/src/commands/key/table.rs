@@ -7,6 +7,7 @@ use diogenes_core::fleet::Model;
 use diogenes_core::keys::{ApiKey, KeyError, KeyId, NewKey, PlainKey};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Clock;
+use diogenes_core::tenancy::ProjectId;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -45,6 +46,7 @@ impl TableKeys {
             None => None,
         };
         let new = NewKey {
+            project: ProjectId::default(),
             email: request.email,
             name: request.name,
             scopes: request.scopes,

@@ -1,22 +1,20 @@
 //! Requests through the router's routes, to an upstream on loopback.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
-use diogenes_core::keys::{Grant, KeyId, Keys, Scope, StoreLimiter};
-use diogenes_core::ports::Limits;
-use diogenes_core::testing::SeededEntropy;
+use diogenes_core::keys::StoreLimiter;
+use diogenes_core::tenancy::Principal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::world::{World, model};
-use crate::auth::KeyRing;
-use crate::{App, AppSettings};
+use crate::AppSettings;
+use crate::auth::GatewayAuthenticator;
+use crate::proxy::{FleetViews, ProxyState};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,28 +52,19 @@ async fn upstream() -> Served {
 impl World {
     async fn router(&self) -> Served {
         let (store, clock) = (self.store.clone(), self.clock.clone());
-        let keys = Keys::new(store.clone(), clock.clone(), Arc::new(SeededEntropy::new(1)));
-        let app = App {
-            key_ring: KeyRing::behind_gateway(keys, clock.clone()),
-            dispatcher: self.dispatcher.clone(),
-            link: Some(self.link.clone()),
-            demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
-            registry: Registry::new(store.clone(), clock.clone(), self.wake.clone()),
-            limiter: Arc::new(StoreLimiter::new(store.clone())),
-            logs: Arc::new(BeatLogs::new(store)),
+        let proxy = ProxyState {
+            authenticator: Arc::new(GatewayAuthenticator::new(clock.clone())),
+            views: FleetViews {
+                dispatcher: self.dispatcher.clone(),
+                link: Some(self.link.clone()),
+            },
+            limiter: Arc::new(StoreLimiter::new(store)),
             clock,
             metrics: self.metrics.clone(),
             settings: AppSettings::default(),
         };
-        let grant = Grant {
-            key: KeyId::from_caller("test"),
-            scopes: BTreeSet::from([Scope::Inference]),
-            models: None,
-            limits: Limits::default(),
-            expires_at: None,
-        };
-        let router = crate::inference_router(Arc::new(app));
-        let router = router.layer(axum::Extension(Arc::new(grant)));
+        let router = crate::inference_router(Arc::new(proxy));
+        let router = router.layer(axum::Extension(Arc::new(Principal::operator())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

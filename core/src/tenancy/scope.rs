@@ -1,0 +1,139 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Permission, Permissions, Reach};
+
+/// What a key is for. Each scope stands for a fixed set of permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Ask models: `/v1`.
+    Inference,
+    /// Control the installation and every project: `/api/v1`. It does not include `inference`.
+    Admin,
+    /// Control one project: its keys and its audit log.
+    ProjectAdmin,
+    /// Issue, rotate and revoke keys of one project.
+    Keys,
+    /// Register, change and delete models.
+    Models,
+    /// Start, stop and watch replicas, and read their logs.
+    Cluster,
+    /// See everything but the logs of inference servers; of keys, projects and the audit log what
+    /// belongs to one's own project.
+    Read,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 7] = [
+        Self::Inference,
+        Self::Admin,
+        Self::ProjectAdmin,
+        Self::Keys,
+        Self::Models,
+        Self::Cluster,
+        Self::Read,
+    ];
+
+    /// What a key with this scope may do: the one table.
+    pub fn permissions(self) -> Permissions {
+        use Permission::{
+            AuditRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead, KeysWrite,
+            ModelsRead, ModelsWrite, ProjectsRead,
+        };
+        let within_a_project = || {
+            let all = Permission::ALL.iter().copied();
+            all.filter(|permission| permission.reach() == Reach::Project)
+        };
+        match self {
+            Self::Inference => Permissions::of(&[InferenceUse]),
+            Self::Admin => Permissions::all().without(InferenceUse),
+            Self::ProjectAdmin => within_a_project().collect::<Permissions>().without(InferenceUse),
+            Self::Keys => Permissions::of(&[KeysRead, KeysWrite]),
+            Self::Models => Permissions::of(&[ModelsRead, ModelsWrite]),
+            Self::Cluster => Permissions::of(&[ModelsRead, ClusterRead, ClusterScale, ClusterLogs]),
+            Self::Read => {
+                Permissions::of(&[KeysRead, AuditRead, ProjectsRead, ModelsRead, ClusterRead])
+            }
+        }
+    }
+
+    /// The name in JSON and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Admin => "admin",
+            Self::ProjectAdmin => "project_admin",
+            Self::Keys => "keys",
+            Self::Models => "models",
+            Self::Cluster => "cluster",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(|scope| format!("`{scope}`")).join(", ");
+            format!("`{text}` is not a scope; use one of {names}")
+        })
+    }
+}
+
+/// Reads the scopes of a record. Those that this version does not know grant nothing.
+pub(crate) fn known<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<Scope>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_admin_and_inference_together_hold_everything() {
+        let both = Scope::Admin.permissions().and(Scope::Inference.permissions());
+        assert_eq!(both, Permissions::all());
+        for scope in Scope::ALL {
+            assert_ne!(scope.permissions(), Permissions::all(), "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_projects_admin_holds_nothing_of_the_installation() {
+        for &permission in Permission::ALL {
+            let held = Scope::ProjectAdmin.permissions().contains(permission);
+            assert!(!held || permission.reach() == Reach::Project, "{permission}");
+        }
+    }
+
+    #[test]
+    fn only_admin_reaches_other_projects() {
+        for scope in Scope::ALL {
+            let reaches = scope.permissions().contains(Permission::ProjectsAny);
+            assert_eq!(reaches, scope == Scope::Admin, "{scope}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for scope in Scope::ALL {
+            assert_eq!(scope.as_str().parse(), Ok(scope));
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
+        }
+        assert!("root".parse::<Scope>().unwrap_err().contains("`project_admin`"));
+    }
+}
