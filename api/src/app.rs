@@ -8,11 +8,11 @@ use axum::routing::get;
 use http::header;
 use tracing::Instrument;
 
-use crate::control::{ClusterArea, KeysArea, ModelsArea};
+use crate::control::{AuditArea, ClusterArea, KeysArea, ModelsArea, ProjectsArea};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::proxy::ProxyState;
-use crate::{control, proxy, request_id};
+use crate::{control, fallback, proxy, request_id};
 
 /// Every area of the API.
 pub struct App {
@@ -20,6 +20,10 @@ pub struct App {
     pub proxy: Arc<ProxyState>,
     /// `/api/v1/keys`.
     pub keys: Arc<KeysArea>,
+    /// `/api/v1/projects`.
+    pub projects: Arc<ProjectsArea>,
+    /// `/api/v1/audit`.
+    pub audit: Arc<AuditArea>,
     /// `/api/v1/models`.
     pub models: Arc<ModelsArea>,
     /// `/api/v1/cluster`.
@@ -33,6 +37,8 @@ pub fn router(app: App) -> Router {
     let others = inference_side(app.proxy.clone())
         .merge(metrics)
         .merge(control::keys_router(app.keys))
+        .merge(control::projects_router(app.projects))
+        .merge(control::audit_router(app.audit))
         .merge(control::models_router(app.models))
         .merge(control::cluster_router(app.cluster));
     whole(proxy::router().with_state(app.proxy), others)
@@ -49,22 +55,36 @@ pub fn keys_router(keys: Arc<KeysArea>) -> Router {
     whole(Router::new(), control::keys_router(keys))
 }
 
-/// The routes of models, the cluster and the description of the API.
-pub fn cluster_router(models: Arc<ModelsArea>, cluster: Arc<ClusterArea>) -> Router {
-    whole(Router::new(), control::models_router(models).merge(control::cluster_router(cluster)))
+/// The rest of the control plane: models, the cluster, projects, the audit log, and the description
+/// of the API.
+pub fn cluster_router(
+    models: Arc<ModelsArea>,
+    cluster: Arc<ClusterArea>,
+    projects: Arc<ProjectsArea>,
+    audit: Arc<AuditArea>,
+) -> Router {
+    let others = control::models_router(models)
+        .merge(control::cluster_router(cluster))
+        .merge(control::projects_router(projects))
+        .merge(control::audit_router(audit));
+    whole(Router::new(), others)
 }
 
 fn inference_side(proxy: Arc<ProxyState>) -> Router {
-    Router::new().route("/healthz", get(healthz)).merge(proxy::models_router().with_state(proxy))
+    Router::new()
+        .route("/healthz", get(healthz))
+        // Where vLLM has it, and clients look for it.
+        .route("/health", get(healthz))
+        .merge(proxy::models_router().with_state(proxy))
 }
 
 fn whole(inference: Router, others: Router) -> Router {
     let others = others
-        .fallback(proxy::not_found)
-        .method_not_allowed_fallback(proxy::wrong_method)
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::wrong_method)
         .layer(middleware::from_fn(with_request_id));
     // Inference sees to its id by itself: a layer costs a good microsecond.
-    inference.method_not_allowed_fallback(proxy::wrong_method).merge(others)
+    inference.method_not_allowed_fallback(fallback::wrong_method).merge(others)
 }
 
 /// Gives a request its id: in the answer's `x-request-id`, and in whatever is logged about it.

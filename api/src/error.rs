@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use diogenes_core::fleet::{FailureKind, Progress};
-use diogenes_core::keys::{KeyError, KeyRejection};
+use diogenes_core::keys::{BeyondOwn, KeyError, KeyRejection};
 use diogenes_core::ports::{AdmitError, LimitExceeded, StoreError};
 use diogenes_core::routing::retry_after;
+use diogenes_core::tenancy::ProjectError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,10 @@ pub enum ErrorKind {
     Conflict,
     /// There is no such key.
     KeyNotFound,
+    /// There is no such project, or it is none of the caller's business.
+    ProjectNotFound,
+    /// The project of the caller's key is archived.
+    ProjectArchived,
     /// A cursor of another listing.
     InvalidCursor,
     /// A limit of the key.
@@ -102,6 +107,8 @@ impl ErrorKind {
             Self::ModelNotAllowed => (StatusCode::FORBIDDEN, "model_not_allowed"),
             Self::ModelNotFound => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::KeyNotFound => (StatusCode::NOT_FOUND, "key_not_found"),
+            Self::ProjectNotFound => (StatusCode::NOT_FOUND, "project_not_found"),
+            Self::ProjectArchived => (StatusCode::UNAUTHORIZED, "project_archived"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ModelReadOnly => (StatusCode::CONFLICT, "model_read_only"),
@@ -319,10 +326,11 @@ pub fn key_error(error: &KeyError) -> ApiError {
                 KeyRejection::Unknown => ErrorKind::InvalidApiKey,
                 KeyRejection::Revoked(_) => ErrorKind::RevokedApiKey,
                 KeyRejection::Expired(_) => ErrorKind::ExpiredApiKey,
+                KeyRejection::Project(_) => ErrorKind::ProjectArchived,
             };
             let next = match rejection {
                 // It says so itself.
-                KeyRejection::Unknown => "",
+                KeyRejection::Unknown | KeyRejection::Project(_) => "",
                 KeyRejection::Revoked(_) | KeyRejection::Expired(_) => {
                     "; use another, or make one with `diogenes key create`"
                 }
@@ -332,7 +340,29 @@ pub fn key_error(error: &KeyError) -> ApiError {
         KeyError::Invalid { field, .. } => {
             ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(*field)
         }
+        KeyError::BeyondOwn(beyond) => {
+            let param = match beyond {
+                BeyondOwn::Scope { .. } => "scopes",
+                BeyondOwn::Models { .. } => "models",
+            };
+            ApiError::new(ErrorKind::InsufficientScope, error.to_string()).param(param)
+        }
+        KeyError::Project(error) => project_error(error).param("project"),
         KeyError::Store(error) => store_error(error),
+    }
+}
+
+/// A project that was not read, changed or used.
+pub fn project_error(error: &ProjectError) -> ApiError {
+    match error {
+        ProjectError::NotFound(_) => ApiError::new(ErrorKind::ProjectNotFound, error.to_string()),
+        ProjectError::Archived(_) | ProjectError::Exists(_) | ProjectError::Default => {
+            ApiError::new(ErrorKind::Conflict, error.to_string())
+        }
+        ProjectError::Description => {
+            ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param("description")
+        }
+        ProjectError::Store(error) => store_error(error),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod auth;
 mod body;
 pub mod control;
 pub mod error;
+mod fallback;
 pub mod metrics;
 pub mod proxy;
 mod request_id;

@@ -4,6 +4,7 @@
 //! - [`fleet`]: models, slots, the instance state machine, the pure decision and its shell.
 //! - [`routing`]: which replica serves a request, or whether it is held or turned away.
 //! - [`keys`]: API keys: issue, verify, limit.
+//! - [`audit`]: who changed what.
 //! - [`tenancy`]: projects, permissions, and who makes a request.
 //! - [`testing`] (feature `testing`): the in-memory store, the fake compute backend and
 //!   the seeded simulation of the fleet.
@@ -11,6 +12,7 @@
 //! Nothing here reads a clock, the environment, a file or a random source by itself: such
 //! values come in through a port or as an argument.
 
+pub mod audit;
 pub mod duration;
 pub mod entity;
 pub mod fleet;

@@ -90,6 +90,7 @@ impl Authorizer {
                     KeyRejection::Unknown => "invalid_api_key",
                     KeyRejection::Revoked(_) => "revoked_api_key",
                     KeyRejection::Expired(_) => "expired_api_key",
+                    KeyRejection::Project(_) => "project_archived",
                 };
                 Ok(Err((code, rejection.to_string())))
             }

@@ -5,21 +5,28 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use diogenes_api::auth::PeerAddress;
 use http::header::CONTENT_LENGTH;
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt, Response, Service};
 
-/// Answers one event. What the authorizer said of the caller goes along in the extensions.
+/// Answers one event. Who the caller is, as the authorizer said, and its address go along in the extensions.
 pub async fn answer(mut router: Router, event: Request) -> Result<Response<Body>, Infallible> {
-    let principal = match event.request_context_ref() {
-        Some(RequestContext::ApiGatewayV1(context)) => crate::principal::from_context(|name| {
-            context.authorizer.fields.get(name)?.as_str().map(str::to_owned)
-        }),
-        _ => None,
+    let (principal, peer) = match event.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => {
+            let principal = crate::principal::from_context(|name| {
+                context.authorizer.fields.get(name)?.as_str().map(str::to_owned)
+            });
+            (principal, context.identity.source_ip.clone())
+        }
+        _ => (None, None),
     };
     let mut request = event.map(Body::new);
     if let Some(principal) = principal {
         request.extensions_mut().insert(Arc::new(principal));
+    }
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(PeerAddress(peer));
     }
     let mut response = router.call(request).await?;
     // The length of a streamed response is the runtime's affair.

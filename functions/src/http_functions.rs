@@ -6,14 +6,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use diogenes_api::auth::GatewayAuthenticator;
-use diogenes_api::control::{ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea};
+use diogenes_api::control::{
+    AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
+};
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState, StoreLink};
 use diogenes_api::{AppSettings, Deadlines};
 use diogenes_backends::system::OsEntropy;
+use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::ports::{Topic, Wake, WakeError};
+use diogenes_core::tenancy::Projects;
 
 use crate::environment::{BadVariable, duration};
 use crate::start::Base;
@@ -76,7 +80,7 @@ pub fn keys(base: &Base) -> Router {
     diogenes_api::keys_router(Arc::new(area))
 }
 
-/// The routes of models and the cluster over the store of `base`.
+/// The routes of models, the cluster, projects and the audit log over the store of `base`.
 pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let (views, _) = views(base, wake);
@@ -87,11 +91,17 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
         views,
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
         registry,
-        logs: Arc::new(BeatLogs::new(store)),
-        clock,
+        logs: Arc::new(BeatLogs::new(store.clone())),
+        clock: clock.clone(),
     };
-    let cluster = ClusterArea::new(entrance(base), parts);
-    diogenes_api::cluster_router(Arc::new(models), Arc::new(cluster))
+    let projects = Projects::new(store.clone(), clock.clone());
+    let audit = AuditLog::new(store, clock);
+    diogenes_api::cluster_router(
+        Arc::new(models),
+        Arc::new(ClusterArea::new(entrance(base), parts)),
+        Arc::new(ProjectsArea::new(entrance(base), projects)),
+        Arc::new(AuditArea::new(entrance(base), audit)),
+    )
 }
 
 /// The asynchronous invocation of the orchestrator that the environment names.

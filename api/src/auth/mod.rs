@@ -44,6 +44,11 @@ impl dyn Authenticator {
     }
 }
 
+/// Where a request came from, put into its extensions by whoever accepted the connection. Only the
+/// control plane reads it.
+#[derive(Clone, Debug)]
+pub struct PeerAddress(pub String);
+
 /// A principal that lacks a permission, as callers see it.
 pub(crate) fn denied_error(denied: &Denied) -> ApiError {
     ApiError::new(ErrorKind::InsufficientScope, denied.to_string())

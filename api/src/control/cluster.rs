@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
+use diogenes_core::audit::Actor;
 use diogenes_core::fleet::{ClaimId, Failure, ModelView, Order, Registry, SlotView, Standing};
 use diogenes_core::ports::{Clock, Demand, DemandSource, LogSource};
 use diogenes_core::tenancy::{Allowed, may};
@@ -41,8 +42,8 @@ impl ClusterArea {
         Self { entrance, parts }
     }
 
-    fn scales(&self, _: &Allowed<may::ClusterScale>) -> &Registry {
-        &self.parts.registry
+    fn scales(&self, by: &Allowed<may::ClusterScale>) -> Registry {
+        self.parts.registry.on_behalf_of(Actor::from(by))
     }
 
     fn logs(&self, _: &Allowed<may::ClusterLogs>) -> &dyn LogSource {

@@ -1,13 +1,18 @@
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use diogenes_core::tenancy::{Allowed, Needs};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use diogenes_core::tenancy::{Allowed, Needs, Origin};
+use http::header;
 use http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::refused;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, PeerAddress};
 use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind};
 
@@ -33,7 +38,34 @@ where
 
     async fn from_request_parts(parts: &mut Parts, area: &Arc<S>) -> Result<Self, ApiError> {
         let entrance: &Entrance = (**area).as_ref();
-        entrance.authenticator.allow(parts).await.map(Self)
+        let allowed = entrance.authenticator.allow(parts).await?;
+        Ok(Self(allowed.with_origin(origin(parts))))
+    }
+}
+
+/// Where a request came from.
+fn origin(parts: &Parts) -> Origin {
+    let user_agent = parts.headers.get(header::USER_AGENT);
+    Origin {
+        address: parts.extensions.get::<PeerAddress>().map(|peer| peer.0.clone()),
+        user_agent: user_agent.and_then(|name| name.to_str().ok()).map(str::to_owned),
+    }
+}
+
+/// What a path names.
+pub(super) struct PathOf<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(value)| Self(value)).map_err(|_| {
+            ApiError::new(
+                ErrorKind::NotFound,
+                "the path is not valid UTF-8; the API is described at `/api/v1/openapi.json`",
+            )
+        })
     }
 }
 
@@ -82,6 +114,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryString<T>
             .map_err(|rejection| refused::parameter(&rejection.body_text()))?;
         Ok(Self(value))
     }
+}
+
+/// Reads a field that is an object. Serde would take a list for its fields in order, too.
+pub(super) fn object<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    from.deserialize_map(Object(PhantomData))
 }
 
 /// How many rows a page has.

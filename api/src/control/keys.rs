@@ -3,19 +3,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::keys::{ApiKey, KeyId, Keys, NewKey};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, Cursor, Limits};
-use diogenes_core::tenancy::{Allowed, ProjectId, Scope, may};
+use diogenes_core::tenancy::{ProjectId, Scope, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Allow, Entrance, JsonBody, QueryString, page_size};
+use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, object, page_size};
 use crate::error::{ApiError, ErrorBody, ErrorKind, key_error};
 use crate::proxy::FleetViews;
+
+/// The longest `expires_in`: a hundred years.
+pub(super) const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 36_525);
+/// The longest `grace`: a year.
+pub(super) const LONGEST_GRACE: Duration = Duration::from_hours(24 * 366);
 
 /// What the handlers of keys share.
 pub struct KeysArea {
@@ -30,14 +35,6 @@ impl KeysArea {
     pub fn new(entrance: Entrance, keys: Keys, views: FleetViews, clock: Arc<dyn Clock>) -> Self {
         Self { entrance, keys, views, clock }
     }
-
-    fn reads(&self, _: &Allowed<may::KeysRead>) -> &Keys {
-        &self.keys
-    }
-
-    fn writes(&self, _: &Allowed<may::KeysWrite>) -> &Keys {
-        &self.keys
-    }
 }
 
 impl AsRef<Entrance> for KeysArea {
@@ -50,12 +47,16 @@ impl AsRef<Entrance> for KeysArea {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
+    /// The project it acts in; the caller's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    pub project: Option<ProjectId>,
     /// Whom it belongs to.
     pub email: String,
     /// What it is for.
     #[serde(default)]
     pub name: String,
-    /// `inference`, `admin` or both; `inference` when absent.
+    /// What it may do; `inference` when absent.
     #[serde(default = "inference")]
     #[schema(value_type = Vec<String>)]
     pub scopes: BTreeSet<Scope>,
@@ -76,7 +77,7 @@ pub struct CreateKey {
     #[schema(value_type = Option<String>)]
     pub expires_in: Option<Duration>,
     /// How much it may use.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = LimitsBody)]
     pub limits: Limits,
 }
@@ -100,6 +101,10 @@ pub struct KeyBody {
     /// Its id.
     #[schema(value_type = String)]
     pub id: KeyId,
+    /// The project it acts in.
+    #[schema(value_type = String)]
+    #[serde(default)]
+    pub project: ProjectId,
     /// Whom it belongs to.
     pub email: String,
     /// What it is for.
@@ -139,6 +144,7 @@ impl KeyBody {
         };
         Self {
             id: key.id,
+            project: key.project,
             email: key.email,
             name: key.name,
             scopes: key.scopes,
@@ -186,9 +192,13 @@ pub struct RotateKey {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListKeys {
+    /// The project; the caller's own when absent.
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    project: Option<ProjectId>,
     /// Only keys of this address.
     email: Option<String>,
     /// Rows of the page, 1 to 500; 50 when absent.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -212,16 +222,23 @@ pub(super) async fn create(
             .param("expires_in"));
         }
         (at, None) => at,
-        (None, Some(after)) => Some(now.checked_add(after).map_err(|_| {
-            ApiError::new(ErrorKind::InvalidRequest, "`expires_in` is too long").param("expires_in")
-        })?),
+        (None, Some(after)) if after <= LONGEST_EXPIRY => {
+            Some(now.checked_add(after).unwrap_or(Timestamp::MAX))
+        }
+        (None, Some(_)) => {
+            return Err(ApiError::new(
+                ErrorKind::InvalidRequest,
+                "`expires_in` must be at most 36525d; leave it out for no end",
+            )
+            .param("expires_in"));
+        }
     };
     let models = match &body.models {
         Some(models) => Some(registered(&area, models).await?),
         None => None,
     };
     let new = NewKey {
-        project: ProjectId::default(),
+        project: body.project.unwrap_or_else(|| by.project.clone()),
         email: body.email,
         name: body.name,
         scopes: body.scopes,
@@ -229,7 +246,7 @@ pub(super) async fn create(
         expires_at,
         limits: body.limits,
     };
-    let (record, plain) = area.writes(&by).issue(new).await.map_err(|error| key_error(&error))?;
+    let (record, plain) = area.keys.issue(&by, new).await.map_err(|error| key_error(&error))?;
     let created = CreatedKey { key: plain.expose().into(), record: KeyBody::new(record, now) };
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -250,7 +267,7 @@ async fn registered(
     Ok(models)
 }
 
-/// List keys, of one address or of all.
+/// List the keys of a project, of one address or of all.
 #[utoipa::path(get, path = "/api/v1/keys", params(ListKeys), tag = "keys",
     responses((status = 200, body = KeyPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(
@@ -260,9 +277,10 @@ pub(super) async fn list(
 ) -> Result<Json<KeyPage>, ApiError> {
     let limit = page_size(query.limit)?;
     let cursor = query.cursor.map(Cursor::from_caller);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     let page = area
-        .reads(&by)
-        .list(query.email.as_deref(), limit, cursor)
+        .keys
+        .list(&by, &project, query.email.as_deref(), limit, cursor)
         .await
         .map_err(|error| key_error(&error))?;
     let now = area.clock.now();
@@ -279,10 +297,10 @@ pub(super) async fn list(
 pub(super) async fn show(
     Allow(by): Allow<may::KeysRead>,
     State(area): State<Arc<KeysArea>>,
-    Path(id): Path<String>,
+    PathOf(id): PathOf<String>,
 ) -> Result<Json<KeyBody>, ApiError> {
     let id = KeyId::from_caller(id);
-    let key = area.reads(&by).get(&id).await.map_err(|error| key_error(&error))?;
+    let key = area.keys.get(&by, &id).await.map_err(|error| key_error(&error))?;
     Ok(Json(KeyBody::new(key, area.clock.now())))
 }
 
@@ -293,10 +311,10 @@ pub(super) async fn show(
 pub(super) async fn revoke(
     Allow(by): Allow<may::KeysWrite>,
     State(area): State<Arc<KeysArea>>,
-    Path(id): Path<String>,
+    PathOf(id): PathOf<String>,
 ) -> Result<Json<KeyBody>, ApiError> {
     let id = KeyId::from_caller(id);
-    let revoked = area.writes(&by).revoke(&id).await;
+    let revoked = area.keys.revoke(&by, &id).await;
     area.entrance.authenticator.forget_key(&id);
     let key = revoked.map_err(|error| key_error(&error))?;
     Ok(Json(KeyBody::new(key, area.clock.now())))
@@ -309,11 +327,15 @@ pub(super) async fn revoke(
 pub(super) async fn rotate(
     Allow(by): Allow<may::KeysWrite>,
     State(area): State<Arc<KeysArea>>,
-    Path(id): Path<String>,
+    PathOf(id): PathOf<String>,
     JsonBody(body): JsonBody<RotateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), ApiError> {
+    if body.grace > LONGEST_GRACE {
+        let error = ApiError::new(ErrorKind::InvalidRequest, "`grace` must be at most a year");
+        return Err(error.param("grace"));
+    }
     let id = KeyId::from_caller(id);
-    let rotated = area.writes(&by).rotate(&id, body.grace).await;
+    let rotated = area.keys.rotate(&by, &id, body.grace).await;
     area.entrance.authenticator.forget_key(&id);
     let (record, plain) = rotated.map_err(|error| match error {
         // The caller's own key is fine; the one it names is not.

@@ -1,10 +1,12 @@
 //! `/api/v1`: keys, models and the cluster.
 
+mod audit;
 mod cluster;
 mod extract;
 mod keys;
 mod models;
 mod openapi;
+mod projects;
 mod rate;
 mod refused;
 
@@ -16,6 +18,7 @@ use axum::routing::{get, post};
 pub(crate) use rate::rate_headers;
 pub(crate) use refused::{check_object, invalid_json};
 
+pub use audit::{AuditArea, AuditBody, AuditPageBody};
 pub use cluster::{
     ClusterArea, ClusterParts, ClusterState, LogPage, ModelState, OrderKind, OrderRequest,
     ProgressBody,
@@ -24,6 +27,7 @@ pub use extract::Entrance;
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
+pub use projects::{CreateProject, ProjectBody, ProjectPage, ProjectsArea};
 
 /// The routes of `/api/v1/keys`.
 pub(crate) fn keys_router(area: Arc<KeysArea>) -> Router {
@@ -32,6 +36,20 @@ pub(crate) fn keys_router(area: Arc<KeysArea>) -> Router {
         .route("/api/v1/keys/{id}", get(keys::show).delete(keys::revoke))
         .route("/api/v1/keys/{id}/rotate", post(keys::rotate))
         .with_state(area)
+}
+
+/// The routes of `/api/v1/projects`.
+pub(crate) fn projects_router(area: Arc<ProjectsArea>) -> Router {
+    Router::new()
+        .route("/api/v1/projects", get(projects::list).post(projects::create))
+        .route("/api/v1/projects/{id}", get(projects::show))
+        .route("/api/v1/projects/{id}/archive", post(projects::archive))
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/audit`.
+pub(crate) fn audit_router(area: Arc<AuditArea>) -> Router {
+    Router::new().route("/api/v1/audit", get(audit::list)).with_state(area)
 }
 
 /// The routes of `/api/v1/models`.

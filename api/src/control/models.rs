@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use diogenes_core::Timestamp;
+use diogenes_core::audit::Actor;
 use diogenes_core::fleet::{Model, ModelSource, ModelSpec, Registry, RegistryError};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Cursor;
@@ -11,7 +12,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Allow, Entrance, JsonBody, QueryString, page_size};
+use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
 
@@ -32,8 +33,8 @@ impl ModelsArea {
         &self.registry
     }
 
-    fn writes(&self, _: &Allowed<may::ModelsWrite>) -> &Registry {
-        &self.registry
+    fn writes(&self, by: &Allowed<may::ModelsWrite>) -> Registry {
+        self.registry.on_behalf_of(Actor::from(by))
     }
 }
 
@@ -107,6 +108,7 @@ pub(super) fn parse_name(name: &str) -> Result<ModelName, ApiError> {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListModels {
     /// Rows of the page, 1 to 500; 50 when absent. A page may be shorter.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -135,7 +137,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     Allow(by): Allow<may::ModelsRead>,
     State(area): State<Arc<ModelsArea>>,
-    Path(name): Path<String>,
+    PathOf(name): PathOf<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
     let mut name = parse_name(&name)?;
     area.views.refresh(name.as_str()).await?;
@@ -155,7 +157,7 @@ pub(super) async fn show(
 pub(super) async fn apply(
     Allow(by): Allow<may::ModelsWrite>,
     State(area): State<Arc<ModelsArea>>,
-    Path(name): Path<String>,
+    PathOf(name): PathOf<String>,
     JsonBody(spec): JsonBody<ModelSpec>,
 ) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
     let name = parse_name(&name)?;
@@ -175,7 +177,7 @@ pub(super) async fn apply(
 pub(super) async fn delete(
     Allow(by): Allow<may::ModelsWrite>,
     State(area): State<Arc<ModelsArea>>,
-    Path(name): Path<String>,
+    PathOf(name): PathOf<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
     let name = parse_name(&name)?;
     let model = area

@@ -50,8 +50,10 @@ pub(super) fn field(text: &str, path: &str) -> ApiError {
     }
     let message = if text == "invalid digit found in string" {
         format!("`{path}` must be a whole number, 0 or more")
-    } else if path.ends_with("_at") && !text.starts_with("invalid type") {
-        format!("`{path}` is no time; write it as `2030-01-31T12:00:00Z`")
+    } else if (path.ends_with("_at") || matches!(path, "since" | "until"))
+        && !text.starts_with("invalid type")
+    {
+        format!("`{path}` is not a time; use RFC 3339 such as `2030-01-31T12:00:00Z`")
     } else if path.is_empty() {
         plain(text)
     } else {

@@ -132,7 +132,7 @@ async fn answer(
     // OpenAI has no streamed embeddings; servers ignore the field.
     peek.stream &= parts.uri.path() != "/v1/embeddings";
     app.views.refresh(&peek.model).await?;
-    let entry = app.views.dispatcher.find_for(&peek.model, Some(&key))?;
+    let entry = app.views.dispatcher.find_for(&peek.model, Some(key.principal()))?;
     let view = entry.view();
     let name = &view.model.name;
     if !key.may_use(name) {
@@ -397,29 +397,4 @@ fn millis(duration: Duration) -> HeaderValue {
     let micros = duration.as_micros();
     let text = format!("{}.{:03}", micros / 1000, micros % 1000);
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
-}
-
-/// A path that `/v1` does not have, or another method.
-pub(crate) async fn not_found(request: Request) -> ApiError {
-    ApiError::new(
-        ErrorKind::NotFound,
-        format!(
-            "there is nothing at `{}`; the API is described at `/api/v1/openapi.json`",
-            request.uri().path()
-        ),
-    )
-}
-
-/// A path that exists, asked with another method.
-pub(crate) async fn wrong_method(request: Request) -> ApiError {
-    let id = request_id::of(request.headers());
-    ApiError::new(
-        ErrorKind::MethodNotAllowed,
-        format!(
-            "`{}` cannot be asked with {}; see the `Allow` header",
-            request.uri().path(),
-            request.method()
-        ),
-    )
-    .header("x-request-id", id.to_str().unwrap_or_default())
 }

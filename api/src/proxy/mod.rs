@@ -20,7 +20,7 @@ mod target;
 mod upstream;
 
 pub use dispatch::Dispatcher;
-pub(crate) use inference::{models_router, not_found, router, wrong_method};
+pub(crate) use inference::{models_router, router};
 pub use link::StoreLink;
 pub(crate) use sse::Usage;
 pub use state::{FleetViews, ProxyState};

@@ -68,7 +68,7 @@ pub(super) async fn show(
         ApiError::new(ErrorKind::NotFound, "the path is not valid UTF-8; see `GET /v1/models`")
     })?;
     app.views.refresh(&id).await?;
-    let entry = app.views.dispatcher.find_for(&id, Some(&key))?;
+    let entry = app.views.dispatcher.find_for(&id, Some(key.principal()))?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {
         // As if it were not there: the key's holder has no business with it.

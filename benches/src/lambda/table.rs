@@ -49,7 +49,12 @@ impl Tables {
             expires_at: None,
             limits: Limits::default(),
         };
-        Ok(keys.issue(new).await?.1.expose().to_owned())
+        Ok(keys
+            .issue(&diogenes_core::tenancy::Allowed::operator(), new)
+            .await?
+            .1
+            .expose()
+            .to_owned())
     }
 
     /// Makes the table `name`, in which [`MODEL`] has a replica that serves at `base_url`.

@@ -1,5 +1,6 @@
 //! The operator's commands. They speak HTTP; only `serve` opens its data directory.
 
+mod audit;
 mod chat;
 mod completions;
 mod doctor;
@@ -9,6 +10,7 @@ mod model;
 mod options;
 pub(crate) mod output;
 mod progress;
+mod project;
 mod ps;
 mod scale;
 mod screen;
@@ -34,7 +36,7 @@ Exit codes:
   3  the data directory cannot be used
   4  the server cannot be reached, or its port is in use
   5  the API key is missing or refused
-  6  there is no such model or key
+  6  there is no such model, key or project
   7  the model could not be started
   8  `doctor` found a problem
 
@@ -63,6 +65,8 @@ pub(crate) enum ClientCommand {
     Logs(logs::LogsArgs),
     Model(model::ModelArgs),
     Key(key::KeyArgs),
+    Project(project::ProjectArgs),
+    Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -85,6 +89,8 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Logs(args) => logs::run(args).await,
             ClientCommand::Model(args) => model::run(args).await,
             ClientCommand::Key(args) => key::run(args).await,
+            ClientCommand::Project(args) => project::run(args).await,
+            ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Doctor(args) => doctor::run(args).await,
             ClientCommand::Completions(args) => completions::run(&args),
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use diogenes_core::keys::{Keys, NewKey, PlainKey, Scope};
 use diogenes_core::ports::Limits;
-use diogenes_core::tenancy::ProjectId;
+use diogenes_core::tenancy::{Allowed, ProjectId};
 
 /// The file in the data directory that holds the operator's key.
 pub(crate) const FILE: &str = "admin.key";
@@ -46,7 +46,10 @@ pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<Admin
                 expires_at: None,
                 limits: Limits::default(),
             };
-            let (_, plain) = keys.issue(new).await.context("the admin key could not be issued")?;
+            let (_, plain) = keys
+                .issue(&Allowed::operator(), new)
+                .await
+                .context("the admin key could not be issued")?;
             write(&path, plain.expose()).with_context(|| {
                 format!("the admin key could not be written to {}", path.display())
             })?;

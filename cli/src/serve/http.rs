@@ -10,6 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::linger::Lingering;
+use super::peer::FromPeer;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,7 +46,7 @@ pub(crate) async fn serve(
             () = &mut stop => return graceful,
         };
         match accepted {
-            Ok((stream, _)) => accept(stream, &builder, &service, &graceful),
+            Ok((stream, peer)) => accept(stream, peer, &builder, &service, &graceful),
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to be closed.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -57,6 +58,7 @@ pub(crate) async fn serve(
 
 fn accept(
     stream: TcpStream,
+    peer: SocketAddr,
     builder: &http1::Builder,
     service: &TowerToHyperService<Router>,
     graceful: &GracefulShutdown,
@@ -65,8 +67,8 @@ fn accept(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let connection =
-        builder.serve_connection(TokioIo::new(Lingering::new(stream)), service.clone());
+    let service = FromPeer { service: service.clone(), peer: peer.ip() };
+    let connection = builder.serve_connection(TokioIo::new(Lingering::new(stream)), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

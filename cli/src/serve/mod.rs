@@ -6,6 +6,7 @@ mod demo;
 mod fleet_loop;
 mod http;
 mod linger;
+mod peer;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
-use diogenes_api::control::{ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea};
+use diogenes_api::control::{
+    AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
+};
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState};
 use diogenes_api::{App, AppSettings};
@@ -22,9 +25,11 @@ use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
 };
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
+use diogenes_core::audit::{Actor, AuditLog};
 use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry, RegistryError};
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
+use diogenes_core::tenancy::Projects;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -166,7 +171,7 @@ impl Server {
         let processes = ProcessBackend::open(settings, store.clone(), wake.clone(), clock.clone())
             .context("the child processes cannot be looked after")?;
         let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
-        take_over_models(&registry, config).await?;
+        take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
@@ -190,6 +195,14 @@ impl Server {
                 keys.clone(),
                 views.clone(),
                 clock.clone(),
+            )),
+            projects: Arc::new(ProjectsArea::new(
+                entrance.clone(),
+                Projects::new(store.clone(), clock.clone()),
+            )),
+            audit: Arc::new(AuditArea::new(
+                entrance.clone(),
+                AuditLog::new(store.clone(), clock.clone()),
             )),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),

@@ -161,6 +161,17 @@ impl Account {
                 self.items.insert(key(&call["Item"]), call["Item"].clone());
                 json!({})
             }
+            "TransactWriteItems" => {
+                for write in call["TransactItems"].as_array().unwrap() {
+                    let put = &write["Put"];
+                    if put["TableName"] != "the-table" {
+                        let missing = "Requested resource not found";
+                        return json_error(400, "ResourceNotFoundException", missing);
+                    }
+                    self.items.insert(key(&put["Item"]), put["Item"].clone());
+                }
+                json!({})
+            }
             "GetItem" => match self.items.get(&key(&call["Key"])) {
                 Some(item) => json!({"Item": item}),
                 None => json!({}),

@@ -99,7 +99,7 @@ fn each_thing_that_is_missing_is_told_with_what_to_do() {
     let run = diogenes(&[&ADA[..], &["--table", "another"]].concat(), &operator(&url));
     assert!(run.code == 4 && run.err.contains("table `another` does not exist"), "{run:?}");
 
-    aws.fail("PutItem", 400, "AccessDeniedException");
+    aws.fail("TransactWriteItems", 400, "AccessDeniedException");
     let run = diogenes(&create, &operator(&url));
     assert!(run.code == 4 && run.err.contains("AWS does not allow `dynamodb:PutItem`"), "{run:?}");
     assert!(!run.err.contains("dg_"), "{run:?}");

@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::entity::{StoreExt, Stored};
+use crate::audit::{Action, Actor, Change};
+use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::{Control, Model, ModelSource, ModelSpec, SpecError};
 use crate::name::ModelName;
 use crate::ports::{Clock, Cursor, Expect, Query, StateStore, StoreError, Topic, Wake};
@@ -13,6 +15,7 @@ pub struct Registry {
     clock: Arc<dyn Clock>,
     wake: Arc<dyn Wake>,
     rule: SpecRule,
+    actor: Option<Actor>,
 }
 
 /// What an installation asks of a spec beyond [`ModelSpec::validate`], such as
@@ -62,13 +65,19 @@ pub enum RegistryError {
 impl Registry {
     /// A registry over these ports.
     pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
-        Self { store, clock, wake, rule: |_| Ok(()) }
+        Self { store, clock, wake, rule: |_| Ok(()), actor: None }
     }
 
     /// The same, refusing specs that this installation could never run.
     #[must_use]
     pub fn with_rule(self, rule: SpecRule) -> Self {
         Self { rule, ..self }
+    }
+
+    /// The same on behalf of `actor`: every change leaves an audit record of who made it.
+    #[must_use]
+    pub fn on_behalf_of(&self, actor: Actor) -> Self {
+        Self { actor: Some(actor), ..self.clone() }
     }
 
     /// Every model that is not deleted, by name.
@@ -143,10 +152,14 @@ impl Registry {
                     (model, stored.unchanged(), deleted)
                 }
             };
-            match self.store.save(model, expect).await {
-                Ok(stored) => {
+            let summary = match &standing {
+                Some(stored) if !is_new => changed(&stored.value.spec, &model.spec),
+                _ => "registered".into(),
+            };
+            match self.save(model, expect, name, Action::model_apply(), summary).await {
+                Ok(model) => {
                     self.wake(name).await;
-                    return Ok((stored.value, is_new));
+                    return Ok((model, is_new));
                 }
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -169,10 +182,11 @@ impl Registry {
             let now = self.clock.now();
             deleted.deleted_at = Some(now);
             deleted.updated_at = now;
-            match self.store.save(deleted, stored.unchanged()).await {
-                Ok(stored) => {
+            let (expect, summary) = (stored.unchanged(), String::new());
+            match self.save(deleted, expect, name, Action::model_delete(), summary).await {
+                Ok(deleted) => {
                     self.wake(name).await;
-                    return Ok(stored.value);
+                    return Ok(deleted);
                 }
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -193,30 +207,54 @@ impl Registry {
                 None => (Control::new(name.clone()), Expect::Absent),
             };
             let now = self.clock.now();
-            match order {
+            let action = match order {
                 Order::Up => {
                     control.up_at = Some(now);
                     control.failure = None;
+                    Action::model_up()
                 }
                 Order::Down => {
                     control.down_at = Some(now);
                     control.pinned = false;
+                    Action::model_down()
                 }
                 Order::Pin => {
                     control.pinned = true;
                     control.failure = None;
+                    Action::model_pin()
                 }
-                Order::Unpin => control.pinned = false,
-            }
-            match self.store.save(control, expect).await {
-                Ok(stored) => {
+                Order::Unpin => {
+                    control.pinned = false;
+                    Action::model_unpin()
+                }
+            };
+            match self.save(control, expect, name, action, String::new()).await {
+                Ok(control) => {
                     self.wake(name).await;
-                    return Ok(stored.value);
+                    return Ok(control);
                 }
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Puts a record, and in the same commit the audit record of it.
+    async fn save<T: Entity>(
+        &self,
+        record: T,
+        expect: Expect,
+        name: &ModelName,
+        action: Action,
+        summary: String,
+    ) -> Result<T, StoreError> {
+        let mut writes = vec![record.put(expect)?];
+        if let Some(actor) = &self.actor {
+            let change = Change::of_installation(action, format!("model/{name}"), summary);
+            writes.push(change.write(actor, self.clock.now())?);
+        }
+        self.store.commit(&writes).await?;
+        Ok(record)
     }
 
     async fn read(&self, name: &ModelName) -> Result<Stored<Model>, RegistryError> {
@@ -247,4 +285,16 @@ impl Registry {
             tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a reconcile could not be requested");
         }
     }
+}
+
+/// Names the keys in which two specs differ; values may be secrets.
+fn changed(old: &ModelSpec, new: &ModelSpec) -> String {
+    let fields = |spec| match serde_json::to_value(spec) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (old, new) = (fields(old), fields(new));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let names = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    format!("changed {}", names.map(String::as_str).collect::<Vec<_>>().join(", "))
 }

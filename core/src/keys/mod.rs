@@ -4,15 +4,19 @@
 //! SHA-256 is stored; the key itself is shown once.
 
 mod limiter;
+mod new_key;
 mod plain;
 mod record;
+mod rights;
 mod service;
 mod store_limiter;
 
 pub use limiter::LocalLimiter;
+pub use new_key::NewKey;
 pub use plain::{KeyHash, KeyId, MalformedKey, PlainKey};
 pub use record::{ApiKey, KeyRejection};
-pub use service::{KeyError, KeyList, Keys, NewKey};
+pub use rights::BeyondOwn;
+pub use service::{KeyError, KeyList, Keys};
 pub use store_limiter::StoreLimiter;
 
 pub use crate::tenancy::Scope;

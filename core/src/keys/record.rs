@@ -57,6 +57,9 @@ pub enum KeyRejection {
     /// Its time is over.
     #[error("the API key `{0}` has expired")]
     Expired(KeyId),
+    /// Its project is archived, or gone.
+    #[error("the project `{0}` of the API key is archived; use a key of another project")]
+    Project(ProjectId),
 }
 
 impl ApiKey {
@@ -65,10 +68,16 @@ impl ApiKey {
         Key::new(format!("KEY#{id}"), "KEY")
     }
 
-    /// Lists every key, or those of one email; oldest first within an email.
-    pub fn all(email: Option<&str>) -> Query {
+    /// Lists the keys of a project, or those of one email; oldest first within an email.
+    pub fn of_project(project: &ProjectId, email: Option<&str>) -> Query {
         let prefix = email.map_or_else(String::new, |email| format!("{email}\u{1f}"));
-        Query::new(Table::Index, "KEYS", prefix)
+        Query::new(Table::Index, Self::partition(project), prefix)
+    }
+
+    /// Keys of `default` stand where version 0.1.0, which knew no projects, has put every key, so
+    /// that there is nothing to move.
+    fn partition(project: &ProjectId) -> String {
+        if project.is_default() { "KEYS".into() } else { format!("KEYS#{project}") }
     }
 
     /// Whether it counts at `now`.
@@ -107,7 +116,7 @@ impl Entity for ApiKey {
 
     fn index(&self) -> Option<IndexKey> {
         Some(IndexKey {
-            partition: "KEYS".into(),
+            partition: Self::partition(&self.project),
             sort: format!("{}\u{1f}{}\u{1f}{}", self.email, self.created_at, self.id),
         })
     }

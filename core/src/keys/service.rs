@@ -1,13 +1,13 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Timestamp;
+use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::keys::{ApiKey, KeyId, KeyRejection, PlainKey};
-use crate::name::ModelName;
-use crate::ports::{Clock, Cursor, Entropy, Expect, Limits, StateStore, StoreError};
-use crate::tenancy::{ProjectId, Scope};
+use crate::keys::rights::may_hand_out;
+use crate::keys::{ApiKey, BeyondOwn, KeyId, KeyRejection, NewKey, PlainKey};
+use crate::ports::{Clock, Cursor, Entropy, Expect, StateStore, StoreError};
+use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, in_use, may};
 
 /// Issues keys and looks after them.
 #[derive(Clone)]
@@ -16,25 +16,6 @@ pub struct Keys {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     counts_concurrency: bool,
-}
-
-/// A key to issue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewKey {
-    /// The project it acts in.
-    pub project: ProjectId,
-    /// Whom it belongs to.
-    pub email: String,
-    /// What it is for.
-    pub name: String,
-    /// What it may do; at least one.
-    pub scopes: BTreeSet<Scope>,
-    /// The models that it may use; all when absent.
-    pub models: Option<BTreeSet<ModelName>>,
-    /// From when on it is refused.
-    pub expires_at: Option<Timestamp>,
-    /// How much it may use.
-    pub limits: Limits,
 }
 
 /// A page of keys.
@@ -63,41 +44,23 @@ pub enum KeyError {
         /// What is wrong and what to write.
         problem: String,
     },
+    /// The principal may not hand out, or take away, what it does not hold itself.
+    #[error("{0}")]
+    BeyondOwn(BeyondOwn),
+    /// The project of the key.
+    #[error(transparent)]
+    Project(ProjectError),
     /// The store failed.
     #[error("the keys could not be read or written")]
     Store(#[from] StoreError),
 }
 
-impl NewKey {
-    fn validate(&self, now: Timestamp) -> Result<(), KeyError> {
-        let wrong =
-            |field, problem: &str| Err(KeyError::Invalid { field, problem: problem.into() });
-        let printable = |text: &str| !text.chars().any(char::is_control);
-        if self.email.len() > 254 || !printable(&self.email) || !self.email.contains('@') {
-            return wrong("email", "must be an address such as `ada@example.com`");
+impl From<ProjectError> for KeyError {
+    fn from(error: ProjectError) -> Self {
+        match error {
+            ProjectError::Store(error) => Self::Store(error),
+            error => Self::Project(error),
         }
-        if self.name.chars().count() > 100 || !printable(&self.name) {
-            return wrong("name", "must be at most 100 printable characters");
-        }
-        if self.scopes.is_empty() {
-            return wrong("scopes", "is empty; use `inference`, `admin` or both");
-        }
-        if self.models.as_ref().is_some_and(BTreeSet::is_empty) {
-            return wrong("models", "is empty; leave it out to allow every model");
-        }
-        if self.models.as_ref().is_some_and(|models| models.len() > 1000) {
-            return wrong("models", "has more than 1000 names; leave it out to allow every model");
-        }
-        if self.expires_at.is_some_and(|expiry| expiry <= now) {
-            return wrong("expires_at", "lies in the past; leave it out for no end");
-        }
-        let limits = &self.limits;
-        if [limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency]
-            .contains(&Some(0))
-        {
-            return wrong("limits", "contains a zero; leave a limit out to have none");
-        }
-        Ok(())
     }
 }
 
@@ -119,20 +82,41 @@ impl Keys {
     }
 
     /// Issues a key. The second value is the only copy of the key itself.
-    pub async fn issue(&self, new: NewKey) -> Result<(ApiKey, PlainKey), KeyError> {
+    pub async fn issue(
+        &self,
+        by: &Allowed<may::KeysWrite>,
+        new: NewKey,
+    ) -> Result<(ApiKey, PlainKey), KeyError> {
         new.validate(self.clock.now())?;
         if new.limits.concurrency.is_some() && !self.counts_concurrency {
             let problem = "is not counted on AWS; limit requests or tokens per minute".into();
             return Err(KeyError::Invalid { field: "limits.concurrency", problem });
         }
-        let (record, plain) = self.fresh(new);
-        let stored = self.store.save(record, Expect::Absent).await?;
-        Ok((stored.value, plain))
+        if !by.reaches(&new.project) {
+            return Err(ProjectError::NotFound(new.project).into());
+        }
+        may_hand_out(by, &new.scopes, new.models.as_ref())?;
+        loop {
+            let project = in_use(&*self.store, &new.project).await?;
+            let (record, plain) = self.fresh(new.clone());
+            let audit = change(&record, Action::key_create());
+            let mut writes = vec![
+                record.put(Expect::Absent)?,
+                audit.write(&Actor::from(by), record.created_at)?,
+            ];
+            writes.extend(project);
+            match self.store.commit(&writes).await {
+                Ok(_) => return Ok((record, plain)),
+                // The project was changed meanwhile.
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// The key with this id.
-    pub async fn get(&self, id: &KeyId) -> Result<ApiKey, KeyError> {
-        Ok(self.read(id).await?.value)
+    pub async fn get(&self, by: &Allowed<may::KeysRead>, id: &KeyId) -> Result<ApiKey, KeyError> {
+        Ok(self.read(by, id).await?.value)
     }
 
     /// The record of a key that a caller shows, if it counts now.
@@ -144,17 +128,26 @@ impl Keys {
             .filter(|record| record.hash == hash)
             .ok_or(KeyRejection::Unknown)?;
         record.check(self.clock.now())?;
-        Ok(record)
+        match in_use(&*self.store, &record.project).await {
+            Ok(_) => Ok(record),
+            Err(ProjectError::Store(error)) => Err(error.into()),
+            Err(_) => Err(KeyRejection::Project(record.project).into()),
+        }
     }
 
-    /// One page of keys, of one email or of all.
+    /// One page of the keys of a project, of one email or of all.
     pub async fn list(
         &self,
+        by: &Allowed<may::KeysRead>,
+        project: &ProjectId,
         email: Option<&str>,
         limit: usize,
         cursor: Option<Cursor>,
     ) -> Result<KeyList, KeyError> {
-        let mut query = ApiKey::all(email);
+        if !by.reaches(project) {
+            return Err(ProjectError::NotFound(project.clone()).into());
+        }
+        let mut query = ApiKey::of_project(project, email);
         query.limit = limit;
         query.cursor = cursor;
         let (stored, next) = self.store.load_page::<ApiKey>(&query).await?;
@@ -162,16 +155,24 @@ impl Keys {
     }
 
     /// Revokes a key; a repeat call changes nothing and succeeds.
-    pub async fn revoke(&self, id: &KeyId) -> Result<ApiKey, KeyError> {
+    pub async fn revoke(
+        &self,
+        by: &Allowed<may::KeysWrite>,
+        id: &KeyId,
+    ) -> Result<ApiKey, KeyError> {
         loop {
-            let stored = self.read(id).await?;
+            let stored = self.read(by, id).await?;
+            may_hand_out(by, &stored.value.scopes, stored.value.models.as_ref())?;
             if stored.value.revoked_at.is_some() {
                 return Ok(stored.value);
             }
             let mut revoked = stored.value.clone();
-            revoked.revoked_at = Some(self.clock.now());
-            match self.store.save(revoked, stored.unchanged()).await {
-                Ok(stored) => return Ok(stored.value),
+            let now = self.clock.now();
+            revoked.revoked_at = Some(now);
+            let audit = change(&revoked, Action::key_revoke());
+            let writes = [revoked.put(stored.unchanged())?, audit.write(&Actor::from(by), now)?];
+            match self.store.commit(&writes).await {
+                Ok(_) => return Ok(revoked),
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -182,13 +183,16 @@ impl Keys {
     /// that is zero.
     pub async fn rotate(
         &self,
+        by: &Allowed<may::KeysWrite>,
         id: &KeyId,
         grace: Duration,
     ) -> Result<(ApiKey, PlainKey), KeyError> {
         loop {
-            let old = self.read(id).await?;
+            let old = self.read(by, id).await?;
             let now = self.clock.now();
+            may_hand_out(by, &old.value.scopes, old.value.models.as_ref())?;
             old.value.check(now)?;
+            let project = in_use(&*self.store, &old.value.project).await?;
             let (fresh, plain) = self.fresh(NewKey {
                 project: old.value.project.clone(),
                 email: old.value.email.clone(),
@@ -202,7 +206,14 @@ impl Keys {
             retired.rotated_to = Some(fresh.id.clone());
             let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
             retired.expires_at = Some(retired.expires_at.map_or(end, |expiry| expiry.min(end)));
-            let writes = [retired.put(old.unchanged())?, fresh.put(Expect::Absent)?];
+            let mut audit = change(&retired, Action::key_rotate());
+            audit.summary = format!("replaced by {}; {}", fresh.id, audit.summary);
+            let mut writes = vec![
+                retired.put(old.unchanged())?,
+                fresh.put(Expect::Absent)?,
+                audit.write(&Actor::from(by), now)?,
+            ];
+            writes.extend(project);
             match self.store.commit(&writes).await {
                 Ok(_) => return Ok((fresh, plain)),
                 Err(StoreError::Conflict(_)) => {}
@@ -211,10 +222,14 @@ impl Keys {
         }
     }
 
-    async fn read(&self, id: &KeyId) -> Result<Stored<ApiKey>, KeyError> {
+    /// A key of another project is as good as none.
+    async fn read(&self, by: &Principal, id: &KeyId) -> Result<Stored<ApiKey>, KeyError> {
         let sane = id.as_str().len() <= 64 && !id.as_str().is_empty();
-        let stored = if sane { self.store.load(&ApiKey::key_of(id)).await? } else { None };
-        stored.ok_or_else(|| KeyError::NotFound(id.clone()))
+        let stored =
+            if sane { self.store.load::<ApiKey>(&ApiKey::key_of(id)).await? } else { None };
+        stored
+            .filter(|stored| by.reaches(&stored.value.project))
+            .ok_or_else(|| KeyError::NotFound(id.clone()))
     }
 
     fn fresh(&self, new: NewKey) -> (ApiKey, PlainKey) {
@@ -235,5 +250,15 @@ impl Keys {
             rotated_to: None,
         };
         (record, plain)
+    }
+}
+
+fn change(key: &ApiKey, action: Action) -> Change {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    Change {
+        project: key.project.clone(),
+        action,
+        target: format!("key/{}", key.id),
+        summary: format!("{} for {}", scopes.join(", "), key.email),
     }
 }

@@ -54,7 +54,7 @@ impl<P: Needs> Allowed<P> {
 impl<P> Allowed<P> {
     /// The same from a known place.
     #[must_use]
-    pub fn from(self, origin: Origin) -> Self {
+    pub fn with_origin(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }
 

@@ -8,12 +8,15 @@
 mod allowed;
 mod permission;
 mod principal;
+mod project;
 mod project_id;
 mod scope;
 
 pub use allowed::{Allowed, Denied, Origin};
 pub use permission::{Needs, Permission, Permissions, Reach, may};
 pub use principal::{Principal, Subject};
+pub(crate) use project::in_use;
+pub use project::{Project, ProjectError, ProjectList, Projects};
 pub use project_id::{InvalidProjectId, ProjectId};
 pub use scope::Scope;
 pub(crate) use scope::known as known_scopes;

@@ -1,4 +1,5 @@
 use diogenes_api::control::{CreateKey, RotateKey};
+use diogenes_core::tenancy::ProjectId;
 use serde_json::Value;
 
 #[cfg(feature = "aws")]
@@ -60,15 +61,22 @@ impl Keeper {
         }
     }
 
-    /// Every key, or those of one address.
-    pub(super) async fn list(&self, email: Option<&str>) -> Result<Value, Failure> {
+    /// The keys of a project, or those of one address.
+    pub(super) async fn list(
+        &self,
+        project: Option<&ProjectId>,
+        email: Option<&str>,
+    ) -> Result<Value, Failure> {
         match self {
             Self::Server(client) => {
-                let query = email.map(|email| ("email", email));
-                client.get_all(&["api", "v1", "keys"], query.as_slice()).await
+                let query: Vec<_> = [("project", project.map(ProjectId::as_str)), ("email", email)]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?)))
+                    .collect();
+                client.get_all(&["api", "v1", "keys"], &query).await
             }
             #[cfg(feature = "aws")]
-            Self::Table(keys) => keys.list(email).await,
+            Self::Table(keys) => keys.list(project, email).await,
         }
     }
 

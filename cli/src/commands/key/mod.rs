@@ -10,6 +10,7 @@ use diogenes_api::control::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};
 use diogenes_core::keys::Scope;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Limits;
+use diogenes_core::tenancy::ProjectId;
 use serde_json::Value;
 
 use super::options::Options;
@@ -53,15 +54,20 @@ enum Action {
   diogenes key create --email ada@example.com --name laptop
   diogenes key create --email ci@example.com --expires-in 30d --model demo --rpm 60
   diogenes key create --email ops@example.com --scope inference --scope admin
+  diogenes key create --email lead@example.com --project search --scope project_admin
   export OPENAI_API_KEY=$(diogenes key create -q --email ada@example.com)")]
 struct CreateArgs {
+    /// The project it acts in [default: that of your own key]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
     /// Whom it belongs to
     #[arg(long)]
     email: String,
     /// What it is for
     #[arg(long, default_value = "")]
     name: String,
-    /// What it may do, `inference` or `admin`; may be repeated [default: inference]
+    /// What it may do: `inference`, `admin`, `project_admin`, `keys`, `models`, `cluster` or `read`;
+    /// may be repeated [default: inference]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
     /// A model that it may use; may be repeated [default: all]
@@ -84,13 +90,17 @@ struct CreateArgs {
     quiet: bool,
 }
 
-/// List keys, of one address or of all.
+/// List the keys of a project, of one address or of all.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes key list
   diogenes key list --email ada@example.com
+  diogenes key list --project search
   diogenes key list -o json | jq -r '.data[] | select(.status == \"active\").id'")]
 struct ListArgs {
+    /// The project [default: that of your own key]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
     /// Only keys of this address
     #[arg(long)]
     email: Option<String>,
@@ -132,7 +142,7 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
             show_created(&created, quiet, format)
         }
         Action::List(args) => {
-            let whole = keeper.list(args.email.as_deref()).await?;
+            let whole = keeper.list(args.project.as_ref(), args.email.as_deref()).await?;
             output::result(format, &whole, || {
                 let keys = decode::<KeyPage>(whole.clone())?.data;
                 if keys.is_empty() {
@@ -161,6 +171,7 @@ impl CreateArgs {
             scopes.insert(Scope::Inference);
         }
         CreateKey {
+            project: self.project,
             email: self.email,
             name: self.name,
             scopes,
@@ -185,6 +196,7 @@ fn show_created(created: &Value, quiet: bool, format: output::Format) -> Result<
         Ok(output::details([
             ("key", key),
             ("id", record.id.to_string()),
+            ("project", record.project.to_string()),
             ("email", record.email),
             ("name", dash(record.name)),
             ("scopes", scopes(&record.scopes)),

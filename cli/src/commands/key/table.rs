@@ -7,7 +7,7 @@ use diogenes_core::fleet::Model;
 use diogenes_core::keys::{ApiKey, KeyError, KeyId, NewKey, PlainKey};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Clock;
-use diogenes_core::tenancy::ProjectId;
+use diogenes_core::tenancy::{Allowed, ProjectError, ProjectId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ impl TableKeys {
             None => None,
         };
         let new = NewKey {
-            project: ProjectId::default(),
+            project: request.project.unwrap_or_default(),
             email: request.email,
             name: request.name,
             scopes: request.scopes,
@@ -54,15 +54,25 @@ impl TableKeys {
             expires_at,
             limits: request.limits,
         };
-        let (record, plain) =
-            self.table.keys().issue(new).await.map_err(|error| self.failure(error))?;
+        let (record, plain) = self
+            .table
+            .keys()
+            .issue(&Allowed::operator(), new)
+            .await
+            .map_err(|error| self.failure(error))?;
         created(record, &plain)
     }
 
-    pub(super) async fn list(&self, email: Option<&str>) -> Result<Value, Failure> {
+    pub(super) async fn list(
+        &self,
+        project: Option<&ProjectId>,
+        email: Option<&str>,
+    ) -> Result<Value, Failure> {
+        let project = project.cloned().unwrap_or_default();
         let (mut data, mut cursor) = (Vec::new(), None);
         loop {
-            let page = self.table.keys().list(email, PAGE, cursor).await;
+            let page =
+                self.table.keys().list(&Allowed::operator(), &project, email, PAGE, cursor).await;
             let page = page.map_err(|error| self.failure(error))?;
             data.extend(page.keys.into_iter().map(|key| KeyBody::new(key, SystemClock.now())));
             cursor = page.next;
@@ -73,13 +83,17 @@ impl TableKeys {
     }
 
     pub(super) async fn revoke(&self, id: &str) -> Result<Value, Failure> {
-        let revoked = self.table.keys().revoke(&KeyId::from_caller(id)).await;
+        let revoked = self.table.keys().revoke(&Allowed::operator(), &KeyId::from_caller(id)).await;
         let revoked = revoked.map_err(|error| self.failure(error))?;
         value(&KeyBody::new(revoked, SystemClock.now()))
     }
 
     pub(super) async fn rotate(&self, id: &str, request: RotateKey) -> Result<Value, Failure> {
-        let rotated = self.table.keys().rotate(&KeyId::from_caller(id), request.grace).await;
+        let rotated = self
+            .table
+            .keys()
+            .rotate(&Allowed::operator(), &KeyId::from_caller(id), request.grace)
+            .await;
         let (record, plain) = rotated.map_err(|error| self.failure(error))?;
         created(record, &plain)
     }
@@ -113,7 +127,12 @@ impl TableKeys {
                  the same flags",
                 self.table.store.table()
             )),
-            KeyError::Invalid { .. } => Kind::Config.because(error.to_string()),
+            KeyError::Project(ProjectError::NotFound(_)) => {
+                Kind::NotFound.because(error.to_string())
+            }
+            KeyError::Invalid { .. } | KeyError::Project(_) | KeyError::BeyondOwn(_) => {
+                Kind::Config.because(error.to_string())
+            }
             KeyError::Rejected(_) => {
                 Kind::Other.because(format!("{error}; create a new key instead"))
             }

@@ -147,14 +147,14 @@ async fn a_denied_call_of_the_table_is_named_in_the_log() {
     for (function, action) in [
         (ROUTER, "Query"),
         (KEYS, "Query"),
-        (KEYS, "PutItem"),
+        (KEYS, "TransactWriteItems"),
         (CLUSTER, "Query"),
-        (CLUSTER, "PutItem"),
+        (CLUSTER, "TransactWriteItems"),
     ] {
         let denied = stack.front.rule().by(function).action(action).fail(Fault::denied());
         let answer = match (function, action) {
-            (KEYS, "PutItem") => admin.post("/api/v1/keys", &key).await,
-            (_, "PutItem") => admin.put("/api/v1/models/demo", &spec).await,
+            (KEYS, "TransactWriteItems") => admin.post("/api/v1/keys", &key).await,
+            (_, "TransactWriteItems") => admin.put("/api/v1/models/demo", &spec).await,
             _ => {
                 let path = PATHS.iter().find(|(of, _)| *of == function);
                 admin.get(path.map_or("", |(_, path)| path)).await
@@ -163,7 +163,9 @@ async fn a_denied_call_of_the_table_is_named_in_the_log() {
         denied.remove();
         assert_unavailable(&answer, &format!("{function} {action}"));
         let log = stack.host.logs(function);
-        assert!(log.contains(&format!("dynamodb:{action}")), "{function}: {log}");
+        // A transaction takes the permissions of its writes, and has none of its own.
+        let permission = action.replace("TransactWriteItems", "PutItem");
+        assert!(log.contains(&format!("dynamodb:{permission}")), "{function}: {log}");
     }
     assert_eq!(admin.put("/api/v1/models/demo", &spec).await.status, 201, "nothing was written");
 }

@@ -239,7 +239,34 @@ async fn keys(stack: &Stack, admin: &Client) -> Client {
     assert_eq!(rotated.status, 201, "{}", rotated.text());
     assert_eq!(admin.delete(&key).await.status, 200);
     assert_eq!(admin.get("/api/v1/keys").await.status, 200);
+    projects(stack, admin).await;
     Client::new(&stack.gateway.base_url(), rotated.json()["key"].as_str().expect("a key"))
+}
+
+/// Does what can be done with projects.
+async fn projects(stack: &Stack, admin: &Client) {
+    let created = admin.post("/api/v1/projects", &json!({"id": "team-a"})).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    let wanted =
+        json!({"email": "b@example.com", "project": "team-a", "scopes": ["project_admin"]});
+    let key = admin.post("/api/v1/keys", &wanted).await;
+    assert_eq!(key.status, 201, "{}", key.text());
+    let key = key.json()["key"].as_str().expect("a key").to_owned();
+    let of_project = Client::new(&stack.gateway.base_url(), &key);
+    for path in ["/api/v1/keys", "/api/v1/projects", "/api/v1/projects/team-a", "/api/v1/audit"] {
+        let answer = of_project.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(!answer.text().contains("a@example.com"), "{path}: {}", answer.text());
+    }
+    let everywhere = admin.get("/api/v1/projects").await;
+    assert_eq!(everywhere.json()["data"].as_array().map(Vec::len), Some(2));
+    let audit = of_project.get("/api/v1/audit").await.json();
+    let records = audit["data"].as_array().expect("records");
+    let actions: Vec<_> = records.iter().map(|record| &record["action"]).collect();
+    assert_eq!(actions, ["key.create", "project.create"], "{audit}");
+    assert!(audit["data"][0]["address"].is_string(), "{audit}");
+    let archived = admin.post("/api/v1/projects/team-a/archive", &json!({})).await;
+    assert_eq!(archived.status, 200, "{}", archived.text());
 }
 
 /// Launches an instance of this deployment that no record knows.

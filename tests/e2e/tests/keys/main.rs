@@ -2,5 +2,6 @@
 
 mod life;
 mod limits;
+mod projects;
 mod rights;
 mod secrecy;

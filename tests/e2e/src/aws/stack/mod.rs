@@ -175,7 +175,12 @@ impl Stack {
             expires_at: None,
             limits: Limits::default(),
         };
-        keys.issue(new).await.expect("a key").1.expose().to_owned()
+        keys.issue(&diogenes_core::tenancy::Allowed::operator(), new)
+            .await
+            .expect("a key")
+            .1
+            .expose()
+            .to_owned()
     }
 
     /// Applies a model that runs on one `g6.xlarge`, unless it has a ladder of its own.

@@ -1,0 +1,89 @@
+//! What is told to those who ask for a path or a method that does not exist.
+
+use axum::extract::Request;
+use http::{HeaderMap, header};
+
+use crate::error::{ApiError, ErrorKind};
+use crate::request_id;
+
+/// The paths below `/v1`, without it.
+const INFERENCE: [&str; 5] =
+    ["/chat/completions", "/completions", "/embeddings", "/responses", "/models"];
+
+/// A path that does not exist.
+pub(crate) async fn not_found(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(200).collect();
+    ApiError::new(ErrorKind::NotFound, advice(&path, request.headers()))
+}
+
+/// A path that exists, asked with another method.
+pub(crate) async fn wrong_method(request: Request) -> ApiError {
+    let id = request_id::of(request.headers());
+    ApiError::new(
+        ErrorKind::MethodNotAllowed,
+        format!(
+            "`{}` cannot be asked with {}; see the `Allow` header",
+            request.uri().path(),
+            request.method()
+        ),
+    )
+    .header("x-request-id", id.to_str().unwrap_or_default())
+}
+
+fn advice(path: &str, headers: &HeaderMap) -> String {
+    let is_inference = |path: &str| {
+        INFERENCE.iter().any(|known| path == *known || path.starts_with(&format!("{known}/")))
+    };
+    if is_inference(path) || path.strip_prefix("/v1/v1").is_some_and(is_inference) {
+        return format!(
+            "there is nothing at `{path}`; the base URL of OpenAI clients is `{}/v1`",
+            origin(headers)
+        );
+    }
+    if path == "/v1" || path.starts_with("/v1/") {
+        let known = INFERENCE.map(|known| format!("`/v1{known}`")).join(", ");
+        return format!("there is nothing at `{path}`; the paths below `/v1` are {known}");
+    }
+    format!(
+        "there is nothing at `{path}`; inference is below `/v1`, and the control plane is described \
+         at `/api/v1/openapi.json`"
+    )
+}
+
+/// The server as the client knows it.
+fn origin(headers: &HeaderMap) -> String {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = match text(header::HeaderName::from_static("x-forwarded-proto")) {
+        Some("https") => "https",
+        _ => "http",
+    };
+    let host = text(header::HOST).filter(|host| host.len() <= 255).unwrap_or("HOST");
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_path_is_told_the_right_one() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
+        let right = "the base URL of OpenAI clients is `http://127.0.0.1:8080/v1`";
+        for path in ["/chat/completions", "/models/demo", "/models", "/v1/v1/chat/completions"] {
+            assert!(advice(path, &headers).ends_with(right), "{path}");
+        }
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        assert!(advice("/responses", &headers).contains("`https://127.0.0.1:8080/v1`"));
+        assert!(advice("/embeddings", &HeaderMap::new()).contains("`http://HOST/v1`"));
+        for path in ["/v1", "/v1/", "/v1/audio/speech", "/v1/v1"] {
+            let advice = advice(path, &headers);
+            assert!(advice.contains("`/v1/chat/completions`, `/v1/completions`"), "{advice}");
+        }
+        for path in ["/", "/api/v1/nothing", "/modelsx", "/api/v2/keys"] {
+            assert!(advice(path, &headers).contains("`/api/v1/openapi.json`"), "{path}");
+        }
+    }
+}

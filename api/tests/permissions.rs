@@ -1,0 +1,461 @@
+//! Who may ask what: every route, for every scope and none, of the target's project and another.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the fixtures are not inside test functions"
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use diogenes_api::auth::{Authenticator, KeyRing};
+use diogenes_api::control::{
+    AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
+};
+use diogenes_api::metrics::Metrics;
+use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState};
+use diogenes_api::{App, AppSettings};
+use diogenes_core::audit::AuditLog;
+use diogenes_core::fleet::{BeatLogs, Registry};
+use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
+use diogenes_core::ports::{Clock, Limits, StateStore, Topic, Wake, WakeError};
+use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
+use diogenes_core::testing::{ManualClock, MemoryStore, SeededEntropy};
+use http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use Permission::{
+    AuditRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead, KeysWrite,
+    ModelsRead, ModelsWrite, ProjectsRead, ProjectsWrite,
+};
+
+/// A route and what it takes to be let in.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    needs: Option<Permission>,
+    /// Whether what it names belongs to a project.
+    is_of_project: bool,
+    /// The request: `{key}` and `{project}` stand for fresh ones of the project `team-a`.
+    request: &'static str,
+    body: fn() -> Value,
+    /// The answer to those who are let in. What is not there is 404 with another code than
+    /// that of another project's record.
+    answer: (u16, &'static str),
+}
+
+fn nothing() -> Value {
+    Value::Null
+}
+
+fn inference(path: &'static str) -> Route {
+    Route {
+        method: "POST",
+        path,
+        needs: Some(InferenceUse),
+        is_of_project: false,
+        request: path,
+        body: || json!({"model": "absent", "input": "x"}),
+        answer: (404, "model_not_found"),
+    }
+}
+
+fn open(path: &'static str) -> Route {
+    Route {
+        method: "GET",
+        path,
+        needs: None,
+        is_of_project: false,
+        request: path,
+        body: nothing,
+        answer: (200, ""),
+    }
+}
+
+fn control(method: &'static str, path: &'static str, needs: Permission) -> Route {
+    Route { method, path, needs: Some(needs), request: path, ..open(path) }
+}
+
+/// The table.
+fn routes() -> Vec<Route> {
+    vec![
+        inference("/v1/chat/completions"),
+        inference("/v1/completions"),
+        inference("/v1/embeddings"),
+        inference("/v1/responses"),
+        Route { needs: Some(InferenceUse), ..open("/v1/models") },
+        Route {
+            needs: Some(InferenceUse),
+            request: "/v1/models/absent",
+            answer: (404, "model_not_found"),
+            ..open("/v1/models/{*id}")
+        },
+        open("/healthz"),
+        open("/health"),
+        open("/metrics"),
+        open("/api/v1/openapi.json"),
+        Route {
+            is_of_project: true,
+            request: "/api/v1/keys?project=team-a",
+            ..control("GET", "/api/v1/keys", KeysRead)
+        },
+        Route {
+            is_of_project: true,
+            body: || json!({"email": "new@example.com", "project": "team-a"}),
+            answer: (201, ""),
+            ..control("POST", "/api/v1/keys", KeysWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/keys/{key}",
+            ..control("GET", "/api/v1/keys/{id}", KeysRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/keys/{key}",
+            ..control("DELETE", "/api/v1/keys/{id}", KeysWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/keys/{key}/rotate",
+            answer: (201, ""),
+            ..control("POST", "/api/v1/keys/{id}/rotate", KeysWrite)
+        },
+        control("GET", "/api/v1/projects", ProjectsRead),
+        Route {
+            body: || json!({"id": "fresh"}),
+            answer: (201, ""),
+            ..control("POST", "/api/v1/projects", ProjectsWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/projects/team-a",
+            ..control("GET", "/api/v1/projects/{id}", ProjectsRead)
+        },
+        Route {
+            request: "/api/v1/projects/third/archive",
+            ..control("POST", "/api/v1/projects/{id}/archive", ProjectsWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/audit?project=team-a",
+            ..control("GET", "/api/v1/audit", AuditRead)
+        },
+        control("GET", "/api/v1/models", ModelsRead),
+        Route {
+            request: "/api/v1/models/absent",
+            answer: (404, "model_not_found"),
+            ..control("GET", "/api/v1/models/{*name}", ModelsRead)
+        },
+        Route {
+            request: "/api/v1/models/fresh",
+            body: || json!({"command": ["vllm", "--port", "{port}"]}),
+            answer: (201, ""),
+            ..control("PUT", "/api/v1/models/{*name}", ModelsWrite)
+        },
+        Route {
+            request: "/api/v1/models/absent",
+            answer: (404, "model_not_found"),
+            ..control("DELETE", "/api/v1/models/{*name}", ModelsWrite)
+        },
+        control("GET", "/api/v1/cluster", ClusterRead),
+        Route {
+            body: || json!({"model": "absent", "action": "up"}),
+            answer: (404, "model_not_found"),
+            ..control("POST", "/api/v1/cluster/scale", ClusterScale)
+        },
+        Route {
+            request: "/api/v1/cluster/logs?model=absent",
+            answer: (404, "model_not_found"),
+            ..control("GET", "/api/v1/cluster/logs", ClusterLogs)
+        },
+    ]
+}
+
+struct NoWake;
+
+#[async_trait]
+impl Wake for NoWake {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
+        Ok(())
+    }
+}
+
+/// A fresh installation with the projects `team-a`, `team-b` and `third`.
+struct World {
+    router: Router,
+    keys: Keys,
+}
+
+impl World {
+    async fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new(clock.clone()));
+        let keys = Keys::new(store.clone(), clock.clone(), Arc::new(SeededEntropy::new(1)));
+        let projects = Projects::new(store.clone(), clock.clone());
+        for id in ["team-a", "team-b", "third"] {
+            let id = id.parse().unwrap();
+            projects.create(&Allowed::operator(), id, String::new()).await.unwrap();
+        }
+        let wake: Arc<dyn Wake> = Arc::new(NoWake);
+        let metrics = Arc::new(Metrics::default());
+        let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
+        let authenticator: Arc<dyn Authenticator> =
+            Arc::new(KeyRing::new(keys.clone(), clock.clone()));
+        let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
+        let views = FleetViews { dispatcher: dispatcher.clone(), link: None };
+        let registry = Registry::new(store.clone(), clock.clone(), wake);
+        let parts = ClusterParts {
+            views: views.clone(),
+            demand: dispatcher,
+            registry: registry.clone(),
+            logs: Arc::new(BeatLogs::new(store.clone())),
+            clock: clock.clone(),
+        };
+        let router = diogenes_api::router(App {
+            keys: Arc::new(KeysArea::new(
+                entrance.clone(),
+                keys.clone(),
+                views.clone(),
+                clock.clone(),
+            )),
+            projects: Arc::new(ProjectsArea::new(entrance.clone(), projects)),
+            audit: Arc::new(AuditArea::new(entrance.clone(), AuditLog::new(store, clock.clone()))),
+            models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
+            cluster: Arc::new(ClusterArea::new(entrance, parts)),
+            proxy: Arc::new(ProxyState {
+                authenticator,
+                views,
+                limiter: Arc::new(LocalLimiter::default()),
+                clock,
+                metrics,
+                settings: AppSettings::default(),
+            }),
+        });
+        Self { router, keys }
+    }
+
+    /// The id and the text of a new key.
+    async fn key(&self, project: &str, scopes: &[Scope]) -> (String, String) {
+        let new = NewKey {
+            project: project.parse::<ProjectId>().unwrap(),
+            email: "ada@example.com".into(),
+            name: String::new(),
+            scopes: scopes.iter().copied().collect(),
+            models: None,
+            expires_at: None,
+            limits: Limits::default(),
+        };
+        let (record, plain) = self.keys.issue(&Allowed::operator(), new).await.unwrap();
+        (record.id.to_string(), plain.expose().to_owned())
+    }
+
+    /// The status and the code of the answer.
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> (StatusCode, String) {
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap());
+        if let Some(key) = key {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+        }
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = request.uri(path).body(body).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+fn expected(route: &Route, scope: Option<Scope>, is_own: bool) -> (u16, &'static str) {
+    let Some(needed) = route.needs else { return route.answer };
+    let Some(scope) = scope else { return (401, "missing_api_key") };
+    let held = scope.permissions();
+    if !held.contains(needed) {
+        (403, "insufficient_scope")
+    } else if route.is_of_project && !is_own && !held.contains(Permission::ProjectsAny) {
+        let is_key = route.path.starts_with("/api/v1/keys/");
+        (404, if is_key { "key_not_found" } else { "project_not_found" })
+    } else {
+        route.answer
+    }
+}
+
+#[tokio::test]
+async fn every_route_lets_in_whom_the_table_names() {
+    let scopes = Scope::ALL.into_iter().map(Some).chain([None]);
+    for (scope, project) in scopes.flat_map(|scope| [(scope, "team-a"), (scope, "team-b")]) {
+        for route in routes() {
+            // Fresh, since some change what others look at.
+            let world = World::new().await;
+            let (target, _) = world.key("team-a", &[Scope::Inference]).await;
+            let key = match scope {
+                Some(scope) => Some(world.key(project, &[scope]).await.1),
+                None => None,
+            };
+            let path = route.request.replace("{key}", &target);
+            let (status, code) =
+                world.ask(route.method, &path, key.as_deref(), &(route.body)()).await;
+            let wanted = expected(&route, scope, project == "team-a");
+            assert_eq!(
+                (status.as_u16(), code.as_str()),
+                wanted,
+                "{} {} with the scope {scope:?} of {project}",
+                route.method,
+                route.path
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_key_hands_out_more_than_it_has() {
+    for (issuer, wanted) in [
+        (Scope::Admin, Scope::ALL.to_vec()),
+        (Scope::ProjectAdmin, vec![Scope::Inference, Scope::ProjectAdmin, Scope::Keys]),
+        (Scope::Keys, vec![Scope::Inference, Scope::Keys]),
+    ] {
+        let world = World::new().await;
+        let (_, key) = world.key("team-a", &[issuer]).await;
+        for scope in Scope::ALL {
+            let body = json!({"email": "new@example.com", "scopes": [scope]});
+            let (status, code) = world.ask("POST", "/api/v1/keys", Some(&key), &body).await;
+            let (target, _) = world.key("team-a", &[scope]).await;
+            let path = format!("/api/v1/keys/{target}/rotate");
+            let rotated = world.ask("POST", &path, Some(&key), &Value::Null).await;
+            let path = format!("/api/v1/keys/{target}");
+            let revoked = world.ask("DELETE", &path, Some(&key), &Value::Null).await;
+            if wanted.contains(&scope) {
+                assert_eq!(status, StatusCode::CREATED, "{issuer} {scope}: {code}");
+                assert_eq!(rotated.0, StatusCode::CREATED, "{issuer} {scope}: {}", rotated.1);
+                assert_eq!(revoked.0, StatusCode::OK, "{issuer} {scope}: {}", revoked.1);
+            } else {
+                let refused = (StatusCode::FORBIDDEN, "insufficient_scope".to_owned());
+                assert_eq!((status, code), refused, "{issuer} {scope}");
+                assert_eq!(rotated, refused, "{issuer} {scope}");
+                assert_eq!(revoked, refused, "{issuer} {scope}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_of_an_archived_project_are_refused_at_once() {
+    let world = World::new().await;
+    let (_, admin) = world.key("default", &[Scope::Admin]).await;
+    let (id, key) = world.key("team-a", &[Scope::ProjectAdmin]).await;
+    let ask = async |key| world.ask("GET", "/api/v1/keys", Some(key), &Value::Null).await;
+    assert_eq!(ask(&key).await.0, StatusCode::OK);
+    let archive = "/api/v1/projects/team-a/archive";
+    for _ in 0..2 {
+        let (status, code) = world.ask("POST", archive, Some(&admin), &Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{code}");
+    }
+    assert_eq!(ask(&key).await, (StatusCode::UNAUTHORIZED, "project_archived".into()));
+    let conflict = (StatusCode::CONFLICT, "conflict".to_owned());
+    let body = json!({"email": "new@example.com", "project": "team-a"});
+    assert_eq!(world.ask("POST", "/api/v1/keys", Some(&admin), &body).await, conflict);
+    let rotate = format!("/api/v1/keys/{id}/rotate");
+    assert_eq!(world.ask("POST", &rotate, Some(&admin), &Value::Null).await, conflict);
+    let (status, code) =
+        world.ask("DELETE", &format!("/api/v1/keys/{id}"), Some(&admin), &Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+}
+
+#[tokio::test]
+async fn projects_that_cannot_be_are_refused() {
+    let world = World::new().await;
+    let (_, admin) = world.key("default", &[Scope::Admin]).await;
+    for (method, path, body, wanted) in [
+        ("POST", "/api/v1/projects", json!({"id": "Team A"}), (400, "invalid_request")),
+        ("POST", "/api/v1/projects", json!({"id": "team-a"}), (409, "conflict")),
+        ("POST", "/api/v1/projects", json!({"id": "default"}), (409, "conflict")),
+        ("POST", "/api/v1/projects", json!({}), (400, "invalid_request")),
+        (
+            "POST",
+            "/api/v1/projects",
+            json!({"id": "x", "description": "y".repeat(201)}),
+            (400, "invalid_request"),
+        ),
+        ("POST", "/api/v1/projects/default/archive", Value::Null, (409, "conflict")),
+        ("POST", "/api/v1/projects/absent/archive", Value::Null, (404, "project_not_found")),
+        ("GET", "/api/v1/projects/Team%20A", Value::Null, (404, "project_not_found")),
+        ("GET", "/api/v1/projects/%FF", Value::Null, (404, "not_found")),
+        ("GET", "/api/v1/keys/%FF", Value::Null, (404, "not_found")),
+        ("GET", "/api/v1/models/%FF", Value::Null, (404, "not_found")),
+        ("GET", "/api/v1/keys?project=absent", Value::Null, (200, "")),
+        (
+            "POST",
+            "/api/v1/keys",
+            json!({"email": "a@example.com", "project": "absent"}),
+            (404, "project_not_found"),
+        ),
+        (
+            "POST",
+            "/api/v1/keys",
+            json!({"email": "a@example.com", "project": "No Project"}),
+            (400, "invalid_request"),
+        ),
+    ] {
+        let (status, code) = world.ask(method, path, Some(&admin), &body).await;
+        assert_eq!((status.as_u16(), code.as_str()), wanted, "{method} {path} {body}");
+    }
+}
+
+#[test]
+fn the_table_names_every_route() {
+    let written: BTreeSet<_> = sources().iter().flat_map(|text| routes_in(text)).collect();
+    let table: BTreeSet<_> =
+        routes().iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+    assert_eq!(table, written);
+}
+
+/// The sources of the crate.
+fn sources() -> Vec<String> {
+    fn read(directory: &Path, into: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut all = Vec::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    all
+}
+
+/// The methods and paths of `.route("PATH", get(…).post(…))`.
+fn routes_in(source: &str) -> Vec<(String, String)> {
+    let calls = source.split(".route(").skip(1);
+    let calls = calls.filter_map(|call| call.trim_start().split_once('"')?.1.split_once('"'));
+    calls
+        .flat_map(|(path, rest)| {
+            let mut depth = 1;
+            let end = rest.find(|c| {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                depth == 0
+            });
+            let handlers = &rest[..end.unwrap()];
+            let methods = ["get", "post", "put", "delete", "patch"];
+            let methods = methods.into_iter().filter(|method| {
+                handlers.contains(&format!(" {method}("))
+                    || handlers.contains(&format!(".{method}("))
+            });
+            methods.map(|method| (method.to_uppercase(), path.to_owned())).collect::<Vec<_>>()
+        })
+        .collect()
+}

@@ -1,0 +1,126 @@
+use diogenes_api::control::{AuditBody, AuditPageBody};
+use diogenes_core::Timestamp;
+use diogenes_core::tenancy::ProjectId;
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::{output, time};
+use crate::client::{Client, decode};
+use crate::exit::Failure;
+
+/// Show who changed keys, models and projects, newest first.
+///
+/// Records are kept for 400 days.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes audit
+  diogenes audit --subject ada@example.com --since 2026-11-01T00:00:00Z
+  diogenes audit --action key. --project search
+  diogenes audit --target model/demo -o json | jq -r '.data[] | [.at, .subject, .action] | @tsv'")]
+pub(crate) struct AuditArgs {
+    /// The project [default: that of the key]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
+    /// Only changes by this address, or by `operator`
+    #[arg(long)]
+    subject: Option<String>,
+    /// Only changes of this action, such as `key.create`, or of this kind, such as `key.`
+    #[arg(long)]
+    action: Option<String>,
+    /// Only changes of this target, such as `key/3kTMd9XbQ2LpVw7z` or `model/demo`
+    #[arg(long)]
+    target: Option<String>,
+    /// Only changes from this time on
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only changes before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// The most rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) async fn run(args: AuditArgs) -> Result<(), Failure> {
+    let client = args.options.client()?;
+    let whole = rows(&client, &args).await?;
+    output::result(args.options.output, &whole, || {
+        let records = decode::<AuditPageBody>(whole.clone())?.data;
+        if records.is_empty() {
+            output::note("no changes");
+            return Ok(String::new());
+        }
+        Ok(table(&records))
+    })
+}
+
+/// As many of the newest records as are asked for, over several pages.
+async fn rows(client: &Client, args: &AuditArgs) -> Result<Value, Failure> {
+    let time = |at: &Option<Timestamp>| at.map(|at| at.to_string());
+    let filters = [
+        ("project", args.project.as_ref().map(ToString::to_string)),
+        ("subject", args.subject.clone()),
+        ("action", args.action.clone()),
+        ("target", args.target.clone()),
+        ("since", time(&args.since)),
+        ("until", time(&args.until)),
+    ];
+    let filters: Vec<(&str, String)> =
+        filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let (mut data, mut cursor): (Vec<Value>, Option<String>) = (Vec::new(), None);
+    loop {
+        let limit = args.limit.saturating_sub(data.len()).clamp(1, 500).to_string();
+        let mut query: Vec<(&str, &str)> =
+            filters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        query.push(("limit", &limit));
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let mut page = client.get(&["api", "v1", "audit"], &query).await?;
+        if let Some(rows) = page.get_mut("data").and_then(Value::as_array_mut) {
+            data.append(rows);
+        }
+        let next = page.get("next_cursor").and_then(Value::as_str).map(ToOwned::to_owned);
+        if next.is_none() || data.len() >= args.limit {
+            data.truncate(args.limit);
+            return Ok(json!({"data": data, "next_cursor": next}));
+        }
+        cursor = next;
+    }
+}
+
+fn table(records: &[AuditBody]) -> String {
+    output::table(
+        &["TIME", "SUBJECT", "ACTION", "TARGET", "FROM", "SUMMARY"],
+        records.iter().map(|record| {
+            vec![
+                time::stamp(record.at),
+                record.subject.clone(),
+                record.action.to_string(),
+                record.target.clone(),
+                record.address.clone().unwrap_or_else(|| "-".into()),
+                record.summary.clone(),
+            ]
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_shown_one_a_line() {
+        let records: Vec<AuditBody> = serde_json::from_value(json!([{
+            "at": "2026-01-01T00:00:00.5Z", "project": "default", "subject": "ada@example.com",
+            "key": "3kTMd9XbQ2LpVw7z", "action": "model.up", "target": "model/demo",
+            "summary": "", "address": "127.0.0.1", "user_agent": "diogenes/0.1.0",
+        }]))
+        .expect("records");
+        assert_eq!(
+            table(&records),
+            "TIME                  SUBJECT          ACTION    TARGET      FROM       SUMMARY\n\
+             2026-01-01T00:00:00Z  ada@example.com  model.up  model/demo  127.0.0.1"
+        );
+    }
+}
