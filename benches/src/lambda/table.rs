@@ -41,7 +41,7 @@ impl Tables {
     pub(crate) async fn with_key(&self, name: &str) -> anyhow::Result<String> {
         let keys = Keys::new(self.create(name).await?, Arc::new(SystemClock), Arc::new(OsEntropy));
         let new = NewKey {
-            project: Default::default(),
+            project: diogenes_core::tenancy::ProjectId::default(),
             email: "bench@example.com".into(),
             name: "bench".into(),
             scopes: Scope::ALL.into_iter().collect(),

@@ -167,7 +167,7 @@ impl Stack {
     pub async fn key(&self, scopes: &[Scope]) -> String {
         let keys = Keys::new(self.store(), Arc::new(SystemClock), Arc::new(OsEntropy));
         let new = NewKey {
-            project: Default::default(),
+            project: diogenes_core::tenancy::ProjectId::default(),
             email: "owner@example.com".into(),
             name: "test".into(),
             scopes: scopes.iter().copied().collect::<BTreeSet<_>>(),
