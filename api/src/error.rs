@@ -69,8 +69,12 @@ pub enum ErrorKind {
     ModelDown,
     /// The replica refused or closed the connection.
     UpstreamUnreachable,
-    /// The replica refused a request whose stream was open already.
+    /// The replica answered with an error that says nothing, or not with what was asked for.
     UpstreamRefused,
+    /// The replica refused the key that Diogenes sent.
+    UpstreamDenied,
+    /// The request has ended one replica after the other.
+    RequestCrashesModel,
     /// The answer ended before its end.
     UpstreamCut,
     /// The answer stopped coming.
@@ -118,6 +122,10 @@ impl ErrorKind {
             Self::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too_many_held_requests"),
             Self::UpstreamUnreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
             Self::UpstreamRefused => (StatusCode::BAD_GATEWAY, "upstream_refused"),
+            Self::UpstreamDenied => (StatusCode::BAD_GATEWAY, "upstream_denied"),
+            Self::RequestCrashesModel => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "request_crashes_model")
+            }
             Self::UpstreamCut => (StatusCode::BAD_GATEWAY, "upstream_cut"),
             Self::UpstreamStalled => (StatusCode::GATEWAY_TIMEOUT, "upstream_stalled"),
             Self::UpstreamMalformed => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
@@ -142,16 +150,16 @@ impl ErrorKind {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         }
     }
+}
 
-    /// OpenAI's error type, by status.
-    fn openai_type(self) -> &'static str {
-        match self.http().0 {
-            StatusCode::UNAUTHORIZED => "authentication_error",
-            StatusCode::FORBIDDEN => "permission_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        }
+/// OpenAI's error type, by status.
+fn openai_type(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        status if status.is_server_error() => "server_error",
+        _ => "invalid_request_error",
     }
 }
 
@@ -168,6 +176,8 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Headers that belong to this error.
     pub headers: Vec<(HeaderName, String)>,
+    /// A status other than the kind's: that of the inference server which refused.
+    pub upstream_status: Option<StatusCode>,
 }
 
 /// OpenAI's error object.
@@ -194,7 +204,14 @@ pub struct ErrorDetail {
 impl ApiError {
     /// An error with a message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), param: None, retry_after: None, headers: Vec::new() }
+        Self {
+            kind,
+            message: message.into(),
+            param: None,
+            retry_after: None,
+            headers: Vec::new(),
+            upstream_status: None,
+        }
     }
 
     /// Names the field at fault.
@@ -209,6 +226,18 @@ impl ApiError {
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
+    }
+
+    /// Answers with the status of the inference server.
+    #[must_use]
+    pub fn upstream_status(mut self, status: StatusCode) -> Self {
+        self.upstream_status = Some(status);
+        self
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.upstream_status.unwrap_or_else(|| self.kind.http().0)
     }
 
     /// Adds a header.
@@ -255,7 +284,7 @@ impl ApiError {
         ErrorBody {
             error: ErrorDetail {
                 message: self.message.clone(),
-                kind: self.kind.openai_type().into(),
+                kind: openai_type(self.status()).into(),
                 param: self.param.clone(),
                 code: self.kind.http().1.into(),
             },
@@ -271,7 +300,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, _) = self.kind.http();
+        let status = self.status();
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after {

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod proxy;
 mod request_id;
 mod settings;
+pub mod sse;
 
 pub use app::{App, cluster_router, inference_router, keys_router, router};
-pub use settings::{AppSettings, Deadlines};
+pub use settings::AppSettings;

@@ -31,8 +31,7 @@ fn is_sensible(id: &[u8]) -> bool {
 /// such as llama-cpp-python's, refuse any other.
 fn fresh() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let high = mix(count.wrapping_add(*SEED));
+    let high = unique();
     let low = mix(high ^ *SEED);
     let bits = (u128::from(high) << 64) | u128::from(low);
     // Version 8 in bits 48 to 51 from the left, variant 0b10 in bits 64 and 65.
@@ -46,6 +45,11 @@ fn fresh() -> HeaderValue {
         *digit = DIGITS.get(nibble).copied().unwrap_or(b'0');
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Bits that no other call of this process gets.
+pub(crate) fn unique() -> u64 {
+    mix(COUNT.fetch_add(1, Ordering::Relaxed).wrapping_add(*SEED))
 }
 
 /// A bijection (the finaliser of SplitMix64), so that counted ids never repeat.

@@ -18,7 +18,7 @@ use diogenes_api::control::{
     AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
 };
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState};
+use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, Registry};
@@ -209,7 +209,7 @@ impl World {
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
-        let views = FleetViews { dispatcher: dispatcher.clone(), link: None };
+        let views = FleetViews::local(dispatcher.clone());
         let registry = Registry::new(store.clone(), clock.clone(), wake);
         let parts = ClusterParts {
             views: views.clone(),
@@ -231,9 +231,12 @@ impl World {
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {
                 authenticator,
-                views,
-                limiter: Arc::new(LocalLimiter::default()),
-                clock,
+                gateway: Arc::new(Gateway::new(
+                    views,
+                    Arc::new(LocalLimiter::default()),
+                    clock,
+                    GatewaySettings::default(),
+                )),
                 metrics,
                 settings: AppSettings::default(),
             }),

@@ -2,7 +2,8 @@
 //!
 //! - [`ports`]: what the domain needs from the world, one documented trait per file.
 //! - [`fleet`]: models, slots, the instance state machine, the pure decision and its shell.
-//! - [`routing`]: which replica serves a request, or whether it is held or turned away.
+//! - [`gateway`]: what to do next for a request: send it, hold it, or turn it away.
+//! - [`routing`]: which of a model's replicas serves a request.
 //! - [`keys`]: API keys: issue, verify, limit.
 //! - [`audit`]: who changed what.
 //! - [`tenancy`]: projects, permissions, and who makes a request.
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod duration;
 pub mod entity;
 pub mod fleet;
+pub mod gateway;
 pub mod keys;
 pub mod name;
 pub mod ports;

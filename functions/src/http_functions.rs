@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
+use diogenes_api::AppSettings;
 use diogenes_api::auth::GatewayAuthenticator;
 use diogenes_api::control::{
     AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
 };
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState, StoreLink};
-use diogenes_api::{AppSettings, Deadlines};
+use diogenes_api::proxy::{
+    Deadlines, Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState,
+};
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
@@ -38,8 +40,7 @@ fn views(base: &Base, wake: &Arc<dyn Wake>) -> (FleetViews, Arc<Metrics>) {
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()).one_of_many();
     let dispatcher = Arc::new(dispatcher);
-    let link = StoreLink::new(store, clock, wake.clone(), dispatcher.clone());
-    (FleetViews { dispatcher, link: Some(Arc::new(link)) }, metrics)
+    (FleetViews::stored(dispatcher, store, clock, wake.clone()), metrics)
 }
 
 fn entrance(base: &Base) -> Entrance {
@@ -58,15 +59,14 @@ pub fn inference(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, BadVariabl
     };
     Ok(diogenes_api::inference_router(Arc::new(ProxyState {
         authenticator: entrance(base).authenticator,
-        views,
-        limiter: Arc::new(StoreLimiter::new(base.store.clone())),
-        clock: base.clock.clone(),
+        gateway: Arc::new(Gateway::new(
+            views,
+            Arc::new(StoreLimiter::new(base.store.clone())),
+            base.clock.clone(),
+            GatewaySettings { max_response_bytes: MAX_RESPONSE_BYTES, deadlines: Some(deadlines) },
+        )),
         metrics,
-        settings: AppSettings {
-            max_body_bytes: MAX_BODY_BYTES,
-            max_response_bytes: MAX_RESPONSE_BYTES,
-            deadlines: Some(deadlines),
-        },
+        settings: AppSettings { max_body_bytes: MAX_BODY_BYTES },
     })))
 }
 

@@ -10,7 +10,7 @@ use diogenes_core::ports::{Clock, Demand, Topic, Wake};
 use diogenes_core::routing::least_in_flight;
 use tokio::sync::watch;
 
-use super::target::{Lease, Target};
+use super::target::Target;
 use super::upstream::{Origin, Upstream};
 use crate::metrics::ModelMetrics;
 
@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     /// Counts changes of the view and of the targets.
     changes: watch::Sender<u64>,
     held: AtomicU32,
+    /// Microseconds since the epoch, rounded up, so that no request seems to precede a `down`
+    /// that it came after; `i64::MIN` for never.
     last_request: AtomicI64,
     /// Whether a task asks for another replica.
     asking: AtomicBool,
@@ -31,7 +33,7 @@ pub(crate) struct Entry {
     /// Set once the server is on its way out.
     closing: Arc<AtomicBool>,
     ask_again: Duration,
-    pub(crate) metrics: ModelMetrics,
+    pub(super) metrics: ModelMetrics,
     clock: Arc<dyn Clock>,
     wake: Arc<dyn Wake>,
 }
@@ -42,13 +44,40 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// A place among the held requests.
+/// A place among the requests that this process holds.
 #[derive(Debug)]
-pub(super) struct Held(Arc<Entry>);
+pub(super) struct Seat(Arc<Entry>);
 
-impl Drop for Held {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One request in flight on a replica.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) target: Arc<Target>,
+    entry: Arc<Entry>,
+}
+
+impl Lease {
+    fn new(target: Arc<Target>, entry: Arc<Entry>) -> Self {
+        target.begin(entry.now_millis());
+        Self { target, entry }
+    }
+
+    /// The model's entry.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.target.end(self.entry.now_millis()) {
+            self.entry.replica_fell_idle(&self.target);
+        }
     }
 }
 
@@ -94,7 +123,7 @@ impl Entry {
                     replica.index,
                     replica.claim.clone(),
                     Upstream::new(origin),
-                    replica.upstream_key.expose().to_owned(),
+                    replica.upstream_key.clone(),
                 ))),
                 Err(error) => tracing::error!(
                     model = %view.model.name, error = &error as &dyn std::error::Error,
@@ -128,7 +157,7 @@ impl Entry {
         self.clock.now()
     }
 
-    pub(super) fn now_millis(&self) -> i64 {
+    fn now_millis(&self) -> i64 {
         self.clock.now().as_millisecond()
     }
 
@@ -164,14 +193,29 @@ impl Entry {
 
     /// Notes that somebody asked for the model.
     pub(super) fn asked_for(&self) {
-        self.last_request.fetch_max(self.now_millis(), Ordering::AcqRel);
+        let now = self.clock.now().as_microsecond().saturating_add(1);
+        self.last_request.fetch_max(now, Ordering::AcqRel);
     }
 
-    /// A lease on the best replica, if any is in rotation.
-    pub(super) fn pick(self: &Arc<Self>) -> Option<Lease> {
+    /// Whether any replica is in rotation.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.targets.load().iter().any(|target| target.is_reachable())
+    }
+
+    /// Whether the replica of this claim is in rotation.
+    pub(super) fn has_in_rotation(&self, claim: &ClaimId) -> bool {
+        let targets = self.targets.load();
+        targets.iter().any(|target| target.claim == *claim && target.is_reachable())
+    }
+
+    /// Begins a request on the best replica, if any is in rotation. `waited` is what the request
+    /// has held until now: a request is held or in flight, and never both.
+    pub(super) fn start<W>(self: &Arc<Self>, waited: &mut Option<W>) -> Option<Lease> {
         let targets = self.targets.load();
         let place = least_in_flight(targets.iter().map(|target| target.candidate()))?;
-        let lease = Lease::new(targets.get(place)?.clone(), self.clone());
+        let target = targets.get(place)?.clone();
+        *waited = None;
+        let lease = Lease::new(target, self.clone());
         // The one with the least to do has enough, so every other has too.
         if lease.target.load() > self.view.load().model.spec.target_concurrency {
             self.ask_for_another();
@@ -212,14 +256,14 @@ impl Entry {
             && view.failure(self.now()).is_none()
     }
 
-    /// A place among the held requests, unless all are taken.
-    pub(super) fn hold(self: &Arc<Self>, most: u32) -> Option<Held> {
+    /// A place among the requests that this process holds, unless all are taken.
+    pub(super) fn seat(self: &Arc<Self>, most: u32) -> Option<Seat> {
         self.held
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
                 (held < most).then_some(held + 1)
             })
             .ok()
-            .map(|_| Held(self.clone()))
+            .map(|_| Seat(self.clone()))
     }
 
     /// Asks for a reconcile; a lost one is made up for by the next.
@@ -264,7 +308,7 @@ impl Entry {
     }
 
     /// A drained replica may end as soon as its last request has.
-    pub(super) fn replica_fell_idle(self: &Arc<Self>, target: &Arc<Target>) {
+    fn replica_fell_idle(self: &Arc<Self>, target: &Arc<Target>) {
         let retired = {
             let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
             retired.iter().any(|known| Arc::ptr_eq(known, target))
@@ -286,7 +330,7 @@ impl Entry {
         let last_request = self.last_request.load(Ordering::Acquire);
         Demand {
             held: self.held.load(Ordering::Acquire),
-            last_request_at: Timestamp::from_millisecond(last_request).ok(),
+            last_request_at: Timestamp::from_microsecond(last_request).ok(),
             replicas,
         }
     }

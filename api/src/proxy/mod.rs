@@ -1,26 +1,53 @@
-//! `/v1`: OpenAI's API, passed on byte for byte.
+//! `/v1`: the way of a request to the replicas of the fleet, and of their answers back.
 //!
-//! Only `model` and `stream` are read from a request, and `model` is rewritten where an alias or
-//! the spec asks for it. A request that finds no replica is held or turned away
-//! ([`dispatch`]); a stream that ends without its end gets an error event.
+//! One request is one walk, and each step is made from the one before it:
+//!
+//! 1. [`admission`]: who asks, and what for;
+//! 2. [`resolution`]: the model that the name leads to;
+//! 3. [`pursuit`]: the plan ([`diogenes_core::gateway`]), carried out: [`hold`] and attempts
+//!    ([`call`]);
+//! 4. [`delivery`]: bytes copied as they come, plain answers checked, streams watched;
+//! 5. [`settlement`]: metrics, limits, stamps; once, however the request ends.
+//!
+//! [`Gateway::walk`] is all of it as a call; [`routes`] are its caller for HTTP. Bodies pass byte
+//! for byte: only `model` is rewritten where an alias or the spec asks for it, and usage is asked
+//! for where a limit counts tokens.
 
+mod admission;
+mod call;
+mod casualties;
+mod delivery;
+mod dialect;
 pub mod dispatch;
 mod entry;
+mod fleet_link;
+mod gateway;
 mod headers;
 mod hold;
-mod in_use;
-mod inference;
-pub mod link;
 mod models;
 mod peek;
-mod sse;
+mod pursuit;
+mod refusal;
+mod resolution;
+mod routes;
+mod settlement;
 mod state;
-mod stream;
 mod target;
+#[cfg(test)]
+mod testing;
+mod trace;
 mod upstream;
+mod usage;
+mod views;
+mod walk;
+mod watch;
 
+pub use admission::InferenceRequest;
+pub use delivery::{Answer, AnswerBody, AnswerStream};
+pub use dialect::Dialect;
 pub use dispatch::Dispatcher;
-pub(crate) use inference::{models_router, router};
-pub use link::StoreLink;
-pub(crate) use sse::Usage;
-pub use state::{FleetViews, ProxyState};
+pub use gateway::{Deadlines, Gateway, GatewaySettings};
+pub(crate) use routes::{models_router, router};
+pub use state::ProxyState;
+pub(crate) use usage::Usage;
+pub use views::FleetViews;

@@ -44,8 +44,8 @@ pub(super) async fn list(
     parts: Parts,
 ) -> Result<Json<ModelObjects>, ApiError> {
     let key = app.authenticator.allow::<may::InferenceUse>(&parts).await?;
-    app.views.refresh_models().await?;
-    let views = app.views.dispatcher.views();
+    app.gateway.views.refresh_models().await?;
+    let views = app.gateway.views.dispatcher.views();
     let data = views
         .iter()
         .filter(|view| key.may_use(&view.model.name))
@@ -67,8 +67,8 @@ pub(super) async fn show(
     let Path(id) = id.map_err(|_| {
         ApiError::new(ErrorKind::NotFound, "the path is not valid UTF-8; see `GET /v1/models`")
     })?;
-    app.views.refresh(&id).await?;
-    let entry = app.views.dispatcher.find_for(&id, Some(key.principal()))?;
+    app.gateway.views.refresh(&id).await?;
+    let entry = app.gateway.views.dispatcher.find_for(&id, Some(key.principal()))?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {
         // As if it were not there: the key's holder has no business with it.

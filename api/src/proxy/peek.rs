@@ -1,5 +1,7 @@
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::control::{check_object, invalid_json};
@@ -11,7 +13,9 @@ pub(super) struct Peek {
     pub(super) model: String,
     pub(super) stream: bool,
     /// Where the value of `model` stands in the body, quotes included.
-    place: std::ops::Range<usize>,
+    model_at: Range<usize>,
+    /// The same of `stream_options`, if the field is there.
+    stream_options_at: Option<Range<usize>>,
 }
 
 #[derive(Deserialize)]
@@ -20,6 +24,13 @@ struct Fields<'a> {
     model: Option<&'a RawValue>,
     #[serde(default)]
     stream: Option<bool>,
+    // A null is a field that is there, too.
+    #[serde(borrow, default, deserialize_with = "as_it_is")]
+    stream_options: Option<&'a RawValue>,
+}
+
+fn as_it_is<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(value).map(Some)
 }
 
 impl Peek {
@@ -37,17 +48,19 @@ impl Peek {
             )
             .param("model")
         };
-        let raw = fields.model.ok_or_else(missing)?.get();
-        let model: String = serde_json::from_str(raw).map_err(|error| {
-            let what = if error.is_data() { "must be a string" } else { "is no valid string" };
-            ApiError::new(ErrorKind::InvalidRequest, format!("`model` {what}")).param("model")
+        let raw = fields.model.ok_or_else(missing)?;
+        let model: String = serde_json::from_str(raw.get()).map_err(|_| {
+            ApiError::new(ErrorKind::InvalidRequest, "`model` must be a string").param("model")
         })?;
         if model.is_empty() {
             return Err(missing());
         }
-        // Both are in one allocation, so the distance of their addresses is the offset.
-        let start = raw.as_ptr().addr().saturating_sub(body.as_ptr().addr());
-        Ok(Self { model, stream: fields.stream.unwrap_or(false), place: start..start + raw.len() })
+        Ok(Self {
+            model,
+            stream: fields.stream.unwrap_or(false),
+            model_at: place_of(raw, body),
+            stream_options_at: fields.stream_options.map(|raw| place_of(raw, body)),
+        })
     }
 
     /// The body with another model in it; every other byte as it was.
@@ -56,12 +69,79 @@ impl Peek {
             return body.clone();
         }
         let name = serde_json::Value::from(model).to_string();
-        let mut rewritten = BytesMut::with_capacity(body.len() + name.len());
-        rewritten.extend_from_slice(body.get(..self.place.start).unwrap_or_default());
-        rewritten.extend_from_slice(name.as_bytes());
-        rewritten.extend_from_slice(body.get(self.place.end..).unwrap_or_default());
-        rewritten.freeze()
+        splice(body, &self.model_at, &name)
     }
+
+    /// The body asking for usage at the end of the stream, if it does not already; every other
+    /// byte as it was. To be called before [`with_model`](Self::with_model).
+    pub(super) fn with_usage(&mut self, body: &Bytes) -> Option<Bytes> {
+        let Some(place) = self.stream_options_at.clone() else {
+            let options = r#""stream_options":{"include_usage":true},"#;
+            let start = memchr::memchr(b'{', body)? + 1;
+            self.shift(start, options.len(), 0);
+            return Some(splice(body, &(start..start), options));
+        };
+        let mut options = match serde_json::from_slice(body.get(place.clone())?).ok()? {
+            serde_json::Value::Null => serde_json::Map::new(),
+            serde_json::Value::Object(options) => options,
+            // The replica knows best what is wrong with it.
+            _ => return None,
+        };
+        if options.get("include_usage") == Some(&true.into()) {
+            return None;
+        }
+        options.insert("include_usage".into(), true.into());
+        let options = serde_json::Value::from(options).to_string();
+        self.shift(place.start, options.len(), place.len());
+        Some(splice(body, &place, &options))
+    }
+
+    /// Bytes at `at` were replaced.
+    fn shift(&mut self, at: usize, put: usize, taken: usize) {
+        if self.model_at.start >= at {
+            let moved = |place: usize| place + put - taken;
+            self.model_at = moved(self.model_at.start)..moved(self.model_at.end);
+        }
+    }
+}
+
+/// Where a part of `body` stands in it. Both are in one allocation, so the distance of their
+/// addresses is the offset.
+fn place_of(raw: &RawValue, body: &[u8]) -> Range<usize> {
+    let start = raw.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
+    start..start + raw.get().len()
+}
+
+fn splice(body: &Bytes, place: &Range<usize>, text: &str) -> Bytes {
+    let mut spliced = BytesMut::with_capacity(body.len() + text.len());
+    spliced.extend_from_slice(body.get(..place.start).unwrap_or_default());
+    spliced.extend_from_slice(text.as_bytes());
+    spliced.extend_from_slice(body.get(place.end..).unwrap_or_default());
+    spliced.freeze()
+}
+
+/// The most tokens that a request can use: a byte-level tokenizer makes at most one token of a
+/// byte, and `n` answers have at most `max_tokens` each. `default_output` counts where the request
+/// sets no limit to its answer.
+pub(super) fn most_tokens(body: &[u8], default_output: u64) -> u64 {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Bounds {
+        max_tokens: Option<serde_json::Value>,
+        max_completion_tokens: Option<serde_json::Value>,
+        max_output_tokens: Option<serde_json::Value>,
+        n: Option<serde_json::Value>,
+        best_of: Option<serde_json::Value>,
+    }
+    let bounds: Bounds = serde_json::from_slice(body).unwrap_or_default();
+    let number =
+        |value: Option<serde_json::Value>| value.as_ref().and_then(serde_json::Value::as_u64);
+    let output = number(bounds.max_completion_tokens)
+        .or(number(bounds.max_tokens))
+        .or(number(bounds.max_output_tokens))
+        .unwrap_or(default_output);
+    let answers = number(bounds.n).max(number(bounds.best_of)).unwrap_or(1).max(1);
+    (body.len() as u64).saturating_add(output.saturating_mul(answers))
 }
 
 fn refused(error: &serde_json::Error) -> ApiError {
@@ -90,6 +170,60 @@ mod tests {
             &br#"{ "x":1.50, "model" : "c\\d" ,"stream":true, "u":"\u00e9" }"#[..]
         );
         assert_eq!(peek.with_model(&body, "a\"b"), body);
+    }
+
+    #[test]
+    fn usage_is_asked_for_where_it_is_not_and_nothing_else_changes() {
+        let spliced = |body: &'static str, model: &str| {
+            let body = Bytes::from_static(body.as_bytes());
+            let mut peek = Peek::read(&body).expect("valid");
+            let body = peek.with_usage(&body).unwrap_or(body);
+            let body = peek.with_model(&body, model);
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        for (body, expected) in [
+            (
+                r#" {"model":"m", "x":1.0}"#,
+                r#" {"stream_options":{"include_usage":true},"model":"long", "x":1.0}"#,
+            ),
+            (
+                r#"{"stream_options" : {"a":1}, "model":"m"}"#,
+                r#"{"stream_options" : {"a":1,"include_usage":true}, "model":"long"}"#,
+            ),
+            (
+                r#"{"model":"m","stream_options":{"include_usage":false}}"#,
+                r#"{"model":"long","stream_options":{"include_usage":true}}"#,
+            ),
+            (
+                r#"{"stream_options":null,"model":"m"}"#,
+                r#"{"stream_options":{"include_usage":true},"model":"long"}"#,
+            ),
+            (
+                r#"{"stream_options":{"include_usage":true},"model":"m"}"#,
+                r#"{"stream_options":{"include_usage":true},"model":"long"}"#,
+            ),
+            (r#"{"stream_options":7,"model":"m"}"#, r#"{"stream_options":7,"model":"long"}"#),
+        ] {
+            assert_eq!(spliced(body, "long"), expected);
+            let read = Peek::read(expected.as_bytes()).expect("valid");
+            assert_eq!(read.model, "long", "{expected}");
+        }
+    }
+
+    #[test]
+    fn the_most_tokens_are_those_of_the_prompt_and_of_every_answer() {
+        for (fields, output) in [
+            ("", 100),
+            (r#","max_tokens":7"#, 7),
+            (r#","max_tokens":7,"max_completion_tokens":9,"n":2"#, 18),
+            (r#","max_output_tokens":5,"n":0"#, 5),
+            (r#","max_tokens":"many","n":3"#, 300),
+            (r#","max_tokens":18446744073709551615,"n":3"#, u64::MAX),
+        ] {
+            let body = format!(r#"{{"model":"m"{fields}}}"#);
+            let most = most_tokens(body.as_bytes(), 100);
+            assert_eq!(most, (body.len() as u64).saturating_add(output), "{body}");
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ mod boot;
 mod failure;
 mod gateway;
 mod key;
-mod sse;
 
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ pub(crate) use address::{Address, DEFAULT_URL, model_path};
 pub(crate) use boot::Boot;
 pub(crate) use failure::of_event;
 pub(crate) use key::Key;
-pub(crate) use sse::{Event, Reader};
 
 use crate::exit::{Failure, Kind};
 

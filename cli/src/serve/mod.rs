@@ -19,7 +19,7 @@ use diogenes_api::control::{
     AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
 };
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::{Dispatcher, FleetViews, ProxyState};
+use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
@@ -181,7 +181,7 @@ impl Server {
             authenticator: authenticator.clone(),
             max_body_bytes: config.max_body_bytes,
         };
-        let views = FleetViews { dispatcher: dispatcher.clone(), link: None };
+        let views = FleetViews::local(dispatcher.clone());
         let cluster = ClusterParts {
             views: views.clone(),
             demand: dispatcher.clone(),
@@ -208,14 +208,14 @@ impl Server {
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,
-                views,
-                limiter: Arc::new(LocalLimiter::default()),
-                clock: clock.clone(),
+                gateway: Arc::new(Gateway::new(
+                    views,
+                    Arc::new(LocalLimiter::default()),
+                    clock.clone(),
+                    GatewaySettings::default(),
+                )),
                 metrics,
-                settings: AppSettings {
-                    max_body_bytes: config.max_body_bytes,
-                    ..AppSettings::default()
-                },
+                settings: AppSettings { max_body_bytes: config.max_body_bytes },
             }),
         };
         let compute: Arc<dyn ComputeBackend> = processes.clone();

@@ -110,6 +110,15 @@ pub struct ModelSpec {
     /// How many requests are held at once; one more gets 429.
     #[serde(default = "default_max_held")]
     pub max_held: u32,
+    /// How often a held stream gets an event that says nothing, once it has waited for twice as
+    /// long, besides its comments: some clients give up when no event comes. Zero for never.
+    #[serde(
+        default = "default_hold_event_interval",
+        with = "crate::duration",
+        skip_serializing_if = "is_default_hold_event_interval"
+    )]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub hold_event_interval: Duration,
     /// Where to launch, first choice first. Empty: the backend's only place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ladder: Vec<Rung>,
@@ -126,6 +135,13 @@ fn default_target_concurrency() -> u32 {
 }
 fn default_max_held() -> u32 {
     256
+}
+fn default_hold_event_interval() -> Duration {
+    Duration::from_secs(30)
+}
+/// A version that does not know the field reads the record, too.
+fn is_default_hold_event_interval(interval: &Duration) -> bool {
+    *interval == default_hold_event_interval()
 }
 fn five_minutes() -> Duration {
     Duration::from_mins(5)
@@ -264,6 +280,7 @@ impl ModelSpec {
             cold_start: ColdStart::Hold,
             hold_timeout: fifteen_minutes(),
             max_held: default_max_held(),
+            hold_event_interval: default_hold_event_interval(),
             ladder: Vec::new(),
         }
     }
@@ -317,6 +334,7 @@ impl ModelSpec {
             ("idle_timeout", self.idle_timeout),
             ("drain_timeout", self.drain_timeout),
             ("hold_timeout", self.hold_timeout),
+            ("hold_event_interval", self.hold_event_interval),
             ("max_lifetime", self.max_lifetime.unwrap_or(Duration::from_secs(1))),
         ] {
             if duration > YEAR {

@@ -1,9 +1,6 @@
-//! Which replica serves a request, or whether it is held or turned away. Pure.
+//! Which of a model's replicas serves a request. Pure.
 
 use std::time::Duration;
-
-use crate::Timestamp;
-use crate::fleet::{ColdStart, Failure, ModelView, Progress};
 
 /// A candidate for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,38 +33,6 @@ pub struct Patience {
     pub prefer_wait: Option<Duration>,
 }
 
-/// What to do with a request that finds no replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cold {
-    /// Wait at most so long; `None` waits for as long as a boot may take.
-    Hold(Option<Duration>),
-    /// 503 `model_warming` at once.
-    Warming(Progress),
-    /// The scale-up failed; the reason and when to come back.
-    Failed(Failure),
-}
-
-/// The longest wait that a caller can ask for; a longer one counts as none.
-const LONGEST_WISH: Duration = Duration::from_hours(24);
-
-/// Decides about a request that finds no replica.
-pub fn cold(view: &ModelView, patience: Patience, now: Timestamp) -> Cold {
-    if let Some(failure) = view.failure(now) {
-        return Cold::Failed(failure.clone());
-    }
-    let spec = &view.model.spec;
-    // A stream has no limit of its own; beyond a day, a caller's wish is none either.
-    let most = if patience.stream { None } else { Some(spec.hold_timeout) };
-    let wish = patience.prefer_wait.filter(|wait| *wait <= LONGEST_WISH);
-    let hold = match (wish, most) {
-        (Some(wait), Some(most)) => Some(wait.min(most)),
-        (Some(wait), None) => Some(wait),
-        (None, most) => most,
-    };
-    let rejects = spec.cold_start == ColdStart::Reject || hold.is_some_and(|hold| hold.is_zero());
-    if rejects { Cold::Warming(view.progress(now)) } else { Cold::Hold(hold) }
-}
-
 /// What `Retry-After` says while a model warms up: the estimate, within 1 to 60 seconds;
 /// 10 without one.
 pub fn retry_after(eta: Option<Duration>) -> Duration {
@@ -78,10 +43,7 @@ pub fn retry_after(eta: Option<Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::fleet::{Control, Model, ModelSource, ModelSpec};
 
     fn candidate(slot: u32, in_flight: u32, reachable: bool) -> Candidate {
         Candidate { slot, in_flight, reachable }
@@ -98,28 +60,6 @@ mod tests {
         let all = [candidate(2, 0, true), candidate(0, 0, true), candidate(1, 0, true)];
         assert_eq!(least_in_flight(all), Some(1));
         assert_eq!(least_in_flight([candidate(0, 0, false)]), None);
-    }
-
-    #[test]
-    fn no_wish_for_a_wait_is_too_long_to_be_added_to_the_time() {
-        let model = Model {
-            name: "demo".parse().unwrap(),
-            spec: ModelSpec::new(["x"]),
-            source: ModelSource::Api,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: Timestamp::UNIX_EPOCH,
-            deleted_at: None,
-        };
-        let control = Control::new(model.name.clone());
-        let view = ModelView::new(Arc::new(model), Vec::new(), control, None);
-        let wait = |stream, seconds| {
-            let prefer_wait = Some(Duration::from_secs(seconds));
-            cold(&view, Patience { stream, prefer_wait }, Timestamp::UNIX_EPOCH)
-        };
-        assert_eq!(wait(true, u64::MAX), Cold::Hold(None));
-        assert_eq!(wait(false, u64::MAX), Cold::Hold(Some(view.model.spec.hold_timeout)));
-        assert_eq!(wait(true, 7), Cold::Hold(Some(Duration::from_secs(7))));
-        assert!(matches!(wait(true, 0), Cold::Warming(_)));
     }
 
     #[test]

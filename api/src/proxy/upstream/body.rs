@@ -6,7 +6,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Framing};
-use super::pool::Upstream;
+use super::idle::IdleConnections;
+
+/// How long the last chunk of a stream may come after its last event.
+const FINISH: Duration = Duration::from_secs(1);
 
 /// Why a body is not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +32,7 @@ pub(crate) struct ResponseBody {
     connection: Option<Connection>,
     framing: Framing,
     keep_alive: bool,
-    upstream: Arc<Upstream>,
+    idle: Arc<IdleConnections>,
     stall_timeout: Duration,
     /// One timer for the whole body: it is looked at when it fires, not reset for every chunk.
     stall: Pin<Box<Sleep>>,
@@ -41,23 +44,26 @@ impl ResponseBody {
         connection: Connection,
         framing: Framing,
         keep_alive: bool,
-        upstream: Arc<Upstream>,
+        idle: Arc<IdleConnections>,
         stall_timeout: Duration,
     ) -> Self {
         Self {
             connection: Some(connection),
             framing,
             keep_alive,
-            upstream,
+            idle,
             stall_timeout,
             stall: Box::pin(tokio::time::sleep(stall_timeout)),
             done: false,
         }
     }
 
-    /// Whether the length of the body is told by the transfer coding, so that its end is known.
-    pub(crate) fn is_framed(&self) -> bool {
-        !matches!(self.framing, Framing::UntilClose)
+    /// Reads on to the end of the transfer coding, for the connection's next use; what comes until
+    /// then is of no interest. Gives up after a moment.
+    pub(crate) async fn finish(&mut self) {
+        let rest = async { while let Ok(Some(_)) = self.next().await {} };
+        // Without its end the connection is closed, which is all that there is to it.
+        let _ = tokio::time::timeout(FINISH, rest).await;
     }
 
     /// All payload bytes that have arrived, waiting for the first; `None` at the end.
@@ -136,7 +142,7 @@ impl ResponseBody {
             && self.keep_alive
             && connection.buffer.is_empty()
         {
-            self.upstream.put_back(connection);
+            self.idle.put(connection);
         }
     }
 }

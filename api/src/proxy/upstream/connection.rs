@@ -1,14 +1,14 @@
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 
 use super::chunked::ChunkedDecoder;
+use super::origin::Origin;
 
 /// How long a connection may take to be made. Replicas are near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,8 +59,8 @@ pub(super) struct Head {
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self, SendError> {
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+    pub(super) async fn open(origin: &Origin) -> Result<Self, SendError> {
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, origin.connect())
             .await
             .map_err(|_| SendError::Connect(io::ErrorKind::TimedOut.into()))?
             .map_err(SendError::Connect)?;
@@ -76,9 +76,23 @@ impl Connection {
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Sends a request and reads the head of its response.
+    /// Sends a request and reads the head of its response. A server may answer before it has read
+    /// the whole request (413, 401) and close: that answer counts.
     pub(super) async fn exchange(&mut self, head: &[u8], body: &Bytes) -> Result<Head, SendError> {
-        self.send(head, body).await.map_err(|error| SendError::Closed(Some(error)))?;
+        let sent = self.send(head, body).await;
+        let mut answer = self.read_head().await;
+        let is_whole = matches!(sent, Ok(true));
+        if let Ok(head) = &mut answer {
+            // The rest of the request would be taken for the next one.
+            head.keep_alive &= is_whole;
+        }
+        match (sent, answer) {
+            (Err(error), Err(SendError::Closed(_))) => Err(SendError::Closed(Some(error))),
+            (_, answer) => answer,
+        }
+    }
+
+    async fn read_head(&mut self) -> Result<Head, SendError> {
         loop {
             if let Some(head) = parse_head(&mut self.buffer)? {
                 // 1xx: the real head follows.
@@ -94,14 +108,16 @@ impl Connection {
                 return Err(SendError::Malformed);
             }
             match self.fill().await {
-                Ok(0) => return Err(SendError::Closed(None)),
+                Ok(0) if self.buffer.is_empty() => return Err(SendError::Closed(None)),
+                Ok(0) => return Err(SendError::Malformed),
                 Ok(_) => {}
                 Err(error) => return Err(SendError::Closed(Some(error))),
             }
         }
     }
 
-    async fn send(&mut self, head: &[u8], body: &Bytes) -> io::Result<()> {
+    /// Writes the request, as long as nothing comes back; returns whether all of it has left.
+    async fn send(&mut self, head: &[u8], body: &Bytes) -> io::Result<bool> {
         let total = head.len() + body.len();
         let mut sent = 0;
         while sent < total {
@@ -109,12 +125,34 @@ impl Connection {
                 IoSlice::new(head.get(sent..).unwrap_or_default()),
                 IoSlice::new(body.get(sent.saturating_sub(head.len())..).unwrap_or_default()),
             ];
-            match self.stream.write_vectored(&slices).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => sent += written,
+            match self.stream.try_write_vectored(&slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => sent += written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let ready = Interest::READABLE | Interest::WRITABLE;
+                    let ready = self.stream.ready(ready).await?;
+                    if ready.is_readable() && self.has_answer()? {
+                        return Ok(false);
+                    }
+                    if !ready.is_writable() && ready.is_write_closed() {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Takes in what the server has sent, if anything.
+    fn has_answer(&mut self) -> io::Result<bool> {
+        self.buffer.reserve(READ_SIZE);
+        match self.stream.try_read_buf(&mut self.buffer) {
+            Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads what has arrived into the buffer; 0 is the end.

@@ -7,8 +7,11 @@
 mod body;
 mod chunked;
 mod connection;
+mod idle;
+mod origin;
 mod pool;
 
 pub(crate) use body::{BodyError, ResponseBody};
 pub(crate) use connection::SendError;
-pub(crate) use pool::{Origin, RequestHead, Upstream, UpstreamResponse};
+pub(crate) use origin::Origin;
+pub(crate) use pool::{RequestHead, Upstream, UpstreamResponse};

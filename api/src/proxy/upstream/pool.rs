@@ -1,51 +1,21 @@
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::secret::Secret;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::body::ResponseBody;
 use super::connection::{Connection, SendError};
-
-/// The most idle connections kept per replica.
-const MAX_IDLE: usize = 256;
-
-/// Where a replica answers: `http://HOST:PORT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    authority: String,
-    address: SocketAddr,
-}
-
-/// A base URL that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("`{url}` is no base URL of a replica; it must be `http://HOST:PORT`")]
-pub(crate) struct OriginError {
-    url: String,
-}
-
-impl Origin {
-    /// Parses a base URL. A host name is looked up once, here.
-    pub(crate) fn parse(url: &str) -> Result<Self, OriginError> {
-        let wrong = || OriginError { url: url.to_owned() };
-        let authority = url
-            .strip_prefix("http://")
-            .map(|rest| rest.trim_end_matches('/'))
-            .filter(|rest| !rest.contains('/'))
-            .ok_or_else(wrong)?;
-        let address =
-            authority.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(wrong)?;
-        Ok(Self { authority: authority.to_owned(), address })
-    }
-}
+use super::idle::IdleConnections;
+use super::origin::Origin;
 
 /// One replica's address and its idle connections.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     origin: Origin,
-    idle: Mutex<Vec<Connection>>,
+    idle: Arc<IdleConnections>,
 }
 
 /// What to ask.
@@ -57,7 +27,7 @@ pub(crate) struct RequestHead<'a> {
     /// Headers, already free of hop-by-hop ones, of `host` and of `content-length`.
     pub(crate) headers: &'a HeaderMap,
     /// The bearer token that the replica asks for.
-    pub(crate) bearer: &'a str,
+    pub(crate) bearer: &'a Secret,
 }
 
 /// A response whose body is yet to be read.
@@ -70,13 +40,11 @@ pub(crate) struct UpstreamResponse {
 
 impl Upstream {
     pub(crate) fn new(origin: Origin) -> Arc<Self> {
-        Arc::new(Self { origin, idle: Mutex::default() })
+        Arc::new(Self { origin, idle: Arc::default() })
     }
 
-    /// Sends a request and waits for the head of its response, at most `timeout`.
-    ///
-    /// An idle connection that the replica closed just then is replaced by a new one, once; the
-    /// replica has not begun to answer, and an inference request changes nothing there.
+    /// Sends a request and waits for the head of its response, at most `timeout`. Whatever comes
+    /// of it, the request is written to one connection only.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: &RequestHead<'_>,
@@ -85,49 +53,33 @@ impl Upstream {
     ) -> Result<UpstreamResponse, SendError> {
         let head = self.encode(request, body.len());
         let attempt = async {
-            if let Some(mut connection) = self.take_idle() {
-                match connection.exchange(&head, body).await {
-                    Err(SendError::Closed(_)) => {}
-                    answered => return answered.map(|head| (head, connection)),
-                }
-            }
-            let mut connection = Connection::open(self.origin.address).await?;
+            let mut connection = match self.idle.take() {
+                Some(connection) => connection,
+                None => Connection::open(&self.origin).await?,
+            };
             connection.exchange(&head, body).await.map(|head| (head, connection))
         };
         let (head, connection) =
             tokio::time::timeout(timeout, attempt).await.map_err(|_| SendError::TimedOut)??;
-        let body =
-            ResponseBody::new(connection, head.framing, head.keep_alive, self.clone(), timeout);
+        let body = ResponseBody::new(
+            connection,
+            head.framing,
+            head.keep_alive,
+            self.idle.clone(),
+            timeout,
+        );
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
     /// Whether the replica accepts connections.
     pub(crate) async fn is_reachable(&self) -> bool {
-        match Connection::open(self.origin.address).await {
+        match Connection::open(&self.origin).await {
             Ok(connection) => {
-                self.put_back(connection);
+                self.idle.put(connection);
                 true
             }
             Err(_) => false,
         }
-    }
-
-    pub(super) fn put_back(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE {
-            idle.push(connection);
-        }
-    }
-
-    fn take_idle(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // The youngest first, so that the others age and are found closed.
-        while let Some(connection) = idle.pop() {
-            if connection.is_quiet() {
-                return Some(connection);
-            }
-        }
-        None
     }
 
     fn encode(&self, request: &RequestHead<'_>, length: usize) -> Vec<u8> {
@@ -137,9 +89,9 @@ impl Upstream {
         put(b" ");
         put(request.path.as_bytes());
         put(b" HTTP/1.1\r\nhost: ");
-        put(self.origin.authority.as_bytes());
+        put(self.origin.authority().as_bytes());
         put(b"\r\nauthorization: Bearer ");
-        put(request.bearer.as_bytes());
+        put(request.bearer.expose().as_bytes());
         put(b"\r\n");
         for (name, value) in request.headers {
             put_header(&mut put, name, value);

@@ -1,10 +1,11 @@
 use std::io::{self, IsTerminal};
 
+use diogenes_api::sse::Reader;
 use reqwest::Response;
 use serde_json::Value;
 
 use super::message::{Assembly, Conversation};
-use crate::client::{Boot, Client, Event, Reader, of_event};
+use crate::client::{Boot, Client, of_event};
 use crate::commands::output::{self, Paint, paint};
 use crate::commands::progress::Progress;
 use crate::exit::{Failure, Kind};
@@ -120,17 +121,19 @@ impl Asking {
                     Kind::Other.because("the answer ended before it was complete; ask again")
                 );
             };
-            for event in reader.push(&bytes) {
-                match event {
-                    Event::Comment(comment) => {
-                        if let (Some(boot), Some(progress)) =
-                            (Boot::of_comment(&comment), &mut self.progress)
-                        {
-                            progress.tell(boot);
-                        }
+            reader.push(&bytes);
+            while let Some(frame) = reader.next_frame() {
+                for comment in frame.comments() {
+                    if let (Some(boot), Some(progress)) =
+                        (Boot::of_comment(&comment), &mut self.progress)
+                    {
+                        progress.tell(boot);
                     }
-                    Event::Data(data) if data.trim() == "[DONE]" => return Ok(()),
-                    Event::Data(data) => self.take_event(&data)?,
+                }
+                match frame.data() {
+                    Some(data) if data.trim() == "[DONE]" => return Ok(()),
+                    Some(data) => self.take_event(&data)?,
+                    None => {}
                 }
             }
         }

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use super::world::{World, model};
 use crate::AppSettings;
 use crate::auth::GatewayAuthenticator;
-use crate::proxy::{FleetViews, ProxyState};
+use crate::proxy::fleet_link::FleetLink;
+use crate::proxy::{FleetViews, Gateway, GatewaySettings, ProxyState};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,12 +55,12 @@ impl World {
         let (store, clock) = (self.store.clone(), self.clock.clone());
         let proxy = ProxyState {
             authenticator: Arc::new(GatewayAuthenticator::new(clock.clone())),
-            views: FleetViews {
-                dispatcher: self.dispatcher.clone(),
-                link: Some(self.link.clone()),
-            },
-            limiter: Arc::new(StoreLimiter::new(store)),
-            clock,
+            gateway: Arc::new(Gateway::new(
+                FleetViews { dispatcher: self.dispatcher.clone(), link: self.link.clone() },
+                Arc::new(StoreLimiter::new(store)),
+                clock,
+                GatewaySettings::default(),
+            )),
             metrics: self.metrics.clone(),
             settings: AppSettings::default(),
         };

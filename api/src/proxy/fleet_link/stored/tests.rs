@@ -11,7 +11,9 @@ use diogenes_core::ports::Expect;
 use tokio::time::sleep;
 
 use self::world::{World, model};
-use super::super::in_use::InUse;
+use super::super::FleetLink;
+use super::super::later::SETTLE;
+use super::super::stamps::InUse;
 
 #[tokio::test(start_paused = true)]
 async fn warm_requests_cost_at_most_one_read_a_second() {
@@ -80,7 +82,7 @@ async fn use_is_stamped_once_in_fifteen_seconds_however_many_use_it() {
     let claim = world.ready(0, "http://127.0.0.1:1").await;
     let began = world.store.writes();
     let users: Vec<_> =
-        (0..100).map(|_| InUse::begin(&world.link, model(), claim.clone())).collect();
+        (0..100).map(|_| InUse::begin(&world.link.stamps, model(), claim.clone())).collect();
     sleep(UseStamp::EVERY * 4 + Duration::from_secs(1)).await;
     // At 0, 15, 30, 45 and 60 s.
     assert_eq!(world.store.writes() - began, 5);
@@ -98,10 +100,10 @@ async fn a_stamp_that_failed_is_written_with_the_next_request() {
     let world = World::new().await;
     let name = model();
     world.store.fail(true);
-    world.link.stamp(&name, None).await;
+    world.link.stamps.stamp(&name, None).await;
     assert_eq!(world.stamp(None).await, None);
     world.store.fail(false);
-    world.link.stamp(&name, None).await;
+    world.link.stamps.stamp(&name, None).await;
     assert_eq!(world.stamp(None).await, Some(world.started));
 }
 
@@ -110,16 +112,16 @@ async fn settling_finishes_what_was_deferred_and_gives_up_what_hangs() {
     let world = World::new().await;
     let claim = world.ready(0, "http://127.0.0.1:1").await;
     world.store.slow(Duration::from_secs(2));
-    drop(InUse::begin(&world.link, model(), claim.clone()));
+    drop(InUse::begin(&world.link.stamps, model(), claim.clone()));
     // Its task runs, and has not come to the store yet.
     world.link.settle().await;
     assert!(world.stamp(Some(&claim)).await.is_some());
     assert_eq!(world.store.unfinished(), 0);
 
-    world.link.defer(std::future::pending());
+    world.link.later(Box::pin(std::future::pending()));
     let began = tokio::time::Instant::now();
     world.link.settle().await;
-    assert_eq!(began.elapsed(), super::SETTLE);
+    assert_eq!(began.elapsed(), SETTLE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,11 +129,11 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
     let world = World::new().await;
     let name = model();
     world.link.refresh(name.as_str()).await.unwrap();
-    world.link.wake(&name).await;
+    world.link.ask(&world.entry()).await;
     assert_eq!(world.asked(), 1);
     for _ in 0..10 {
         sleep(Duration::from_millis(900)).await;
-        world.link.poll(&name).await;
+        world.link.look(&world.entry()).await;
     }
     // Nothing came of the first: every three seconds.
     assert_eq!(world.asked(), 2);
@@ -139,12 +141,12 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
     world.booting(0).await;
     for _ in 0..20 {
         sleep(Duration::from_millis(900)).await;
-        world.link.poll(&name).await;
+        world.link.look(&world.entry()).await;
     }
     assert_eq!(world.asked(), 0, "a replica is on its way, and the reminder is not due");
     for _ in 0..10 {
         sleep(Duration::from_millis(900)).await;
-        world.link.poll(&name).await;
+        world.link.look(&world.entry()).await;
     }
     assert_eq!(world.asked(), 1, "the reminder");
 }

@@ -11,32 +11,17 @@ use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSource, ModelSpec, Phase,
     PhaseTimes, Rung, Slot, SlotState, UseStamp,
 };
-use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Bound, Clock, Expect, Item, Key, Page, Query, StateStore, StoreError, Topic, Version, Wake,
-    WakeError, Write,
+    Bound, Clock, Expect, Item, Key, Page, Query, StateStore, StoreError, Version, Write,
 };
 use diogenes_core::secret::Secret;
 use diogenes_core::testing::MemoryStore;
-use tokio::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::proxy::{Dispatcher, StoreLink};
-
-pub(super) fn model() -> ModelName {
-    "org/model".parse().unwrap()
-}
-
-/// Tokio's clock, which tests can pause, as a wall clock.
-pub(super) struct TokioClock {
-    began: Instant,
-}
-
-impl Clock for TokioClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_800_000_000).unwrap() + self.began.elapsed()
-    }
-}
+use crate::proxy::dispatch::Dispatcher;
+use crate::proxy::entry::Entry;
+use crate::proxy::fleet_link::StoredFleet;
+pub(super) use crate::proxy::testing::{CountingWake, TokioClock, model};
 
 /// Counts calls, and makes them slow or fail.
 pub(super) struct Watched {
@@ -128,31 +113,20 @@ impl StateStore for Watched {
     }
 }
 
-#[derive(Default)]
-pub(super) struct CountingWake(AtomicUsize);
-
-#[async_trait]
-impl Wake for CountingWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
 pub(super) struct World {
     pub(super) clock: Arc<TokioClock>,
     pub(super) store: Arc<Watched>,
     pub(super) wake: Arc<CountingWake>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) dispatcher: Arc<Dispatcher>,
-    pub(super) link: Arc<StoreLink>,
+    pub(super) link: Arc<StoredFleet>,
     pub(super) started: Timestamp,
 }
 
 impl World {
     /// [`model`], with no replica.
     pub(super) async fn new() -> Self {
-        let clock = Arc::new(TokioClock { began: Instant::now() });
+        let clock = TokioClock::new();
         let store = Arc::new(Watched {
             memory: MemoryStore::new(clock.clone()),
             reads: AtomicUsize::new(0),
@@ -165,7 +139,7 @@ impl World {
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
         let dispatcher = Arc::new(dispatcher.one_of_many());
-        let link = StoreLink::new(store.clone(), clock.clone(), wake.clone(), dispatcher.clone());
+        let link = StoredFleet::new(store.clone(), clock.clone(), wake.clone(), dispatcher.clone());
         let started = clock.now();
         let world = Self { clock, store, wake, metrics, dispatcher, link: Arc::new(link), started };
         let mut spec = ModelSpec::new(["vllm"]);
@@ -237,6 +211,11 @@ impl World {
         };
         self.store.save(beat, Expect::Any).await.unwrap();
         claim
+    }
+
+    /// The model as the proxy knows it.
+    pub(super) fn entry(&self) -> Arc<Entry> {
+        self.dispatcher.find(model().as_str()).unwrap()
     }
 
     /// When the use of a replica, or of the model, was last stamped.

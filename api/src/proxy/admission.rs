@@ -1,0 +1,49 @@
+use bytes::Bytes;
+use diogenes_core::routing::Patience;
+use diogenes_core::tenancy::{Allowed, may};
+use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::dialect::Dialect;
+use super::headers;
+use super::peek::Peek;
+use crate::error::ApiError;
+
+/// A request for inference, wherever it comes from.
+#[derive(Clone, Debug)]
+pub struct InferenceRequest {
+    /// Its id, for the answer and for logs.
+    pub id: HeaderValue,
+    /// When it arrived; what it takes counts from here.
+    pub arrived: Instant,
+    /// The endpoint that it is for.
+    pub dialect: Dialect,
+    /// The query string, without the question mark.
+    pub query: Option<String>,
+    /// Its headers. Those that concern one connection, or its sender's key, go no further.
+    pub headers: HeaderMap,
+    /// Its body, a JSON object.
+    pub body: Bytes,
+}
+
+/// First step: who asks, and what for.
+pub(super) struct Admission {
+    pub(super) by: Allowed<may::InferenceUse>,
+    pub(super) request: InferenceRequest,
+    pub(super) peek: Peek,
+    pub(super) patience: Patience,
+}
+
+impl Admission {
+    /// Reads what matters of the request.
+    pub(super) fn new(
+        by: Allowed<may::InferenceUse>,
+        request: InferenceRequest,
+    ) -> Result<Self, ApiError> {
+        let mut peek = Peek::read(&request.body)?;
+        peek.stream &= request.dialect.streams();
+        let prefer_wait = headers::prefer_wait(&request.headers);
+        let patience = Patience { stream: peek.stream, prefer_wait };
+        Ok(Self { by, request, peek, patience })
+    }
+}

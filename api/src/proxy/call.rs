@@ -1,0 +1,56 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use diogenes_core::keys::KeyId;
+use diogenes_core::routing::Patience;
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+
+use super::dialect::Dialect;
+use super::target::Target;
+use super::upstream::{RequestHead, SendError, UpstreamResponse};
+
+/// An inference request as it is sent to any replica of its model.
+pub(super) struct Call {
+    pub(super) id: HeaderValue,
+    /// The key that it counts for.
+    pub(super) key: KeyId,
+    pub(super) arrived: Instant,
+    pub(super) dialect: Dialect,
+    /// Path and query.
+    pub(super) path: Cow<'static, str>,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Whether it asks for usage on our behalf and not on the caller's.
+    pub(super) usage_is_ours: bool,
+    pub(super) patience: Patience,
+    /// How long a replica may take to begin its answer, and to go on with it.
+    pub(super) timeout: Duration,
+    /// When the answer must have ended, where a request may not take as long as it likes.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Call {
+    pub(super) async fn send(&self, target: &Target) -> Result<UpstreamResponse, SendError> {
+        let head = RequestHead {
+            method: &Method::POST,
+            path: &self.path,
+            headers: &self.headers,
+            bearer: &target.upstream_key,
+        };
+        target.upstream.send(&head, &self.body, self.timeout).await
+    }
+}
+
+/// Waits for `work`, but not beyond a deadline.
+pub(super) async fn until<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await,
+        None => Ok(work.await),
+    }
+}

@@ -1,0 +1,163 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::held::{HeldStream, Told};
+use super::plain;
+use super::stream::Passing;
+use crate::error::ApiError;
+use crate::proxy::call::Call;
+use crate::proxy::fleet_link::FleetLink;
+use crate::proxy::headers;
+use crate::proxy::pursuit::{Pursuit, Reached};
+use crate::proxy::settlement::Settlement;
+
+const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
+const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");
+const COLD_START: HeaderName = HeaderName::from_static("x-diogenes-cold-start-ms");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-diogenes-overhead-ms");
+
+/// An answer to an inference request.
+#[derive(Debug)]
+pub struct Answer {
+    /// The replica's status, or 200 for a stream that was opened before there was one.
+    pub status: StatusCode,
+    /// The replica's headers, and those of Diogenes.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: AnswerBody,
+}
+
+/// The body of an [`Answer`].
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// All of it.
+    Whole(Bytes),
+    /// Server-sent events as they come.
+    Stream(AnswerStream),
+}
+
+/// A stream of server-sent events. Dropping it before its end cancels the request at the replica.
+pub struct AnswerStream {
+    source: Source,
+    link: Arc<dyn FleetLink>,
+}
+
+enum Source {
+    Holding(Box<HeldStream>),
+    Passing(Box<Passing>),
+    Ended,
+}
+
+impl std::fmt::Debug for AnswerStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnswerStream").finish_non_exhaustive()
+    }
+}
+
+impl AnswerStream {
+    /// The next bytes; none at the end. A stream that breaks off ends with an error event, never
+    /// silently. What the end of the request leaves to be written is written before the end shows.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            match &mut self.source {
+                Source::Passing(passing) => {
+                    if let Some(bytes) = passing.next().await {
+                        return Some(bytes);
+                    }
+                }
+                Source::Holding(held) => match held.next().await {
+                    Told::Bytes(bytes) => return Some(bytes),
+                    Told::Last(bytes) => {
+                        self.source = Source::Ended;
+                        return Some(bytes);
+                    }
+                    Told::Opened(passing) => {
+                        self.source = Source::Passing(passing);
+                        continue;
+                    }
+                },
+                Source::Ended => {}
+            }
+            self.source = Source::Ended;
+            self.link.settle().await;
+            return None;
+        }
+    }
+}
+
+/// Opens a stream whose replica is yet to come.
+pub(in crate::proxy) fn open(
+    pursuit: Pursuit,
+    settlement: Settlement,
+    link: &Arc<dyn FleetLink>,
+) -> Answer {
+    let mut fields = HeaderMap::new();
+    if let Some(status) = settlement.rate_status() {
+        crate::control::rate_headers(status, &mut fields);
+    }
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies in front of us must not wait for more.
+    fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    let held = HeldStream::new(pursuit, settlement);
+    let source = Source::Holding(Box::new(held));
+    let body = AnswerBody::Stream(AnswerStream { source, link: link.clone() });
+    Answer { status: StatusCode::OK, headers: fields, body }
+}
+
+/// Passes on what a replica answers to a request whose own answer has not begun.
+pub(in crate::proxy) async fn deliver(
+    reached: Reached,
+    call: &Call,
+    settlement: Settlement,
+    link: &Arc<dyn FleetLink>,
+    max_response: usize,
+) -> Result<Answer, ApiError> {
+    let entry = reached.lease.entry().clone();
+    entry.metrics.first_byte(call.arrived.elapsed());
+    let status = reached.response.status;
+    let mut fields = reached.response.headers.clone();
+    headers::strip(&mut fields);
+    let held = reached.waited.unwrap_or_default();
+    let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(held);
+    fields.insert(OVERHEAD, millis(overhead));
+    fields.insert(TARGET, reached.lease.target.label.clone());
+    if let Ok(name) = HeaderValue::from_str(entry.view().model.name.as_str()) {
+        fields.insert(MODEL, name);
+    }
+    if let Some(waited) = reached.waited {
+        entry.metrics.woke_after(waited);
+        fields.insert(COLD_START, millis(waited));
+    }
+    if let Some(status) = settlement.rate_status() {
+        crate::control::rate_headers(status, &mut fields);
+    }
+    let body = if status.is_success() && headers::is_event_stream(&fields) {
+        let passing = Passing::new(reached, call, settlement);
+        let source = Source::Passing(Box::new(passing));
+        AnswerBody::Stream(AnswerStream { source, link: link.clone() })
+    } else {
+        match plain::read(reached, call, max_response).await {
+            Ok(whole) => {
+                settlement.settle(whole.end);
+                AnswerBody::Whole(whole.bytes)
+            }
+            Err(error) => {
+                settlement.fail(&error, None);
+                return Err(error);
+            }
+        }
+    };
+    Ok(Answer { status, headers: fields, body })
+}
+
+/// A duration as milliseconds with three decimals.
+fn millis(duration: Duration) -> HeaderValue {
+    let micros = duration.as_micros();
+    let text = format!("{}.{:03}", micros / 1000, micros % 1000);
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}

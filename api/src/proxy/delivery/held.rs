@@ -1,0 +1,145 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use diogenes_core::fleet::Progress;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::plain;
+use super::stream::Passing;
+use crate::error::ApiError;
+use crate::proxy::call::until;
+use crate::proxy::headers::is_event_stream;
+use crate::proxy::pursuit::{Move, Pursuit, Reached};
+use crate::proxy::refusal;
+use crate::proxy::settlement::{End, Settlement};
+
+/// A stream whose caller waits for a replica: its head has left, and comments tell how far the
+/// boot is.
+pub(super) struct HeldStream {
+    pursuit: Pursuit,
+    /// None once it is settled.
+    settlement: Option<Settlement>,
+    /// When an event that says nothing was last sent.
+    last_event: Option<Instant>,
+}
+
+/// What a held stream has for its caller.
+pub(super) enum Told {
+    /// Bytes, and more will follow.
+    Bytes(Bytes),
+    /// The last bytes.
+    Last(Bytes),
+    /// The replica's stream.
+    Opened(Box<Passing>),
+}
+
+impl HeldStream {
+    pub(super) fn new(pursuit: Pursuit, settlement: Settlement) -> Self {
+        Self { pursuit, settlement: Some(settlement), last_event: None }
+    }
+
+    pub(super) async fn next(&mut self) -> Told {
+        loop {
+            let deadline = self.pursuit.call.deadline;
+            let Ok(told) = until(deadline, self.pursuit.next()).await else {
+                return self.fail(&refusal::out_of_time(&self.pursuit.entry));
+            };
+            match told {
+                Move::Waits => {}
+                Move::Progress(progress) => return Told::Bytes(self.report(&progress)),
+                Move::Refused(error) => return self.fail(&error),
+                Move::Reached(reached) => return self.answer(*reached).await,
+            }
+        }
+    }
+
+    fn report(&mut self, progress: &Progress) -> Bytes {
+        let waited = self.pursuit.waited().unwrap_or_default();
+        let eta = progress.eta.map(|eta| eta.as_secs());
+        let report = serde_json::json!({
+            "phase": progress.phase,
+            "elapsed_s": waited.as_secs(),
+            "eta_s": eta,
+        });
+        let mut text = comment(&report);
+        if let Some(event) = self.empty_event(waited) {
+            text.push_str(&event);
+        }
+        text.into()
+    }
+
+    /// An event that says nothing, now and then, once the wait is long: some clients give up when
+    /// no event comes, whatever comments say.
+    fn empty_event(&mut self, waited: Duration) -> Option<String> {
+        let Pursuit { call, entry, .. } = &self.pursuit;
+        let view = entry.view();
+        let every = view.model.spec.hold_event_interval;
+        let is_due = match self.last_event {
+            Some(last) => last.elapsed() >= every,
+            None => waited >= every * 2,
+        };
+        if every.is_zero() || !is_due {
+            return None;
+        }
+        self.last_event = Some(Instant::now());
+        let id = call.id.to_str().unwrap_or_default();
+        call.dialect.empty_event(id, view.model.name.as_str(), entry.now().as_second())
+    }
+
+    async fn answer(&mut self, reached: Reached) -> Told {
+        let Pursuit { call, entry, .. } = &self.pursuit;
+        let waited = reached.waited.unwrap_or_default();
+        entry.metrics.woke_after(waited);
+        entry.metrics.first_byte(call.arrived.elapsed());
+        let response = &reached.response;
+        if response.status != StatusCode::OK || !is_event_stream(&response.headers) {
+            return self.refuse(reached).await;
+        }
+        let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(waited);
+        let report = serde_json::json!({
+            "phase": "ready",
+            "model": entry.view().model.name,
+            "target": reached.lease.target.label.to_str().unwrap_or_default(),
+            "cold_start_ms": u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            "overhead_ms": overhead.as_micros() as f64 / 1000.0,
+        });
+        let Some(settlement) = self.settlement.take() else { return Told::Last(Bytes::new()) };
+        let passing = Passing::new(reached, call, settlement);
+        Told::Opened(Box::new(passing.after(comment(&report).into())))
+    }
+
+    /// The replica's own error, for a stream whose head has left with a 200.
+    async fn refuse(&mut self, reached: Reached) -> Told {
+        let Reached { response, lease: _lease, in_use: _in_use, .. } = reached;
+        let (call, entry) = (&self.pursuit.call, &self.pursuit.entry);
+        if response.status.is_success() {
+            return self.fail(&refusal::no_stream(entry));
+        }
+        let event = plain::error_event(response.body, response.status, &response.headers, entry);
+        let event = tokio::time::timeout(call.timeout, until(call.deadline, event)).await;
+        match event {
+            Ok(Ok(Ok(event))) => {
+                if let Some(settlement) = self.settlement.take() {
+                    settlement.settle(End { status: response.status, usage: None });
+                }
+                Told::Last(event)
+            }
+            Ok(Ok(Err(error))) => self.fail(&error),
+            Ok(Err(_)) => self.fail(&refusal::out_of_time(entry)),
+            Err(_) => self.fail(&refusal::refused(response.status, entry)),
+        }
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Told {
+        if let Some(settlement) = self.settlement.take() {
+            settlement.fail(error, None);
+        }
+        Told::Last(error.event().into())
+    }
+}
+
+/// A comment of an SSE stream, which clients ignore.
+fn comment(report: &serde_json::Value) -> String {
+    format!(": diogenes {report}\n\n")
+}

@@ -1,0 +1,235 @@
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+
+use crate::error::ApiError;
+use crate::proxy::call::{Call, until};
+use crate::proxy::entry::Entry;
+use crate::proxy::pursuit::Reached;
+use crate::proxy::refusal;
+use crate::proxy::settlement::End;
+use crate::proxy::upstream::{BodyError, ResponseBody};
+use crate::proxy::usage::{Usage, WireUsage};
+
+/// An answer that has come whole.
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    pub(super) end: End,
+}
+
+/// What is read of a whole answer; the same pass checks the syntax of all of it.
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+/// Why an answer was not read whole.
+enum Unread {
+    Broken(BodyError),
+    TooLarge,
+}
+
+/// Reads an answer whole and checks it, so that neither a cut one nor anything else is passed off
+/// as what was asked for.
+pub(super) async fn read(reached: Reached, call: &Call, most: usize) -> Result<Whole, ApiError> {
+    let Reached { response, lease, sent_at, in_use: _in_use, .. } = reached;
+    let entry = lease.entry();
+    let answer = tokio::time::timeout_at(sent_at + call.timeout, read_whole(response.body, most));
+    let Ok(read) = until(call.deadline, answer).await else {
+        return Err(refusal::out_of_time(entry));
+    };
+    let bytes = match read.unwrap_or(Err(Unread::Broken(BodyError::Stalled))) {
+        Ok(bytes) => bytes,
+        Err(Unread::Broken(broken)) => return Err(refusal::broken(broken, entry)),
+        Err(Unread::TooLarge) => return Err(refusal::too_large(most)),
+    };
+    let status = response.status;
+    let usage = if status.is_success() {
+        check(&response.headers, &bytes).map_err(|flaw| match flaw {
+            Flaw::Cut => refusal::broken(BodyError::Cut, entry),
+            Flaw::NotJson(what) => refusal::malformed(what, entry),
+        })?
+    } else {
+        check_error(status, &response.headers, &bytes, entry)?;
+        None
+    };
+    Ok(Whole { bytes, end: End { status, usage } })
+}
+
+/// What is wrong with an answer that came whole as far as HTTP can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    /// Its JSON ends too early.
+    Cut,
+    /// It is something else altogether; what, for a sentence that begins with "the answer".
+    NotJson(&'static str),
+}
+
+/// Checks that a successful answer is JSON and whole; returns the usage that it tells.
+fn check(headers: &HeaderMap, body: &[u8]) -> Result<Option<Usage>, Flaw> {
+    if is_encoded(headers) {
+        return Err(Flaw::NotJson("is compressed, though that was not asked for"));
+    }
+    if !is_json(headers) {
+        return Err(Flaw::NotJson("is not JSON"));
+    }
+    if body.trim_ascii().is_empty() {
+        return Err(Flaw::Cut);
+    }
+    match serde_json::from_slice::<Body>(body) {
+        Ok(body) => Ok(body.usage.map(Usage::from)),
+        Err(error) if error.is_eof() => Err(Flaw::Cut),
+        // Usage in another shape is no reason to withhold an answer.
+        Err(error) if error.is_data() => {
+            match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+                Ok(_) if body.trim_ascii_start().starts_with(b"{") => Ok(None),
+                Ok(_) => Err(Flaw::NotJson("is not a JSON object")),
+                Err(error) if error.is_eof() => Err(Flaw::Cut),
+                Err(_) => Err(Flaw::NotJson("is not valid JSON")),
+            }
+        }
+        Err(_) => Err(Flaw::NotJson("is not valid JSON")),
+    }
+}
+
+/// Passes on what a replica says of an error, unless nobody could make sense of it or it is not
+/// the caller's business.
+fn check_error(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    entry: &Entry,
+) -> Result<(), ApiError> {
+    if status.is_redirection() || status.is_informational() {
+        return Err(refusal::malformed("leads elsewhere instead of answering", entry));
+    }
+    let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let is_clear = !is_encoded(headers)
+        && body.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    if is_denied || !is_clear {
+        let mut error = refusal::refused(status, entry);
+        if let Some(after) = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok())
+        {
+            error.headers.push((header::RETRY_AFTER, after.to_owned()));
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    // Servers that say nothing are judged by the body.
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"application/json") || kind.ends_with(b"+json")
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// Buffers an answer of at most `most` bytes.
+async fn read_whole(mut body: ResponseBody, most: usize) -> Result<Bytes, Unread> {
+    let Some(first) = body.next().await.map_err(Unread::Broken)? else {
+        return Ok(Bytes::new());
+    };
+    if first.len() > most {
+        return Err(Unread::TooLarge);
+    }
+    let Some(second) = body.next().await.map_err(Unread::Broken)? else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(&second);
+    while let Some(bytes) = body.next().await.map_err(Unread::Broken)? {
+        if whole.len() + bytes.len() > most {
+            return Err(Unread::TooLarge);
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(whole.freeze())
+}
+
+/// What a replica says of an error, for a stream whose head has left: its error object, if it has
+/// one that a caller may see.
+pub(super) async fn error_event(
+    body: ResponseBody,
+    status: StatusCode,
+    headers: &HeaderMap,
+    entry: &Entry,
+) -> Result<Bytes, ApiError> {
+    const MOST: usize = 1 << 20;
+    let body = read_whole(body, MOST).await.unwrap_or_default();
+    check_error(status, headers, &body, entry)?;
+    match serde_json::from_slice::<serde_json::Value>(&body) {
+        Ok(error) if error.get("error").is_some_and(serde_json::Value::is_object) => {
+            Ok(format!("data: {error}\n\n").into())
+        }
+        _ => Err(refusal::refused(status, entry)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn typed(kind: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(kind) = kind {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_whole_answer_tells_its_usage() {
+        let body = br#"{"id":"x","usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
+        for kind in [
+            None,
+            Some("application/json"),
+            Some("application/json; charset=utf-8"),
+            Some("application/problem+json"),
+        ] {
+            assert_eq!(check(&typed(kind), body), Ok(Some(Usage { prompt: 3, completion: 4 })));
+        }
+        for body in
+            [&b"{}"[..], br#"{"usage":null}"#, br#"{"usage":"unknown"}"#, b" {\"x\":[1,2]}\n"]
+        {
+            assert_eq!(check(&typed(None), body), Ok(None), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn every_cut_of_an_answer_is_noticed() {
+        let body = br#"{"id":"x","choices":[{"text":"a}b\"c"}],"usage":{"prompt_tokens":3}}"#;
+        for at in 0..body.len() {
+            assert_eq!(check(&typed(None), &body[..at]), Err(Flaw::Cut), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_not_passed_on() {
+        for (kind, body) in [
+            (Some("text/html"), &b"{}"[..]),
+            (Some("text/plain"), b"{}"),
+            (None, b"<html>"),
+            (None, b"[1]"),
+            (None, b"{} {}"),
+            (None, b"\"text\""),
+        ] {
+            assert!(
+                matches!(check(&typed(kind), body), Err(Flaw::NotJson(_))),
+                "{}",
+                body.escape_ascii()
+            );
+        }
+        let mut packed = typed(None);
+        packed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(matches!(check(&packed, b"{}"), Err(Flaw::NotJson(_))));
+    }
+}

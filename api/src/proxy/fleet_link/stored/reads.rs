@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use diogenes_core::Timestamp;
+use diogenes_core::entity::StoreExt;
+use diogenes_core::fleet::eta::since;
+use diogenes_core::fleet::{Beat, ClaimId, Control, Model, ModelView, read_view};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::StoreError;
+
+use super::{INDEX_LAG, Known, LOAD_LIFE, StoredFleet, is_fresh};
+
+impl StoredFleet {
+    pub(super) async fn read(
+        &self,
+        known: &mut Known,
+        model: &ModelName,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        known.last_read = Some(now);
+        if let Some(view) = read_view(self.store.as_ref(), model).await? {
+            self.dispatcher.publish(view);
+            known.views.insert(model.clone(), now);
+        } else {
+            self.dispatcher.forget(model);
+            known.views.remove(model);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_models(&self, known: &mut Known) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        known.last_read = Some(now);
+        let models = self.store.load_all::<Model>(Model::all()).await?;
+        known.models = Some(now);
+        for view in self.dispatcher.all_views() {
+            let gone = models.iter().all(|model| model.value.name != view.model.name);
+            // The index may lag behind a model that is new.
+            if gone && since(view.model.updated_at, now) >= INDEX_LAG {
+                known.views.remove(&view.model.name);
+                self.dispatcher.forget(&view.model.name);
+            }
+        }
+        for model in models.into_iter().map(|model| model.value) {
+            let view = match self.dispatcher.view_of(&model.name) {
+                Some(view) if view.model.updated_at >= model.updated_at => continue,
+                Some(view) => {
+                    let mut view = ModelView::clone(&view);
+                    view.launch = model.spec.launch_hash();
+                    view.model = Arc::new(model);
+                    view
+                }
+                None => {
+                    let control = Control::new(model.name.clone());
+                    ModelView::new(Arc::new(model), Vec::new(), control, None)
+                }
+            };
+            self.dispatcher.publish(view);
+        }
+        Ok(())
+    }
+
+    /// Reads the load of the replica whose load is the oldest known, where there is a choice.
+    pub(super) async fn read_a_load(&self, known: &mut Known, model: &ModelName) {
+        let now = self.clock.now();
+        let Some(view) = self.dispatcher.view_of(model) else { return };
+        if view.replicas.len() < 2 {
+            return;
+        }
+        known.loads.retain(|claim, at| {
+            is_fresh(Some(at), LOAD_LIFE * 12, now)
+                || view.replicas.iter().any(|replica| replica.claim == *claim)
+        });
+        let read_at = |claim: &ClaimId| known.loads.get(claim).copied();
+        let oldest = view
+            .replicas
+            .iter()
+            .map(|replica| &replica.claim)
+            .min_by_key(|claim| read_at(claim).unwrap_or(Timestamp::MIN));
+        let Some(claim) = oldest.filter(|claim| !is_fresh(known.loads.get(*claim), LOAD_LIFE, now))
+        else {
+            return;
+        };
+        known.last_read = Some(now);
+        known.loads.insert(claim.clone(), now);
+        match self.store.load::<Beat>(&Beat::key_of(claim)).await {
+            Ok(Some(beat)) => self.dispatcher.report(model, claim, beat.value.load),
+            Ok(None) => {}
+            // Only the choice of a replica is the worse for it.
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the load of a replica could not be read"
+            ),
+        }
+    }
+}

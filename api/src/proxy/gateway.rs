@@ -1,0 +1,59 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use diogenes_core::ports::{Clock, Limiter};
+
+use super::casualties::Casualties;
+use super::views::FleetViews;
+
+/// What requests for inference need of their surroundings. Its [`walk`](Self::walk) takes them
+/// from who asks to what is settled; it needs no HTTP server, and `/v1` is one caller.
+pub struct Gateway {
+    pub(super) views: FleetViews,
+    pub(super) limiter: Arc<dyn Limiter>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: GatewaySettings,
+    pub(super) casualties: Casualties,
+}
+
+/// Bounds of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The largest answer that is buffered, in bytes.
+    pub max_response_bytes: usize,
+    /// How long requests may take; none for as long as they like.
+    pub deadlines: Option<Deadlines>,
+}
+
+/// How long a request may take from its arrival to the last byte of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// One whose answer is not streamed.
+    pub plain: Duration,
+    /// One whose answer is streamed.
+    pub stream: Duration,
+}
+
+impl Deadlines {
+    pub(super) fn of(self, stream: bool) -> Duration {
+        if stream { self.stream } else { self.plain }
+    }
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self { max_response_bytes: 256 << 20, deadlines: None }
+    }
+}
+
+impl Gateway {
+    /// A gateway over these views of the fleet.
+    pub fn new(
+        views: FleetViews,
+        limiter: Arc<dyn Limiter>,
+        clock: Arc<dyn Clock>,
+        settings: GatewaySettings,
+    ) -> Self {
+        Self { views, limiter, clock, settings, casualties: Casualties::default() }
+    }
+}

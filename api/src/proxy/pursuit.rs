@@ -1,0 +1,157 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use diogenes_core::fleet::Progress;
+use diogenes_core::gateway::{GiveUp, Health, Outcome, Route, Step, Waiting, next};
+use tokio::time::Instant;
+
+use super::call::Call;
+use super::entry::{Entry, Lease};
+use super::fleet_link::Guard;
+use super::gateway::Gateway;
+use super::hold::{Hold, Turn};
+use super::refusal;
+use super::upstream::{SendError, UpstreamResponse};
+use crate::error::ApiError;
+
+/// Third and fourth step: follows the plan for one request, which waits and is attempted until a
+/// replica begins to answer, or the plan gives up.
+pub(super) struct Pursuit {
+    gateway: Arc<Gateway>,
+    pub(super) call: Call,
+    pub(super) entry: Arc<Entry>,
+    route: Route,
+    outcomes: Vec<Outcome>,
+    hold: Option<Hold>,
+}
+
+/// How a pursuit gets on.
+pub(super) enum Move {
+    /// The request has begun to wait.
+    Waits,
+    /// The boot that it waits for is so far.
+    Progress(Progress),
+    /// A replica has begun to answer.
+    Reached(Box<Reached>),
+    /// There will be no answer.
+    Refused(ApiError),
+}
+
+/// An answer that has begun.
+pub(super) struct Reached {
+    pub(super) response: UpstreamResponse,
+    pub(super) lease: Lease,
+    /// Shows the fleet that the replica is in use.
+    pub(super) in_use: Option<Box<dyn Guard>>,
+    /// How long the request was held.
+    pub(super) waited: Option<Duration>,
+    pub(super) sent_at: Instant,
+}
+
+impl Pursuit {
+    pub(super) fn new(gateway: Arc<Gateway>, call: Call, route: Route, entry: Arc<Entry>) -> Self {
+        Self { gateway, call, entry, route, outcomes: Vec::new(), hold: None }
+    }
+
+    /// How long the request has been held.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.hold.as_ref().map(Hold::elapsed)
+    }
+
+    /// Goes on until there is something to tell.
+    pub(super) async fn next(&mut self) -> Move {
+        loop {
+            if let Some(hold) = &mut self.hold {
+                hold.mark();
+            }
+            let view = self.entry.view();
+            let now = self.entry.now();
+            let health = Health {
+                view: &view,
+                reachable: self.entry.is_reachable(),
+                neglected: self.entry.is_neglected(),
+                casualties: self.gateway.casualties.count(&self.call, &self.entry),
+            };
+            let waiting = Waiting {
+                patience: self.call.patience,
+                since: self.hold.as_ref().map_or(now, |hold| hold.since),
+                waited: self.waited().unwrap_or_default(),
+                closing: self.entry.is_closing(),
+            };
+            match next(&self.route, &[health], &self.outcomes, &waiting, now) {
+                Step::Attempt(_) => {
+                    if let Some(done) = self.attempt().await {
+                        return done;
+                    }
+                }
+                Step::Wait { most, .. } => {
+                    let progress = view.progress(now);
+                    if let Some(told) = self.wait(&progress, most).await {
+                        return told;
+                    }
+                }
+                Step::GiveUp(why) => {
+                    if matches!(why, GiveUp::Warming(_)) && self.hold.is_none() {
+                        // Whoever is turned away will come back.
+                        self.gateway.views.link.ask(&self.entry).await;
+                    }
+                    return Move::Refused(refusal::given_up(&why, &view, now));
+                }
+            }
+        }
+    }
+
+    /// Sends the request to the best replica. Nothing comes of it where none is left.
+    async fn attempt(&mut self) -> Option<Move> {
+        let waited = self.waited();
+        let mut none = None;
+        let place = self.hold.as_mut().map_or(&mut none, |hold| &mut hold.place);
+        let lease = self.entry.start(place)?;
+        let in_use = self.gateway.views.link.in_use(&self.entry, &lease.target.claim);
+        let sent_at = Instant::now();
+        match self.call.send(&lease.target).await {
+            Ok(response) => {
+                let reached = Reached { response, lease, in_use, waited, sent_at };
+                Some(Move::Reached(Box::new(reached)))
+            }
+            Err(SendError::Connect(_)) => {
+                self.outcomes.push(Outcome::Unsent);
+                self.entry.take_out(&lease.target);
+                self.entry.wake().await;
+                None
+            }
+            Err(error) => {
+                self.outcomes.push(Outcome::Sent);
+                if matches!(error, SendError::Closed(_)) {
+                    self.gateway.casualties.note(&self.call, &lease.target.claim);
+                }
+                Some(Move::Refused(refusal::no_answer(&error, &self.entry)))
+            }
+        }
+    }
+
+    async fn wait(&mut self, progress: &Progress, most: Option<Duration>) -> Option<Move> {
+        let link = &*self.gateway.views.link;
+        let Some(hold) = &mut self.hold else {
+            return Some(match Hold::begin(&self.entry, link, &self.call).await {
+                Ok(hold) => {
+                    self.hold = Some(hold);
+                    Move::Waits
+                }
+                Err(error) => Move::Refused(error),
+            });
+        };
+        if hold.place.is_none() {
+            // Its replica refused the connection. It had a place, and it is not sent to the end of
+            // the queue; where the store cannot be asked it waits uncounted.
+            hold.place = link.enter(&self.entry, u32::MAX).await.ok().flatten();
+        }
+        match hold.turn(&self.entry, link, progress, most).await {
+            Turn::Changed => None,
+            Turn::Report => {
+                let now = self.entry.now();
+                Some(Move::Progress(self.entry.view().progress(now)))
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What callers are told who get no answer, or not the replica's own.
+
+use std::time::Duration;
+
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{Failure, FailureKind, ModelView};
+use diogenes_core::gateway::GiveUp;
+use http::StatusCode;
+
+use super::entry::Entry;
+use super::upstream::{BodyError, SendError};
+use crate::error::{ApiError, ErrorKind};
+
+/// OpenAI's clients honour it, and retry twice without it.
+const SHOULD_RETRY: &str = "x-should-retry";
+/// A retry later than this is nothing that a client waits for.
+const SOON: Duration = Duration::from_mins(1);
+
+/// Why the plan gave a request up.
+pub(super) fn given_up(why: &GiveUp, view: &ModelView, now: Timestamp) -> ApiError {
+    let name = &view.model.name;
+    match why {
+        GiveUp::Attempted => ApiError::new(
+            ErrorKind::UpstreamUnreachable,
+            format!("model `{name}` did not answer; retry the request"),
+        ),
+        GiveUp::BringsReplicasDown => ApiError::new(
+            ErrorKind::RequestCrashesModel,
+            format!(
+                "this request has ended two replicas of model `{name}` within a minute; change it before you send it again, and see `diogenes logs {name}`"
+            ),
+        )
+        .header(SHOULD_RETRY, "false"),
+        GiveUp::Deleted => ApiError::new(
+            ErrorKind::ModelNotFound,
+            format!("model `{name}` was deleted while the request waited; see `GET /v1/models`"),
+        ),
+        GiveUp::ShuttingDown => ApiError::new(
+            ErrorKind::ShuttingDown,
+            "Diogenes is shutting down; retry once it is back",
+        )
+        .retry_after(Duration::from_secs(5)),
+        GiveUp::Neglected => ApiError::new(
+            ErrorKind::StoreUnavailable,
+            format!(
+                "model `{name}` cannot be started now because the state store does not answer; see the log of Diogenes"
+            ),
+        )
+        .retry_after(Duration::from_secs(5)),
+        GiveUp::Failed(failure) => failed(name.as_str(), failure, now),
+        // A retry would start at once what an operator has just stopped.
+        GiveUp::Down => ApiError::new(
+            ErrorKind::ModelDown,
+            format!(
+                "an operator took model `{name}` down while the request waited; a new request starts it again"
+            ),
+        )
+        .header(SHOULD_RETRY, "false"),
+        GiveUp::Warming(progress) => ApiError::warming(name.as_str(), progress),
+    }
+}
+
+/// One more request than may wait.
+pub(super) fn too_many_held(view: &ModelView, now: Timestamp) -> ApiError {
+    let spec = &view.model.spec;
+    let after = diogenes_core::routing::retry_after(view.progress(now).eta);
+    ApiError::new(
+        ErrorKind::TooManyHeld,
+        format!(
+            "{} requests already wait for `{}` to start; retry after the time in `Retry-After`",
+            spec.max_held, view.model.name
+        ),
+    )
+    .retry_after(after)
+}
+
+/// The last scale-up failed: the reason, and when to come back.
+fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
+    let wait = diogenes_core::fleet::eta::since(now, failure.until).max(Duration::from_secs(1));
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let see = failure.kind.see_log(name).map(|see| format!("; {see}")).unwrap_or_default();
+    let error = ApiError::new(
+        ErrorKind::ModelFailed(failure.kind),
+        format!(
+            "model `{name}` could not be started: {}{see}; the next attempt is possible in {seconds} seconds",
+            failure.reason
+        ),
+    )
+    .retry_after(wait.min(SOON));
+    let helps_soon = match failure.kind {
+        FailureKind::Quota | FailureKind::InvalidSpec | FailureKind::Denied => false,
+        FailureKind::Capacity
+        | FailureKind::BootTimeout
+        | FailureKind::Exited
+        | FailureKind::Unavailable => wait < SOON,
+    };
+    if helps_soon { error } else { error.header(SHOULD_RETRY, "false") }
+}
+
+/// What to tell a caller whose request got no answer.
+pub(super) fn no_answer(error: &SendError, entry: &Entry) -> ApiError {
+    let view = entry.view();
+    let name = &view.model.name;
+    tracing::warn!(
+        model = %name, error = error as &dyn std::error::Error,
+        "a request to `{name}` got no answer"
+    );
+    let (kind, what) = match error {
+        SendError::Connect(_) | SendError::Closed(_) => {
+            (ErrorKind::UpstreamUnreachable, "closed the connection before it answered")
+        }
+        SendError::Malformed => {
+            (ErrorKind::UpstreamMalformed, "sent an incomplete or invalid HTTP response")
+        }
+        SendError::TimedOut => (ErrorKind::UpstreamStalled, "did not answer in time"),
+    };
+    entry.metrics.broken(kind.http().1);
+    ApiError::new(
+        kind,
+        format!("model `{name}` {what}; retry the request, and see `diogenes logs {name}`"),
+    )
+}
+
+/// What to tell a caller for whom the time that a request may take is over.
+pub(super) fn out_of_time(entry: &Entry) -> ApiError {
+    let view = entry.view();
+    entry.metrics.broken("deadline");
+    ApiError::new(
+        ErrorKind::Deadline,
+        format!(
+            "model `{}` did not finish within the time that one request may take here; what came before is incomplete: stream the answer, or ask for a shorter one",
+            view.model.name
+        ),
+    )
+}
+
+/// What to tell a caller whose answer broke off.
+pub(super) fn broken(broken: BodyError, entry: &Entry) -> ApiError {
+    let (kind, label, what) = match broken {
+        BodyError::Cut => (ErrorKind::UpstreamCut, "cut", "ended before it was complete"),
+        BodyError::Stalled => (ErrorKind::UpstreamStalled, "stalled", "stopped coming"),
+        BodyError::Malformed => {
+            (ErrorKind::UpstreamMalformed, "malformed", "was not a valid HTTP response")
+        }
+    };
+    flawed(kind, label, what, entry)
+}
+
+/// What to tell a caller whose answer is not what the endpoint answers with.
+pub(super) fn malformed(what: &str, entry: &Entry) -> ApiError {
+    flawed(ErrorKind::UpstreamMalformed, "malformed", what, entry)
+}
+
+fn flawed(kind: ErrorKind, label: &'static str, what: &str, entry: &Entry) -> ApiError {
+    let view = entry.view();
+    let name = &view.model.name;
+    entry.metrics.broken(label);
+    tracing::warn!(model = %name, kind = label, "an answer of `{name}` {what}");
+    ApiError::new(
+        kind,
+        format!(
+            "the answer of model `{name}` {what}; discard what came of it and retry the request"
+        ),
+    )
+}
+
+/// An answer that is larger than is buffered.
+pub(super) fn too_large(most: usize) -> ApiError {
+    ApiError::new(
+        ErrorKind::UpstreamTooLarge,
+        format!("the model's answer is larger than {most} bytes; ask for less, or stream it"),
+    )
+}
+
+/// A replica that refused with a status, and said nothing that a caller could use.
+pub(super) fn refused(status: StatusCode, entry: &Entry) -> ApiError {
+    let view = entry.view();
+    let name = &view.model.name;
+    let number = status.as_u16();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        tracing::error!(model = %name, status = number, "`{name}` refused the key that Diogenes sent");
+        return ApiError::new(
+            ErrorKind::UpstreamDenied,
+            format!(
+                "the inference server of model `{name}` refused Diogenes with status {number}; your own key is fine: its operator has to look at `diogenes logs {name}`"
+            ),
+        );
+    }
+    ApiError::new(
+        ErrorKind::UpstreamRefused,
+        format!("the inference server of model `{name}` answered with status {number}; see `diogenes logs {name}`"),
+    )
+    .upstream_status(status)
+}
+
+/// A replica that answers a streamed request with something else.
+pub(super) fn no_stream(entry: &Entry) -> ApiError {
+    let view = entry.view();
+    let name = &view.model.name;
+    ApiError::new(
+        ErrorKind::UpstreamRefused,
+        format!(
+            "the inference server of model `{name}` answered a streamed request with something other than a stream; ask without `stream`"
+        ),
+    )
+}

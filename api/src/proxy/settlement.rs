@@ -1,0 +1,172 @@
+use std::sync::Arc;
+
+use diogenes_core::keys::KeyId;
+use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, Limits, RateStatus};
+use diogenes_core::tenancy::Principal;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::entry::Entry;
+use super::fleet_link::FleetLink;
+use super::gateway::Gateway;
+use super::usage::Usage;
+use crate::error::{ApiError, admit_error};
+
+/// Last step: what is settled when a request ends, once, however it ends: metrics, the key's
+/// tokens and its place among the requests at once.
+///
+/// One that is dropped unsettled belongs to a caller who went away.
+pub(super) struct Settlement {
+    open: Option<Open>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// The status, also where it came too late for the head of the answer.
+    pub(super) status: StatusCode,
+    /// The tokens used, as far as is known.
+    pub(super) usage: Option<Usage>,
+}
+
+struct Open {
+    entry: Arc<Entry>,
+    request_id: HeaderValue,
+    arrived: Instant,
+    limited: Option<Limited>,
+    link: Arc<dyn FleetLink>,
+    span: Span,
+}
+
+/// The limits that a request counts against.
+pub(super) struct Limited {
+    key: KeyId,
+    limits: Limits,
+    limiter: Arc<dyn Limiter>,
+    clock: Arc<dyn Clock>,
+    admission: Admission,
+}
+
+impl Limited {
+    /// Counts a request against the limits of its key. `most` tells how many tokens it can use.
+    pub(super) async fn admit(
+        gateway: &Gateway,
+        key: &Principal,
+        most: impl FnOnce() -> u64,
+    ) -> Result<Self, ApiError> {
+        let _ = most;
+        let (limiter, clock) = (gateway.limiter.clone(), gateway.clock.clone());
+        let admission = limiter.admit(&key.key, &key.limits, clock.now()).await;
+        let admission =
+            admission.map_err(|refused| {
+                let mut error = admit_error(&refused);
+                if let AdmitError::Exceeded(exceeded) = &refused {
+                    let mut fields = HeaderMap::new();
+                    crate::control::rate_headers(&exceeded.status, &mut fields);
+                    error.headers.extend(fields.into_iter().filter_map(|(name, value)| {
+                        Some((name?, value.to_str().ok()?.to_owned()))
+                    }));
+                }
+                error
+            })?;
+        Ok(Self { key: key.key.clone(), limits: key.limits, limiter, clock, admission })
+    }
+
+    pub(super) fn counts_tokens(&self) -> bool {
+        self.limits.tokens_per_minute.is_some()
+    }
+
+    async fn settle(self, usage: Option<Usage>) {
+        let Self { key, limits, limiter, clock, admission } = self;
+        drop(admission);
+        let tokens = usage.map_or(0, Usage::total);
+        if limits.tokens_per_minute.is_some() && tokens > 0 {
+            limiter.record_tokens(&key, &limits, tokens, clock.now()).await;
+        }
+    }
+}
+
+impl Settlement {
+    pub(super) fn open(
+        entry: Arc<Entry>,
+        request_id: HeaderValue,
+        arrived: Instant,
+        limited: Option<Limited>,
+        link: Arc<dyn FleetLink>,
+        span: Span,
+    ) -> Self {
+        entry.metrics.begin();
+        Self { open: Some(Open { entry, request_id, arrived, limited, link, span }) }
+    }
+
+    /// What is left of the limits of the key, if it has any.
+    pub(super) fn rate_status(&self) -> Option<&RateStatus> {
+        Some(&self.open.as_ref()?.limited.as_ref()?.admission.status)
+    }
+
+    /// Settles a request whose answer came to its end.
+    pub(super) fn settle(mut self, end: End) {
+        if let Some(open) = self.open.take() {
+            open.settle(end);
+        }
+    }
+
+    /// Settles a request that ends with `error`.
+    pub(super) fn fail(mut self, error: &ApiError, usage: Option<Usage>) {
+        if let Some(open) = self.open.take() {
+            log_failure(&open.request_id, error);
+            open.settle(End { status: error.status(), usage });
+        }
+    }
+
+    /// Settles a request whose caller has gone away.
+    pub(super) fn abandon(mut self, usage: Option<Usage>) {
+        if let Some(open) = self.open.take() {
+            open.settle(End { status: client_closed_request(), usage });
+        }
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.settle(End { status: client_closed_request(), usage: None });
+        }
+    }
+}
+
+impl Open {
+    fn settle(self, end: End) {
+        self.entry.metrics.end(end.status, self.arrived.elapsed(), end.usage);
+        if !self.span.is_disabled() {
+            let Usage { prompt, completion } = end.usage.unwrap_or_default();
+            let took_ms = self.arrived.elapsed().as_secs_f64() * 1000.0;
+            tracing::debug!(
+                target: "diogenes::request",
+                parent: &self.span,
+                status = end.status.as_u16(), prompt_tokens = prompt,
+                completion_tokens = completion, took_ms,
+                "request ended"
+            );
+        }
+        if let Some(limited) = self.limited {
+            self.link.now_or_later(Box::pin(limited.settle(end.usage)));
+        }
+    }
+}
+
+/// nginx's status for a caller who closed the connection before the answer.
+fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// Joins a failed answer with what was logged of its cause; a span for every request would cost a
+/// tenth of its CPU.
+fn log_failure(id: &HeaderValue, error: &ApiError) {
+    let (status, code) = (error.status(), error.kind.http().1);
+    if status.is_server_error() {
+        let shown = id.to_str().unwrap_or_default();
+        tracing::warn!(request.id = shown, code, "request {shown} was answered with `{code}`");
+    }
+}

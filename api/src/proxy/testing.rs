@@ -1,0 +1,283 @@
+//! A model, its replicas and their upstream, for tests of the walk.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{
+    ClaimId, Control, InstanceId, Launch, Model, ModelSource, ModelSpec, ModelView, PhaseTimes,
+    Rung, Slot, SlotState,
+};
+use diogenes_core::keys::{KeyId, LocalLimiter};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::{Clock, Demand, DemandSource, Limits, Topic, Wake, WakeError};
+use diogenes_core::secret::Secret;
+use diogenes_core::tenancy::{Allowed, Principal, may};
+use http::{HeaderMap, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings, InferenceRequest};
+use crate::metrics::Metrics;
+
+pub(super) fn model() -> ModelName {
+    "org/model".parse().unwrap()
+}
+
+/// Tokio's clock, which tests can pause, as a wall clock.
+pub(super) struct TokioClock {
+    began: Instant,
+}
+
+impl TokioClock {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now() })
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap() + self.began.elapsed()
+    }
+}
+
+/// Counts how often something was woken.
+#[derive(Default)]
+pub(super) struct CountingWake(pub(super) AtomicUsize);
+
+#[async_trait]
+impl Wake for CountingWake {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Waits until `done`, for as long as a busy machine may need.
+pub(super) async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..4000 {
+        if let Some(value) = done().await {
+            return value;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: it did not happen");
+}
+
+/// A gateway beside a fleet of one model, whose replicas the test sets.
+pub(super) struct Local {
+    pub(super) clock: Arc<TokioClock>,
+    pub(super) wake: Arc<CountingWake>,
+    pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) spec: ModelSpec,
+}
+
+impl Local {
+    pub(super) fn new(spec: ModelSpec) -> Self {
+        let (clock, wake) = (TokioClock::new(), Arc::new(CountingWake::default()));
+        let metrics = Arc::new(Metrics::default());
+        let dispatcher = Arc::new(Dispatcher::new(metrics, clock.clone(), wake.clone()));
+        let limiter = Arc::new(LocalLimiter::default());
+        let settings = GatewaySettings::default();
+        let views = FleetViews::local(dispatcher.clone());
+        let gateway = Gateway::new(views, limiter, clock.clone(), settings);
+        let local = Self { clock, wake, dispatcher, gateway: Arc::new(gateway), spec };
+        local.publish(&[], |_| {});
+        local
+    }
+
+    /// Publishes the model with a ready replica for each claim and address.
+    pub(super) fn ready(&self, replicas: &[(&str, SocketAddr)]) {
+        self.publish(replicas, |_| {});
+    }
+
+    pub(super) fn publish(
+        &self,
+        replicas: &[(&str, SocketAddr)],
+        change: impl FnOnce(&mut Control),
+    ) {
+        let began = Timestamp::from_second(1_800_000_000).unwrap();
+        let model = Model {
+            name: model(),
+            spec: self.spec.clone(),
+            source: ModelSource::Api,
+            created_at: began,
+            updated_at: began,
+            deleted_at: None,
+        };
+        let slot = |(index, (claim, address)): (usize, &(&str, SocketAddr))| Slot {
+            model: model.name.clone(),
+            index: u32::try_from(index).unwrap(),
+            claim: ClaimId::new(*claim),
+            claimed_at: began,
+            launch: Launch {
+                engine: self.spec.engine(),
+                spec: self.spec.hash(),
+                ladder: vec![Rung::local()],
+                rung: 0,
+                tried: 1,
+                attempt: 0,
+                asked_at: began,
+                upstream_key: Secret::new("up-secret"),
+                lifetime: None,
+            },
+            phases: PhaseTimes::launched(began),
+            state: SlotState::Ready {
+                instance: InstanceId::new(*claim),
+                base_url: format!("http://{address}"),
+                ready_at: began,
+            },
+        };
+        let slots = replicas.iter().enumerate().map(slot).collect();
+        let mut control = Control::new(model.name.clone());
+        change(&mut control);
+        self.dispatcher.publish(ModelView::new(Arc::new(model), slots, control, None));
+    }
+
+    pub(super) async fn demand(&self) -> Demand {
+        self.dispatcher.demand(&model()).await.unwrap()
+    }
+
+    pub(super) fn spec() -> ModelSpec {
+        ModelSpec::new(["vllm", "{port}"])
+    }
+}
+
+/// Who may use every model within these limits.
+pub(super) fn caller(limits: Limits) -> Allowed<may::InferenceUse> {
+    let key = KeyId::from_caller("test");
+    let principal = Principal { key, limits, ..Principal::operator() };
+    Allowed::check(Arc::new(principal)).unwrap()
+}
+
+pub(super) fn request(dialect: Dialect, body: impl Into<Bytes>) -> InferenceRequest {
+    InferenceRequest {
+        id: HeaderValue::from_static("request-1"),
+        arrived: Instant::now(),
+        dialect,
+        query: None,
+        headers: HeaderMap::new(),
+        body: body.into(),
+    }
+}
+
+pub(super) fn chat(stream: bool) -> InferenceRequest {
+    let body = format!(r#"{{"model":"{}","messages":[],"stream":{stream}}}"#, model());
+    request(Dialect::ChatCompletions, body)
+}
+
+/// An inference server on loopback that answers its requests with these bytes, one after the
+/// other, the last one again and again; it closes the connection behind each.
+pub(super) struct Upstream {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+/// What an [`Upstream`] does with a request.
+#[derive(Clone)]
+pub(super) enum Script {
+    /// Read it and answer with these bytes.
+    Answer(String),
+    /// Answer before the body is read.
+    Early(String),
+    /// Read it and close.
+    Close,
+    /// Read it and say nothing.
+    Hang,
+}
+
+impl Upstream {
+    pub(super) async fn start(scripts: Vec<Script>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let count = Arc::new(AtomicUsize::new(0));
+        let sink = seen.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (scripts, sink, count) = (scripts.clone(), sink.clone(), count.clone());
+                tokio::spawn(async move {
+                    // The other side may be gone at any moment.
+                    let _ = serve(stream, &scripts, &sink, &count).await;
+                });
+            }
+        });
+        Self { address, seen, task }
+    }
+
+    pub(super) async fn answering(answer: &str) -> Self {
+        Self::start(vec![Script::Answer(answer.into())]).await
+    }
+
+    /// The requests that have come, heads and bodies.
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    scripts: &[Script],
+    seen: &Mutex<Vec<String>>,
+    count: &AtomicUsize,
+) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let head = loop {
+        if let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if stream.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    };
+    let number = count.fetch_add(1, Ordering::SeqCst).min(scripts.len() - 1);
+    let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
+    let length: usize = text
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    if let Script::Early(answer) = &scripts[number] {
+        seen.lock().unwrap().push(text);
+        stream.write_all(answer.as_bytes()).await?;
+        return stream.shutdown().await;
+    }
+    while request.len() < head + length && stream.read_buf(&mut request).await? > 0 {}
+    seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
+    match &scripts[number] {
+        Script::Answer(answer) | Script::Early(answer) => stream.write_all(answer.as_bytes()).await,
+        Script::Close => Ok(()),
+        Script::Hang => std::future::pending().await,
+    }
+}
+
+/// A plain answer of this status with these headers and body.
+pub(super) fn plain(status: &str, headers: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A stream of these events.
+pub(super) fn events(events: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{events}\r\n0\r\n\r\n",
+        events.len()
+    )
+}

@@ -1,0 +1,157 @@
+use memchr::memmem;
+use serde::Deserialize;
+
+/// The longest usage object that is waited for.
+const MAX_USAGE: usize = 4096;
+const MARK: &[u8] = b"\"usage\":";
+
+/// Tokens that a request used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) prompt: u64,
+    pub(crate) completion: u64,
+}
+
+impl Usage {
+    pub(crate) fn total(self) -> u64 {
+        self.prompt.saturating_add(self.completion)
+    }
+}
+
+/// `usage` as answers tell it, by either of OpenAI's pairs of names.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct WireUsage {
+    #[serde(default, alias = "input_tokens")]
+    prompt_tokens: u64,
+    #[serde(default, alias = "output_tokens")]
+    completion_tokens: u64,
+}
+
+impl From<WireUsage> for Usage {
+    fn from(wire: WireUsage) -> Self {
+        Self { prompt: wire.prompt_tokens, completion: wire.completion_tokens }
+    }
+}
+
+/// Finds the last `"usage": {…}` of a stream. Inside a JSON string its quotes are escaped, so
+/// that generated text cannot be mistaken for it.
+#[derive(Debug, Default)]
+pub(super) struct UsageScanner {
+    found: Option<Usage>,
+    /// What has come of an object that is not whole yet.
+    pending: Option<Vec<u8>>,
+    /// The end of what came before, where the mark may have begun.
+    before: [u8; MARK.len() - 1],
+}
+
+impl UsageScanner {
+    pub(super) fn found(&self) -> Option<Usage> {
+        self.found
+    }
+
+    pub(super) fn observe(&mut self, bytes: &[u8]) {
+        if let Some(at) = memmem::rfind(bytes, MARK) {
+            self.begin(bytes.get(at + MARK.len()..).unwrap_or_default());
+        } else if let Some(behind) = self.behind_a_cut_mark(bytes) {
+            self.begin(bytes.get(behind..).unwrap_or_default());
+        } else if let Some(pending) = &mut self.pending {
+            pending.extend_from_slice(bytes.get(..MAX_USAGE).unwrap_or(bytes));
+        }
+        self.remember(bytes);
+        self.read();
+    }
+
+    fn begin(&mut self, object: &[u8]) {
+        self.pending = Some(object.get(..MAX_USAGE).unwrap_or(object).to_vec());
+    }
+
+    /// Where in `bytes` the mark ends that began before them.
+    fn behind_a_cut_mark(&self, bytes: &[u8]) -> Option<usize> {
+        let last = *self.before.last()?;
+        // Only what the mark consists of can be in the middle of it.
+        if !MARK.contains(&last) {
+            return None;
+        }
+        (1..MARK.len()).find(|length| {
+            let (begun, rest) = MARK.split_at(MARK.len() - length);
+            self.before.ends_with(begun) && bytes.starts_with(rest)
+        })
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        let kept = self.before.len();
+        if let Some(end) = bytes.len().checked_sub(kept).and_then(|from| bytes.get(from..)) {
+            self.before.copy_from_slice(end);
+        } else {
+            self.before.rotate_left(bytes.len());
+            if let Some(end) = self.before.get_mut(kept - bytes.len()..) {
+                end.copy_from_slice(bytes);
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let Some(pending) = &self.pending else { return };
+        let mut values =
+            serde_json::Deserializer::from_slice(pending).into_iter::<Option<WireUsage>>();
+        match values.next() {
+            // Nothing but white space, or a part of the object: the rest may come.
+            None if pending.len() < MAX_USAGE => {}
+            Some(Err(error)) if error.is_eof() && pending.len() < MAX_USAGE => {}
+            Some(Ok(Some(usage))) => {
+                self.found = Some(usage.into());
+                self.pending = None;
+            }
+            Some(Ok(None) | Err(_)) | None => self.pending = None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(pieces: &[&[u8]]) -> Option<Usage> {
+        let mut scanner = UsageScanner::default();
+        for piece in pieces {
+            scanner.observe(piece);
+        }
+        scanner.found()
+    }
+
+    #[test]
+    fn usage_is_found_however_the_stream_is_cut() {
+        let text =
+            b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n";
+        let expected = Some(Usage { prompt: 3, completion: 4 });
+        for at in 0..=text.len() {
+            let (a, b) = text.split_at(at);
+            assert_eq!(usage(&[a, b]), expected, "{}", a.escape_ascii());
+        }
+        for size in 1..12 {
+            let pieces: Vec<&[u8]> = text.chunks(size).collect();
+            assert_eq!(usage(&pieces), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_null_changes_nothing() {
+        let told: &[u8] = br#"{"usage":{"prompt_tokens":1}}"#;
+        assert_eq!(usage(&[told, br#"{"usage":null} "#]), Some(Usage { prompt: 1, completion: 0 }));
+    }
+
+    #[test]
+    fn generated_text_is_not_taken_for_usage() {
+        let text = br#"data: {"text":"\"usage\":{\"prompt_tokens\":99}","usage":null}"#;
+        for at in 0..=text.len() {
+            let (a, b) = text.split_at(at);
+            assert_eq!(usage(&[a, b]), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn usage_of_the_responses_api_is_understood() {
+        let text = br#"{"usage": {"input_tokens": 5, "output_tokens": 6}}"#;
+        assert_eq!(usage(&[&text[..]]), Some(Usage { prompt: 5, completion: 6 }));
+    }
+}

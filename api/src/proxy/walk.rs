@@ -1,0 +1,72 @@
+use std::sync::Arc;
+
+use diogenes_core::tenancy::{Allowed, may};
+
+use super::admission::{Admission, InferenceRequest};
+use super::call::until;
+use super::delivery::{self, Answer, AnswerBody};
+use super::gateway::Gateway;
+use super::pursuit::{Move, Pursuit};
+use super::refusal;
+use super::resolution::Planned;
+use crate::error::ApiError;
+
+impl Gateway {
+    /// Takes a request of a principal to its answer: [admission](Admission), resolution, plan, attempts,
+    /// delivery, settlement, each made from the one before it.
+    ///
+    /// A stream whose model has to start is answered at once, and walks on while it is read.
+    ///
+    /// # Errors
+    /// Whatever ends the request before its answer begins, as callers of `/v1` see it.
+    pub async fn walk(
+        self: &Arc<Self>,
+        by: Allowed<may::InferenceUse>,
+        request: InferenceRequest,
+    ) -> Result<Answer, ApiError> {
+        let answer = async {
+            let admitted = Admission::new(by, request)?;
+            let resolved = admitted.resolve(self).await?;
+            let planned = resolved.plan(self).await?;
+            self.answer(planned).await
+        }
+        .await;
+        if !matches!(&answer, Ok(Answer { body: AnswerBody::Stream(_), .. })) {
+            // A stream settles at its own end.
+            self.views.link.settle().await;
+        }
+        answer
+    }
+
+    async fn answer(self: &Arc<Self>, planned: Planned) -> Result<Answer, ApiError> {
+        let Planned { call, route, entry, settlement } = planned;
+        let (deadline, stream) = (call.deadline, call.patience.stream);
+        let mut pursuit = Pursuit::new(self.clone(), call, route, entry);
+        let error = loop {
+            match until(deadline, pursuit.next()).await {
+                Err(_) => break refusal::out_of_time(&pursuit.entry),
+                Ok(Move::Waits) if stream => {
+                    return Ok(delivery::open(pursuit, settlement, &self.views.link));
+                }
+                Ok(Move::Waits | Move::Progress(_)) => {}
+                Ok(Move::Refused(error)) => break error,
+                Ok(Move::Reached(reached)) => {
+                    let most = self.settings.max_response_bytes;
+                    return delivery::deliver(
+                        *reached,
+                        &pursuit.call,
+                        settlement,
+                        &self.views.link,
+                        most,
+                    )
+                    .await;
+                }
+            }
+        };
+        settlement.fail(&error, None);
+        Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The way of a request, as far as it is pure: what to do next for it, given its route, how the
+//! targets of the route stand, and what its attempts have come to.
+//!
+//! `diogenes_api::proxy` walks it.
+
+mod plan;
+
+pub use plan::{GiveUp, Health, Outcome, Route, Step, Target, Waiting, next};

@@ -1,0 +1,261 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::{Control, FailureKind, Model, ModelSource};
+
+const NOW: i64 = 1_800_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW + seconds).unwrap()
+}
+
+fn view() -> ModelView {
+    let model = Model {
+        name: "demo".parse().unwrap(),
+        spec: ModelSpec::new(["x", "{port}"]),
+        source: ModelSource::Api,
+        created_at: at(-1000),
+        updated_at: at(-1000),
+        deleted_at: None,
+    };
+    let control = Control::new(model.name.clone());
+    ModelView::new(Arc::new(model), Vec::new(), control, None)
+}
+
+fn change(view: &mut ModelView, change: impl FnOnce(&mut Model)) {
+    let mut model = Model::clone(&view.model);
+    change(&mut model);
+    view.launch = model.spec.launch_hash();
+    view.model = Arc::new(model);
+}
+
+fn failure(view: &ModelView, failed: i64, until: i64) -> Failure {
+    Failure {
+        kind: FailureKind::Exited,
+        reason: "it exited".into(),
+        at: at(failed),
+        until: at(until),
+        attempts: 1,
+        spec: view.launch.clone(),
+        claim: None,
+    }
+}
+
+fn health(view: &ModelView) -> Health<'_> {
+    Health { view, reachable: false, neglected: false, casualties: 0 }
+}
+
+/// A request that has waited for `waited` seconds.
+fn waiting(stream: bool, waited: u64) -> Waiting {
+    Waiting {
+        patience: Patience { stream, prefer_wait: None },
+        since: at(-i64::try_from(waited).unwrap()),
+        waited: Duration::from_secs(waited),
+        closing: false,
+    }
+}
+
+fn step(health: Health<'_>, waiting: &Waiting) -> Step {
+    next(&route(1), &[health], &[], waiting, at(0))
+}
+
+fn route(targets: usize) -> Route {
+    Route { targets: vec![Target::Model("demo".parse().unwrap()); targets] }
+}
+
+fn why(step: Step) -> GiveUp {
+    match step {
+        Step::GiveUp(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_replica_in_rotation_serves_whatever_else_is_said_of_the_model() {
+    let mut view = view();
+    view.control.failure = Some(failure(&view, -1, 60));
+    view.control.down_at = Some(at(0));
+    let health = Health { reachable: true, neglected: true, ..health(&view) };
+    let waiting = Waiting { closing: true, ..waiting(false, 10) };
+    assert_eq!(step(health, &waiting), Step::Attempt(0));
+}
+
+#[test]
+fn the_wait_is_bounded_by_the_spec_and_by_the_callers_wish() {
+    let view = view();
+    let hold = view.model.spec.hold_timeout;
+    let wait = |stream, wish: Option<u64>| {
+        let prefer_wait = wish.map(Duration::from_secs);
+        let waiting = Waiting { patience: Patience { stream, prefer_wait }, ..waiting(stream, 0) };
+        step(health(&view), &waiting)
+    };
+    let most = |most| Step::Wait { target: 0, most };
+    assert_eq!(wait(false, None), most(Some(hold)));
+    assert_eq!(wait(true, None), most(None));
+    assert_eq!(wait(true, Some(7)), most(Some(Duration::from_secs(7))));
+    assert_eq!(wait(false, Some(7)), most(Some(Duration::from_secs(7))));
+    // Too long to be added to the time.
+    assert_eq!(wait(true, Some(u64::MAX)), most(None));
+    assert_eq!(wait(false, Some(u64::MAX)), most(Some(hold)));
+    assert!(matches!(why(wait(true, Some(0))), GiveUp::Warming(_)));
+    assert!(matches!(why(wait(false, Some(0))), GiveUp::Warming(_)));
+}
+
+#[test]
+fn a_model_that_turns_cold_requests_away_holds_none() {
+    let mut view = view();
+    change(&mut view, |model| model.spec.cold_start = ColdStart::Reject);
+    for stream in [false, true] {
+        assert!(matches!(why(step(health(&view), &waiting(stream, 0))), GiveUp::Warming(_)));
+    }
+}
+
+#[test]
+fn a_wait_ends_with_its_time_and_not_before() {
+    let view = view();
+    let hold = view.model.spec.hold_timeout.as_secs();
+    assert!(matches!(step(health(&view), &waiting(false, hold - 1)), Step::Wait { .. }));
+    assert!(matches!(why(step(health(&view), &waiting(false, hold))), GiveUp::Warming(_)));
+    assert!(matches!(step(health(&view), &waiting(true, 10 * hold)), Step::Wait { .. }));
+}
+
+#[test]
+fn a_failure_ends_a_wait_if_it_is_new_or_still_keeps_the_model_back() {
+    let mut view = view();
+    for (failed, until, ends) in [
+        // It keeps the next scale-up back, whenever it happened.
+        (-100, 10, true),
+        // It is over, and came while the request waited.
+        (-5, -1, true),
+        // It is over, and came before the request.
+        (-100, -50, false),
+    ] {
+        view.control.failure = Some(failure(&view, failed, until));
+        let step = step(health(&view), &waiting(true, 10));
+        assert_eq!(matches!(step, Step::GiveUp(GiveUp::Failed(_))), ends, "{failed} {until}");
+    }
+}
+
+#[test]
+fn the_failure_of_another_spec_keeps_nobody_back() {
+    let mut view = view();
+    view.control.failure = Some(failure(&view, -100, 10));
+    change(&mut view, |model| model.spec.command.push("--fixed".into()));
+    assert!(matches!(step(health(&view), &waiting(true, 0)), Step::Wait { .. }));
+}
+
+#[test]
+fn only_a_down_during_the_wait_ends_it() {
+    let mut view = view();
+    for (down, ends) in [(-11, false), (-10, true), (0, true)] {
+        view.control.down_at = Some(at(down));
+        let step = step(health(&view), &waiting(true, 10));
+        assert_eq!(step == Step::GiveUp(GiveUp::Down), ends, "{down}");
+    }
+}
+
+#[test]
+fn the_end_of_the_server_the_store_and_the_model_end_a_wait() {
+    let mut view = view();
+    let closing = Waiting { closing: true, ..waiting(true, 10) };
+    assert_eq!(why(step(health(&view), &closing)), GiveUp::ShuttingDown);
+    let neglected = Health { neglected: true, ..health(&view) };
+    assert!(matches!(step(neglected, &waiting(true, 2)), Step::Wait { .. }));
+    assert_eq!(why(step(neglected, &waiting(true, 3))), GiveUp::Neglected);
+    change(&mut view, |model| model.deleted_at = Some(at(0)));
+    assert_eq!(why(step(health(&view), &waiting(true, 10))), GiveUp::Deleted);
+    let reachable = Health { reachable: true, ..health(&view) };
+    assert_eq!(why(step(reachable, &waiting(true, 10))), GiveUp::Deleted);
+}
+
+#[test]
+fn a_request_that_left_is_never_sent_again() {
+    let view = view();
+    let reachable = Health { reachable: true, ..health(&view) };
+    let step =
+        |outcomes: &[Outcome]| next(&route(1), &[reachable], outcomes, &waiting(false, 0), at(0));
+    assert_eq!(step(&[Outcome::Unsent, Outcome::Unsent]), Step::Attempt(0));
+    assert_eq!(step(&[Outcome::Unsent, Outcome::Sent]), Step::GiveUp(GiveUp::Attempted));
+}
+
+#[test]
+fn a_request_that_brought_two_replicas_down_gets_no_third() {
+    let view = view();
+    let health = |casualties| Health { reachable: true, casualties, ..health(&view) };
+    assert_eq!(step(health(1), &waiting(false, 0)), Step::Attempt(0));
+    assert_eq!(why(step(health(2), &waiting(false, 0))), GiveUp::BringsReplicasDown);
+}
+
+#[test]
+fn of_several_targets_the_first_that_serves_does_and_the_first_that_may_is_waited_for() {
+    let (mut failed, cold) = (view(), view());
+    failed.control.failure = Some(failure(&failed, -1, 60));
+    let serves = Health { reachable: true, ..health(&cold) };
+    let step = |all: &[Health<'_>]| next(&route(all.len()), all, &[], &waiting(true, 0), at(0));
+    assert_eq!(step(&[health(&failed), health(&cold), serves]), Step::Attempt(2));
+    assert_eq!(step(&[health(&failed), health(&cold)]), Step::Wait { target: 1, most: None });
+    assert!(matches!(step(&[health(&failed), health(&failed)]), Step::GiveUp(GiveUp::Failed(_))));
+}
+
+prop_compose! {
+    fn situations()(
+        stream: bool,
+        wish in proptest::option::of(0_u64..2000),
+        waited in 0_u64..2000,
+        closing: bool,
+        reachable: bool,
+        neglected: bool,
+        casualties in 0_usize..4,
+        failed in proptest::option::of((-2000_i64..=0, -100_i64..100)),
+        down in proptest::option::of(-2000_i64..=0),
+        deleted: bool,
+        outcomes in proptest::collection::vec(any::<bool>(), 0..4),
+    ) -> (ModelView, Waiting, bool, bool, usize, Vec<Outcome>) {
+        let mut view = view();
+        view.control.failure = failed.map(|(at, until)| failure(&view, at, until));
+        view.control.down_at = down.map(at);
+        if deleted {
+            change(&mut view, |model| model.deleted_at = Some(at(0)));
+        }
+        let prefer_wait = wish.map(Duration::from_secs);
+        let patience = Patience { stream, prefer_wait };
+        let waiting = Waiting { patience, closing, ..waiting(stream, waited) };
+        let outcomes = outcomes
+            .into_iter()
+            .map(|sent| if sent { Outcome::Sent } else { Outcome::Unsent })
+            .collect();
+        (view, waiting, reachable, neglected, casualties, outcomes)
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_sent_twice_nor_to_what_is_gone_and_no_wait_passes_its_limit(
+        (view, waiting, reachable, neglected, casualties, outcomes) in situations()
+    ) {
+        let health = Health { view: &view, reachable, neglected, casualties };
+        match next(&route(1), &[health], &outcomes, &waiting, at(0)) {
+            Step::Attempt(target) => {
+                prop_assert_eq!(target, 0);
+                prop_assert!(reachable && view.model.deleted_at.is_none());
+                prop_assert!(!outcomes.contains(&Outcome::Sent) && casualties < 2);
+            }
+            Step::Wait { most, .. } => {
+                prop_assert!(!reachable && !waiting.closing && view.failure(at(0)).is_none());
+                prop_assert!(most.is_none_or(|most| waiting.waited < most));
+                // A plain request always has a limit.
+                prop_assert!(most.is_some() || waiting.patience.stream);
+            }
+            Step::GiveUp(GiveUp::Attempted) => {
+                prop_assert!(outcomes.contains(&Outcome::Sent));
+            }
+            Step::GiveUp(_) => {
+                prop_assert!(
+                    !reachable || view.model.deleted_at.is_some() || casualties >= 2
+                );
+            }
+        }
+    }
+}
