@@ -2,8 +2,12 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+use serde_json::{Value, json};
+
 /// What kind of failure ended a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// Anything else.
     Other = 1,
@@ -30,6 +34,44 @@ pub(crate) struct Failure {
     pub(crate) error: anyhow::Error,
 }
 
+/// An error as the server described it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}{}", details(self))]
+pub(crate) struct ServerError {
+    pub(crate) message: String,
+    pub(crate) code: Option<String>,
+    pub(crate) request_id: Option<String>,
+    /// Whether people are shown the code and the request id too.
+    pub(crate) verbose: bool,
+}
+
+fn details(error: &ServerError) -> String {
+    let code = error.code.as_ref().map(|code| format!("code `{code}`"));
+    let request = error.request_id.as_ref().map(|id| format!("request {id}"));
+    let parts: Vec<String> = code.into_iter().chain(request).collect();
+    if !error.verbose || parts.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", parts.join(", "))
+}
+
+impl Failure {
+    /// The failure for programs: what `-o json` and `-o yaml` print instead of a line of text.
+    pub(crate) fn to_value(&self) -> Value {
+        let mut error = json!({
+            "message": format!("{:#}", self.error),
+            "kind": self.kind,
+            "exit_code": self.kind as u8,
+        });
+        if let Some(server) = self.error.downcast_ref::<ServerError>() {
+            error["message"] = server.message.as_str().into();
+            error["code"] = server.code.as_deref().into();
+            error["request_id"] = server.request_id.as_deref().into();
+        }
+        json!({ "error": error })
+    }
+}
+
 impl Kind {
     /// Makes a failure of this kind out of an error, for `map_err`.
     pub(crate) fn failure(self) -> impl Fn(anyhow::Error) -> Failure {
@@ -50,5 +92,40 @@ impl Kind {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self { kind: Kind::Other, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_error(verbose: bool) -> Failure {
+        let error = ServerError {
+            message: "no such model".into(),
+            code: Some("model_not_found".into()),
+            request_id: Some("req_1".into()),
+            verbose,
+        };
+        Failure { kind: Kind::NotFound, error: error.into() }
+    }
+
+    #[test]
+    fn programs_get_every_part_of_an_error_and_people_the_parts_they_asked_for() {
+        for verbose in [false, true] {
+            assert_eq!(
+                server_error(verbose).to_value(),
+                json!({"error": {"message": "no such model", "kind": "not_found", "exit_code": 6,
+                    "code": "model_not_found", "request_id": "req_1"}})
+            );
+        }
+        assert_eq!(server_error(false).error.to_string(), "no such model");
+        assert_eq!(
+            server_error(true).error.to_string(),
+            "no such model (code `model_not_found`, request req_1)"
+        );
+        assert_eq!(
+            Kind::Config.because("wrong").to_value(),
+            json!({"error": {"message": "wrong", "kind": "config", "exit_code": 2}})
+        );
     }
 }

@@ -5,10 +5,11 @@ mod client;
 mod commands;
 mod exit;
 mod serve;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{ClientCommand, RootOptions};
 use exit::Failure;
@@ -34,14 +35,19 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(code) => code,
-        Err(failure) => {
-            report(&failure);
-            failure.kind.code()
-        }
-    }
+    commands::answer_shell();
+    let words: Vec<_> = std::env::args_os().collect();
+    let read = Cli::command()
+        .try_get_matches_from(&words)
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, usage::format_of(&matches))));
+    let (cli, format) = match read {
+        Ok(read) => read,
+        Err(error) => return usage::explain(error, Cli::command(), &words),
+    };
+    run(cli).unwrap_or_else(|failure| {
+        commands::output::failure(format, &failure);
+        failure.kind.code()
+    })
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -84,9 +90,4 @@ fn start_logging() {
     } else {
         builder.with_target(false).with_ansi(colours).init();
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
-fn report(failure: &Failure) {
-    eprintln!("error: {:#}", failure.error);
 }

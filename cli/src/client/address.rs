@@ -25,6 +25,22 @@ impl Address {
         }
     }
 
+    /// Whether it asks for TLS.
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The same address without TLS.
+    pub(super) fn without_tls(&self) -> Self {
+        let mut url = self.0.clone();
+        // `https` without a port means 443, which has to be written out for `http`.
+        let port = url.port_or_known_default();
+        // Both only fail for schemes that parsing has refused.
+        let _ = url.set_scheme("http");
+        let _ = url.set_port(port);
+        Self(url)
+    }
+
     /// The URL of a path, given as its segments, each encoded.
     pub(crate) fn join(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
         if let Some(lost) = path.iter().find(|segment| matches!(**segment, "." | "..")) {
@@ -54,7 +70,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let wrong = || format!("`{text}` is no URL; write it as {DEFAULT_URL}");
+        let wrong = || format!("`{text}` is not a URL; write it like {DEFAULT_URL}");
         let mut url: Url = whole.parse().map_err(|_| wrong())?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong());

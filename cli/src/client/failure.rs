@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::{Address, Key, gateway};
-use crate::exit::{Failure, Kind};
+use crate::exit::{Failure, Kind, ServerError};
 
 /// The failure behind an error status.
 pub(super) fn of_response(
@@ -28,38 +28,37 @@ pub(super) fn of_response(
         return kind_of(Some(status), "")
             .because(format!("{address} answers {status}, but not as Diogenes does; check --url"));
     };
-    let mut failure = of_error(error, Some(status), verbose);
-    if let Some(id) = request_id {
-        failure.error = anyhow::anyhow!("{:#} (request {id})", failure.error);
-    }
-    failure
+    of_error(error, Some(status), verbose, request_id)
 }
 
 /// The failure behind an error event of a stream: the inside of OpenAI's error object.
 pub(crate) fn of_event(error: &Value, verbose: bool) -> Failure {
-    of_error(error, None, verbose)
+    of_error(error, None, verbose, None)
 }
 
-fn of_error(error: &Value, status: Option<StatusCode>, verbose: bool) -> Failure {
+fn of_error(
+    error: &Value,
+    status: Option<StatusCode>,
+    verbose: bool,
+    request_id: Option<String>,
+) -> Failure {
     // Inference servers write the code as a number, or not at all.
     let code = match error.get("code") {
-        Some(Value::String(code)) => code.clone(),
-        Some(Value::Number(code)) => code.to_string(),
-        _ => String::new(),
+        Some(Value::String(code)) => Some(code.clone()),
+        Some(Value::Number(code)) => Some(code.to_string()),
+        _ => None,
     };
     let message =
         error.get("message").and_then(Value::as_str).unwrap_or("an error without a message");
-    let kind = kind_of(status, &code);
-    if verbose && !code.is_empty() {
-        kind.because(format!("{message} (code `{code}`)"))
-    } else {
-        kind.because(message)
-    }
+    let kind = kind_of(status, code.as_deref().unwrap_or_default());
+    let error = ServerError { message: message.to_owned(), code, request_id, verbose };
+    Failure { kind, error: error.into() }
 }
 
 fn kind_of(status: Option<StatusCode>, code: &str) -> Kind {
     match (status.map(|status| status.as_u16()), code) {
         (_, code) if code.starts_with("model_failed_") => Kind::ModelFailed,
+        (_, "shutting_down" | "store_unavailable") => Kind::Unavailable,
         (Some(401 | 403), _)
         | (None, "401" | "403" | "insufficient_scope" | "model_not_allowed") => Kind::Denied,
         (None, code) if code.ends_with("_api_key") => Kind::Denied,
@@ -98,6 +97,8 @@ mod tests {
             (404, "key_not_found", Kind::NotFound),
             (503, "model_failed_exited", Kind::ModelFailed),
             (503, "model_warming", Kind::Other),
+            (503, "shutting_down", Kind::Unavailable),
+            (503, "store_unavailable", Kind::Unavailable),
             (409, "model_read_only", Kind::Other),
             (500, "internal_error", Kind::Other),
         ] {

@@ -5,6 +5,7 @@ mod boot;
 mod failure;
 mod gateway;
 mod key;
+mod unconnected;
 
 use std::time::Duration;
 
@@ -183,22 +184,15 @@ impl Client {
             .and_then(|id| id.to_str().ok())
             .map(ToOwned::to_owned);
         let body = response.bytes().await.map_err(|error| self.broken(error))?;
-        let id = request_id.filter(|_| self.verbose);
-        Err(failure::of_response(status, &body, &self.address, &self.key, self.verbose, id))
+        Err(failure::of_response(status, &body, &self.address, &self.key, self.verbose, request_id))
     }
 
     fn unanswered(&self, error: reqwest::Error) -> Failure {
         if error.is_connect() || error.is_timeout() {
             let text = if error.is_connect() {
-                format!(
-                    "no Diogenes answers at {}; start it with `diogenes serve`, or name another with --url",
-                    self.address
-                )
+                unconnected::explain(&self.address, &error)
             } else {
-                format!(
-                    "{} does not answer in time; is it overloaded, or no Diogenes?",
-                    self.address
-                )
+                format!("{} did not answer in time; check --url, or try again later", self.address)
             };
             if !self.verbose {
                 return Kind::Unavailable.because(text);

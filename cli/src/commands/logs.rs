@@ -3,6 +3,7 @@ use std::time::Duration;
 use diogenes_api::control::{LogPage, ModelPage};
 use serde_json::Value;
 
+use super::completions::models;
 use super::options::Options;
 use super::output::{self, Format};
 use crate::client::{Client, decode};
@@ -21,6 +22,7 @@ const MOST: &str = "1048576";
   diogenes logs Qwen/Qwen3-8B --lines 1000 | grep -i error")]
 pub(crate) struct LogsArgs {
     /// The model
+    #[arg(add = models())]
     model: String,
     /// Go on as the log grows, until Ctrl-C
     #[arg(short, long)]
@@ -105,29 +107,65 @@ impl Logs<'_> {
 }
 
 async fn follow(logs: &Logs<'_>, mut page: LogPage, format: Format) -> Result<(), Failure> {
+    let mut is_away = false;
     loop {
-        let more = match logs.after(&page).await {
-            // The log was removed: the newest is another.
-            Err(failure) if failure.kind == Kind::NotFound => None,
-            more => Some(more?).filter(|more| !more.text.is_empty()),
-        };
-        if let Some(more) = more {
-            print(&more, format, true)?;
-            page = more;
-            continue;
-        }
-        // Only when the old log is read to its end: nothing of it is lost.
-        match logs.newest("1").await {
-            Ok(newest) if newest.claim != page.claim => {
-                output::note(&format!("--- the next replica ({})", newest.claim));
-                page = LogPage { text: String::new(), next_offset: 0, ..newest };
-                continue;
+        match next(logs, &page).await {
+            Ok(step) => {
+                if std::mem::take(&mut is_away) {
+                    output::note("--- the server is back");
+                }
+                match step {
+                    Step::More(more) => {
+                        print(&more, format, true)?;
+                        page = more;
+                        continue;
+                    }
+                    Step::Replica(newest) => {
+                        output::note(&format!("--- the next replica ({})", newest.claim));
+                        page = LogPage { text: String::new(), next_offset: 0, ..newest };
+                        continue;
+                    }
+                    Step::Nothing => {}
+                }
             }
-            Ok(_) => {}
-            Err(failure) if failure.kind == Kind::NotFound => {}
+            // The server may come back, as `ps --watch` knows too.
+            Err(failure) if failure.kind == Kind::Unavailable => {
+                if !std::mem::replace(&mut is_away, true) {
+                    output::note(&format!("--- waiting for the server: {:#}", failure.error));
+                }
+            }
             Err(failure) => return Err(failure),
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What has become of a log since a page of it was read.
+enum Step {
+    /// It has grown.
+    More(LogPage),
+    /// It is complete, and this is the log of the replica after it.
+    Replica(LogPage),
+    Nothing,
+}
+
+async fn next(logs: &Logs<'_>, page: &LogPage) -> Result<Step, Failure> {
+    match logs.after(page).await {
+        // The log was removed: the newest is another.
+        Err(failure) if failure.kind == Kind::NotFound => {}
+        more => {
+            let more = more?;
+            if !more.text.is_empty() {
+                return Ok(Step::More(more));
+            }
+        }
+    }
+    // Only when the old log is read to its end: nothing of it is lost.
+    match logs.newest("1").await {
+        Ok(newest) if newest.claim != page.claim => Ok(Step::Replica(newest)),
+        Ok(_) => Ok(Step::Nothing),
+        Err(failure) if failure.kind == Kind::NotFound => Ok(Step::Nothing),
+        Err(failure) => Err(failure),
     }
 }
 

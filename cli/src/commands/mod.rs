@@ -18,6 +18,7 @@ mod time;
 
 use clap::Subcommand;
 
+pub(crate) use completions::answer_shell;
 pub(crate) use options::RootOptions;
 
 use crate::exit::{Failure, Kind};
@@ -29,19 +30,23 @@ pub(crate) const HELP: &str = "Examples:
   diogenes ps --watch              see the fleet
   diogenes doctor                  find out what is wrong
 
+Errors are printed on standard error: as a line of text, or with `-o json` and `-o yaml` as an object
+with message, kind and exit code and, if the server sent the error, its code and request id.
+
 Exit codes:
   0  done
   1  any other failure
   2  wrong flags, or a wrong configuration
   3  the data directory cannot be used
-  4  the server cannot be reached, or its port is in use
+  4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
   6  there is no such model, key or project
   7  the model could not be started
   8  `doctor` found a problem
 
 Environment:
-  DIOGENES_URL         where the commands find the server [default: http://127.0.0.1:8080]
+  DIOGENES_URL         the server's URL [default: that of the `serve` that runs with the data
+                       directory, else http://127.0.0.1:8080]
   DIOGENES_API_KEY     their key [default: `admin.key` of the data directory, on this machine]
   DIOGENES_DATA_DIR    the data directory [default: $XDG_DATA_HOME/diogenes]
   DIOGENES_CONFIG      the configuration of `serve` [default: ./diogenes.toml, if it exists]

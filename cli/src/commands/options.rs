@@ -5,13 +5,14 @@ use diogenes_core::secret::Secret;
 use super::output::Format;
 use crate::client::{Address, Client, DEFAULT_URL, Key};
 use crate::exit::{Failure, Kind};
-use crate::serve::default_data_dir;
+use crate::serve::{default_data_dir, running_url};
 
 /// What every client command takes.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
-    /// Where the server answers [default: http://127.0.0.1:8080]
+    /// The server's URL [default: that of the `serve` that runs with the data directory, else
+    /// http://127.0.0.1:8080]
     #[arg(long, global = true, value_name = "URL", env = "DIOGENES_URL")]
     pub(crate) url: Option<Address>,
     /// The API key [default: `admin.key` of the data directory, for a server on this machine]
@@ -23,7 +24,7 @@ pub(crate) struct Options {
     /// How to print the result
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) output: Format,
-    /// Tell code and request id of errors, and their causes
+    /// Show the code, request id and causes of an error
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 }
@@ -38,9 +39,15 @@ pub(crate) struct RootOptions {
     /// The API key (of client commands)
     #[arg(long, value_name = "KEY", value_parser = secret, hide = true)]
     api_key: Option<Secret>,
+    /// Where `serve` keeps its data (of client commands)
+    #[arg(long, value_name = "DIR", hide = true)]
+    data_dir: Option<PathBuf>,
     /// How to print the result (of client commands)
     #[arg(short, long, value_enum, value_name = "FORMAT", hide = true)]
     output: Option<Format>,
+    /// Show the code, request id and causes of an error (of client commands)
+    #[arg(short, long, hide = true)]
+    verbose: bool,
 }
 
 impl RootOptions {
@@ -49,11 +56,13 @@ impl RootOptions {
         let given = [
             ("--url", self.url.is_some()),
             ("--api-key", self.api_key.is_some()),
+            ("--data-dir", self.data_dir.is_some()),
             ("--output", self.output.is_some()),
+            ("--verbose", self.verbose),
         ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((name, _)) => Err(Kind::Config.because(format!(
-                "`{name}` means nothing to `diogenes {command}`; see `diogenes {command} --help`"
+                "`{name}` cannot be used before `{command}`; see `diogenes {command} --help`"
             ))),
             None => Ok(()),
         }
@@ -63,8 +72,9 @@ impl RootOptions {
 impl Options {
     /// A client of the server that the options name.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let address = match &self.url {
-            Some(address) => address.clone(),
+        let named = self.url.clone();
+        let address = match named.or_else(|| running_url(&self.data_dir().ok()?)) {
+            Some(address) => address,
             None => DEFAULT_URL.parse().map_err(|error: String| Kind::Config.because(error))?,
         };
         self.client_of(address)
@@ -139,6 +149,8 @@ mod tests {
             "diogenes --url http://h:1 key -o json list",
             "diogenes key list --url http://h:1 -o json",
             "diogenes --url http://h:1 -o json key list",
+            "diogenes -v --data-dir d --url http://h:1 -o json key list",
+            "diogenes --data-dir d --url http://h:1 -o json ps -v",
         ] {
             let cli = parse(text);
             let options = match cli.command {
@@ -155,12 +167,17 @@ mod tests {
                 "{text}"
             );
             assert_eq!(options.output, Format::Json, "{text}");
+            assert_eq!(options.verbose, text.contains("-v"), "{text}");
+            assert_eq!(options.data_dir.is_some(), text.contains("data-dir"), "{text}");
         }
     }
 
     #[test]
     fn options_that_mean_nothing_are_refused() {
-        assert!(parse("diogenes --url http://h serve").root.refuse("serve").is_err());
+        for option in ["--url http://h", "--data-dir d", "-v", "-o json"] {
+            let cli = parse(&format!("diogenes {option} serve"));
+            assert!(cli.root.refuse("serve").is_err(), "{option}");
+        }
         assert!(parse("diogenes serve").root.refuse("serve").is_ok());
     }
 

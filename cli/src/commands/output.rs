@@ -69,6 +69,18 @@ pub(crate) fn result(
     }
 }
 
+/// Prints on standard error why a command failed, in the wanted form.
+pub(crate) fn failure(format: Format, failure: &Failure) {
+    match format {
+        Format::Table => note(&format!("error: {:#}", failure.error)),
+        Format::Json => note(&json(&failure.to_value())),
+        Format::Yaml => match yaml(&failure.to_value()) {
+            Ok(text) => note(text.trim_end()),
+            Err(_) => note(&format!("error: {:#}", failure.error)),
+        },
+    }
+}
+
 /// JSON over several lines.
 pub(crate) fn json(value: &Value) -> String {
     format!("{value:#}")

@@ -8,6 +8,7 @@ use diogenes_core::name::nearest;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::completions::models;
 use super::options::Options;
 use super::output::{self, Format};
 use super::screen::Screen;
@@ -26,6 +27,7 @@ const REDRAW: Duration = Duration::from_secs(1);
   diogenes ps | awk '$2 == \"failed\" {print $1}'")]
 pub(crate) struct PsArgs {
     /// Only this model
+    #[arg(add = models())]
     model: Option<String>,
     /// Draw again every second, until Ctrl-C; with json or yaml once
     #[arg(short, long)]

@@ -7,6 +7,7 @@ mod fleet_loop;
 mod http;
 mod linger;
 mod peer;
+mod url;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use tokio::sync::oneshot;
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
 pub(crate) use config::{Config, DEFAULT_FILE, default_data_dir};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
+pub(crate) use url::running as running_url;
 
 use config::OnShutdown;
 use diogenes_backends::system::{OsEntropy, SystemClock};
@@ -111,7 +113,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     })?;
     let admin =
         admin_key::ensure(&config.data_dir, &server.keys).await.map_err(Kind::DataDir.failure())?;
-    announce(&args, address, &admin);
+    announce(&args, address, &admin, data_dir.path());
     server.run(listener, &config).await.map_err(Kind::Other.failure())
 }
 
@@ -129,13 +131,19 @@ fn warn_of_open_doors(data_dir: &Path) {
 
 /// Tells where it is; with `--demo`, on standard output, also the key and the snippets.
 #[expect(clippy::print_stdout, reason = "the welcome is what the command prints")]
-fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey) {
+fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey, data_dir: &Path) {
     let reachable = if address.ip().is_unspecified() {
         SocketAddr::from(([127, 0, 0, 1], address.port()))
     } else {
         address
     };
     let base_url = format!("http://{reachable}");
+    if let Err(error) = url::leave(data_dir, &base_url) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the URL could not be left in the data directory; clients need --url"
+        );
+    }
     tracing::info!(%address, "listening on {base_url}");
     if admin.is_new {
         tracing::info!("the admin key is in {}", admin.path.display());

@@ -5,6 +5,7 @@ mod repl;
 
 use std::io::{self, IsTerminal};
 
+use super::completions::models;
 use super::options::Options;
 use super::output::{self, Format};
 use crate::exit::Failure;
@@ -13,21 +14,23 @@ use answer::{Answer, ask};
 use message::Conversation;
 use prompt::Prompt;
 
-/// Ask a model, or talk with it.
+/// Ask a model a question, or start a conversation.
 ///
-/// The first question starts the model; a spinner tells how far that is. Without a prompt, and
-/// with somebody at the terminal, it is a conversation: `/quit` or Ctrl-D ends it, Ctrl-C stops
-/// an answer.
+/// The first question starts the model; a spinner shows its progress. Without a prompt, on a
+/// terminal, it is a conversation: `/quit` or Ctrl-D ends it, Ctrl-C stops an answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes chat demo \"Why is the sky blue?\"
   diogenes chat demo                          # a conversation
-  git diff | diogenes chat demo --system \"Write a commit message\"
+  git diff | diogenes chat demo \"Write a commit message\"
+  diogenes chat demo --system \"Be brief\" < question.txt
   diogenes chat demo \"Three names for a cat\" --max-tokens 50 -o json | jq .usage")]
 pub(crate) struct ChatArgs {
     /// The model
+    #[arg(add = models())]
     model: String,
-    /// What to ask; `-` reads it from standard input, as a pipe does
+    /// What to ask. Piped standard input is added below it, or is the question if there is none;
+    /// in a loop or a script without input, redirect it from /dev/null
     prompt: Vec<String>,
     /// How the model shall behave
     #[arg(short, long, value_name = "TEXT")]
@@ -56,7 +59,7 @@ pub(super) async fn run(args: ChatArgs) -> Result<(), Failure> {
         stream: !args.no_stream,
     };
     talk.messages.extend(args.system.as_deref().map(message::system));
-    match prompt::of(&args.prompt, io::stdin().is_terminal())? {
+    match prompt::of(args.prompt, io::stdin().is_terminal()).await? {
         Prompt::Text(text) => {
             talk.messages.push(message::user(&text));
             let answer = ask(&client, &talk, format == Format::Table).await?;

@@ -15,8 +15,11 @@ pub(super) async fn run(
     mut talk: Conversation,
     format: Format,
 ) -> Result<(), Failure> {
+    // A model that does not exist, or a key that may not use it, is told before somebody types.
+    let path: Vec<&str> = ["v1", "models"].into_iter().chain(talk.model.split('/')).collect();
+    client.get(&path, &[]).await?;
     output::note(&format!(
-        "Talking with {}. /help tells the commands, /quit or Ctrl-D ends, Ctrl-C stops an answer.",
+        "Talking with {}. /help lists the commands, /quit or Ctrl-D ends, Ctrl-C stops an answer.",
         talk.model
     ));
     let mut lines = Editor::with_history(Config::default(), rustyline::history::MemHistory::new())
@@ -29,9 +32,7 @@ pub(super) async fn run(
             Typed::End => return Ok(()),
             Typed::Help => output::note(HELP),
             Typed::Unknown(command) => {
-                output::note(&format!(
-                    "there is no command `{command}`; /help tells those there are"
-                ));
+                output::note(&format!("unknown command `{command}`; /help lists the commands"));
             }
             Typed::Clear => {
                 talk.messages

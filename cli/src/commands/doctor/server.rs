@@ -9,7 +9,7 @@ use super::report::Report;
 use super::{Options, address_of};
 use crate::client::{Address, Client, DEFAULT_URL, decode};
 use crate::exit::{Failure, Kind};
-use crate::serve::Config;
+use crate::serve::{Config, running_url};
 
 const NAME: &str = "server";
 
@@ -21,15 +21,25 @@ pub(super) async fn check(
 ) -> Result<BTreeMap<String, ModelSpec>, Failure> {
     let default = || DEFAULT_URL.parse().map_err(|error: String| Kind::Config.because(error));
     let configured = config.and_then(address_of);
-    let address: Address = match (&options.url, &configured) {
-        (Some(address), _) | (None, Some(address)) => address.clone(),
-        (None, None) => default()?,
+    let running = options.data_dir.as_deref().and_then(running_url);
+    let address: Address = match options.url.as_ref().or(running.as_ref()).or(configured.as_ref()) {
+        Some(address) => address.clone(),
+        None => default()?,
     };
     let client = options.client_of(address.clone())?;
     let answers = is_diogenes(&client).await;
     if let Some(config) = config {
-        let is_ours = answers && configured.as_ref() == Some(&address);
-        check_port(config.listen, is_ours, report);
+        match running.filter(|running| Some(running) != configured.as_ref()) {
+            // Where it would listen after a restart is not where it listens.
+            Some(running) => report.ok(
+                "port",
+                format!("the running server listens at {running}, not on {}", config.listen),
+            ),
+            None => {
+                let is_ours = answers && configured.as_ref() == Some(&address);
+                check_port(config.listen, is_ours, report);
+            }
+        }
     }
     if !answers {
         let detail = format!("no Diogenes answers at {address}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use diogenes_core::fleet::ModelSpec;
 use diogenes_core::name::ModelName;
 
-use super::output;
 use super::spec::{self, Fields, Origin};
+use super::{models, output};
 use crate::client::{Client, model_path};
 use crate::exit::{Failure, Kind};
 
@@ -24,6 +24,7 @@ use crate::exit::{Failure, Kind};
 The fields of a file are those of `[models.\"…\"]` in `diogenes.toml`.")]
 pub(super) struct ApplyArgs {
     /// The name that callers send
+    #[arg(add = models())]
     name: ModelName,
     /// The spec, as TOML, JSON or YAML; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]

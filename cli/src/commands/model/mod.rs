@@ -8,6 +8,7 @@ use diogenes_api::control::{ModelBody, ModelPage};
 use diogenes_core::duration;
 use diogenes_core::fleet::ModelSource;
 
+use super::completions::models;
 use super::options::Options;
 use super::{output, time};
 use crate::client::{decode, model_path};
@@ -49,6 +50,7 @@ struct ListArgs {}
   diogenes model show demo -o yaml > demo.yaml   # `model apply --file` reads it")]
 struct ShowArgs {
     /// The model
+    #[arg(add = models())]
     name: String,
 }
 
@@ -59,6 +61,7 @@ struct ShowArgs {
   diogenes model delete demo --yes")]
 struct DeleteArgs {
     /// The model
+    #[arg(add = models())]
     name: String,
     /// Do not ask
     #[arg(short, long)]

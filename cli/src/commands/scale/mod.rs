@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use start::{Look, Start};
 
+use super::completions::models;
 use super::options::Options;
 use super::progress::Progress;
 use super::{output, ps, time};
@@ -68,6 +69,7 @@ pub(crate) struct UnpinArgs {
 #[derive(Debug, clap::Args)]
 struct OrderArgs {
     /// The model
+    #[arg(add = models())]
     model: String,
     #[command(flatten)]
     options: Options,

@@ -3,3 +3,4 @@
 mod command_line;
 mod configuration;
 mod data_dir;
+mod url;

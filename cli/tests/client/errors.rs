@@ -1,0 +1,71 @@
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, Program};
+
+const NO_MODEL: &str = r#"{"error": {"message": "model `x` is not registered", "type": "not_found_error", "param": "model", "code": "model_not_found"}}"#;
+
+#[test]
+fn an_error_has_the_form_that_results_have() {
+    let server = Fake::answering(404, NO_MODEL);
+    for arguments in [["model", "show", "x", "-o", "json"], ["-o", "json", "model", "show", "x"]] {
+        let done = Program::new(&arguments).env("DIOGENES_URL", &server.url).run();
+        assert_eq!((done.code, done.output.as_str()), (6, ""));
+        let error: Value = serde_json::from_str(&done.error).unwrap();
+        assert_eq!(
+            error,
+            json!({"error": {"message": "model `x` is not registered", "kind": "not_found",
+                "exit_code": 6, "code": "model_not_found", "request_id": null}})
+        );
+    }
+    let done =
+        Program::new(&["model", "show", "x", "-o", "yaml"]).env("DIOGENES_URL", &server.url).run();
+    assert!(done.error.starts_with("error:\n") && done.error.contains("  code: model_not_found\n"));
+    let done = Program::new(&["-v", "model", "show", "x"]).env("DIOGENES_URL", &server.url).run();
+    assert_eq!(done.error, "error: model `x` is not registered (code `model_not_found`)\n");
+}
+
+#[test]
+fn a_wrong_command_line_is_json_too_where_that_is_asked_for() {
+    let done = Program::new(&["chat", "-o", "json"]).run();
+    assert_eq!(done.code, 2);
+    let error: Value = serde_json::from_str(&done.error).unwrap();
+    assert_eq!(
+        error,
+        json!({"error": {"kind": "config", "exit_code": 2,
+            "message": "the following required arguments were not provided: <MODEL>"}})
+    );
+}
+
+#[test]
+fn options_with_variables_are_not_shown_as_required() {
+    let done = Program::new(&["chat", "--temperature", "1"])
+        .env("DIOGENES_URL", "http://127.0.0.1:1")
+        .env("DIOGENES_DATA_DIR", "/tmp")
+        .run();
+    assert_eq!(done.code, 2);
+    let usage = done.error.lines().find(|line| line.starts_with("Usage:")).unwrap();
+    assert_eq!(usage, "Usage: diogenes chat [OPTIONS] <MODEL> [PROMPT]...");
+}
+
+#[test]
+fn https_against_a_port_without_tls_is_explained() {
+    let server = Fake::answering(200, "{}");
+    let url = server.url.replace("http:", "https:");
+    let done = Program::new(&["ps", "--url", &url]).run();
+    assert_eq!(done.code, 4);
+    assert!(
+        done.error.contains("does not speak TLS") && done.error.contains(&server.url),
+        "{}",
+        done.error
+    );
+}
+
+#[test]
+fn a_host_that_is_not_known_is_told_from_one_that_refuses() {
+    let refused = Program::new(&["ps", "--url", "http://127.0.0.1:1"]).run();
+    assert_eq!(refused.code, 4);
+    assert!(refused.error.contains("no Diogenes answers at http://127.0.0.1:1; "), "{refused:?}");
+    let unknown = Program::new(&["ps", "--url", "http://nowhere.invalid"]).run();
+    assert_eq!(unknown.code, 4);
+    assert!(unknown.error.contains("http://nowhere.invalid ("), "{unknown:?}");
+}
