@@ -7,13 +7,13 @@ use crate::exit::{Failure, Kind};
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Deployed on AWS")]
 pub(crate) struct DeploymentArgs {
-    /// The table of a deployment, reached with your AWS credentials instead of its API
+    /// Table of a deployment, reached with your AWS credentials instead of its API
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) table: Option<String>,
-    /// The CloudFormation stack of a deployment, whose outputs name the table
+    /// CloudFormation stack of a deployment, whose outputs name the table
     #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) stack: Option<String>,
-    /// Its AWS region [default: AWS_REGION, or that of the AWS profile]
+    /// AWS region of the deployment [default: AWS_REGION, or that of the AWS profile]
     #[arg(long, global = true, value_name = "REGION", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) region: Option<String>,
 }
@@ -34,9 +34,7 @@ impl DeploymentArgs {
             return Err(Kind::Config.because("give --table or --stack, not both"));
         }
         if self.region.is_some() && self.flag().is_none() {
-            return Err(Kind::Config.because(
-                "`--region` means nothing without --table or --stack, which say what is there",
-            ));
+            return Err(Kind::Config.because("`--region` requires --table or --stack"));
         }
         Ok(())
     }

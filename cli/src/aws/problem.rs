@@ -47,13 +47,13 @@ impl Problem {
             }
             SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => Self::new(
                 Kind::Unavailable,
-                format!("the service `{service}` of AWS cannot be reached in `{region}`"),
+                format!("the AWS service `{service}` cannot be reached in `{region}`"),
                 "check the region, the network, and AWS_ENDPOINT_URL if it is set",
             ),
             _ => Self::new(
                 Kind::Other,
-                format!("the service `{service}` of AWS answers in a way that is not understood"),
-                "check AWS_ENDPOINT_URL if it is set; `--verbose` tells more",
+                format!("the AWS service `{service}` sent an unexpected response"),
+                "check AWS_ENDPOINT_URL if it is set; `--verbose` shows more",
             ),
         };
         problem.caused_by(error)
@@ -87,17 +87,17 @@ fn of_code(action: &str, code: &str, message: &str) -> Problem {
         | "AuthFailure"
         | "OptInRequired" => Problem::new(
             Kind::Denied,
-            format!("AWS does not accept your credentials ({code}: {message})"),
+            format!("AWS rejected your credentials ({code}: {message})"),
             "check AWS_PROFILE and AWS_ACCESS_KEY_ID, that the region is enabled in the account, \
              and this machine's clock",
         ),
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Problem::new(
             Kind::Denied,
-            format!("AWS does not allow you `{action}` ({message})"),
+            format!("AWS denied `{action}` ({message})"),
             "use other credentials, or have the action added to your policy",
         ),
         "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
-            Problem::new(Kind::Other, format!("AWS throttles `{action}`"), "try again in a moment")
+            Problem::new(Kind::Other, format!("AWS throttled `{action}`"), "try again in a moment")
         }
         _ => Problem::new(
             Kind::Other,
@@ -123,7 +123,7 @@ impl From<StoreError> for Problem {
         };
         let (what, next) = match what.rsplit_once("; ") {
             Some((what, next)) => (what.to_owned(), next.to_owned()),
-            None => (what, "check --table and --region; `--verbose` tells more".to_owned()),
+            None => (what, "check --table and --region; `--verbose` shows more".to_owned()),
         };
         Self { kind, what, next, source: source.map(anyhow::Error::from_boxed) }
     }

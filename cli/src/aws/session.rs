@@ -37,7 +37,7 @@ impl Session {
             return Err(Problem::new(
                 Kind::Config,
                 "no AWS region is set",
-                "name it with --region or AWS_REGION, or set one with `aws configure`",
+                "set one with --region, AWS_REGION or `aws configure`",
             ));
         };
         let missing = || {

@@ -28,8 +28,8 @@ impl Stack {
         let absent = || {
             Problem::new(
                 Kind::NotFound,
-                format!("there is no stack `{name}` in `{}` of this account", session.region),
-                "name another with --stack or --region, or make it with `make deploy`",
+                format!("stack `{name}` does not exist in `{}` of this account", session.region),
+                "choose another with --stack or --region, or create it with `make deploy`",
             )
         };
         let answer = client.describe_stacks().stack_name(name).send().await.map_err(|error| {
@@ -57,7 +57,7 @@ impl Stack {
             Problem::new(
                 Kind::NotFound,
                 format!("stack `{}` ({}) has no output `{key}`", self.name, self.status.as_str()),
-                "name a stack of Diogenes with --stack, or deploy it again with `make deploy`",
+                "use --stack to name a stack of Diogenes, or deploy it again with `make deploy`",
             )
         })
     }

@@ -25,8 +25,9 @@ pub(super) fn of_response(
         if let Some(failure) = gateway::failure(status, &body, address) {
             return failure;
         }
-        return kind_of(Some(status), "")
-            .because(format!("{address} answers {status}, but not as Diogenes does; check --url"));
+        return kind_of(Some(status), "").because(format!(
+            "{address} answered {status}, but does not look like Diogenes; check --url"
+        ));
     };
     of_error(error, Some(status), verbose, request_id)
 }
@@ -125,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_in_json_is_no_diogenes() {
+    fn an_answer_without_an_error_object_is_not_from_diogenes() {
         for body in ["", "<html>", "{}", r#"{"error":"nope"}"#] {
             let (kind, text) = response(404, body, false);
             assert_eq!(kind, Kind::NotFound);
-            assert!(text.contains("not as Diogenes does"), "{text}");
+            assert!(text.contains("does not look like Diogenes"), "{text}");
         }
     }
 }

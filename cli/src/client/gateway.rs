@@ -17,19 +17,18 @@ pub(super) fn failure(status: StatusCode, body: &Value, address: &Address) -> Op
         Value::Null => "no message",
         _ => return None,
     };
-    let said = format!("API Gateway answers {status} ({message}) at {address}");
+    let said = format!("API Gateway answered {status} ({message}) at {address}");
     let (kind, next) = match status.as_u16() {
-        401 => (Kind::Denied, "name a key with --api-key or DIOGENES_API_KEY"),
+        401 => (Kind::Denied, "set a key with --api-key or DIOGENES_API_KEY"),
         // Without a stage, and for a path that no stage has, it does not say 404.
         403 | 404 => (
             Kind::Config,
-            "--url lacks the stage, or names one that is not there; it is the output `ControlUrl` \
-             of the stack and ends with `/prod`",
+            "--url lacks the stage, or names one that does not exist; use the stack's output `ControlUrl`, which ends with `/prod`",
         ),
         413 => (Kind::Other, "send less than about 6 MB"),
         429 => (
             Kind::Other,
-            "too many requests come at once; try again in a moment, or raise the stack's \
+            "too many requests at once; try again in a moment, or raise the stack's \
              parameter `ThrottleRate`",
         ),
         504 => (

@@ -24,11 +24,11 @@ impl Key {
         if let Some(key) = given.filter(|key| !key.expose().trim().is_empty()) {
             return Self::Given(Secret::new(key.expose().trim()));
         }
-        let name_one = "name one with --api-key or DIOGENES_API_KEY";
+        let name_one = "set one with --api-key or DIOGENES_API_KEY";
         let path = data_dir.join(ADMIN_KEY_FILE);
         if !address.is_loopback() {
             return Self::Missing(format!(
-                "no API key is set for {address}; {name_one} (the key in {} is sent to this machine only)",
+                "no API key is set for {address}; {name_one} (the key in {} is only sent to this machine)",
                 path.display()
             ));
         }
@@ -36,7 +36,7 @@ impl Key {
             Ok(text) if !text.trim().is_empty() => Self::Local(Secret::new(text.trim())),
             Ok(_) => Self::Missing(format!("the key file {} is empty; {name_one}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing(format!(
-                "no API key is set and {} does not exist; {name_one}, or the data directory of `diogenes serve` with --data-dir",
+                "no API key is set and {} does not exist; {name_one}, or name the data directory of `diogenes serve` with --data-dir",
                 path.display()
             )),
             Err(error) => Self::Missing(format!(
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_no_key() {
+    fn an_empty_variable_is_ignored() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(matches!(find(Some(" "), "http://localhost", dir.path()), Key::Missing(_)));
     }

@@ -147,7 +147,7 @@ impl Client {
         Failure {
             kind: Kind::Unavailable,
             error: anyhow::Error::new(error.without_url())
-                .context(format!("the connection to {} broke off", self.address)),
+                .context(format!("the connection to {} was lost", self.address)),
         }
     }
 
@@ -167,7 +167,7 @@ impl Client {
         serde_json::from_slice(&text).map_err(|error| Failure {
             kind: Kind::Other,
             error: anyhow::Error::new(error).context(format!(
-                "{} answers, but not as Diogenes does; check --url",
+                "{} answered, but does not look like Diogenes; check --url",
                 self.address
             )),
         })
@@ -208,14 +208,16 @@ impl Client {
 pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
     serde_path_to_error::deserialize(value).map_err(|error| Failure {
         kind: Kind::Other,
-        error: anyhow::Error::new(error)
-            .context("the server's answer is not understood; use the `diogenes` of its version"),
+        error: anyhow::Error::new(error).context(
+            "the server's response could not be read; use a `diogenes` of the same version",
+        ),
     })
 }
 
 fn bearer(key: &Secret) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
-        Kind::Config.because("the API key has characters that no key has; is it copied whole?")
+        Kind::Config
+            .because("the API key contains invalid characters; check that it was copied completely")
     })?;
     value.set_sensitive(true);
     Ok(value)

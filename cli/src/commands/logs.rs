@@ -18,16 +18,16 @@ const MOST: &str = "1048576";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes logs demo
-  diogenes logs demo --follow              # goes on with the next replica when one starts
+  diogenes logs demo --follow              # continues with the next replica
   diogenes logs Qwen/Qwen3-8B --lines 1000 | grep -i error")]
 pub(crate) struct LogsArgs {
     /// The model
     #[arg(add = models())]
     model: String,
-    /// Go on as the log grows, until Ctrl-C
+    /// Keep printing as the log grows, until Ctrl-C
     #[arg(short, long)]
     follow: bool,
-    /// How many of the last lines to begin with
+    /// Number of last lines to start with
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     lines: usize,
     #[command(flatten)]

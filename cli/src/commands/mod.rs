@@ -26,38 +26,38 @@ use crate::exit::{Failure, Kind};
 /// Shown below `diogenes --help`.
 pub(crate) const HELP: &str = "Examples:
   diogenes serve --demo            serve a model that needs no GPU
-  diogenes chat demo \"Hello!\"      ask it; the first question starts it
-  diogenes ps --watch              see the fleet
+  diogenes chat demo \"Hello!\"      ask it a question, which starts it
+  diogenes ps --watch              watch the fleet
   diogenes doctor                  find out what is wrong
 
 Errors are printed on standard error: as a line of text, or with `-o json` and `-o yaml` as an object
 with message, kind and exit code and, if the server sent the error, its code and request id.
 
 Exit codes:
-  0  done
+  0  success
   1  any other failure
-  2  wrong flags, or a wrong configuration
+  2  invalid flags or configuration
   3  the data directory cannot be used
   4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
-  6  there is no such model, key or project
+  6  the model, key or project does not exist
   7  the model could not be started
   8  `doctor` found a problem
 
 Environment:
   DIOGENES_URL         the server's URL [default: that of the `serve` that runs with the data
                        directory, else http://127.0.0.1:8080]
-  DIOGENES_API_KEY     their key [default: `admin.key` of the data directory, on this machine]
+  DIOGENES_API_KEY     the API key [default: `admin.key` in the data directory, on this machine]
   DIOGENES_DATA_DIR    the data directory [default: $XDG_DATA_HOME/diogenes]
-  DIOGENES_CONFIG      the configuration of `serve` [default: ./diogenes.toml, if it exists]
+  DIOGENES_CONFIG      the configuration file of `serve` [default: ./diogenes.toml, if it exists]
   DIOGENES_LISTEN, DIOGENES_ON_SHUTDOWN, DIOGENES_DRAIN_TIMEOUT, DIOGENES_MAX_BODY_BYTES
                        the flags of `serve` of the same names
   DIOGENES_LOG         the log filter of `serve`: `debug`, `info`, `diogenes_api=debug` …
-  DIOGENES_LOG_FORMAT  `json` for logs that machines read
+  DIOGENES_LOG_FORMAT  `json` for structured logs
   DIOGENES_STACK       the stack of `doctor --aws` [default: diogenes]
   AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL …
                        AWS's own, for --aws, --table and --stack
-  NO_COLOR             no colours";
+  NO_COLOR             turns colours off";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {

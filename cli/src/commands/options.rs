@@ -15,13 +15,13 @@ pub(crate) struct Options {
     /// http://127.0.0.1:8080]
     #[arg(long, global = true, value_name = "URL", env = "DIOGENES_URL")]
     pub(crate) url: Option<Address>,
-    /// The API key [default: `admin.key` of the data directory, for a server on this machine]
+    /// The API key [default: `admin.key` in the data directory, for a server on this machine]
     #[arg(long, global = true, value_name = "KEY", value_parser = secret, env = "DIOGENES_API_KEY", hide_env_values = true)]
     pub(crate) api_key: Option<Secret>,
-    /// Where `serve` keeps its data [default: $XDG_DATA_HOME/diogenes]
+    /// Data directory of `serve` [default: $XDG_DATA_HOME/diogenes]
     #[arg(long, global = true, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// How to print the result
+    /// Output format
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) output: Format,
     /// Show the code, request id and causes of an error

@@ -10,12 +10,12 @@ use crate::exit::{Failure, Kind};
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people: columns, or plain text.
+    /// Columns or plain text
     #[default]
     Table,
-    /// The API's JSON.
+    /// The JSON of the API
     Json,
-    /// The same as YAML.
+    /// The same as YAML
     Yaml,
 }
 
@@ -145,8 +145,8 @@ mod tests {
     fn a_table_has_no_trailing_blanks_and_aligned_columns() {
         let rows = [vec!["demo".into(), "ready".into()], vec!["Qwen/Qwen3-8B".into(), "-".into()]];
         assert_eq!(
-            table(&["MODEL", "STANDING"], rows),
-            "MODEL          STANDING\ndemo           ready\nQwen/Qwen3-8B  -"
+            table(&["MODEL", "STATUS"], rows),
+            "MODEL          STATUS\ndemo           ready\nQwen/Qwen3-8B  -"
         );
     }
 

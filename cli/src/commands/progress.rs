@@ -1,4 +1,4 @@
-//! How far a cold start is: a spinner on a terminal, else a line per phase.
+//! Startup progress: a spinner on a terminal, otherwise a line per phase.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -18,7 +18,7 @@ use crate::exit::{Failure, Kind};
 
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// Show the fleet: how each model stands, its replicas and its load.
+/// Show the status, replicas and load of each model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes ps
@@ -26,10 +26,10 @@ const REDRAW: Duration = Duration::from_secs(1);
   diogenes ps Qwen/Qwen3-8B -o json
   diogenes ps | awk '$2 == \"failed\" {print $1}'")]
 pub(crate) struct PsArgs {
-    /// Only this model
+    /// Show only this model
     #[arg(add = models())]
     model: Option<String>,
-    /// Draw again every second, until Ctrl-C; with json or yaml once
+    /// Refresh every second until Ctrl-C; the formats json and yaml are printed once
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(super) async fn run(args: PsArgs) -> Result<(), Failure> {
 pub(super) async fn state_of(client: &Client, model: &str) -> Result<ModelState, Failure> {
     let fleet: ClusterState = decode(fetch(client, Some(model)).await?)?;
     let state = fleet.data.into_iter().next();
-    state.ok_or_else(|| Kind::NotFound.because(format!("model `{model}` is gone")))
+    state.ok_or_else(|| Kind::NotFound.because(format!("model `{model}` no longer exists")))
 }
 
 async fn fetch(client: &Client, only: Option<&str>) -> Result<Value, Failure> {
@@ -125,7 +125,7 @@ fn frame(models: &[ModelState], now: Timestamp) -> String {
 
 const HEADER: [&str; 11] = [
     "MODEL",
-    "STANDING",
+    "STATUS",
     "PINNED",
     "SLOT",
     "STATE",
@@ -202,7 +202,7 @@ fn notes(models: &[ModelState], now: Timestamp) -> Vec<String> {
             let name = &model.model;
             let see = failure.kind.see_log(name).map(|see| format!(", {see}")).unwrap_or_default();
             let next = rough(since(now, failure.until));
-            format!("{name} failed: {}; next try possible in {next}{see}", failure.reason)
+            format!("{name} failed: {}; it can be started again in {next}{see}", failure.reason)
         })
         .collect()
 }

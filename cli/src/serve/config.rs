@@ -30,10 +30,10 @@ pub(crate) struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnShutdown {
-    /// They are ended too.
+    /// Stop them too
     #[default]
     Stop,
-    /// They go on running; the next `serve` takes them over.
+    /// Leave them running; the next `serve` takes them over
     Leave,
 }
 
@@ -108,7 +108,7 @@ fn models_of(
         });
         if let Some((alias, other)) = taken {
             bail!(
-                "{}:{line}: {}: model `{other}` answers to `{alias}` too; choose another alias",
+                "{}:{line}: {}: model `{other}` uses `{alias}` too; choose another alias",
                 path.display(),
                 key_of(name.as_str())
             );
@@ -143,7 +143,7 @@ fn line_of_field(text: &str, table: usize, field: &str) -> usize {
 /// Parses `HOST:PORT`; a host name is looked up once.
 pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| {
-        format!("`{text}` is no address to listen on; write `127.0.0.1:8080` or `localhost:8080`")
+        format!("`{text}` is not an address to listen on; use `127.0.0.1:8080` or `localhost:8080`")
     })
 }
 
@@ -199,7 +199,7 @@ fn parse(text: &str) -> Result<File, Problem> {
 
 /// Serde's and the standard library's words for those who write no Rust.
 fn plain(message: &str) -> String {
-    let address = "this is no address; write an IP address and a port, such as `127.0.0.1:8080`";
+    let address = "not an address; use an IP address and a port, such as `127.0.0.1:8080`";
     let message = message
         .replace("invalid socket address syntax", address)
         .replace("expected a sequence", "expected a list such as `[\"vllm\", \"serve\"]`")

@@ -51,7 +51,7 @@ Diogenes is up. Nothing runs yet: the first request starts the model.
   key        {key}
              (also in {path})
 
-Ask with curl; the comment lines tell how far the start is:
+Ask with curl; the comment lines show the startup progress:
 
 curl -N {base_url}/v1/chat/completions \
   -H "Authorization: Bearer {key}" \

@@ -45,31 +45,31 @@ use fleet_loop::FleetLoop;
 
 use crate::exit::{Failure, Kind};
 
-/// Serve the API and run the models of this machine.
+/// Serve the API and run models on this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes serve --demo
   diogenes serve --config diogenes.toml --listen 0.0.0.0:8080
   DIOGENES_DATA_DIR=/var/lib/diogenes diogenes serve
 
-Configuration comes from the file, overruled by the environment, overruled by flags.")]
+Settings are read from the file, the environment and the flags; later ones win.")]
 pub(crate) struct ServeArgs {
-    /// The configuration; `diogenes.toml` of this directory when it exists
+    /// Configuration file [default: diogenes.toml in the current directory, if it exists]
     #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// Address to listen on; port 0 picks a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", value_parser = config::parse_listen, env = "DIOGENES_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where state, keys and logs are kept [default: $XDG_DATA_HOME/diogenes]
+    /// Directory for state, keys and logs [default: $XDG_DATA_HOME/diogenes]
     #[arg(long, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Add the model `demo`, which needs no GPU and no download
     #[arg(long)]
     pub(crate) demo: bool,
-    /// What becomes of the inference servers when `serve` ends [default: stop]
+    /// What to do with the inference servers when `serve` stops [default: stop]
     #[arg(long, value_enum, env = "DIOGENES_ON_SHUTDOWN")]
     pub(crate) on_shutdown: Option<OnShutdown>,
-    /// How long requests may finish when `serve` ends [default: 30s]
+    /// How long requests may take to finish when `serve` stops [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse, env = "DIOGENES_DRAIN_TIMEOUT")]
     pub(crate) drain_timeout: Option<Duration>,
     /// The largest request body in bytes [default: 33554432]
@@ -82,7 +82,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let mut config = Config::load(&args).map_err(Kind::Config.failure())?;
     if args.demo {
         let program = std::env::current_exe()
-            .context("the path of this program is not known")
+            .context("cannot find the path of this program")
             .map_err(Kind::Other.failure())?;
         let name = demo::MODEL.parse().context("the demo's name").map_err(Kind::Other.failure())?;
         config.models.entry(name).or_insert_with(|| demo::spec(&program));
@@ -94,7 +94,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .map_err(Kind::Unavailable.failure())?;
     let address = listener
         .local_addr()
-        .context("the listening address is not known")
+        .context("cannot read the listening address")
         .map_err(Kind::Other.failure())?;
     let data_dir = DataDir::open(&config.data_dir)
         .map_err(anyhow::Error::from)
@@ -124,7 +124,7 @@ fn warn_of_open_doors(data_dir: &Path) {
     if mode & 0o022 != 0 {
         let path = data_dir.display();
         tracing::warn!(
-            "others may write {path}, and so take over Diogenes; run `chmod go-w {path}`"
+            "{path} is writable by other users, who could take over Diogenes; run `chmod go-w {path}`"
         );
     }
 }
@@ -177,7 +177,7 @@ impl Server {
         let mut settings = ProcessSettings::new(config.data_dir.clone(), deployment.clone());
         settings.kill_grace = config.kill_grace;
         let processes = ProcessBackend::open(settings, store.clone(), wake.clone(), clock.clone())
-            .context("the child processes cannot be looked after")?;
+            .context("cannot manage child processes")?;
         let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
@@ -261,12 +261,14 @@ impl Server {
         };
         let router = diogenes_api::router(self.app);
         let draining = http::serve(listener, router, signalled()).await;
-        tracing::info!("shutting down: finishing what is under way; a second signal cuts it off");
+        tracing::info!(
+            "shutting down: waiting for requests in progress; a second signal cuts them off"
+        );
         dispatcher.shut_down();
         tokio::select! {
             () = draining.shutdown() => {}
             () = tokio::time::sleep(config.drain_timeout) => {
-                tracing::warn!("some requests were cut off; a longer --drain-timeout lets them finish");
+                tracing::warn!("some requests were cut off; give them more time with --drain-timeout");
             }
             () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
         }

@@ -87,7 +87,7 @@ fn a_deployment_that_is_well_has_only_good_marks() {
         ("models", "qwen"),
         ("quota", "is 8 vCPUs"),
         ("executions", "\"Concurrent executions\" (L-B99A9384) is 1000"),
-        ("agents", "of `qwen` slot 0: booting, in phase `weights`"),
+        ("agents", "from `qwen` slot 0: booting, in phase `weights`"),
         ("api", "/prod/healthz answers"),
     ] {
         let check = run.check(name);
@@ -134,12 +134,12 @@ fn a_stack_that_is_missing_broken_or_busy_is_told() {
     finds(|aws| aws.account().stack_status = None, "stack", "failed", "there is no stack");
     let set = |status| move |aws: &Aws| aws.account().stack_status = Some(status);
     finds(set("ROLLBACK_COMPLETE"), "stack", "failed", "ROLLBACK_COMPLETE");
-    finds(set("UPDATE_ROLLBACK_COMPLETE"), "stack", "warning", "was undone");
+    finds(set("UPDATE_ROLLBACK_COMPLETE"), "stack", "warning", "was rolled back");
     finds(set("UPDATE_IN_PROGRESS"), "stack", "warning", "UPDATE_IN_PROGRESS");
     let forget = |aws: &Aws| drop(aws.account().outputs.remove("LaunchTemplateId"));
     finds(forget, "stack", "failed", "lacks the outputs LaunchTemplateId");
     let deny = |aws: &Aws| aws.fail("DescribeStacks", 403, "AccessDenied");
-    finds(deny, "stack", "failed", "does not allow you `cloudformation:DescribeStacks`");
+    finds(deny, "stack", "failed", "AWS denied `cloudformation:DescribeStacks`");
 }
 
 #[test]
@@ -160,17 +160,17 @@ fn quotas_that_are_too_small_or_unreadable_are_told() {
         aws.put(&[model().put(Expect::Any).unwrap()]);
         aws.account().quotas.insert("L-3819A6DF", 4.0);
     };
-    finds(no_spot, "quota", "warning", "(L-3819A6DF) is 4 vCPUs: no `g6.2xlarge`");
+    finds(no_spot, "quota", "warning", "(L-3819A6DF) is 4 vCPUs: too few for one `g6.2xlarge`");
     let nothing = |aws: &Aws| {
         aws.put(&[model().put(Expect::Any).unwrap()]);
         aws.account().quotas.clear();
     };
     finds(nothing, "quota", "failed", "is 0 vCPUs: model `qwen` can never start");
-    finds(|aws| aws.account().quotas.clear(), "quota", "warning", "no `g6.xlarge` can be launched");
+    finds(|aws| aws.account().quotas.clear(), "quota", "warning", "too few for one `g6.xlarge`");
     let new = |aws: &Aws| aws.account().quotas.extend([("L-B99A9384", 10.0)]);
     finds(new, "executions", "warning", "leave none for the orchestrator");
     let deny = |aws: &Aws| aws.fail("GetServiceQuota", 400, "AccessDeniedException");
-    finds(deny, "quota", "warning", "does not allow you `servicequotas:GetServiceQuota`");
+    finds(deny, "quota", "warning", "AWS denied `servicequotas:GetServiceQuota`");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn agents_that_are_silent_are_told() {
         let records = [model.put(Expect::Any), slot.put(Expect::Any), beat.put(Expect::Any)];
         aws.put(&records.map(Result::unwrap));
     };
-    finds(no_more, "agents", "warning", "has last reported 5 min ago");
+    finds(no_more, "agents", "warning", "last reported 5 min ago");
 }
 
 #[test]

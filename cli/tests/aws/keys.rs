@@ -85,7 +85,7 @@ fn each_thing_that_is_missing_is_told_with_what_to_do() {
 
     let run = diogenes(&create, &without(&["AWS_REGION"]));
     assert!(
-        run.code == 2 && run.err.contains("no AWS region is set; name it with --region"),
+        run.code == 2 && run.err.contains("no AWS region is set; set one with --region"),
         "{run:?}"
     );
     let run =

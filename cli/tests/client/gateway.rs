@@ -59,8 +59,8 @@ fn what_api_gateway_says_by_itself_is_explained() {
         (502, r#"{"message":"Internal server error"}"#, 4, "the function behind it failed"),
         (504, r#"{"message":"Endpoint request timed out"}"#, 4, "took too long"),
         // Somebody else's answers are not taken for API Gateway's.
-        (403, r#"{"message":"no","detail":1}"#, 5, "not as Diogenes does"),
-        (502, "<html>", 1, "not as Diogenes does"),
+        (403, r#"{"message":"no","detail":1}"#, 5, "does not look like Diogenes"),
+        (502, "<html>", 1, "does not look like Diogenes"),
     ] {
         let gateway = Fake::answering(status, body);
         let (exit, error) = diogenes(&["ps", "--url", &gateway.url]);

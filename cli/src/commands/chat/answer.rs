@@ -95,7 +95,7 @@ impl Asking {
         let text = response.bytes().await.map_err(|error| client.broken(error))?;
         let whole: Value = serde_json::from_slice(&text).map_err(|error| Failure {
             kind: Kind::Other,
-            error: anyhow::Error::new(error).context("the model's answer is no JSON"),
+            error: anyhow::Error::new(error).context("the model's answer is not valid JSON"),
         })?;
         self.take(&whole)?;
         Ok(self.answer(whole))
@@ -143,7 +143,7 @@ impl Asking {
         let chunk: Value = serde_json::from_str(data).map_err(|error| Failure {
             kind: Kind::Other,
             error: anyhow::Error::new(error)
-                .context("the model's answer has a part that is no JSON"),
+                .context("the model's answer contains an event that is not valid JSON"),
         })?;
         match chunk.get("error") {
             None | Some(Value::Null) => self.take(&chunk),

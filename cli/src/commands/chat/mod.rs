@@ -32,13 +32,13 @@ pub(crate) struct ChatArgs {
     /// What to ask. Piped standard input is added below it, or is the question if there is none;
     /// in a loop or a script without input, redirect it from /dev/null
     prompt: Vec<String>,
-    /// How the model shall behave
+    /// System prompt
     #[arg(short, long, value_name = "TEXT")]
     system: Option<String>,
-    /// The longest answer, in tokens
+    /// Maximum length of the answer, in tokens
     #[arg(long, value_name = "N")]
     max_tokens: Option<u32>,
-    /// How freely it speaks, from 0
+    /// Sampling temperature, from 0
     #[arg(short, long, value_name = "T")]
     temperature: Option<f64>,
     /// Wait for the whole answer and print it at once
@@ -78,7 +78,7 @@ fn finish(answer: &Answer, format: Format) -> Result<(), Failure> {
         output::piece("\n")?;
     }
     if answer.finish_reason.as_deref() == Some("length") {
-        output::note("(cut at the most tokens; a larger --max-tokens lets it go on)");
+        output::note("(cut off at the token limit; raise it with --max-tokens)");
     }
     Ok(())
 }

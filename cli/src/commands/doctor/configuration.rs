@@ -26,7 +26,10 @@ pub(super) fn check(
                 NAME,
                 match found {
                     Some(file) => format!("{}, {models}", file.display()),
-                    None => "no diogenes.toml here: the defaults, and models of the API".to_owned(),
+                    None => {
+                        "no diogenes.toml here; using defaults and models registered over the API"
+                            .to_owned()
+                    }
                 },
             );
             Some(config)
@@ -35,7 +38,7 @@ pub(super) fn check(
             report.fail(
                 NAME,
                 format!("{error:#}"),
-                "correct it; `diogenes serve` will not start so",
+                "fix it; `diogenes serve` will not start with it",
             );
             None
         }

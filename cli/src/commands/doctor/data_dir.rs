@@ -29,7 +29,7 @@ pub(super) fn check(path: &Path, report: &mut Report) {
     } else if standing == path {
         report.ok(NAME, format!("{shown}, {}", in_use(path)));
     } else {
-        report.ok(NAME, format!("{shown}, made at the first start"));
+        report.ok(NAME, format!("{shown}, will be created at the first start"));
     }
     check_space(standing, report);
     check_key(path, report);
@@ -49,7 +49,7 @@ fn in_use(path: &Path) -> String {
                 Ok(Err(_)) | Err(_) => "in use".into(),
             }
         }
-        Err(TryLockError::Error(error)) => format!("its lock cannot be tried ({error})"),
+        Err(TryLockError::Error(error)) => format!("the lock cannot be checked: {error}"),
     }
 }
 
@@ -58,13 +58,13 @@ fn check_space(path: &Path, report: &mut Report) {
     let free = match rustix::fs::statvfs(path) {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
         Err(error) => {
-            let next = format!("look at it with `df {}`", path.display());
-            report.warn(NAME, format!("not known: {}", io::Error::from(error)), next);
+            let next = format!("check it with `df {}`", path.display());
+            report.warn(NAME, format!("unknown: {}", io::Error::from(error)), next);
             return;
         }
     };
     let text = format!("{} free", size(free));
-    let next = "make room, or choose a directory on another disk with --data-dir";
+    let next = "free some space, or choose a directory on another disk with --data-dir";
     match free {
         ..LEAST => report.fail(NAME, text, next),
         LEAST..LITTLE => report.warn(NAME, text, next),
@@ -79,18 +79,18 @@ fn check_key(data_dir: &Path, report: &mut Report) {
             let mode = found.permissions().mode() & 0o777;
             let for_others = mode & 0o077;
             if for_others == 0 {
-                report.ok(ADMIN_KEY_FILE, format!("readable for its owner only (mode {mode:04o})"));
+                report.ok(ADMIN_KEY_FILE, format!("readable by its owner only (mode {mode:04o})"));
             } else {
                 let next = format!("chmod 600 {}", path.display());
-                report.fail(ADMIN_KEY_FILE, format!("others may read it (mode {mode:04o})"), next);
+                report.fail(ADMIN_KEY_FILE, format!("readable by others (mode {mode:04o})"), next);
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            report.ok(ADMIN_KEY_FILE, "none yet: the first `diogenes serve` makes it");
+            report.ok(ADMIN_KEY_FILE, "not yet created; the first `diogenes serve` does that");
         }
         Err(error) => {
-            let next = "run as the user of `diogenes serve`, or name a key with --api-key";
-            report.warn(ADMIN_KEY_FILE, format!("cannot be looked at: {error}"), next);
+            let next = "run as the user of `diogenes serve`, or set a key with --api-key";
+            report.warn(ADMIN_KEY_FILE, format!("cannot be checked: {error}"), next);
         }
     }
 }

@@ -16,8 +16,8 @@ pub(super) async fn check(report: &mut Report) {
         Ok(gpus) if !gpus.is_empty() => report.ok(NAME, gpus.join("; ")),
         Err(problem) if Path::new("/dev/nvidia0").exists() => {
             let next =
-                "run `nvidia-smi`, and see that the driver's version fits the kernel's module";
-            report.warn(NAME, format!("there is /dev/nvidia0, but {problem}"), next);
+                "run `nvidia-smi`, and check that the driver version matches the kernel module";
+            report.warn(NAME, format!("/dev/nvidia0 exists, but {problem}"), next);
         }
         Ok(_) | Err(_) => without_nvidia(report),
     }
@@ -39,10 +39,10 @@ async fn nvidia() -> Result<Vec<String>, String> {
         .output();
     let done = tokio::time::timeout(PATIENCE, run)
         .await
-        .map_err(|_| "`nvidia-smi` does not answer".to_owned())?
+        .map_err(|_| "`nvidia-smi` does not respond".to_owned())?
         .map_err(|error| format!("`nvidia-smi` cannot be run ({error})"))?;
     if !done.status.success() {
-        return Err(format!("`nvidia-smi` ends with {}", done.status));
+        return Err(format!("`nvidia-smi` failed with {}", done.status));
     }
     let text = String::from_utf8_lossy(&done.stdout);
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())

@@ -18,7 +18,7 @@ use crate::serve::{Config, DEFAULT_FILE, default_data_dir};
 
 use report::Report;
 
-/// Look for what keeps Diogenes from working, here or on AWS, and say what to do.
+/// Check what keeps Diogenes from working, here or on AWS, and say how to fix it.
 ///
 /// A warning (!) is worth a look; a failure (✗) ends the command with exit code 8.
 #[derive(Debug, clap::Args)]
@@ -28,11 +28,11 @@ use report::Report;
   diogenes doctor --aws --stack diogenes --region us-east-1
   diogenes doctor -o json | jq '.checks[] | select(.status != \"ok\")'")]
 pub(crate) struct DoctorArgs {
-    /// The configuration of `serve`; `diogenes.toml` of this directory when it exists
+    /// Configuration file of `serve` [default: diogenes.toml in the current directory, if it exists]
     #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
     config: Option<PathBuf>,
-    /// Look at a deployment on AWS instead, with your AWS credentials: the stack (by default
-    /// DIOGENES_STACK, or `diogenes`), its table, quotas of GPUs, agents, and the API
+    /// Check a deployment on AWS instead, with your AWS credentials: the stack (by default
+    /// DIOGENES_STACK, or `diogenes`), its table, GPU quotas, agents and API
     #[arg(long)]
     aws: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     } else {
         let flag = args.deployment.flag().or(args.deployment.region.as_ref().map(|_| "--region"));
         if let Some(flag) = flag {
-            return Err(Kind::Config.because(format!("`{flag}` means nothing without --aws")));
+            return Err(Kind::Config.because(format!("`{flag}` requires --aws")));
         }
         of_this_machine(args).await?
     };

@@ -25,9 +25,8 @@ pub(super) fn check(
         match program(spec) {
             Ok(path) => report.ok(&title, format!("runs {}", path.display())),
             Err(problem) => {
-                let next = format!(
-                    "install it, or correct `command` of `{name}` (or `PATH` in its `env`)"
-                );
+                let next =
+                    format!("install it, or fix `command` of `{name}` (or `PATH` in its `env`)");
                 report.fail(&title, problem, next);
             }
         }
@@ -37,11 +36,11 @@ pub(super) fn check(
 /// Where the program of a model is.
 fn program(spec: &ModelSpec) -> Result<PathBuf, String> {
     let Some(name) = spec.command.first() else {
-        return Err("its command is empty".into());
+        return Err("`command` is empty".into());
     };
     let directory = spec.working_dir.as_deref().map(Path::new);
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(format!("its directory {} does not exist", directory.display()));
+        return Err(format!("`working_dir` {} does not exist", directory.display()));
     }
     let within =
         |path: &Path| directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));

@@ -94,7 +94,7 @@ fn check_port(listen: SocketAddr, is_ours: bool, report: &mut Report) {
     match TcpListener::bind(listen) {
         Ok(_) => report.ok(NAME, format!("{listen} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let next = format!("end the other program (`ss -ltnp` shows it), or {choose}");
+            let next = format!("stop the other program (`ss -ltnp` shows it), or {choose}");
             report.fail(NAME, format!("{listen} is in use by another program"), next);
         }
         Err(error) => report.fail(NAME, format!("cannot listen on {listen}: {error}"), choose),

@@ -10,10 +10,10 @@ use super::{models, output};
 use crate::client::{Client, model_path};
 use crate::exit::{Failure, Kind};
 
-/// Register a model, or change it. A changed command or environment replaces its replicas.
+/// Register or change a model. Changing its command or environment replaces its replicas.
 ///
-/// The spec comes from a file, from the command behind `--`, or both; flags win over the file.
-/// With neither a file nor a command, the flags change the spec that is registered.
+/// The spec comes from a file, from the command after `--`, or both; flags win over the file.
+/// Without a file and a command, the flags change the registered spec.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes model apply Qwen/Qwen3-8B -- vllm serve Qwen/Qwen3-8B --host {host} --port {port}
@@ -23,10 +23,10 @@ use crate::exit::{Failure, Kind};
 
 The fields of a file are those of `[models.\"…\"]` in `diogenes.toml`.")]
 pub(super) struct ApplyArgs {
-    /// The name that callers send
+    /// Name of the model
     #[arg(add = models())]
     name: ModelName,
-    /// The spec, as TOML, JSON or YAML; `-` reads standard input
+    /// File with the spec, in TOML, JSON or YAML; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -38,37 +38,37 @@ pub(super) struct ApplyArgs {
 
 #[derive(Debug, clap::Args)]
 struct FieldArgs {
-    /// Replicas that run even when nobody asks
+    /// Replicas that run even without demand
     #[arg(long, value_name = "N")]
     min_replicas: Option<u32>,
-    /// The most replicas that run at once
+    /// Maximum number of replicas
     #[arg(long, value_name = "N")]
     max_replicas: Option<u32>,
-    /// Requests per replica above which another replica is wanted
+    /// Requests per replica above which another replica is started
     #[arg(long, value_name = "N")]
     target_concurrency: Option<u32>,
-    /// A replica that nobody used for so long is ended
+    /// How long an unused replica runs before it is stopped
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     idle_timeout: Option<Duration>,
-    /// A replica that is not ready after so long has failed
+    /// How long a replica may take to become ready
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     boot_timeout: Option<Duration>,
-    /// The name that the inference server knows the model by
+    /// Model name that the inference server expects
     #[arg(long, value_name = "NAME")]
     upstream_model: Option<String>,
-    /// Another name that callers may send; may be repeated
+    /// Another name of the model; may be repeated
     #[arg(long = "alias", value_name = "NAME")]
     aliases: Vec<ModelName>,
-    /// What a caller sees while no replica is ready
+    /// What happens to requests while no replica is ready
     #[arg(long, value_enum, value_name = "HOW")]
     cold_start: Option<spec::ColdStartArg>,
-    /// A variable of the command's environment; may be repeated
+    /// Environment variable of the command; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = spec::variable)]
     env: Vec<(String, String)>,
-    /// The directory that the command starts in
+    /// Directory to start the command in
     #[arg(long, value_name = "DIR")]
     working_dir: Option<String>,
-    /// The path that answers 200 once the server is ready
+    /// Path that returns 200 once the server is ready
     #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
 }
@@ -116,7 +116,7 @@ async fn standing(client: &Client, path: &[&str], name: &ModelName) -> Result<Fi
     match client.get(path, &[]).await {
         Ok(model) => Fields::of_value(model),
         Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
-            "model `{name}` is new and has no command; write it behind `--`, or name a spec with --file"
+            "model `{name}` is not registered; give its command after `--`, or a spec with --file"
         ))),
         Err(failure) => Err(failure),
     }

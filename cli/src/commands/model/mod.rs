@@ -54,7 +54,7 @@ struct ShowArgs {
     name: String,
 }
 
-/// Delete a model; its replicas are drained and ended.
+/// Delete a model; its replicas are drained and stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes model delete demo
@@ -63,7 +63,7 @@ struct DeleteArgs {
     /// The model
     #[arg(add = models())]
     name: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -102,11 +102,11 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
 fn confirm(name: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Kind::Config.because(format!(
-            "nobody can be asked whether to delete `{name}`; say so with --yes"
+            "deleting `{name}` has to be confirmed; without a terminal, use --yes"
         )));
     }
     let mut answer = String::new();
-    let asked = write!(io::stderr().lock(), "delete model `{name}` and end its replicas? [y/N] ")
+    let asked = write!(io::stderr().lock(), "delete model `{name}` and stop its replicas? [y/N] ")
         .and_then(|()| io::stdin().read_line(&mut answer));
     asked.map_err(|error| Failure {
         kind: Kind::Other,

@@ -21,12 +21,12 @@ pub(super) enum Origin {
     Flags,
 }
 
-/// What a caller sees while no replica is ready.
+/// What happens to requests while no replica is ready.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(super) enum ColdStartArg {
-    /// The request waits; a stream opens at once and tells how far the start is.
+    /// Hold them; a stream opens at once and reports the startup progress
     Hold,
-    /// 503 with `Retry-After`.
+    /// Answer 503 with `Retry-After`
     Reject,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn name_of(cold_start: ColdStart) -> &'static str {
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        Some(_) | None => Err(format!("`{text}` is no variable; write NAME=VALUE")),
+        Some(_) | None => Err(format!("`{text}` is not a variable; use NAME=VALUE")),
     }
 }
 
@@ -76,7 +76,7 @@ impl Fields {
     /// Reads a file. Its name tells the format; else it is found out.
     pub(super) fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
         let broken = |format: &str, error: &dyn std::fmt::Display| {
-            Kind::Config.because(format!("`{}` is no valid {format}: {error}", file.display()))
+            Kind::Config.because(format!("`{}` is not valid {format}: {error}", file.display()))
         };
         let json = |text| serde_json::from_str(text).map_err(|error| broken("JSON", &error));
         let toml = |text| toml::from_str(text).map_err(|error| broken("TOML", &error));

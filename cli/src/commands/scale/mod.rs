@@ -1,4 +1,4 @@
-//! `up`, `down`, `pin`, `unpin`: an operator's word about a model.
+//! `up`, `down`, `pin`, `unpin`: orders about one model.
 
 mod start;
 
@@ -32,7 +32,7 @@ pub(crate) struct UpArgs {
     wait: WaitArgs,
 }
 
-/// Drain every replica of a model and wait until they have ended; takes a pin away.
+/// Drain and stop every replica of a model, and remove its pin.
 ///
 /// The next request starts one again.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub(crate) struct DownArgs {
     wait: WaitArgs,
 }
 
-/// Keep at least one replica of a model, whatever the demand.
+/// Keep at least one replica of a model running, whatever the demand.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes pin demo
@@ -56,11 +56,11 @@ pub(crate) struct PinArgs {
     order: OrderArgs,
 }
 
-/// Let the demand decide again how many replicas a model has.
+/// Let demand decide again how many replicas a model has.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes unpin demo
-  diogenes unpin demo && diogenes down demo   # and end it now")]
+  diogenes unpin demo && diogenes down demo   # and stop it now")]
 pub(crate) struct UnpinArgs {
     #[command(flatten)]
     order: OrderArgs,
@@ -77,7 +77,7 @@ struct OrderArgs {
 
 #[derive(Debug, clap::Args)]
 struct WaitArgs {
-    /// Do not wait for the effect
+    /// Return at once instead of waiting
     #[arg(long)]
     no_wait: bool,
 }
@@ -88,7 +88,7 @@ pub(super) async fn up(args: UpArgs) -> Result<(), Failure> {
         let text = match before.standing {
             Standing::Ready => "is ready",
             Standing::Asleep | Standing::Starting | Standing::Stopping | Standing::Failed => {
-                "is on its way; see `diogenes ps --watch`"
+                "is starting; see `diogenes ps --watch`"
             }
         };
         return said(&args.order, &answer, &before, text);
@@ -114,7 +114,7 @@ pub(super) async fn up(args: UpArgs) -> Result<(), Failure> {
     let answer = serde_json::to_value(&state).unwrap_or(answer);
     let took = began.elapsed();
     if before.standing == Standing::Ready {
-        return said(&args.order, &answer, &state, "is ready already");
+        return said(&args.order, &answer, &state, "is already ready");
     }
     let took = time::exact(took.as_secs_f64());
     said(&args.order, &answer, &state, &format!("is ready after {took}"))
@@ -123,10 +123,10 @@ pub(super) async fn up(args: UpArgs) -> Result<(), Failure> {
 pub(super) async fn down(args: DownArgs) -> Result<(), Failure> {
     let (client, before, answer) = order(&args.order, OrderKind::Down).await?;
     if before.slots.is_empty() {
-        return said(&args.order, &answer, &before, "is down already");
+        return said(&args.order, &answer, &before, "is already down");
     }
     if args.wait.no_wait {
-        return said(&args.order, &answer, &before, "is going down; see `diogenes ps --watch`");
+        return said(&args.order, &answer, &before, "is stopping; see `diogenes ps --watch`");
     }
     let claims: Vec<ClaimId> = before.slots.iter().map(|slot| slot.claim.clone()).collect();
     let began = Instant::now();
@@ -153,12 +153,12 @@ pub(super) async fn down(args: DownArgs) -> Result<(), Failure> {
 
 pub(super) async fn pin(args: PinArgs) -> Result<(), Failure> {
     let (_, state, answer) = order(&args.order, OrderKind::Pin).await?;
-    said(&args.order, &answer, &state, "is pinned: one replica is kept")
+    said(&args.order, &answer, &state, "is pinned: at least one replica keeps running")
 }
 
 pub(super) async fn unpin(args: UnpinArgs) -> Result<(), Failure> {
     let (_, state, answer) = order(&args.order, OrderKind::Unpin).await?;
-    said(&args.order, &answer, &state, "is not pinned any more: the demand decides")
+    said(&args.order, &answer, &state, "is no longer pinned")
 }
 
 async fn order(

@@ -45,7 +45,7 @@ pub(super) async fn check(table: &DeployedTable, views: &[ModelView], report: &m
             if let Some(beat) = beat.filter(|beat| newest_at.is_none_or(|at| beat.at > at)) {
                 newest_at = Some(beat.at);
                 newest = Some(format!(
-                    "the newest report is {} old, of {place}: {}",
+                    "the newest report is {} old, from {place}: {}",
                     age(beat.at, now),
                     state(&beat)
                 ));
@@ -53,7 +53,7 @@ pub(super) async fn check(table: &DeployedTable, views: &[ModelView], report: &m
         }
     }
     match (slots, newest) {
-        (0, _) => report.ok(NAME, "no instance runs"),
+        (0, _) => report.ok(NAME, "no instances are running"),
         (_, Some(newest)) => report.ok(NAME, newest),
         // The lines above say it where it has been too long.
         (_, None) => report.ok(NAME, "no instance has reported yet"),
@@ -73,15 +73,15 @@ fn judge(place: &str, slot: &Slot, beat: Option<&Beat>, now: Timestamp, report: 
             } else if since(beat.at, now) > SILENCE {
                 report.warn(
                     NAME,
-                    format!("{place} ({instance}) has last reported {} ago", age(beat.at, now)),
-                    "if it does not end by itself: is the instance there, and can it reach DynamoDB?",
+                    format!("{place} ({instance}) last reported {} ago", age(beat.at, now)),
+                    "unless it ends by itself, check that the instance exists and can reach DynamoDB",
                 );
             }
         }
         None if slot.is_live() && since(slot.claimed_at, now) > FIRST_REPORT => report.warn(
             NAME,
             format!("{place} ({instance}) has not reported in the {} since it was claimed", age(slot.claimed_at, now)),
-            "is the agent in the image (ami/README.md)? `aws ec2 get-console-output` shows how the instance booted",
+            "check that the image has the agent (ami/README.md); `aws ec2 get-console-output` shows how the instance booted",
         ),
         None => {}
     }

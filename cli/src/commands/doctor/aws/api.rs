@@ -17,7 +17,7 @@ pub(super) async fn check(
         (Some(address), _) => address.clone(),
         (None, Some(url)) => url.parse().map_err(|error: String| Kind::Config.because(error))?,
         (None, None) => {
-            report.warn(NAME, "where it answers is not known", "name it with --url");
+            report.warn(NAME, "its URL is unknown", "set it with --url");
             return Ok(());
         }
     };
@@ -38,7 +38,7 @@ pub(super) async fn check(
     match with_key.get(&["api", "v1", "cluster"], &[]).await {
         Ok(_) => report.ok("api key", "accepted, with the scope `admin`"),
         Err(failure) => {
-            let next = "make one with `diogenes key create --stack NAME --scope admin --email …`";
+            let next = "create one with `diogenes key create --stack NAME --scope admin --email …`";
             report.fail("api key", failure.error.to_string(), next);
         }
     }

@@ -42,7 +42,7 @@ pub(super) async fn check(session: &Session, views: &[ModelView], report: &mut R
             }
             Err(problem) => {
                 // Whoever may not read quotas can have them all the same.
-                let next = format!("{}; or look in the console under Service Quotas", problem.next);
+                let next = format!("{}; or look under Service Quotas in the console", problem.next);
                 report.warn(NAME, problem.what, next);
                 return;
             }
@@ -67,7 +67,7 @@ fn judge_concurrency(value: f64, region: &str, report: &mut Report) {
     report.warn(
         CONCURRENCY_NAME,
         format!(
-            "{text}: so many requests at once, held ones included, leave none for the orchestrator"
+            "{text}: as many concurrent requests, held ones included, leave none for the orchestrator"
         ),
         format!(
             "set `max_held` of the models to 4, or ask for 1000: `aws service-quotas \
@@ -130,16 +130,17 @@ fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report
         match stuck.first() {
             Some(model) => report.fail(
                 NAME,
-                format!("{text}: model `{model}` can never start, not even one `{kind}`"),
+                format!("{text}: model `{model}` can never start, not even on one `{kind}`"),
                 next,
             ),
-            None => report.warn(NAME, format!("{text}: no `{kind}` can be launched by it"), next),
+            None => report.warn(NAME, format!("{text}: too few for one `{kind}`"), next),
         }
     }
     for need in needs.iter().filter(|need| need.quota.is_none()) {
         // What is no EC2 instance type cannot be launched at all.
-        let text = format!("which quota `{}` counts against is not known", need.rung.instance_type);
-        report.warn(NAME, text, "see that its ladder names an EC2 instance type, and look in the console under Service Quotas");
+        let text =
+            format!("the quota that `{}` counts against is unknown", need.rung.instance_type);
+        report.warn(NAME, text, "check that its ladder names an EC2 instance type, and look under Service Quotas in the console");
     }
 }
 
@@ -172,7 +173,7 @@ async fn read(
     quota.as_ref().and_then(ServiceQuota::value).ok_or_else(|| {
         Problem::new(
             crate::exit::Kind::Other,
-            format!("AWS tells no value of the quota \"{name}\" ({code})"),
+            format!("AWS returned no value for the quota \"{name}\" ({code})"),
             "try again in a moment",
         )
     })
@@ -239,6 +240,6 @@ mod tests {
     #[test]
     fn an_unknown_type_is_told() {
         let text = judged(&[need("m", "local", Market::OnDemand)], &[]);
-        assert!(text.contains("which quota `local` counts against is not known"), "{text}");
+        assert!(text.contains("the quota that `local` counts against is unknown"), "{text}");
     }
 }

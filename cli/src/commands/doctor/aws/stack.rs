@@ -28,7 +28,7 @@ pub(super) async fn check(
         report.fail(
             NAME,
             format!("`{name}` lacks the outputs {}", missing.join(", ")),
-            "name a stack of Diogenes with --stack, or deploy it again with `make deploy`",
+            "use --stack to name a stack of Diogenes, or deploy it again with `make deploy`",
         );
     }
     Some(stack)
@@ -53,10 +53,10 @@ fn judge(stack: &Stack, report: &mut Report) {
         StackStatus::UpdateRollbackComplete
         | StackStatus::UpdateRollbackCompleteCleanupInProgress
         | StackStatus::ImportRollbackComplete => {
-            report.warn(NAME, format!("{text}: the last deployment was undone"), events);
+            report.warn(NAME, format!("{text}: the last deployment was rolled back"), events);
         }
         status if status.as_str().ends_with("_IN_PROGRESS") => {
-            report.warn(NAME, text, "wait until it is done");
+            report.warn(NAME, text, "wait until it has finished");
         }
         _ => report.fail(NAME, text, events),
     }
