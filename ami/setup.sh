@@ -119,7 +119,7 @@ engine() {
 }
 
 agent() {
-  [[ $LAST_RESORT =~ ^[1-9][0-9]*(s|m|min|h|d)$ ]] || die "LAST_RESORT=$LAST_RESORT is no duration such as 25h"
+  [[ $LAST_RESORT =~ ^[1-9][0-9]*(s|m|min|h|d)$ ]] || die "LAST_RESORT=$LAST_RESORT is not a duration such as 25h"
   [[ -f $AGENT ]] || die "no agent at $AGENT; build it with: cargo build --release --locked -p diogenes-agent"
   say "the agent and its units"
   install -D -m 0755 "$AGENT" /usr/local/bin/diogenes-agent

@@ -252,7 +252,7 @@ impl ApiError {
         // Rounded up, everywhere alike.
         let eta = progress.eta.map(|eta| eta.as_secs() + u64::from(eta.subsec_nanos() > 0));
         let soon = eta.map_or_else(
-            || "it is not known yet how long that takes".into(),
+            || "no estimate yet".into(),
             |eta| {
                 let eta = Duration::from_secs(eta.max(1));
                 format!("about {} to go", diogenes_core::duration::format(eta))
@@ -275,7 +275,7 @@ impl ApiError {
         tracing::error!(error = cause, "a request failed inside");
         Self::new(
             ErrorKind::Internal,
-            "something failed inside Diogenes; its log has the cause under the `x-request-id` of this answer",
+            "internal error; the cause is in the log of Diogenes, under the `x-request-id` of this response",
         )
     }
 
@@ -326,17 +326,17 @@ pub fn store_error(error: &StoreError) -> ApiError {
     match error {
         StoreError::Conflict(_) => ApiError::new(
             ErrorKind::Conflict,
-            "somebody else changed this meanwhile; read it again and retry",
+            "another request changed this at the same time; read it again and retry",
         ),
         StoreError::InvalidCursor => {
             ApiError::new(ErrorKind::InvalidCursor, error.to_string()).param("cursor")
         }
         StoreError::TooLarge { .. } => ApiError::new(ErrorKind::InvalidRequest, error.to_string()),
         StoreError::Unavailable { .. } | StoreError::Unknown { .. } => {
-            tracing::error!(error = error as &dyn std::error::Error, "the store does not answer");
+            tracing::error!(error = error as &dyn std::error::Error, "the store is not available");
             ApiError::new(
                 ErrorKind::StoreUnavailable,
-                "the state store does not answer; retry soon",
+                "the state store is not available; retry soon",
             )
             .retry_after(Duration::from_secs(1))
         }
@@ -361,7 +361,7 @@ pub fn key_error(error: &KeyError) -> ApiError {
                 // It says so itself.
                 KeyRejection::Unknown | KeyRejection::Project(_) => "",
                 KeyRejection::Revoked(_) | KeyRejection::Expired(_) => {
-                    "; use another, or make one with `diogenes key create`"
+                    "; use another one, or create one with `diogenes key create`"
                 }
             };
             ApiError::new(kind, format!("{rejection}{next}"))

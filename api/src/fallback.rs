@@ -22,7 +22,7 @@ pub(crate) async fn wrong_method(request: Request) -> ApiError {
     ApiError::new(
         ErrorKind::MethodNotAllowed,
         format!(
-            "`{}` cannot be asked with {}; see the `Allow` header",
+            "`{}` does not support {}; see the `Allow` header",
             request.uri().path(),
             request.method()
         ),

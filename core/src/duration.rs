@@ -11,7 +11,7 @@ use serde::{Deserializer, Serializer};
 /// Parses what people write.
 pub fn parse(text: &str) -> Result<Duration, String> {
     parse_words(text)
-        .ok_or_else(|| format!("`{text}` is no duration; write `30s`, `10m`, `1h 30m` or `7d`"))
+        .ok_or_else(|| format!("`{text}` is not a duration; use `30s`, `10m`, `1h 30m` or `7d`"))
 }
 
 fn parse_words(text: &str) -> Option<Duration> {

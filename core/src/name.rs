@@ -24,7 +24,7 @@ impl ModelName {
 /// What is wrong with a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{}` is no model name; use 1 to {MAX_MODEL_NAME} of A–Z a–z 0–9 . _ : / @ + -, \
+    "`{}` is not a model name; use 1 to {MAX_MODEL_NAME} of A–Z a–z 0–9 . _ : / @ + -, \
      beginning with a letter or a digit",
     .0.escape_debug()
 )]

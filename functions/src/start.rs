@@ -33,7 +33,7 @@ pub fn base() -> Result<Base, BadVariable> {
     let filter = std::env::var("DIOGENES_LOG").unwrap_or_else(|_| "info".into());
     // Not `EnvFilter`: it links an engine for regular expressions, which nobody needs here.
     let filter: Targets = filter.parse().map_err(|error: ParseError| {
-        BadVariable::new("DIOGENES_LOG", format!("is no filter: {error}"))
+        BadVariable::new("DIOGENES_LOG", format!("is not a log filter: {error}"))
     })?;
     // A second subscriber is refused; the first one is as good.
     let lines = tracing_subscriber::fmt::layer().json().with_ansi(false);

@@ -89,7 +89,7 @@ impl Server {
             .process_group(0);
         if let Some(dir) = &engine.working_dir {
             if !Path::new(dir).is_dir() {
-                let problem = format!("`{dir}`, the `working_dir` of the model, is no directory");
+                let problem = format!("the model's `working_dir` `{dir}` is not a directory");
                 return Err(StartError::Command(problem));
             }
             command.current_dir(dir);

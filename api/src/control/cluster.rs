@@ -261,7 +261,7 @@ pub(super) async fn logs(
         return Err(known.err().unwrap_or_else(|| {
             ApiError::new(
                 ErrorKind::NotFound,
-                format!("model `{name}` has no log, it has not run yet; start it with `diogenes up {name}`"),
+                format!("model `{name}` has not run yet, so it has no log; start it with `diogenes up {name}`"),
             )
         }));
     };

@@ -16,7 +16,7 @@ pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
         Some(_) => match serde_json::from_slice::<IgnoredAny>(body) {
             Ok(_) => Err(ApiError::new(
                 ErrorKind::InvalidRequest,
-                "the request body is no JSON object; send one",
+                "the request body must be a JSON object",
             )),
             Err(error) => Err(invalid_json(&error)),
         },
@@ -27,7 +27,7 @@ pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
 pub(crate) fn invalid_json(error: &serde_json::Error) -> ApiError {
     ApiError::new(
         ErrorKind::InvalidJson,
-        format!("the request body is not valid JSON: {error}; correct it and send it again"),
+        format!("the request body is not valid JSON: {error}; fix it and send it again"),
     )
 }
 

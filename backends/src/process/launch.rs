@@ -34,7 +34,7 @@ impl Shared {
             table.ports()
         };
         if !names_a_file(&request.claim) {
-            return Err(invalid("its claim is no file name"));
+            return Err(invalid("its claim is not a file name"));
         }
         let port = free_port(self.settings.host, &ports)
             .map_err(|error| transient("no port is free", error))?;

@@ -68,7 +68,7 @@ fn a_log_is_followed_without_cutting_a_character() {
     assert_eq!(
         logs.read_from(&ClaimId::new("../c"), 0, 9).unwrap(),
         None,
-        "a claim that is no file name has no log"
+        "a claim that is not a file name has no log"
     );
 }
 

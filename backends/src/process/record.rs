@@ -85,7 +85,7 @@ impl RunDir {
             }
             match serde_json::from_slice::<RunRecord>(&fs::read(&path)?) {
                 Ok(record) if names_a_file(&record.claim) => records.push(record),
-                Ok(_) => set_aside(&path, "its claim is no file name")?,
+                Ok(_) => set_aside(&path, "its claim is not a file name")?,
                 Err(error) => set_aside(&path, &error.to_string())?,
             }
         }

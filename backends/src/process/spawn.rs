@@ -47,7 +47,7 @@ pub(super) fn spawn(
     if let Some(dir) = &engine.working_dir
         && !Path::new(dir).is_dir()
     {
-        let problem = format!("its `working_dir` `{dir}` is no directory");
+        let problem = format!("its `working_dir` `{dir}` is not a directory");
         return Err(invalid(&problem));
     }
     let mut command = Command::new(&program);
@@ -89,12 +89,12 @@ fn explain(program: &str, error: io::Error) -> LaunchError {
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT | Errno::NOTDIR) => of_the_command("was not found"),
         Some(Errno::ACCESS | Errno::PERM) => of_the_command("may not be executed"),
-        Some(Errno::NOEXEC) => of_the_command("is no program of this machine"),
+        Some(Errno::NOEXEC) => of_the_command("is not a program that this machine can run"),
         Some(Errno::ISDIR) => of_the_command("is a directory"),
-        Some(Errno::LOOP | Errno::NAMETOOLONG) => of_the_command("is no usable path"),
+        Some(Errno::LOOP | Errno::NAMETOOLONG) => of_the_command("is not a usable path"),
         Some(Errno::TOOBIG) => of_the_command("was given too long arguments"),
         Some(Errno::AGAIN) => LaunchError::Capacity {
-            reason: "the machine allows no more processes; see `ulimit -u`".into(),
+            reason: "the process limit has been reached; see `ulimit -u`".into(),
         },
         Some(Errno::NOMEM) => LaunchError::Capacity {
             reason: "the machine has no memory left for another process".into(),

@@ -162,7 +162,7 @@ impl Fault {
             ),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
                 Kind::Corrupt,
-                format!("`{file}` is no intact SQLite database; restore a backup of it"),
+                format!("`{file}` is not an intact SQLite database; restore a backup"),
             ),
             // SQLite refuses a statement of ours when the tables are not ours.
             Some(ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::SchemaChanged) => (

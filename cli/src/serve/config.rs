@@ -240,7 +240,7 @@ mod tests {
             ("\nlisten = \"127.0.0.1\"", 2, "listen: "),
             ("lisen = \"127.0.0.1:80\"", 1, "did you mean `listen`?"),
             ("[models.demo]\ncommand = \"vllm\"", 2, "models.demo.command"),
-            ("[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"soon\"", 3, "is no duration"),
+            ("[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"soon\"", 3, "is not a duration"),
             (
                 "[models.demo]\ncommand = [\"x\"]\nidel_timeout = \"1s\"",
                 3,

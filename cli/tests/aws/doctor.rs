@@ -131,7 +131,7 @@ fn finds(breaks: impl FnOnce(&Aws), name: &str, status: &str, text: &str) {
 
 #[test]
 fn a_stack_that_is_missing_broken_or_busy_is_told() {
-    finds(|aws| aws.account().stack_status = None, "stack", "failed", "there is no stack");
+    finds(|aws| aws.account().stack_status = None, "stack", "failed", "does not exist in");
     let set = |status| move |aws: &Aws| aws.account().stack_status = Some(status);
     finds(set("ROLLBACK_COMPLETE"), "stack", "failed", "ROLLBACK_COMPLETE");
     finds(set("UPDATE_ROLLBACK_COMPLETE"), "stack", "warning", "was rolled back");
@@ -213,5 +213,5 @@ fn a_table_may_stand_for_the_stack() {
         &operator(&url),
     );
     assert_eq!(run.code, 0, "{run:?}");
-    assert_eq!(run.check("agents")["detail"], "no instance runs");
+    assert_eq!(run.check("agents")["detail"], "no instances are running");
 }

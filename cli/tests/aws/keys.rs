@@ -71,7 +71,7 @@ fn a_limit_that_nobody_would_count_is_refused() {
     let aws = Aws::start();
     let limited = [&ADA[..], &["--table", "the-table", "--concurrency", "1"]].concat();
     let run = diogenes(&limited, &operator(&aws.url()));
-    assert!(run.code == 2 && run.err.contains("not counted on AWS"), "{run:?}");
+    assert!(run.code == 2 && run.err.contains("not supported on AWS"), "{run:?}");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn each_thing_that_is_missing_is_told_with_what_to_do() {
     aws.account().stack_status = None;
     let run = diogenes(&[&ADA[..], &["--stack", "diogenes"]].concat(), &operator(&url));
     assert!(
-        run.code == 6 && run.err.contains("there is no stack `diogenes` in `eu-west-1`"),
+        run.code == 6 && run.err.contains("stack `diogenes` does not exist in `eu-west-1`"),
         "{run:?}"
     );
 }
@@ -124,7 +124,7 @@ fn a_stack_of_something_else_has_no_table() {
 fn flags_that_contradict_each_other_are_refused() {
     for (flags, text) in [
         (["--table=t", "--stack=s"].as_slice(), "not both"),
-        (&["--region=eu-west-1"], "means nothing without --table or --stack"),
+        (&["--region=eu-west-1"], "requires --table or --stack"),
     ] {
         let run = diogenes(&[&ADA[..], flags].concat(), &[]);
         assert!(run.code == 2 && run.err.contains(text), "{run:?}");

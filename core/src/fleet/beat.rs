@@ -47,7 +47,7 @@ pub enum BeatStatus {
         /// Where: scheme, host and port, no trailing slash.
         base_url: String,
     },
-    /// It has ended, or answers its health check no more.
+    /// It has ended, or failed its health check.
     Unhealthy {
         /// What was seen.
         reason: String,

@@ -290,7 +290,7 @@ impl ModelSpec {
         const YEAR: Duration = Duration::from_hours(24 * 366);
         let wrong = |field, problem: &str| Err(SpecError { field, problem: problem.into() });
         if self.command.first().is_none_or(|program| program.trim().is_empty()) {
-            return wrong("command", "is empty; write the program and its arguments");
+            return wrong("command", "is empty; set it to the program and its arguments");
         }
         if self
             .command
@@ -306,13 +306,13 @@ impl ModelSpec {
         }
         let is_path = |byte: u8| byte.is_ascii_graphic();
         if !self.health_path.starts_with('/') || !self.health_path.bytes().all(is_path) {
-            return wrong("health_path", "must begin with `/` and have no spaces");
+            return wrong("health_path", "must start with `/` and contain no spaces");
         }
         if self.max_replicas == 0 || self.max_replicas > 100 {
             return wrong("max_replicas", "must be 1 to 100");
         }
         if self.min_replicas > self.max_replicas {
-            return wrong("min_replicas", "must not be above `max_replicas`");
+            return wrong("min_replicas", "must not exceed `max_replicas`");
         }
         if self.target_concurrency == 0 {
             return wrong("target_concurrency", "must be at least 1");
@@ -324,7 +324,7 @@ impl ModelSpec {
             ("idle_timeout", self.idle_timeout),
         ] {
             if duration.is_zero() {
-                return wrong(field, "must be longer than zero");
+                return wrong(field, "must be greater than zero");
             }
         }
         for (field, duration) in [
@@ -342,7 +342,7 @@ impl ModelSpec {
             }
         }
         if self.max_lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
-            return wrong("max_lifetime", "must be longer than zero; leave it out for no limit");
+            return wrong("max_lifetime", "must be greater than zero; leave it out for no limit");
         }
         Ok(())
     }
@@ -353,7 +353,8 @@ impl ModelSpec {
     pub fn validate_for_cloud(&self) -> Result<(), SpecError> {
         if self.idle_timeout < UseStamp::EVERY {
             let least = crate::duration::format(UseStamp::EVERY);
-            let problem = format!("must be at least {least}: use is noted once in so long");
+            let problem =
+                format!("must be at least {least}, the interval at which use is recorded");
             return Err(SpecError { field: "idle_timeout", problem });
         }
         let engine = serde_json::to_string(&self.engine()).map_or(0, |text| text.len());
@@ -365,7 +366,7 @@ impl ModelSpec {
             return Err(SpecError { field: "command", problem });
         }
         let wrong = |problem: String| Err(SpecError { field: "ladder", problem });
-        let example = r#"write where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
+        let example = r#"list where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
         if self.ladder.is_empty() {
             return wrong(format!("is missing; {example}"));
         }
@@ -377,7 +378,7 @@ impl ModelSpec {
         match self.ladder.iter().find(|rung| !is_type(rung)) {
             Some(rung) => {
                 let name = &rung.instance_type;
-                wrong(format!("names `{name}`, which is no instance type; {example}"))
+                wrong(format!("names `{name}`, which is not an instance type; {example}"))
             }
             None => Ok(()),
         }

@@ -43,14 +43,14 @@ pub enum RegistryError {
     NotFound(ModelName),
     /// It belongs to the configuration.
     #[error(
-        "model `{0}` belongs to the configuration of `diogenes serve`; change it there and restart"
+        "model `{0}` is defined in the configuration of `diogenes serve`; change it there and restart"
     )]
     ReadOnly(ModelName),
     /// The spec makes no sense.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// Another model answers to the name.
-    #[error("model `{other}` already answers to `{name}`; choose another name or alias")]
+    #[error("model `{other}` already uses the name `{name}`; choose another name or alias")]
     NameTaken {
         /// The name.
         name: ModelName,

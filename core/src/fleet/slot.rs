@@ -316,10 +316,10 @@ impl fmt::Display for DrainReason {
         f.write_str(match self {
             Self::Idle => "idle",
             Self::Down => "taken down by an operator",
-            Self::AboveCap => "above the model's cap",
-            Self::SpecChanged => "the model's engine changed",
+            Self::AboveCap => "above `max_replicas`",
+            Self::SpecChanged => "the model's command or environment changed",
             Self::Lifetime => "reached its maximum lifetime",
-            Self::Interrupted => "the provider takes it back",
+            Self::Interrupted => "the provider is reclaiming it",
         })
     }
 }
@@ -333,9 +333,9 @@ impl fmt::Display for EndReason {
             Self::BootTimeout => f.write_str("not ready in time"),
             Self::Exited(Some(exit)) => exit.fmt(f),
             Self::Exited(None) => f.write_str("ended by itself"),
-            Self::Lost => f.write_str("the backend does not know it any more"),
-            Self::Unhealthy => f.write_str("answers its health check no more"),
-            Self::Silent => f.write_str("its agent reports no more"),
+            Self::Lost => f.write_str("the instance disappeared"),
+            Self::Unhealthy => f.write_str("failed its health check"),
+            Self::Silent => f.write_str("its agent stopped reporting"),
         }
     }
 }

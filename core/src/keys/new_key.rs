@@ -31,7 +31,7 @@ impl NewKey {
             |field, problem: &str| Err(KeyError::Invalid { field, problem: problem.into() });
         let printable = |text: &str| !text.chars().any(char::is_control);
         if self.email.len() > 254 || !printable(&self.email) || !self.email.contains('@') {
-            return wrong("email", "must be an address such as `ada@example.com`");
+            return wrong("email", "must be an email address such as `ada@example.com`");
         }
         if self.name.chars().count() > 100 || !printable(&self.name) {
             return wrong("name", "must be at most 100 printable characters");
@@ -46,13 +46,16 @@ impl NewKey {
             return wrong("models", "has more than 1000 names; leave it out to allow every model");
         }
         if self.expires_at.is_some_and(|expiry| expiry <= now) {
-            return wrong("expires_at", "lies in the past; leave it out for no end");
+            return wrong(
+                "expires_at",
+                "is in the past; leave it out for a key that never expires",
+            );
         }
         let limits = &self.limits;
         if [limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency]
             .contains(&Some(0))
         {
-            return wrong("limits", "contains a zero; leave a limit out to have none");
+            return wrong("limits", "must not contain 0; leave a limit out to have none");
         }
         Ok(())
     }

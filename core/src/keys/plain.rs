@@ -23,10 +23,10 @@ pub struct PlainKey(Secret);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedKey {
     /// It does not look like a key at all.
-    #[error("this is no API key; one is `dg_` and 49 letters and digits")]
+    #[error("not an API key; a key is `dg_` followed by 49 letters and digits")]
     Shape,
     /// It looks like one with a typo.
-    #[error("the API key's checksum is wrong; is it copied whole?")]
+    #[error("the API key's checksum does not match; check that it was copied completely")]
     Checksum,
 }
 

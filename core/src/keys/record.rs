@@ -49,7 +49,7 @@ pub struct ApiKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejection {
     /// Nobody issued it.
-    #[error("the API key is not known; make one with `diogenes key create`")]
+    #[error("the API key is not valid; create one with `diogenes key create`")]
     Unknown,
     /// It was revoked.
     #[error("the API key `{0}` was revoked")]

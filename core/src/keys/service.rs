@@ -31,7 +31,7 @@ pub struct KeyList {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// No key has this id.
-    #[error("there is no API key `{0}`; list them with `diogenes key list`")]
+    #[error("API key `{0}` does not exist; list keys with `diogenes key list`")]
     NotFound(KeyId),
     /// A key that counts no more cannot be rotated.
     #[error(transparent)]
@@ -89,7 +89,7 @@ impl Keys {
     ) -> Result<(ApiKey, PlainKey), KeyError> {
         new.validate(self.clock.now())?;
         if new.limits.concurrency.is_some() && !self.counts_concurrency {
-            let problem = "is not counted on AWS; limit requests or tokens per minute".into();
+            let problem = "is not supported on AWS; limit requests or tokens per minute".into();
             return Err(KeyError::Invalid { field: "limits.concurrency", problem });
         }
         if !by.reaches(&new.project) {

@@ -117,7 +117,7 @@ impl LimitKind {
 
 /// A request beyond a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key's limit of {limit} {} is reached", kind.as_str())]
+#[error("the key's limit of {limit} {} has been reached", kind.as_str())]
 pub struct LimitExceeded {
     /// The limit that refused.
     pub kind: LimitKind,

@@ -117,10 +117,10 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
     for (ladder, problem) in [
         (None, "is missing"),
         (Some(json!([])), "is missing"),
-        (Some(json!([{"instance_type": "local"}])), "names `local`, which is no instance type"),
+        (Some(json!([{"instance_type": "local"}])), "names `local`, which is not an instance type"),
         (
             Some(json!([{"instance_type": "g6.xlarge"}, {"instance_type": "g6"}])),
-            "names `g6`, which is no instance type",
+            "names `g6`, which is not an instance type",
         ),
     ] {
         let mut spec = json!({"command": ["vllm"]});
@@ -133,7 +133,7 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
             answer["error"],
             json!({
                 "message": format!(
-                    "`ladder` {problem}; write where to launch it, for example \
+                    "`ladder` {problem}; list where to launch it, for example \
                      [{{\"instance_type\": \"g6.xlarge\", \"market\": \"spot\"}}]"
                 ),
                 "type": "invalid_request_error",

@@ -171,7 +171,7 @@ impl DynamoStore {
         let integer = |name: &str| {
             let value = attributes.get(name).and_then(|value| value.as_n().ok());
             value.and_then(|value| value.parse::<i128>().ok()).ok_or_else(|| {
-                let what = format!("its attribute `{name}` is no whole number");
+                let what = format!("its attribute `{name}` is not a whole number");
                 foreign(attributes, &self.table, &what)
             })
         };

@@ -136,7 +136,7 @@ pub(super) fn expiry(attributes: &Attributes) -> Result<Option<Timestamp>, Strin
         .and_then(|number| number.parse().ok())
         .and_then(|nanoseconds| Timestamp::from_nanosecond(nanoseconds).ok())
         .map(Some)
-        .ok_or_else(|| format!("its attribute `{EXPIRES}` is no time"))
+        .ok_or_else(|| format!("its attribute `{EXPIRES}` is not a time"))
 }
 
 struct Reader<'a> {
@@ -149,7 +149,7 @@ impl Reader<'_> {
         match self.attributes.remove(name) {
             None => Ok(None),
             Some(AttributeValue::S(text)) => Ok(Some(text)),
-            Some(_) => Err(self.corrupt(&format!("its attribute `{name}` is no string"))),
+            Some(_) => Err(self.corrupt(&format!("its attribute `{name}` is not a string"))),
         }
     }
 

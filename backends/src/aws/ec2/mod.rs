@@ -70,7 +70,7 @@ impl ComputeBackend for Ec2Compute {
     /// after that time, and an orphan is ended because it was seen.
     async fn terminate(&self, id: &InstanceId) -> Result<(), ComputeError> {
         if !describe::is_instance_id(id.as_str()) {
-            tracing::warn!(instance.id = %id, "{id} is no id of an EC2 instance: nothing to end");
+            tracing::warn!(instance.id = %id, "{id} is not the id of an EC2 instance; nothing to terminate");
             return Ok(());
         }
         let call = self.client.terminate_instances().instance_ids(id.as_str());
@@ -79,7 +79,7 @@ impl ComputeBackend for Ec2Compute {
         };
         let fault = Fault::of("TerminateInstances", error);
         if fault.code == "InvalidInstanceID.NotFound" {
-            tracing::debug!(instance.id = %id, "EC2 does not know {id}, any more or as yet");
+            tracing::debug!(instance.id = %id, "EC2 does not list {id}");
             return Ok(());
         }
         Err(fault.into_compute_error())

@@ -78,13 +78,13 @@ impl FromStr for Subnet {
             && zone.bytes().all(of_zone)
             && zone.bytes().last().is_some_and(|last| last.is_ascii_lowercase());
         if !is_zone {
-            return Err(invalid(format!("`{zone}` is no availability zone")));
+            return Err(invalid(format!("`{zone}` is not an availability zone")));
         }
         let is_id = id.strip_prefix("subnet-").is_some_and(|rest| {
             !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
         });
         if !is_id {
-            return Err(invalid(format!("`{id}` is no id of a subnet")));
+            return Err(invalid(format!("`{id}` is not a subnet id")));
         }
         Ok(Self { zone: zone.into(), id: id.into() })
     }
@@ -154,10 +154,10 @@ mod tests {
             ("", "no subnet is named"),
             (" , ", "no subnet is named"),
             ("us-east-1a", "`us-east-1a` has no `=`"),
-            ("=subnet-1", "`` is no availability zone"),
-            ("us-east-1=subnet-1", "`us-east-1` is no availability zone"),
-            ("us-east-1a=vpc-1", "`vpc-1` is no id of a subnet"),
-            ("us-east-1a=subnet-", "`subnet-` is no id of a subnet"),
+            ("=subnet-1", "`` is not an availability zone"),
+            ("us-east-1=subnet-1", "`us-east-1` is not an availability zone"),
+            ("us-east-1a=vpc-1", "`vpc-1` is not a subnet id"),
+            ("us-east-1a=subnet-", "`subnet-` is not a subnet id"),
             ("us-east-1a=subnet-1,us-east-1b=subnet-1", "the subnet `subnet-1` is named twice"),
         ] {
             let error = Subnet::parse_list(text).unwrap_err().to_string();

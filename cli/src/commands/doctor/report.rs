@@ -84,13 +84,13 @@ mod tests {
         let mut report = Report::default();
         report.ok("gpu", "none: models run on the CPU");
         report.warn("server", "nothing answers", "start it with `diogenes serve`");
-        report.fail("admin.key", "others may read it", "chmod 600 admin.key");
+        report.fail("admin.key", "readable by others", "chmod 600 admin.key");
         assert_eq!(report.failures(), 1);
         assert_eq!(
             report.to_string(),
             "✓ gpu        none: models run on the CPU\n\
              ! server     nothing answers\n             → start it with `diogenes serve`\n\
-             ✗ admin.key  others may read it\n             → chmod 600 admin.key"
+             ✗ admin.key  readable by others\n             → chmod 600 admin.key"
         );
         assert_eq!(report.to_value()["ok"], false);
         assert_eq!(

@@ -123,7 +123,7 @@ impl TableKeys {
         match error {
             KeyError::Store(error) => Problem::from(error).into_failure(self.verbose),
             KeyError::NotFound(id) => Kind::NotFound.because(format!(
-                "there is no API key `{id}` in table `{}`; list them with `diogenes key list` and \
+                "API key `{id}` does not exist in table `{}`; list keys with `diogenes key list` and \
                  the same flags",
                 self.table.store.table()
             )),

@@ -218,7 +218,7 @@ mod tests {
             (r#"{"command": ["x"], "idel_timeout": "5m"}"#, "did you mean `idle_timeout`?"),
             (r#"{"command": ["x"], "idle_timeout": "soon"}"#, "`idle_timeout`: "),
             (r#"{"command": []}"#, "`command` is empty"),
-            (r#"{"command": ["x"], "min_replicas": 2}"#, "must not be above"),
+            (r#"{"command": ["x"], "min_replicas": 2}"#, "must not exceed"),
         ] {
             let failure =
                 parse(text, "-").into_spec(&Origin::File("a.json".into())).expect_err(text);

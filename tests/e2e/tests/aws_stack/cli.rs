@@ -115,7 +115,7 @@ async fn the_commands_about_models_do_what_they_say() {
     assert!(!last.is_empty() && page["text"].as_str().unwrap().contains(last), "{log}\n{page}");
 
     for (command, said, is_pinned) in
-        [("pin", "is pinned", true), ("unpin", "is not pinned any more", false)]
+        [("pin", "is pinned", true), ("unpin", "is no longer pinned", false)]
     {
         let printed = operator.text(&[command, "demo"]).await;
         assert!(printed.contains(said), "{printed}");

@@ -32,7 +32,7 @@ fn unknown_flags_and_values_are_refused() {
     for (arguments, part) in [
         (["--lisen", "127.0.0.1:0"], "--listen"),
         (["--listen", "localhost"], "localhost"),
-        (["--drain-timeout", "soon"], "is no duration"),
+        (["--drain-timeout", "soon"], "is not a duration"),
         (["--on-shutdown", "keep"], "leave"),
     ] {
         let (code, said) = refused_to_start(&arguments);

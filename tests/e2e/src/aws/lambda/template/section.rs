@@ -92,7 +92,7 @@ impl<'a> Section<'a> {
         let Some(text) = self.text(field)? else { return Ok(None) };
         let number = text.parse();
         number.map(Some).map_err(|_| {
-            TemplateError::new(self.at(field), format!("`{text}` is no whole number below 2³²"))
+            TemplateError::new(self.at(field), format!("`{text}` is not a whole number below 2³²"))
         })
     }
 
