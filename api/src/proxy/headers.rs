@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 
 /// Hop-by-hop (RFC 9110 §7.6.1), written anew by us, or none of the replica's business.
 fn stays_here(name: &HeaderName) -> bool {
@@ -54,7 +54,19 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 /// Whether these are the headers of an SSE stream.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    kind.is_some_and(|kind| media_type(kind).eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// A content type without its parameters.
+pub(super) fn media_type(kind: &HeaderValue) -> &[u8] {
+    kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
+/// Whether the body is compressed, so that its end could not be watched.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// N of `Prefer: wait=N` in seconds (RFC 7240 §4.3).
@@ -74,7 +86,6 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn hop_by_hop_and_named_headers_are_not_passed_on() {

@@ -16,6 +16,9 @@ const SHOULD_RETRY: &str = "x-should-retry";
 /// A retry later than this is nothing that a client waits for.
 const SOON: Duration = Duration::from_mins(1);
 
+/// What is wrong with an answer in a coding that nobody asked for; behind "the answer".
+pub(super) const COMPRESSED: &str = "is compressed, though that was not asked for";
+
 /// Why the plan gave a request up.
 pub(super) fn given_up(why: &GiveUp, view: &ModelView, now: Timestamp) -> ApiError {
     let name = &view.model.name;

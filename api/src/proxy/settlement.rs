@@ -27,7 +27,37 @@ pub(super) struct End {
     /// The status, also where it came too late for the head of the answer.
     pub(super) status: StatusCode,
     /// The tokens used, as far as is known.
-    pub(super) usage: Option<Usage>,
+    pub(super) used: Option<Used>,
+}
+
+/// The tokens that a request has used until it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Used {
+    /// As the replica told.
+    Told(Usage),
+    /// At a guess: it did not tell.
+    Estimated(Usage),
+}
+
+impl Used {
+    fn usage(self) -> Usage {
+        match self {
+            Self::Told(usage) | Self::Estimated(usage) => usage,
+        }
+    }
+}
+
+impl End {
+    pub(super) fn new(status: StatusCode, used: Option<Used>) -> Self {
+        Self { status, used }
+    }
+
+    fn told(&self) -> Option<Usage> {
+        match self.used {
+            Some(Used::Told(usage)) => Some(usage),
+            Some(Used::Estimated(_)) | None => None,
+        }
+    }
 }
 
 struct Open {
@@ -113,17 +143,17 @@ impl Settlement {
     }
 
     /// Settles a request that ends with `error`.
-    pub(super) fn fail(mut self, error: &ApiError, usage: Option<Usage>) {
+    pub(super) fn fail(mut self, error: &ApiError, used: Option<Used>) {
         if let Some(open) = self.open.take() {
             log_failure(&open.request_id, error);
-            open.settle(End { status: error.status(), usage });
+            open.settle(End::new(error.status(), used));
         }
     }
 
     /// Settles a request whose caller has gone away.
-    pub(super) fn abandon(mut self, usage: Option<Usage>) {
+    pub(super) fn abandon(mut self, used: Used) {
         if let Some(open) = self.open.take() {
-            open.settle(End { status: client_closed_request(), usage });
+            open.settle(End::new(client_closed_request(), Some(used)));
         }
     }
 }
@@ -131,16 +161,16 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            open.settle(End { status: client_closed_request(), usage: None });
+            open.settle(End::new(client_closed_request(), None));
         }
     }
 }
 
 impl Open {
     fn settle(self, end: End) {
-        self.entry.metrics.end(end.status, self.arrived.elapsed(), end.usage);
+        self.entry.metrics.end(end.status, self.arrived.elapsed(), end.told());
         if !self.span.is_disabled() {
-            let Usage { prompt, completion } = end.usage.unwrap_or_default();
+            let Usage { prompt, completion } = end.used.map(Used::usage).unwrap_or_default();
             let took_ms = self.arrived.elapsed().as_secs_f64() * 1000.0;
             tracing::debug!(
                 target: "diogenes::request",
@@ -151,7 +181,7 @@ impl Open {
             );
         }
         if let Some(limited) = self.limited {
-            self.link.now_or_later(Box::pin(limited.settle(end.usage)));
+            self.link.now_or_later(Box::pin(limited.settle(end.used.map(Used::usage))));
         }
     }
 }

@@ -149,9 +149,12 @@ impl Event {
         if let Some(data) = head.strip_prefix(b"data:") {
             let last = tail.trim_ascii_end().last().copied();
             let data = data.trim_ascii_start();
-            if let (Some(first), Some(last)) = (data.first(), last) {
-                self.data = Some((self.data.map_or(*first, |(first, _)| first), last));
-            }
+            let first = data.first().copied().unwrap_or_default();
+            let (first, before) =
+                self.data.map_or((first, None), |(first, last)| (first, Some(last)));
+            let last =
+                if data.is_empty() { before.unwrap_or_default() } else { last.unwrap_or_default() };
+            self.data = Some((first, last));
             self.is_end |= match end {
                 StreamEnd::Done => data.trim_ascii_end() == b"[DONE]",
                 // The type stands at the beginning of the data, or at its end.
@@ -297,9 +300,13 @@ mod tests {
     #[test]
     fn an_event_that_is_no_object_is_not_passed_on() {
         let good = b"data: {\"x\":1}\n\n";
-        for bad in
-            ["data: oops\n\n", "data: {\"x\":\n\n", "data: [1]\n\n", "event: x\ndata: <html>\n\n"]
-        {
+        for bad in [
+            "data:\n\n",
+            "data: oops\n\n",
+            "data: {\"x\":\n\n",
+            "data: [1]\n\n",
+            "event: x\ndata: <html>\n\n",
+        ] {
             let text = [&good[..], bad.as_bytes()].concat();
             let (all, seen) = passed(StreamEnd::Done, &[&text]);
             assert_eq!((all.as_slice(), seen), (&good[..], Seen::Malformed(good.len())), "{bad}");
@@ -309,7 +316,7 @@ mod tests {
             }
         }
         // Data of several lines is one value.
-        let (_, seen) = watch(StreamEnd::Done, &[b"data: {\ndata: \"x\":1\ndata: }\n\ndata:\n\n"]);
+        let (_, seen) = watch(StreamEnd::Done, &[b"data: {\ndata: \"x\":1\ndata:\ndata: }\n\n"]);
         assert_eq!(seen, Seen::Going);
     }
 

@@ -13,6 +13,7 @@ use crate::proxy::call::Call;
 use crate::proxy::fleet_link::FleetLink;
 use crate::proxy::headers;
 use crate::proxy::pursuit::{Pursuit, Reached};
+use crate::proxy::refusal;
 use crate::proxy::settlement::Settlement;
 
 const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
@@ -136,7 +137,13 @@ pub(in crate::proxy) async fn deliver(
     if let Some(status) = settlement.rate_status() {
         crate::control::rate_headers(status, &mut fields);
     }
-    let body = if status.is_success() && headers::is_event_stream(&fields) {
+    let is_stream = status.is_success() && headers::is_event_stream(&fields);
+    if is_stream && headers::is_encoded(&fields) {
+        let error = refusal::malformed(refusal::COMPRESSED, &entry);
+        settlement.fail(&error, None);
+        return Err(error);
+    }
+    let body = if is_stream {
         let passing = Passing::new(reached, call, settlement);
         let source = Source::Passing(Box::new(passing));
         AnswerBody::Stream(AnswerStream { source, link: link.clone() })

@@ -9,7 +9,7 @@ use super::plain;
 use super::stream::Passing;
 use crate::error::ApiError;
 use crate::proxy::call::until;
-use crate::proxy::headers::is_event_stream;
+use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::pursuit::{Move, Pursuit, Reached};
 use crate::proxy::refusal;
 use crate::proxy::settlement::{End, Settlement};
@@ -96,6 +96,9 @@ impl HeldStream {
         if response.status != StatusCode::OK || !is_event_stream(&response.headers) {
             return self.refuse(reached).await;
         }
+        if is_encoded(&response.headers) {
+            return self.fail(&refusal::malformed(refusal::COMPRESSED, entry));
+        }
         let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(waited);
         let report = serde_json::json!({
             "phase": "ready",
@@ -121,7 +124,7 @@ impl HeldStream {
         match event {
             Ok(Ok(Ok(event))) => {
                 if let Some(settlement) = self.settlement.take() {
-                    settlement.settle(End { status: response.status, usage: None });
+                    settlement.settle(End::new(response.status, None));
                 }
                 Told::Last(event)
             }

@@ -5,9 +5,10 @@ use serde::Deserialize;
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
 use crate::proxy::entry::Entry;
+use crate::proxy::headers::{is_encoded, media_type};
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
-use crate::proxy::settlement::End;
+use crate::proxy::settlement::{End, Used};
 use crate::proxy::upstream::{BodyError, ResponseBody};
 use crate::proxy::usage::{Usage, WireUsage};
 
@@ -54,7 +55,7 @@ pub(super) async fn read(reached: Reached, call: &Call, most: usize) -> Result<W
         check_error(status, &response.headers, &bytes, entry)?;
         None
     };
-    Ok(Whole { bytes, end: End { status, usage } })
+    Ok(Whole { bytes, end: End::new(status, usage.map(Used::Told)) })
 }
 
 /// What is wrong with an answer that came whole as far as HTTP can tell.
@@ -69,13 +70,13 @@ enum Flaw {
 /// Checks that a successful answer is JSON and whole; returns the usage that it tells.
 fn check(headers: &HeaderMap, body: &[u8]) -> Result<Option<Usage>, Flaw> {
     if is_encoded(headers) {
-        return Err(Flaw::NotJson("is compressed, though that was not asked for"));
+        return Err(Flaw::NotJson(refusal::COMPRESSED));
     }
     if !is_json(headers) {
         return Err(Flaw::NotJson("is not JSON"));
     }
     if body.trim_ascii().is_empty() {
-        return Err(Flaw::Cut);
+        return Err(Flaw::NotJson("is empty"));
     }
     match serde_json::from_slice::<Body>(body) {
         Ok(body) => Ok(body.usage.map(Usage::from)),
@@ -122,14 +123,8 @@ fn check_error(
 fn is_json(headers: &HeaderMap) -> bool {
     // Servers that say nothing are judged by the body.
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
-    let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let kind = media_type(kind);
     kind.eq_ignore_ascii_case(b"application/json") || kind.ends_with(b"+json")
-}
-
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// Buffers an answer of at most `most` bytes.
@@ -207,7 +202,7 @@ mod tests {
     #[test]
     fn every_cut_of_an_answer_is_noticed() {
         let body = br#"{"id":"x","choices":[{"text":"a}b\"c"}],"usage":{"prompt_tokens":3}}"#;
-        for at in 0..body.len() {
+        for at in 1..body.len() {
             assert_eq!(check(&typed(None), &body[..at]), Err(Flaw::Cut), "cut at {at}");
         }
     }
@@ -217,6 +212,8 @@ mod tests {
         for (kind, body) in [
             (Some("text/html"), &b"{}"[..]),
             (Some("text/plain"), b"{}"),
+            (None, b""),
+            (None, b" \n"),
             (None, b"<html>"),
             (None, b"[1]"),
             (None, b"{} {}"),

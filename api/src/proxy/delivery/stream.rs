@@ -8,7 +8,7 @@ use crate::proxy::entry::Lease;
 use crate::proxy::fleet_link::Guard;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
-use crate::proxy::settlement::{End, Settlement};
+use crate::proxy::settlement::{End, Settlement, Used};
 use crate::proxy::upstream::{BodyError, ResponseBody};
 use crate::proxy::usage::Usage;
 use crate::proxy::watch::{Seen, Watch};
@@ -132,9 +132,9 @@ impl Passing {
     }
 
     fn fail(&mut self, error: &ApiError) -> Bytes {
-        let usage = self.usage();
+        let used = self.used();
         if let Some(settlement) = self.settlement.take() {
-            settlement.fail(error, Some(usage));
+            settlement.fail(error, Some(used));
         }
         // Of a frame that did not come whole nothing has left.
         let separator = if self.frames.is_some() { "" } else { self.watch.separator() };
@@ -144,26 +144,27 @@ impl Passing {
     }
 
     fn settle(&mut self) {
-        let usage = Some(self.usage());
+        let used = self.used();
         if let Some(settlement) = self.settlement.take() {
-            settlement.settle(End { status: StatusCode::OK, usage });
+            settlement.settle(End::new(StatusCode::OK, Some(used)));
         }
     }
 
-    fn usage(&self) -> Usage {
-        self.watch.usage().unwrap_or_else(|| match self.watch.events() {
+    fn used(&self) -> Used {
+        let guess = || match self.watch.events() {
             0 => Usage::default(),
             events => Usage { prompt: self.prompt_tokens, completion: events },
-        })
+        };
+        self.watch.usage().map_or_else(|| Used::Estimated(guess()), Used::Told)
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
         // A client that went away has used what was streamed so far.
-        let usage = self.usage();
+        let used = self.used();
         if let Some(settlement) = self.settlement.take() {
-            settlement.abandon(Some(usage));
+            settlement.abandon(used);
         }
     }
 }

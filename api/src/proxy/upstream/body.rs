@@ -124,8 +124,12 @@ impl ResponseBody {
             }
             Framing::Chunked(decoder) => {
                 let mut payload = BytesMut::new();
-                self.done =
-                    decoder.decode(buffer, &mut payload).map_err(|_| BodyError::Malformed)?;
+                match decoder.decode(buffer, &mut payload) {
+                    Ok(done) => self.done = done,
+                    // What came before the fault is whole; the next call meets the fault again.
+                    Err(_) if !payload.is_empty() => {}
+                    Err(_) => return Err(BodyError::Malformed),
+                }
                 payload
             }
             Framing::UntilClose => buffer.split(),

@@ -173,8 +173,13 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, SendError> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(SendError::Malformed),
     };
+    if length > MAX_HEAD {
+        return Err(SendError::Malformed);
+    }
+    // RFC 9110 §15 has no status beyond 599.
     let status = response
         .code
+        .filter(|code| *code < 600)
         .and_then(|code| StatusCode::from_u16(code).ok())
         .ok_or(SendError::Malformed)?;
     let mut headers = HeaderMap::with_capacity(response.headers.len() + 8);
