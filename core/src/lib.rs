@@ -7,6 +7,7 @@
 //! - [`keys`]: API keys: issue, verify, limit.
 //! - [`audit`]: who changed what.
 //! - [`tenancy`]: projects, permissions, and who makes a request.
+//! - [`wake`]: one asker per wake-up, where many processes ask.
 //! - [`testing`] (feature `testing`): the in-memory store, the fake compute backend and
 //!   the seeded simulation of the fleet.
 //!
@@ -26,6 +27,7 @@ pub mod secret;
 pub mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod wake;
 
 /// An instant on the control plane's clock; RFC 3339 in JSON.
 pub use jiff::Timestamp;

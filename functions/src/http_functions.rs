@@ -20,6 +20,8 @@ use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::ports::{Topic, Wake, WakeError};
 use diogenes_core::tenancy::Projects;
+#[cfg(feature = "invoke")]
+use diogenes_core::wake::ElectedWake;
 
 use crate::environment::{BadVariable, duration};
 use crate::start::Base;
@@ -110,6 +112,13 @@ pub fn wake(base: &Base) -> Result<Arc<dyn Wake>, BadVariable> {
     let function = crate::environment::required("DIOGENES_ORCHESTRATOR")?;
     let client = lambda(&base.config, crate::start::endpoint("AWS_ENDPOINT_URL_LAMBDA"));
     Ok(Arc::new(diogenes_backends::aws::lambda::InvokeWake::new(client, function)))
+}
+
+/// The same for one of many processes that wait for the same thing: one of them asks.
+#[cfg(feature = "invoke")]
+pub fn elected_wake(base: &Base) -> Result<Arc<dyn Wake>, BadVariable> {
+    let elected = ElectedWake::new(wake(base)?, base.store.clone(), base.clock.clone());
+    Ok(Arc::new(elected))
 }
 
 /// A client of Lambda itself, or of this emulator of it.

@@ -1,6 +1,9 @@
 //! A first request, and many at once.
 
+use std::time::Instant;
+
 use diogenes_core::keys::Scope;
+use diogenes_core::wake::ElectedWake;
 use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack, StackSettings};
 use diogenes_e2e::{Event, Model};
 
@@ -59,6 +62,7 @@ async fn a_herd_of_64_first_requests_launches_one_instance() {
     let Some(stack) = Stack::with(settings).await else { return };
     stack.apply(&stack.admin().await, &slow("demo").line("max_replicas = 1")).await;
     let client = stack.client(&[Scope::Inference]).await;
+    let began = Instant::now();
     let calls: Vec<_> = (0..64)
         .map(|number| {
             let client = client.clone();
@@ -80,5 +84,9 @@ async fn a_herd_of_64_first_requests_launches_one_instance() {
     }
     let launches = stack.front.calls().by(ORCHESTRATOR).action("RunInstances");
     assert_eq!(launches.count(), 1, "{launches:?}");
+    // They ask when they come, and again every two seconds; one a term is let through.
+    let most = 1 + began.elapsed().as_millis() / ElectedWake::TERM.as_millis();
+    let invoked = stack.front.calls().by("RouterFunction").action("Invoke").count();
+    assert!((1..=most).contains(&(invoked as u128)), "{invoked}, at most {most}");
     assert_eq!(stack.instances().await.len(), 1);
 }
