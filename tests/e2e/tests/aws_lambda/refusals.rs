@@ -86,6 +86,16 @@ async fn a_function_that_takes_too_long_is_a_gateway_timeout() {
 }
 
 #[tokio::test]
+async fn a_mock_answers_without_a_function() {
+    let api = Fixture::start();
+    let answer = api.send(api.request(Method::GET, "/mock")).await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (202, "fine\n"));
+    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    let names = api.host.names();
+    assert_eq!(names.iter().map(|name| api.host.invocations(name)).sum::<usize>(), 0);
+}
+
+#[tokio::test]
 async fn too_many_requests_are_throttled() {
     let overrides =
         Overrides { throttle: Some(Throttle { rate: 0, burst: 2 }), ..Overrides::default() };
@@ -95,6 +105,8 @@ async fn too_many_requests_are_throttled() {
         statuses.push(api.send(api.request(Method::GET, "/hello")).await.status.as_u16());
     }
     assert_eq!(statuses, [200, 200, 429]);
+    // Each route has a limit of its own.
+    assert_eq!(api.send(api.request(Method::GET, "/mock")).await.status, 202);
     let answer = api.send(api.request(Method::GET, "/hello")).await;
     let body = r#"{"error":{"code":"throttled","message":"Too Many Requests"}}"#;
     assert_eq!(seen(&answer), expected(429, "TooManyRequestsException", body));

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use diogenes_e2e::aws::lambda::{Gateway, LambdaHost, Overrides, Template};
+use diogenes_e2e::aws::lambda::{Gateway, Integration, Invoked, LambdaHost, Overrides, Template};
 
 use crate::fixture::{TEMPLATE, values};
 
@@ -29,8 +29,9 @@ fn functions_and_routes_are_as_the_template_says() {
     assert_eq!(stream.environment["TABLE"], "the-table");
     let route = template.api.routes.iter().find(|route| route.path == "/stream/{proxy+}");
     let route = route.unwrap();
-    assert!(route.streamed);
-    assert_eq!(route.timeout, Duration::from_mins(15));
+    let function =
+        Invoked { name: "StreamFunction".into(), streamed: true, timeout: Duration::from_mins(15) };
+    assert_eq!(route.integration, Integration::Function(function));
     assert_eq!(route.authorizer.as_deref(), Some("Keys"));
     let defaults = Template::parse(TEMPLATE, &values()).unwrap();
     assert_eq!(defaults.functions["PlainFunction"].reserved_concurrency, None);
@@ -45,10 +46,26 @@ async fn what_is_not_known_is_refused_with_its_place() {
             "Resources.Api.Properties.Cors: ",
         ),
         (
-            "            Path: /open\n",
-            "            Path: /open\n            RequestModel: x\n",
-            "Resources.StreamFunction.Properties.Events.Open.Properties.RequestModel: ",
+            "                timeoutInMillis: 900000\n",
+            "                timeoutInMillis: 900000\n                cacheNamespace: x\n",
+            "paths./stream/{proxy+}.x-amazon-apigateway-any-method.x-amazon-apigateway-integration.cacheNamespace: ",
         ),
+        ("          /open:", "          /open:\n            trace: {}", "paths./open.trace: "),
+        ("2021-11-15", "2015-03-31", "x-amazon-apigateway-integration.uri: "),
+        (
+            "                responseTransferMode: STREAM\n",
+            "",
+            "x-amazon-apigateway-integration.responseTransferMode: `uri` and it",
+        ),
+        ("httpMethod: POST", "httpMethod: GET", "httpMethod: `GET`"),
+        ("statusCode: \"202\"", "statusCode: \"200\"", "responses.default.statusCode: "),
+        ("- NONE: []", "- Other: []", "paths./stream/{proxy+}: no authorizer `Other`"),
+        (
+            "        Ref: StreamFunction\n      Principal",
+            "        Ref: PlainFunction\n      Principal",
+            "no AWS::Lambda::Permission lets it invoke `StreamFunction`",
+        ),
+        ("${Api}/*", "${Api}/*/GET/x", "Resources.StreamPermission.Properties.SourceArn: "),
         (
             "FunctionPayloadType: TOKEN",
             "FunctionPayloadType: REQUEST",
@@ -56,8 +73,8 @@ async fn what_is_not_known_is_refused_with_its_place() {
         ),
         (
             "Type: ScheduleV2",
-            "Type: Sns",
-            "Resources.PlainFunction.Properties.Events.Schedule.Type: `Sns`",
+            "Type: Api",
+            "Resources.PlainFunction.Properties.Events.Schedule.Type: `Api`",
         ),
         (
             "Ref: Table\n",
@@ -70,9 +87,9 @@ async fn what_is_not_known_is_refused_with_its_place() {
             "Resources.StreamFunction.Properties.Environment.Variables.ZONES.Fn::Select: ",
         ),
         (
-            "TimeoutInMillis: 900000",
-            "TimeoutInMillis: 900001",
-            "Resources.StreamFunction.Properties.Events.All.Properties.TimeoutInMillis: longer than 900s",
+            "timeoutInMillis: 900000",
+            "timeoutInMillis: 900001",
+            "x-amazon-apigateway-integration.timeoutInMillis: longer than 900s",
         ),
         ("AWS::DynamoDB::Table", "AWS::Serverless::SimpleTable", "Resources.Table: the type"),
         (
@@ -95,7 +112,7 @@ async fn what_is_not_known_is_refused_with_its_place() {
         (
             "DefaultAuthorizer: Keys",
             "DefaultAuthorizer: Other",
-            "Resources.PlainFunction.Properties.Events.Plain: no authorizer `Other`",
+            "paths./stream/{proxy+}: no authorizer `Other`",
         ),
     ];
     for (from, to, expected) in cases {
@@ -129,6 +146,18 @@ async fn the_real_template_is_understood() {
     let values = values
         .reference("LaunchTemplate", "lt-1")
         .reference("LaunchTemplate.LatestVersionNumber", "1");
+    // Of an account's executions each has its share, unless the account has too few to share.
+    let shares = ["Router", "Authorizer", "Orchestrator"];
+    let none = shares.iter().fold(values.clone(), |values, function| {
+        values.parameter(&format!("{function}ReservedConcurrency"), "0")
+    });
+    for (values, reserves) in [(&values, true), (&none, false)] {
+        let template = Template::read(&path, values).unwrap();
+        for function in shares {
+            let function = &template.functions[&format!("{function}Function")];
+            assert_eq!(function.reserved_concurrency.is_some(), reserves, "{}", function.id);
+        }
+    }
     let template = Template::read(&path, &values).unwrap();
     let names: Vec<_> =
         template.functions.values().map(|each| (each.id.as_str(), each.binary.as_str())).collect();

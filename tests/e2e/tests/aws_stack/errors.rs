@@ -87,23 +87,33 @@ async fn every_refusal_is_an_error_object_with_its_status() {
 }
 
 #[tokio::test]
-async fn health_the_description_and_a_preflight_need_no_key() {
+async fn health_and_the_description_need_no_key() {
     let Some(stack) = Stack::start().await else { return };
     for token in [None, Some("Bearer dg_typo")] {
-        let health = ask(&stack, "GET /healthz", token).await;
-        assert_eq!(health.status, 200, "{}", health.text());
+        for path in ["/healthz", "/health"] {
+            let health = ask(&stack, &format!("GET {path}"), token).await;
+            assert_eq!((health.status.as_u16(), health.text().as_str()), (200, "ok\n"), "{path}");
+        }
         let described = ask(&stack, "GET /api/v1/openapi.json", token).await;
         assert_eq!(described.status, 200, "{}", described.text());
         assert!(described.json()["paths"]["/api/v1/models"].is_object());
-        for path in ["/v1/models", "/api/v1/keys", "/api/v1/keys/k", "/api/v1/models"] {
-            let line = format!("OPTIONS {path}");
-            let answer = ask(&stack, &line, token).await;
-            let expected = error(405, "method_not_allowed", "invalid_request_error");
-            assert_eq!(error_of(&answer, &line), expected, "{line}");
-            assert!(answer.header("allow").is_some(), "{line}: {:?}", answer.headers);
-        }
     }
     assert_eq!(stack.host.invocations(AUTHORIZER), 0);
+    assert_eq!(stack.host.invocations(ROUTER), 0, "API Gateway answers for it");
+}
+
+#[tokio::test]
+async fn a_preflight_without_a_key_runs_no_function() {
+    let Some(stack) = Stack::start().await else { return };
+    for path in ["/v1/models", "/api/v1/keys", "/api/v1/keys/k", "/api/v1/models"] {
+        let line = format!("OPTIONS {path}");
+        let answer = ask(&stack, &line, None).await;
+        let expected = error(401, "missing_api_key", "authentication_error");
+        assert_eq!(error_of(&answer, &line), expected, "{line}");
+    }
+    for function in stack.host.names() {
+        assert_eq!(stack.host.invocations(function), 0, "{function}");
+    }
 }
 
 #[tokio::test]
@@ -113,7 +123,11 @@ async fn a_gateway_with_too_many_requests_says_when_to_come_back() {
     let Some(stack) = Stack::with(StackSettings::default().overrides(overrides)).await else {
         return;
     };
+    // Each route has a limit of its own.
     assert_eq!(ask(&stack, "GET /healthz", None).await.status, 200);
+    for line in ["GET /v1/models", "GET /api/v1/models"] {
+        assert_eq!(ask(&stack, line, Some("Bearer dg_typo")).await.status, 401, "{line}");
+    }
     for line in ["GET /healthz", "POST /v1/chat/completions", "GET /api/v1/models"] {
         let answer = ask(&stack, line, Some("Bearer dg_typo")).await;
         assert_eq!(error_of(&answer, line), error(429, "throttled", "rate_limit_error"));
@@ -126,7 +140,7 @@ async fn a_function_that_lambda_does_not_run_is_a_bad_gateway() {
     let settings = StackSettings::default().concurrency(ROUTER, 0).concurrency(KEYS, 0);
     let Some(stack) = Stack::with(settings).await else { return };
     let good = format!("Bearer {}", stack.key(&Scope::ALL).await);
-    for line in ["GET /v1/models", "GET /api/v1/keys", "GET /healthz"] {
+    for line in ["GET /v1/models", "GET /api/v1/keys"] {
         let answer = ask(&stack, line, Some(&good)).await;
         assert_eq!(error_of(&answer, line), error(502, "function_failed", "server_error"));
     }

@@ -28,6 +28,6 @@ pub use gateway::{Gateway, Overrides};
 pub use host::LambdaHost;
 pub(super) use template::Resolver;
 pub use template::{
-    Api, Authorizer, GatewayResponse, Route, Template, TemplateError, TemplateFunction, Throttle,
-    Values,
+    Api, Authorizer, GatewayResponse, Integration, Invoked, Mock, Route, Template, TemplateError,
+    TemplateFunction, Throttle, Values,
 };

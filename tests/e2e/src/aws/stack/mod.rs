@@ -125,7 +125,7 @@ impl Stack {
         let mut stack =
             Self { gateway, host, front, template, machines, table, deployment, schedule: None };
         if let Some(every) = settings.schedule {
-            let (host, event) = (stack.host.clone(), stack.scheduled_event());
+            let (host, event) = (stack.host.clone(), stack.scheduled_event(ORCHESTRATOR));
             let run = async move {
                 loop {
                     let _ = host.invoke(ORCHESTRATOR, event.clone()).await;
@@ -199,7 +199,7 @@ impl Stack {
 
     /// Runs the orchestrator as the schedule does, to its end.
     pub async fn tick(&self) -> Result<(), String> {
-        let ran = self.host.invoke(ORCHESTRATOR, self.scheduled_event()).await;
+        let ran = self.host.invoke(ORCHESTRATOR, self.scheduled_event(ORCHESTRATOR)).await;
         ran.map(|_| ()).map_err(|error| format!("{error:?}"))
     }
 
@@ -289,11 +289,12 @@ impl Stack {
         self.host.invoke_async(ORCHESTRATOR, event.to_string()).expect("the event is queued");
     }
 
-    /// What the schedule of the template sends.
-    fn scheduled_event(&self) -> String {
-        let orchestrator = &self.template.functions[ORCHESTRATOR];
-        let schedule = &orchestrator.events["Schedule"]["Properties"]["Input"];
-        schedule.as_str().expect("the schedule has an input").to_owned()
+    /// What the schedule of this function sends.
+    pub fn scheduled_event(&self, function: &str) -> String {
+        let mut events = self.template.functions[function].events.values();
+        let schedule = events.find(|event| event["Type"] == "ScheduleV2").expect("a schedule");
+        let input = schedule["Properties"]["Input"].as_str();
+        input.expect("the schedule has an input").to_owned()
     }
 }
 

@@ -7,12 +7,13 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::super::template::Integration;
 use super::State;
 use super::authorizer::authorize;
 use super::event::{Context, proxy_event};
 use super::integration::{self, Call};
 use super::refusal::Refusal;
-use super::response::{Answer, whole};
+use super::response::{Answer, mocked, whole};
 use super::routes;
 
 /// The largest body of a request, in bytes: 10 MB
@@ -53,17 +54,21 @@ async fn pass(
     let found = routes::find(&gateway.api.routes, parts.method.as_str(), path)
         .ok_or_else(|| Refusal::no_route(parts.headers.get(AUTHORIZATION)))?;
     context.found(&found.route.path);
-    if gateway.throttle.as_ref().is_some_and(|bucket| !bucket.take()) {
+    if gateway.throttle.as_ref().is_some_and(|buckets| !buckets.take(found.route)) {
         return Err(Refusal::throttled());
     }
     let authorizer = found.route.authorizer.as_ref();
     if let Some(authorizer) = authorizer.and_then(|name| gateway.api.authorizers.get(name)) {
         authorize(gateway, authorizer, &parts.headers, context).await?;
     }
+    let function = match &found.route.integration {
+        Integration::Mock(answer) => return Ok(mocked(answer, &context.request_id)),
+        Integration::Function(function) => function,
+    };
     let binary = &gateway.api.binary_media_types;
     let call = Call {
         event: proxy_event(parts, &body, context, &found.parameters, binary),
-        route: found.route,
+        function,
         accept: parts.headers.get("accept").and_then(|kinds| kinds.to_str().ok()),
         request_id: &context.request_id,
     };

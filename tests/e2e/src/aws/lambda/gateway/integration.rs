@@ -9,7 +9,7 @@ use hyper::body::Frame;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::answer::{InvokeError, Streamed};
-use super::super::template::Route;
+use super::super::template::Invoked;
 use super::State;
 use super::refusal::Refusal;
 use super::response::{Answer, BodyError, buffered, streamed};
@@ -24,7 +24,7 @@ const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 /// One request to a function.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
-    pub(super) route: &'a Route,
+    pub(super) function: &'a Invoked,
     pub(super) event: Bytes,
     pub(super) accept: Option<&'a str>,
     pub(super) request_id: &'a str,
@@ -32,9 +32,9 @@ pub(super) struct Call<'a> {
 
 /// Invokes the function of a route. The invocation goes on when the client or the time is gone.
 pub(super) async fn call(state: &Arc<State>, call: Call<'_>) -> Result<Answer, Refusal> {
-    let end = Instant::now() + call.route.timeout;
+    let end = Instant::now() + call.function.timeout;
     let begun = timeout_at(end, async {
-        if call.route.streamed {
+        if call.function.streamed {
             stream(state, &call, end).await
         } else {
             buffer(state, &call).await
@@ -48,7 +48,7 @@ pub(super) async fn call(state: &Arc<State>, call: Call<'_>) -> Result<Answer, R
 
 /// Waits for the whole answer.
 async fn buffer(state: &State, call: &Call<'_>) -> Result<Answer, Refusal> {
-    let answer = state.host.invoke(&call.route.function, call.event.clone()).await;
+    let answer = state.host.invoke(&call.function.name, call.event.clone()).await;
     let answer = answer.map_err(|error| refuse(state, &error))?;
     let binary = &state.api.binary_media_types;
     buffered(&answer, call.accept, binary, call.request_id)
@@ -57,7 +57,7 @@ async fn buffer(state: &State, call: &Call<'_>) -> Result<Answer, Refusal> {
 
 /// Waits for the metadata, then passes on what comes.
 async fn stream(state: &Arc<State>, call: &Call<'_>, end: Instant) -> Result<Answer, Refusal> {
-    let invoked = state.host.invoke_streaming(&call.route.function, call.event.clone()).await;
+    let invoked = state.host.invoke_streaming(&call.function.name, call.event.clone()).await;
     let mut answer = invoked.map_err(|error| refuse(state, &error))?;
     let mut head = BytesMut::new();
     let at = loop {

@@ -23,11 +23,11 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::host::LambdaHost;
 use super::socket::{self, Prompt};
-use super::template::{Api, Template, TemplateError, Throttle};
+use super::template::{Api, Integration, Route, Template, TemplateError, Throttle};
 
 use authorizer::Authorizers;
 use refusal::Refusals;
-use throttle::Bucket;
+use throttle::Buckets;
 
 /// How long a Regional API waits for the next byte of a stream
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html>).
@@ -42,7 +42,7 @@ pub struct Overrides {
     pub integration_timeout: Option<Duration>,
     /// How long a stream may be silent; 5 minutes on AWS.
     pub idle_timeout: Option<Duration>,
-    /// How many requests are let through.
+    /// How many requests each route lets through.
     pub throttle: Option<Throttle>,
 }
 
@@ -62,7 +62,7 @@ struct State {
     api: Api,
     authorizers: Authorizers,
     refusals: Refusals,
-    throttle: Option<Bucket>,
+    throttle: Option<Buckets>,
     idle_timeout: Duration,
     problems: Mutex<Vec<String>>,
 }
@@ -84,16 +84,20 @@ impl Gateway {
     ) -> Result<Self, TemplateError> {
         let mut api = template.api.clone();
         if let Some(timeout) = overrides.integration_timeout {
-            api.routes.iter_mut().for_each(|route| route.timeout = timeout);
+            for route in &mut api.routes {
+                if let Integration::Function(function) = &mut route.integration {
+                    function.timeout = timeout;
+                }
+            }
         }
         if let Some(ttl) = overrides.authorizer_ttl {
             api.authorizers.values_mut().for_each(|authorizer| authorizer.ttl = ttl);
         }
         let names = host.names();
-        let wanted = api.routes.iter().map(|route| &route.function);
-        let wanted = wanted.chain(api.authorizers.values().map(|authorizer| &authorizer.function));
-        for function in wanted {
-            if !names.contains(&function.as_str()) {
+        let wanted = api.routes.iter().filter_map(Route::function);
+        let authorizers = api.authorizers.values();
+        for function in wanted.chain(authorizers.map(|authorizer| authorizer.function.as_str())) {
+            if !names.contains(&function) {
                 let problem = format!("the host runs no function `{function}`");
                 return Err(TemplateError { place: "Resources".into(), problem });
             }
@@ -102,7 +106,7 @@ impl Gateway {
             host: host.clone(),
             authorizers: Authorizers::default(),
             refusals: Refusals::new(&api.responses)?,
-            throttle: overrides.throttle.or(api.throttle).map(Bucket::new),
+            throttle: overrides.throttle.or(api.throttle).map(Buckets::new),
             idle_timeout: overrides.idle_timeout.unwrap_or(IDLE_LIMIT),
             problems: Mutex::default(),
             api,

@@ -9,6 +9,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value};
 
+use super::super::template::Mock;
+
 /// Why a body ends early.
 pub(super) type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -43,6 +45,15 @@ pub(super) fn whole(body: Bytes) -> UnsyncBoxBody<Bytes, BodyError> {
 pub(super) fn is_binary(media_type: &str, binary: &[String]) -> bool {
     let media_type = media_type.split([';', ',']).next().unwrap_or_default().trim();
     binary.iter().any(|kind| kind == "*/*" || kind.eq_ignore_ascii_case(media_type))
+}
+
+/// The answer of a mock integration.
+pub(super) fn mocked(answer: &Mock, request_id: &str) -> Answer {
+    let response = Response::builder()
+        .status(answer.status)
+        .header(CONTENT_TYPE, &answer.content_type)
+        .header("x-amzn-requestid", request_id);
+    response.body(whole(answer.body.clone().into())).expect("a status and headers of the template")
 }
 
 /// The answer of a function that is not streamed, or what is wrong with it.

@@ -65,6 +65,7 @@ fn fit(resource: &str, path: &str) -> Option<(Vec<u8>, BTreeMap<String, String>)
 mod tests {
     use std::time::Duration;
 
+    use super::super::super::template::{Integration, Invoked};
     use super::*;
 
     fn routes() -> Vec<Route> {
@@ -81,9 +82,11 @@ mod tests {
         .map(|(method, path)| Route {
             path: path.into(),
             method: method.into(),
-            function: String::new(),
-            streamed: false,
-            timeout: Duration::ZERO,
+            integration: Integration::Function(Invoked {
+                name: String::new(),
+                streamed: false,
+                timeout: Duration::ZERO,
+            }),
             authorizer: None,
         })
         .into()

@@ -1,22 +1,15 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regex::Regex;
 use serde_json::Value;
 
 use super::super::function::name_of;
+use super::TemplateError;
 use super::function::with_globals;
 use super::intrinsics::Resolver;
+use super::route::{Route, routes};
 use super::section::Section;
-use super::{TemplateError, TemplateFunction};
-
-/// How long a buffered integration may take: AWS's default and what a new account may have at most
-/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html>).
-const BUFFERED_LIMIT: Duration = Duration::from_secs(29);
-
-/// How long a streamed integration may take
-/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html>).
-const STREAMED_LIMIT: Duration = Duration::from_mins(15);
 
 /// How long an authorizer's answer is kept if the template does not say.
 const DEFAULT_TTL: u32 = 300;
@@ -34,7 +27,7 @@ pub struct Api {
     pub responses: BTreeMap<String, GatewayResponse>,
     /// What it takes for binary.
     pub binary_media_types: Vec<String>,
-    /// How many requests it lets through.
+    /// How many requests each of its routes lets through.
     pub throttle: Option<Throttle>,
 }
 
@@ -45,23 +38,6 @@ pub struct Throttle {
     pub rate: u32,
     /// Requests that it holds.
     pub burst: u32,
-}
-
-/// A path and a method, and the function behind them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Such as `/v1/{proxy+}`.
-    pub path: String,
-    /// Such as `GET`, or `ANY`.
-    pub method: String,
-    /// The name of the function.
-    pub function: String,
-    /// Whether answers are streamed.
-    pub streamed: bool,
-    /// How long the whole answer may take.
-    pub timeout: Duration,
-    /// Who is asked before.
-    pub authorizer: Option<String>,
 }
 
 /// A TOKEN authorizer.
@@ -92,7 +68,7 @@ impl Api {
     pub(super) fn read(
         id: &str,
         template: &Value,
-        functions: &BTreeMap<String, TemplateFunction>,
+        permitted: &BTreeSet<String>,
         resolver: &Resolver<'_>,
     ) -> Result<Self, TemplateError> {
         let properties = template.pointer(&format!("/Resources/{id}/Properties"));
@@ -101,7 +77,14 @@ impl Api {
             Some(&properties),
             format!("Resources.{id}.Properties"),
             resolver,
-            &["StageName", "Auth", "GatewayResponses", "BinaryMediaTypes", "MethodSettings"],
+            &[
+                "StageName",
+                "Auth",
+                "DefinitionBody",
+                "GatewayResponses",
+                "BinaryMediaTypes",
+                "MethodSettings",
+            ],
             &[
                 "Name",
                 "Description",
@@ -118,33 +101,19 @@ impl Api {
             section.raw("Auth"),
             section.at("Auth"),
             resolver,
-            &["DefaultAuthorizer", "Authorizers", "AddDefaultAuthorizerToCorsPreflight"],
+            &["DefaultAuthorizer", "Authorizers"],
             &[],
         )?;
         let authorizers = authorizers(&auth, resolver)?;
         let default = auth.text("DefaultAuthorizer")?;
-        // Whether the default holds for OPTIONS too.
-        let preflight = auth.text("AddDefaultAuthorizerToCorsPreflight")?;
-        let preflight = preflight.is_none_or(|truth| truth == "true");
-        let mut routes = Vec::new();
-        for function in functions.values() {
-            for (name, event) in &function.events {
-                let place = format!("Resources.{}.Properties.Events.{name}", function.id);
-                let Some(route) = route(event, &place, &function.id, id, resolver)? else {
-                    continue;
-                };
-                let default = default.clone().filter(|_| preflight || route.method != "OPTIONS");
-                let authorizer = match route.authorizer.as_deref() {
-                    Some("NONE") => None,
-                    Some(name) => Some(name.to_owned()),
-                    None => default,
-                };
-                if let Some(name) =
-                    authorizer.as_ref().filter(|name| !authorizers.contains_key(*name))
-                {
-                    return Err(TemplateError::new(place, format!("no authorizer `{name}`")));
-                }
-                routes.push(Route { authorizer, ..route });
+        let routes = routes(&section, resolver, default.as_deref(), permitted)?;
+        for route in &routes {
+            if let Some(name) =
+                route.authorizer.as_ref().filter(|name| !authorizers.contains_key(*name))
+            {
+                let place =
+                    format!("Resources.{id}.Properties.DefinitionBody.paths.{}", route.path);
+                return Err(TemplateError::new(place, format!("no authorizer `{name}`")));
             }
         }
         Ok(Self {
@@ -189,50 +158,6 @@ fn authorizers(
     Ok(authorizers)
 }
 
-/// The route of an event of this API; `None` if the event is of another kind.
-fn route(
-    event: &Value,
-    place: &str,
-    function: &str,
-    api: &str,
-    resolver: &Resolver<'_>,
-) -> Result<Option<Route>, TemplateError> {
-    let event = Section::new(Some(event), place, resolver, &["Type", "Properties"], &[])?;
-    let kinds = ["Api", "Schedule", "ScheduleV2", "EventBridgeRule", "CloudWatchEvent", "SQS"];
-    if event.one_of("Type", &kinds)? != Some("Api") {
-        return Ok(None);
-    }
-    let section = Section::new(
-        event.raw("Properties"),
-        event.at("Properties"),
-        resolver,
-        &["RestApiId", "Path", "Method", "Auth", "ResponseTransferMode", "TimeoutInMillis"],
-        &[],
-    )?;
-    if section.required("RestApiId")? != api {
-        return Err(TemplateError::new(section.at("RestApiId"), "this is another API"));
-    }
-    let auth =
-        Section::new(section.raw("Auth"), section.at("Auth"), resolver, &["Authorizer"], &[])?;
-    let mode = section.one_of("ResponseTransferMode", &["RESPONSE_STREAM", "BUFFERED"])?;
-    let streamed = mode == Some("RESPONSE_STREAM");
-    let limit = if streamed { STREAMED_LIMIT } else { BUFFERED_LIMIT };
-    let timeout = section.number("TimeoutInMillis")?;
-    let timeout = timeout.map_or(BUFFERED_LIMIT, |millis| Duration::from_millis(millis.into()));
-    if timeout > limit {
-        let problem = format!("longer than {limit:?}, the most that API Gateway waits here");
-        return Err(TemplateError::new(section.at("TimeoutInMillis"), problem));
-    }
-    Ok(Some(Route {
-        path: section.required("Path")?,
-        method: section.required("Method")?.to_uppercase(),
-        function: function.into(),
-        streamed,
-        timeout,
-        authorizer: auth.text("Authorizer")?,
-    }))
-}
-
 fn responses(
     api: &Section<'_>,
     resolver: &Resolver<'_>,
@@ -272,7 +197,7 @@ fn responses(
     Ok(responses)
 }
 
-/// The limit of all methods: others are refused.
+/// The limit that every method has on its own: others are refused.
 fn throttle(api: &Section<'_>, resolver: &Resolver<'_>) -> Result<Option<Throttle>, TemplateError> {
     let settings = api.raw("MethodSettings").and_then(Value::as_array);
     let Some(settings) = settings else { return Ok(None) };

@@ -21,6 +21,9 @@ const KNOWN: &[&str] = &[
     "ReservedConcurrentExecutions",
 ];
 
+/// Events that are known. `Api` is not among them: routes are in the definition of the API.
+const EVENTS: &[&str] = &["Schedule", "ScheduleV2", "EventBridgeRule", "CloudWatchEvent", "SQS"];
+
 /// Fields that mean nothing here: where code lies, rights, networks and logs.
 const IGNORED: &[&str] = &[
     "CodeUri",
@@ -98,6 +101,13 @@ impl TemplateFunction {
             &["MaximumEventAgeInSeconds", "MaximumRetryAttempts"],
             &["DestinationConfig"],
         )?;
+        let events = Section::open(section.raw("Events"), section.at("Events"), resolver)?;
+        for name in events.names() {
+            let place = events.at(name);
+            let event =
+                Section::new(events.raw(name), place, resolver, &["Type", "Properties"], &[])?;
+            event.one_of("Type", EVENTS)?;
+        }
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let reserved = section.number("ReservedConcurrentExecutions")?;
         let defaults = Function::new(id, "");

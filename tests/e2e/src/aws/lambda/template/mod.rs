@@ -6,16 +6,20 @@
 mod api;
 mod function;
 mod intrinsics;
+mod route;
 mod section;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
 use serde_json::Value;
 
-pub use api::{Api, Authorizer, GatewayResponse, Route, Throttle};
+pub use api::{Api, Authorizer, GatewayResponse, Throttle};
 pub use function::TemplateFunction;
+pub use route::{Integration, Invoked, Mock, Route};
+
+use section::Section;
 
 pub(in crate::aws) use intrinsics::Resolver;
 
@@ -93,11 +97,16 @@ impl Template {
         let resolver = Resolver::new(&template, values);
         let mut functions = BTreeMap::new();
         let mut apis = Vec::new();
+        let mut permitted = BTreeSet::new();
         let resources = template.get("Resources").and_then(Value::as_object);
         for (id, resource) in resources.into_iter().flatten() {
             let place = format!("Resources.{id}");
             let kind = resource.get("Type").and_then(Value::as_str).unwrap_or_default();
             let wanted = ["AWS::Serverless::Function", "AWS::Serverless::Api"].contains(&kind);
+            if kind == "AWS::Lambda::Permission" {
+                permitted.extend(permitted_to_api_gateway(resource, &place, &resolver)?);
+                continue;
+            }
             // Whatever else the transformation or API Gateway would turn into routes.
             let known = wanted
                 || !["AWS::Serverless::", "AWS::ApiGateway", "AWS::Lambda::"]
@@ -120,7 +129,30 @@ impl Template {
             let problem = format!("there are {} APIs, not one", apis.len());
             return Err(TemplateError::new("Resources", problem));
         };
-        let api = Api::read(id, &template, &functions, &resolver)?;
+        let api = Api::read(id, &template, &permitted, &resolver)?;
         Ok(Self { functions, api })
     }
+}
+
+/// The function that a permission lets API Gateway invoke, for all routes of an API.
+fn permitted_to_api_gateway(
+    resource: &Value,
+    place: &str,
+    resolver: &Resolver<'_>,
+) -> Result<Option<String>, TemplateError> {
+    let section = Section::new(
+        resource.get("Properties"),
+        format!("{place}.Properties"),
+        resolver,
+        &["Action", "FunctionName", "Principal", "SourceArn"],
+        &[],
+    )?;
+    section.one_of("Action", &["lambda:InvokeFunction"])?;
+    section.one_of("Principal", &["apigateway.amazonaws.com"])?;
+    let source = section.required("SourceArn")?;
+    if !source.ends_with("/*") {
+        let problem = format!("`{source}` is not known; it must be of every route");
+        return Err(TemplateError::new(section.at("SourceArn"), problem));
+    }
+    section.text("FunctionName")
 }
