@@ -8,7 +8,7 @@ usage() {
 usage: sudo [VARIABLES] setup.sh STEP…
 
 Steps
-  base       packages, what a server on EC2 does not need, no way in by SSH
+  base       packages, the engine's account, what a server on EC2 does not need, no way in by SSH
   driver     NVIDIA's driver, built and signed by Ubuntu for its kernel
   engine     vLLM in a virtual environment
   agent      diogenes-agent and its systemd units
@@ -45,6 +45,8 @@ WARM_ARGUMENTS=${WARM_ARGUMENTS:-}
 
 venv=/opt/diogenes/venv
 state=/var/lib/diogenes
+# Who runs the inference server; the unit of the agent names it too.
+engine_user=diogenes-engine
 export DEBIAN_FRONTEND=noninteractive
 # As the unit sets them, so that what is baked is found.
 export HF_HOME=$state/huggingface VLLM_CACHE_ROOT=$state/vllm TRITON_CACHE_DIR=$state/triton
@@ -71,6 +73,10 @@ base() {
   read_index
   # A compiler and Python's headers: Triton compiles a launcher at the first start.
   install_packages ca-certificates curl gcc libc6-dev python3-venv python3-dev
+  if ! id "$engine_user" >/dev/null 2>&1; then
+    say "the account $engine_user"
+    useradd --system --user-group --home-dir "$state" --no-create-home --shell /usr/sbin/nologin "$engine_user"
+  fi
   say "nothing that updates, indexes or reports while a model boots"
   systemctl disable -q apt-daily.timer apt-daily-upgrade.timer man-db.timer motd-news.timer \
     fwupd-refresh.timer unattended-upgrades.service 2>/dev/null || true
@@ -118,12 +124,23 @@ engine() {
   mv "$versions.new" "$versions"
 }
 
+# Weights and caches are the engine's, whichever step of root has written them.
+own_state() {
+  install -d -m 0755 "$state"
+  chown -R "$engine_user:$engine_user" "$state"
+}
+
 agent() {
   [[ $LAST_RESORT =~ ^[1-9][0-9]*(s|m|min|h|d)$ ]] || die "LAST_RESORT=$LAST_RESORT is not a duration such as 25h"
   [[ -f $AGENT ]] || die "no agent at $AGENT; build it with: cargo build --release --locked -p diogenes-agent"
   say "the agent and its units"
   install -D -m 0755 "$AGENT" /usr/local/bin/diogenes-agent
-  install -d -m 0755 /etc/diogenes "$state"
+  install -d -m 0755 /etc/diogenes
+  # It may have tokens for the engine; the agent reads it as root.
+  if [[ -f /etc/diogenes/agent.env ]]; then
+    chmod 0600 /etc/diogenes/agent.env
+  fi
+  own_state
   install -m 0644 "$FILES/diogenes-agent.service" "$FILES/diogenes-max-lifetime.service" /etc/systemd/system/
   sed "s/@LAST_RESORT@/$LAST_RESORT/" "$FILES/diogenes-max-lifetime.timer" >/etc/systemd/system/diogenes-max-lifetime.timer
   # Enabled, not started: the machine that builds the image must not end itself for want of a lease.
@@ -139,6 +156,7 @@ weights() {
   done
   # The token is an environment variable of this run; make sure that no tool has kept it.
   rm -f "$HF_HOME/token" "$HF_HOME/stored_tokens"
+  own_state
 }
 
 # The server that `warm` has started, if any.
@@ -176,6 +194,11 @@ warm() {
     end_warming
   done
   rm -f /var/log/diogenes-warm.log
+  own_state
+}
+
+owns_state() {
+  [[ $(stat -c %U "$state") == "$engine_user" && -z $(find "$state" ! -user "$engine_user" -print -quit) ]]
 }
 
 check() {
@@ -197,6 +220,7 @@ check() {
   expect "vLLM can be started" test -x "$venv/bin/vllm"
   expect "nvidia-smi" command -v nvidia-smi
   expect "nvidia-modprobe" test -x /usr/bin/nvidia-modprobe
+  expect "the account $engine_user owns $state" owns_state
   local model
   for model in $MODELS; do
     expect "weights of $model" test -d "$HF_HOME/hub/models--${model//\//--}"

@@ -175,7 +175,8 @@ impl Instance {
         let facts = self.facts.clone();
         let announce = move |reached| tasks::advance(&facts, reached);
         let log = Arc::clone(&self.log);
-        Server::start(engine, self.listen(), upstream_key, log, forward, announce)
+        let user = self.settings.engine_user.as_deref();
+        Server::start(engine, self.listen(), user, upstream_key, log, forward, announce)
             .map_err(|error| error.to_string())
     }
 

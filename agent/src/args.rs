@@ -41,6 +41,9 @@ pub struct Args {
     /// The port that it listens on.
     #[arg(long, default_value_t = 8000)]
     port: u16,
+    /// The account that runs the inference server [default: the agent's own]
+    #[arg(long, value_name = "NAME")]
+    engine_user: Option<String>,
     /// What ends the instance; it is split as a shell splits it, and run without one.
     #[arg(long, value_name = "COMMAND", default_value = "shutdown -h now")]
     #[arg(value_parser = words)]
@@ -77,6 +80,7 @@ impl Args {
             user_data: self.user_data,
             host: self.host,
             port: self.port,
+            engine_user: self.engine_user,
             shutdown: Shutdown {
                 last_resort: self.last_resort,
                 ..Shutdown::new(self.shutdown_command.0)

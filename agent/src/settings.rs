@@ -13,6 +13,8 @@ pub struct Settings {
     pub host: Option<IpAddr>,
     /// The port that it listens on.
     pub port: u16,
+    /// The account that runs the inference server; the agent's own when none.
+    pub engine_user: Option<String>,
     /// How the instance is ended.
     pub shutdown: Shutdown,
     /// From when the maximum lifetime counts.

@@ -4,6 +4,7 @@ mod forward;
 mod http;
 mod load;
 mod log;
+mod user;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ pub(crate) use forward::Forward;
 pub(crate) use http::{Client, Unanswered};
 pub(crate) use load::{Meter, Metrics};
 pub(crate) use log::Log;
+use user::User;
 
 /// How long the output of a server that has ended is read on; a descendant may hold it open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -64,11 +66,12 @@ pub(crate) enum StartError {
 }
 
 impl Server {
-    /// Starts `engine` on `listen`. Its output goes to `log` and through `forward`, every phase
-    /// that it announces to `announce`.
+    /// Starts `engine` on `listen`, as the account `user` if one is given. Its output goes to `log`
+    /// and through `forward`, every phase that it announces to `announce`.
     pub(crate) fn start(
         engine: &fleet::Engine,
         listen: SocketAddr,
+        user: Option<&str>,
         key: &Secret,
         log: Shared<Log>,
         forward: Forward,
@@ -93,6 +96,10 @@ impl Server {
                 return Err(StartError::Command(problem));
             }
             command.current_dir(dir);
+        }
+        if let Some(user) = user.map(User::named).transpose()? {
+            // Of root's groups it keeps none.
+            command.uid(user.uid).gid(user.gid);
         }
         let output = Receiver::from_owned_fd(OwnedFd::from(output))?;
         let child = tokio::process::Command::from(command)

@@ -59,6 +59,48 @@ async fn the_server_is_told_where_to_listen_and_its_key() {
     machine.stop().await;
 }
 
+/// The ids of an account: user, group, and every group.
+fn ids_of(account: &str) -> String {
+    let id = |flag: &str| {
+        let output = std::process::Command::new("id").args([flag, account]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    format!("{}:{}", id("-u"), id("-g"))
+}
+
+#[tokio::test]
+async fn the_server_runs_as_the_account_that_is_named() {
+    // Only root may become somebody else.
+    let own = std::process::Command::new("id").arg("-un").output().unwrap();
+    let own = String::from_utf8(own.stdout).unwrap().trim().to_owned();
+    let (account, groups) = if own == "root" { ("nobody", "0") } else { (own.as_str(), "") };
+    let mut machine = Machine::new().await;
+    machine.engine_user = Some(account.to_owned());
+    let script = format!("echo \"$(id -u):$(id -g)\"; echo \" $(id -G) \"; {WAIT}");
+    machine.order(&orders(&machine.dir, &script));
+    machine.start().await;
+    let beat = machine.beat(|beat| beat.log_tail.len() == 2).await;
+    assert_eq!(beat.log_tail[0], ids_of(account));
+    // Not even the groups are left of root.
+    assert!(groups.is_empty() || !beat.log_tail[1].contains(&format!(" {groups} ")), "{beat:?}");
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_exist_is_told() {
+    let mut machine = Machine::new().await;
+    machine.engine_user = Some("diogenes-nobody".to_owned());
+    machine.order(&orders(&machine.dir, WAIT));
+    machine.start().await;
+    assert_eq!(
+        machine.unhealthy().await,
+        "the inference server could not be started: there is no user `diogenes-nobody`, which \
+         `--engine-user` names"
+    );
+    machine.stop().await;
+}
+
 #[tokio::test]
 async fn the_servers_own_metrics_are_the_load() {
     let mut machine = Machine::serving(WAIT, |_| {}).await;

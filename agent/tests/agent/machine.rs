@@ -103,6 +103,7 @@ pub(crate) struct Machine {
     pub(crate) store: Arc<Store>,
     pub(crate) mock: MockVllm,
     pub(crate) uptime: Arc<Uptime>,
+    pub(crate) engine_user: Option<String>,
     clock: ManualClock,
     stop: Option<oneshot::Sender<()>>,
     agent: Option<JoinHandle<()>>,
@@ -128,6 +129,7 @@ impl Machine {
                 .await
                 .unwrap(),
             uptime,
+            engine_user: None,
             clock: ManualClock::default(),
             stop: None,
             agent: None,
@@ -161,6 +163,7 @@ impl Machine {
             user_data: None,
             host: Some(self.mock.addr().ip()),
             port: self.mock.addr().port(),
+            engine_user: self.engine_user.clone(),
             shutdown: Shutdown::new(shutdown),
             lifetime_from: LifetimeFrom::Boot,
             runtime_dir: Some(self.path("run")),
