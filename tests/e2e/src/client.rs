@@ -56,7 +56,7 @@ impl Client {
     pub fn new(base_url: &str, key: &str) -> Self {
         // A test fails at its deadline, and says what it saw.
         let http = reqwest::Client::builder().no_proxy().timeout(2 * DEADLINE);
-        let http = http.build().expect("a client");
+        let http = http.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         Self { http, base_url: base_url.into(), key: key.into() }
     }
 

@@ -68,6 +68,16 @@ impl Model {
         Self::command(name, &[&program]).line(&format!("env = {{ SCRIPT = {script}{keep} }}"))
     }
 
+    /// A model whose server does with each request what that tells it in a [`crate::Script`]. It
+    /// waits for a file in `folder` with the model's name before it starts, and writes to `seen`
+    /// there which requests it has seen.
+    pub fn scripted_by_requests(name: &str, folder: &std::path::Path) -> Self {
+        let program = scripted_upstream().display().to_string();
+        let path = |file| serde_json::to_string(&folder.join(file).display().to_string()).unwrap();
+        let (seen, gate) = (path("seen"), path(name));
+        Self::command(name, &[&program]).line(&format!("env = {{ SEEN = {seen}, GATE = {gate} }}"))
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

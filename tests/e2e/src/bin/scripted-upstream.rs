@@ -1,54 +1,82 @@
 //! An inference server that answers what it is told, byte for byte: for what `mock-vllm` would
 //! never send.
 //!
-//! `SCRIPT` is the answer to every POST; `{connection}` in it is the connection's number. The
-//! connection is closed after it unless the script is `KEEP`-ing it open. `POST /refuse/MILLIS`
-//! closes the port and every connection for so long.
+//! A POST brings its own [`Script`] in the header `x-script`. For others, `SCRIPT` is the answer;
+//! `{connection}` in it is the connection's number. The connection is closed after it unless the
+//! script is `KEEP`-ing it open. `POST /refuse/MILLIS` closes the port and every connection for
+//! so long. A line with the header `x-case` is added to the file `SEEN` for each POST that brings
+//! one. Where there is a `GATE`, it starts once that file exists.
 #![expect(clippy::expect_used, reason = "a program of tests")]
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use diogenes_e2e::{SCRIPT_HEADER, Script, Step};
+use rustix::net::sockopt::set_socket_linger;
 
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     let variable = |name: &str| std::env::var(name).expect("a variable");
     let address = format!("{}:{}", variable("HOST"), variable("PORT"));
-    let script = variable("SCRIPT");
-    let keep = std::env::var_os("KEEP").is_some();
-    let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+    if let Some(gate) = std::env::var_os("GATE") {
+        while !Path::new(&gate).exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let open: Arc<Mutex<HashMap<u64, TcpStream>>> = Arc::default();
     loop {
         let listener = TcpListener::bind(&address).expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let (refuse, refused) = channel();
-        let millis = loop {
-            if let Ok((stream, _)) = listener.accept() {
-                stream.set_nonblocking(false).expect("a socket");
-                open.lock().expect("no panic").push(stream.try_clone().expect("a socket"));
-                let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed).to_string();
-                let (script, refuse) = (script.replace("{connection}", &number), refuse.clone());
-                thread::spawn(move || serve(stream, &script, keep, &refuse));
-            } else if let Ok(millis) = refused.try_recv() {
-                break millis;
-            } else {
-                thread::sleep(Duration::from_millis(1));
+        let refuse = Refuse { duration: Arc::default(), address: address.clone() };
+        let duration = loop {
+            let (stream, _) = listener.accept().expect("a connection");
+            if let Some(duration) = *refuse.duration.lock().expect("no panic") {
+                break duration;
             }
+            stream.set_nodelay(true).expect("a socket");
+            let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+            let copy = stream.try_clone().expect("a socket");
+            open.lock().expect("no panic").insert(number, copy);
+            let (open, refuse) = (open.clone(), refuse.clone());
+            thread::spawn(move || {
+                serve(stream, number, &refuse);
+                // Else the copy would keep the socket open.
+                open.lock().expect("no panic").remove(&number);
+            });
         };
         drop(listener);
-        for stream in open.lock().expect("no panic").drain(..) {
+        for (_, stream) in open.lock().expect("no panic").drain() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        thread::sleep(Duration::from_millis(millis));
+        thread::sleep(duration);
+    }
+}
+
+/// Asks for the port to be closed.
+#[derive(Clone)]
+struct Refuse {
+    duration: Arc<Mutex<Option<Duration>>>,
+    address: String,
+}
+
+impl Refuse {
+    fn send(&self, duration: Duration) {
+        *self.duration.lock().expect("no panic") = Some(duration);
+        // The listener looks at it with its next connection.
+        let _ = TcpStream::connect(&self.address);
     }
 }
 
 /// Answers the requests of one connection until it ends.
-fn serve(mut stream: TcpStream, script: &str, keep: bool, refuse: &Sender<u64>) -> Option<()> {
+fn serve(mut stream: TcpStream, number: u64, refuse: &Refuse) -> Option<()> {
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
         let mut head = String::new();
@@ -57,22 +85,87 @@ fn serve(mut stream: TcpStream, script: &str, keep: bool, refuse: &Sender<u64>) 
                 return None;
             }
         }
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
-        reader.read_exact(&mut body).ok()?;
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let length = header("content-length: ").map_or(0, |length| length.parse().expect("one"));
+        let mut body = vec![0; length];
         if head.starts_with("GET ") {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
+            stream.write_all(OK).ok()?;
         } else if let Some(rest) = head.strip_prefix("POST /refuse/") {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
+            stream.write_all(OK).ok()?;
             let end = rest.find(' ').expect("a request line");
-            refuse.send(rest[..end].parse().expect("milliseconds")).ok()?;
+            let millis = rest[..end].parse().expect("milliseconds");
+            refuse.send(Duration::from_millis(millis));
             return None;
+        } else if let Some(script) = header(&format!("{SCRIPT_HEADER}: ")) {
+            if let Some(case) = header("x-case: ") {
+                note(case);
+            }
+            for step in Script::decode(script).steps() {
+                play(step, &mut stream, &mut reader, &mut body, refuse)?;
+            }
         } else {
-            stream.write_all(script.as_bytes()).ok()?;
-            if !keep {
+            reader.read_exact(&mut body).ok()?;
+            let script = std::env::var("SCRIPT").expect("a script");
+            stream
+                .write_all(script.replace("{connection}", &number.to_string()).as_bytes())
+                .ok()?;
+            if std::env::var_os("KEEP").is_none() {
                 let _ = stream.shutdown(Shutdown::Both);
                 return None;
             }
         }
     }
+}
+
+/// Plays one step; `None` is the end of the connection.
+fn play(
+    step: &Step,
+    stream: &mut TcpStream,
+    reader: &mut impl Read,
+    body: &mut [u8],
+    refuse: &Refuse,
+) -> Option<()> {
+    match step {
+        Step::ReadBody => reader.read_exact(body).ok()?,
+        Step::Send(bytes) => stream.write_all(bytes).ok()?,
+        Step::Repeat(bytes, times) => {
+            for _ in 0..*times {
+                stream.write_all(bytes).ok()?;
+            }
+        }
+        Step::Drip(bytes, pause) => {
+            for byte in bytes {
+                stream.write_all(&[*byte]).ok()?;
+                thread::sleep(*pause);
+            }
+        }
+        Step::Pause(duration) => thread::sleep(*duration),
+        Step::Silence => {
+            while reader.read(&mut [0; 4096]).ok()? > 0 {}
+            return None;
+        }
+        Step::Finish => stream.shutdown(Shutdown::Write).ok()?,
+        Step::Close => {
+            let _ = stream.shutdown(Shutdown::Both);
+            return None;
+        }
+        Step::Reset => {
+            // Unread or not: nothing of what was written before is waited for.
+            set_socket_linger(&*stream, Some(Duration::ZERO)).ok()?;
+            return None;
+        }
+        Step::Refuse(duration) => {
+            refuse.send(*duration);
+            return None;
+        }
+        Step::Die => std::process::exit(1),
+    }
+    Some(())
+}
+
+/// Counts a request, so that this survives the process.
+fn note(case: &str) {
+    let path = std::env::var_os("SEEN").expect("a file");
+    let mut file = File::options().create(true).append(true).open(path).expect("a file");
+    file.write_all(format!("{case}\n").as_bytes()).expect("a file");
 }
