@@ -17,6 +17,7 @@ enum State {
     DataEnd,
     Trailers,
     Done,
+    Broken,
 }
 
 /// The coding was broken.
@@ -25,12 +26,21 @@ pub(super) struct Malformed;
 
 impl ChunkedDecoder {
     /// Moves every payload byte that `input` holds to `output`, and removes what it has read.
-    /// Returns whether the body is complete; bytes behind it stay in `input`.
+    /// Returns whether the body is complete; bytes behind it stay in `input`. Once the coding was
+    /// broken, it stays so: what follows cannot be told apart from payload.
     pub(super) fn decode(
         &mut self,
         input: &mut BytesMut,
         output: &mut BytesMut,
     ) -> Result<bool, Malformed> {
+        let decoded = self.advance(input, output);
+        if decoded.is_err() {
+            self.state = State::Broken;
+        }
+        decoded
+    }
+
+    fn advance(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<bool, Malformed> {
         loop {
             match self.state {
                 State::Size => {
@@ -73,6 +83,7 @@ impl ChunkedDecoder {
                     }
                 }
                 State::Done => return Ok(true),
+                State::Broken => return Err(Malformed),
             }
         }
     }
@@ -133,8 +144,11 @@ mod tests {
         for wire in [&b"zz\r\n"[..], b"\r\n", b"5\r\nhelloXX", b"-1\r\n", b"fffffffffffffffff\r\n"]
         {
             let mut input = BytesMut::from(wire);
-            let result = ChunkedDecoder::default().decode(&mut input, &mut BytesMut::new());
+            let mut decoder = ChunkedDecoder::default();
+            let result = decoder.decode(&mut input, &mut BytesMut::new());
             assert_eq!(result, Err(Malformed), "{wire:?}");
+            let result = decoder.decode(&mut BytesMut::from("0\r\n\r\n"), &mut BytesMut::new());
+            assert_eq!(result, Err(Malformed), "{wire:?}, then an end");
         }
     }
 
