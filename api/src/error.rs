@@ -340,7 +340,7 @@ pub fn store_error(error: &StoreError) -> ApiError {
             )
             .retry_after(Duration::from_secs(1))
         }
-        StoreError::Bound | StoreError::Invalid { .. } | StoreError::Corrupt { .. } => {
+        StoreError::Bound(_) | StoreError::Invalid { .. } | StoreError::Corrupt { .. } => {
             ApiError::internal(error)
         }
     }

@@ -337,6 +337,10 @@ impl StateStore for ArchiveFirst {
     ) -> Result<i64, StoreError> {
         self.inner.add(key, delta, bound, expires_at).await
     }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        self.inner.count(key).await
+    }
 }
 
 #[test]

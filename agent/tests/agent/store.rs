@@ -100,4 +100,9 @@ impl StateStore for Store {
         self.answer().await?;
         self.memory.add(key, delta, bound, expires_at).await
     }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        self.answer().await?;
+        self.memory.count(key).await
+    }
 }

@@ -44,6 +44,30 @@ pub(super) fn standing(
         .optional()
 }
 
+/// The value of the living counter at `key`.
+pub(super) fn counter(
+    connection: &Connection,
+    key: &Key,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
+    let (second, nanos) = seconds_and_nanos(now);
+    connection
+        .prepare_cached(&format!(
+            "SELECT value FROM counters
+             WHERE partition = :partition AND sort = :sort AND {LIVES}"
+        ))?
+        .query_row(
+            named_params! {
+                ":partition": key.partition,
+                ":sort": key.sort,
+                ":second": second,
+                ":nanos": nanos,
+            },
+            |row| row.get(0),
+        )
+        .optional()
+}
+
 /// One page of `query`, whose cursor stands at `after`.
 pub(super) fn list(
     connection: &Connection,

@@ -128,4 +128,11 @@ impl StateStore for SqliteStore {
         })
         .await
     }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        check_key(key)?;
+        let (key, clock) = (key.clone(), Arc::clone(&self.clock));
+        self.read(move |connection| Ok(read::counter(connection, &key, clock.now())?.unwrap_or(0)))
+            .await
+    }
 }

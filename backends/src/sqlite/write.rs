@@ -1,14 +1,12 @@
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{
-    Bound, Clock, Conflict, Expect, IndexKey, Key, StoreError, Version, Write,
+    Bound, BoundReached, Clock, Conflict, Expect, IndexKey, Key, StoreError, Version, Write,
 };
-use rusqlite::{
-    Connection, OptionalExtension as _, Transaction, TransactionBehavior, named_params, params,
-};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::error::Fault;
 use super::read;
-use super::row::{LIVES, StoredRow, columns, seconds_and_nanos};
+use super::row::{StoredRow, columns, seconds_and_nanos};
 
 /// How many rows a sweep deletes in one transaction, so that no commit waits long for it.
 const SWEEP_BATCH: usize = 500;
@@ -24,6 +22,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 enum Change {
     Put(Put),
+    Add(Addition),
     Delete,
     None,
 }
@@ -36,11 +35,21 @@ struct Put {
     expires_at: Option<Timestamp>,
 }
 
+#[derive(Debug)]
+struct Addition {
+    delta: i64,
+    bound: Bound,
+    expires_at: Option<Timestamp>,
+}
+
 impl Prepared {
     pub(super) fn new(write: &Write) -> Result<Self, StoreError> {
         let change = match write {
             Write::Check { .. } => Change::None,
             Write::Delete { .. } => Change::Delete,
+            Write::Add { delta, bound, expires_at, .. } => {
+                Change::Add(Addition { delta: *delta, bound: *bound, expires_at: *expires_at })
+            }
             Write::Put { document, index, expires_at, .. } => Change::Put(Put {
                 version: fresh_version()?,
                 document: document.to_string(),
@@ -54,7 +63,7 @@ impl Prepared {
     fn version(self) -> Option<Version> {
         match self.change {
             Change::Put(put) => Some(put.version),
-            Change::Delete | Change::None => None,
+            Change::Add(_) | Change::Delete | Change::None => None,
         }
     }
 }
@@ -69,6 +78,10 @@ pub(super) fn commit(
     let now = clock.now();
     for (place, write) in writes.iter().enumerate() {
         check(&transaction, place, write, now)?;
+        // At once, because it is its own check; a later failure rolls it back.
+        if let Change::Add(addition) = &write.change {
+            addition.apply(&transaction, place, &write.key, now)?;
+        }
     }
     for write in &writes {
         apply(&transaction, write)?;
@@ -100,7 +113,7 @@ fn check(
 fn apply(transaction: &Transaction<'_>, write: &Prepared) -> rusqlite::Result<()> {
     let Key { partition, sort } = &write.key;
     match &write.change {
-        Change::None => {}
+        Change::Add(_) | Change::None => {}
         Change::Delete => {
             transaction
                 .prepare_cached("DELETE FROM items WHERE partition = ?1 AND sort = ?2")?
@@ -146,39 +159,44 @@ pub(super) fn add(
     clock: &dyn Clock,
 ) -> Result<i64, Fault> {
     let transaction = begin(connection)?;
-    let (second, nanos) = seconds_and_nanos(clock.now());
-    let standing: Option<i64> = transaction
-        .prepare_cached(&format!(
-            "SELECT value FROM counters
-             WHERE partition = :partition AND sort = :sort AND {LIVES}"
-        ))?
-        .query_row(
-            named_params! {
-                ":partition": key.partition,
-                ":sort": key.sort,
-                ":second": second,
-                ":nanos": nanos,
-            },
-            |row| row.get(0),
-        )
-        .optional()?;
-    let value = standing
-        .unwrap_or(0)
-        .checked_add(delta)
-        .filter(|value| bound.allows(*value))
-        .ok_or(StoreError::Bound)?;
-    if standing.is_some() {
-        transaction
-            .prepare_cached("UPDATE counters SET value = ?3 WHERE partition = ?1 AND sort = ?2")?
-            .execute(params![key.partition, key.sort, value])?;
-    } else {
-        let (expires_at, expires_nanos) = columns(expires_at);
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO counters VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![key.partition, key.sort, value, expires_at, expires_nanos])?;
-    }
+    let addition = Addition { delta, bound, expires_at };
+    let value = addition.apply(&transaction, 0, key, clock.now())?;
     transaction.commit().map_err(Fault::Commit)?;
     Ok(value)
+}
+
+impl Addition {
+    /// Refuses what is beyond the bound, and returns the new value.
+    fn apply(
+        &self,
+        transaction: &Transaction<'_>,
+        place: usize,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<i64, Fault> {
+        let standing = read::counter(transaction, key, now)?;
+        let value = self.bound.add(standing.unwrap_or(0), self.delta).ok_or_else(|| {
+            StoreError::Bound(Box::new(BoundReached {
+                write: place,
+                key: key.clone(),
+                standing: standing.unwrap_or(0),
+            }))
+        })?;
+        let Key { partition, sort } = key;
+        if standing.is_some() {
+            transaction
+                .prepare_cached(
+                    "UPDATE counters SET value = ?3 WHERE partition = ?1 AND sort = ?2",
+                )?
+                .execute(params![partition, sort, value])?;
+        } else {
+            let (expires_at, expires_nanos) = columns(self.expires_at);
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO counters VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![partition, sort, value, expires_at, expires_nanos])?;
+        }
+        Ok(value)
+    }
 }
 
 /// Deletes one batch of expired items and counters; returns how many, and whether that was all.

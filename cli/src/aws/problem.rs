@@ -116,7 +116,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::Corrupt { reason, source } => (Kind::Config, reason, source),
             error @ (StoreError::Conflict(_)
-            | StoreError::Bound
+            | StoreError::Bound(_)
             | StoreError::TooLarge { .. }
             | StoreError::Invalid { .. }
             | StoreError::InvalidCursor) => (Kind::Other, error.to_string(), None),

@@ -34,7 +34,7 @@ impl HeldCounter {
         match self.add(model, 1, Bound::AtMost(most.into()), now).await {
             // Counted or not: the place is given back in any case, and never below zero.
             Ok(_) | Err(StoreError::Unknown { .. }) => Ok(true),
-            Err(StoreError::Bound) => Ok(false),
+            Err(StoreError::Bound(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -43,7 +43,7 @@ impl HeldCounter {
     pub async fn leave(&self, model: &ModelName, now: Timestamp) -> Result<(), StoreError> {
         match self.add(model, -1, Bound::AtLeast(0), now).await {
             // It was of a counter that has expired meanwhile.
-            Ok(_) | Err(StoreError::Bound) => Ok(()),
+            Ok(_) | Err(StoreError::Bound(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -67,7 +67,7 @@ impl StoreLimiter {
         let most = i64::from(limit) - i64::from(delta == 0);
         let (used, within) = match self.add(key, what, delta, Bound::AtMost(most), now).await {
             Ok(used) => (used, true),
-            Err(StoreError::Bound) => (i64::from(limit), false),
+            Err(StoreError::Bound(_)) => (i64::from(limit), false),
             // Counted or not: too strict or too lax by one request, and never stuck.
             Err(StoreError::Unknown { .. }) => (delta, true),
             Err(error) => return Err(error),

@@ -23,8 +23,8 @@ pub use limiter::{
 };
 pub use logs::{LogChunk, LogSource};
 pub use state_store::{
-    Bound, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DEPTH, MAX_DOCUMENT_BYTES,
-    MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError, Table, Version,
-    Write, check_key, check_query, check_writes, document_bytes,
+    Bound, BoundReached, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DEPTH,
+    MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError,
+    Table, Version, Write, check_key, check_query, check_writes, document_bytes,
 };
 pub use wake::{Topic, Wake, WakeError};

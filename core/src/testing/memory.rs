@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::Timestamp;
 use crate::ports::{
-    Bound, Clock, Conflict, Cursor, Direction, Expect, Item, Key, Page, Query, StateStore,
-    StoreError, Table, Version, Write, check_key, check_query, check_writes,
+    Bound, BoundReached, Clock, Conflict, Cursor, Direction, Expect, Item, Key, Page, Query,
+    StateStore, StoreError, Table, Version, Write, check_key, check_query, check_writes,
 };
 
 /// A [`StateStore`] in memory, gone with the process.
@@ -96,6 +96,10 @@ impl StateStore for MemoryStore {
         let now = self.clock.now();
         let mut state = self.state();
         for (place, write) in writes.iter().enumerate() {
+            if let Write::Add { key, delta, bound, .. } = write {
+                state.sum(place, key, *delta, *bound, now)?;
+                continue;
+            }
             let standing = state.standing(write.key(), now);
             let holds = match write.expect() {
                 Expect::Any => true,
@@ -110,7 +114,7 @@ impl StateStore for MemoryStore {
                 })));
             }
         }
-        Ok(writes.iter().map(|write| state.apply(write)).collect())
+        Ok(writes.iter().map(|write| state.apply(write, now)).collect())
     }
 
     async fn add(
@@ -123,19 +127,45 @@ impl StateStore for MemoryStore {
         check_key(key)?;
         let now = self.clock.now();
         let mut state = self.state();
-        let standing = state.counters.get(key).filter(|counter| lives(counter.expires_at, now));
-        let (old, expires_at) =
-            standing.map_or((0, expires_at), |counter| (counter.value, counter.expires_at));
-        let value =
-            old.checked_add(delta).filter(|value| bound.allows(*value)).ok_or(StoreError::Bound)?;
-        state.counters.insert(key.clone(), Counter { value, expires_at });
+        let value = state.sum(0, key, delta, bound, now)?;
+        state.set(key, value, expires_at, now);
         Ok(value)
+    }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        check_key(key)?;
+        Ok(self.state().counter(key, self.clock.now()).map_or(0, |counter| counter.value))
     }
 }
 
 impl State {
     fn standing(&self, key: &Key, now: Timestamp) -> Option<&Item> {
         self.items.get(key).filter(|item| lives(item.expires_at, now))
+    }
+
+    fn counter(&self, key: &Key, now: Timestamp) -> Option<&Counter> {
+        self.counters.get(key).filter(|counter| lives(counter.expires_at, now))
+    }
+
+    /// The value of a counter after an addition.
+    fn sum(
+        &self,
+        place: usize,
+        key: &Key,
+        delta: i64,
+        bound: Bound,
+        now: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let standing = self.counter(key, now).map_or(0, |counter| counter.value);
+        bound.add(standing, delta).ok_or_else(|| {
+            StoreError::Bound(Box::new(BoundReached { write: place, key: key.clone(), standing }))
+        })
+    }
+
+    /// Sets a counter, whose expiry stays if it stands.
+    fn set(&mut self, key: &Key, value: i64, expires_at: Option<Timestamp>, now: Timestamp) {
+        let expires_at = self.counter(key, now).map_or(expires_at, |counter| counter.expires_at);
+        self.counters.insert(key.clone(), Counter { value, expires_at });
     }
 
     /// Every item that `query` covers, with the key it is sorted by, in ascending order.
@@ -159,8 +189,14 @@ impl State {
         }
     }
 
-    fn apply(&mut self, write: &Write) -> Option<Version> {
+    fn apply(&mut self, write: &Write, now: Timestamp) -> Option<Version> {
         match write {
+            Write::Add { key, delta, bound, expires_at } => {
+                if let Ok(value) = self.sum(0, key, *delta, *bound, now) {
+                    self.set(key, value, *expires_at, now);
+                }
+                None
+            }
             Write::Check { .. } => None,
             Write::Delete { key, .. } => {
                 self.remove(key);

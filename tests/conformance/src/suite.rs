@@ -108,6 +108,17 @@ macro_rules! state_store_suite {
                 counters_with_like_keys_are_apart,
                 counter_keys_are_checked,
             }
+            additions {
+                additions_happen_with_the_other_writes,
+                lone_addition_is_a_commit,
+                reached_bound_stops_every_write,
+                conflict_adds_nothing,
+                first_failure_is_told,
+                overflow_is_a_reached_bound,
+                expired_counter_counts_as_absent,
+                item_and_counter_share_a_key,
+                bounds_hold_under_concurrency,
+            }
             races {
                 one_of_many_creates,
                 one_of_many_updates,

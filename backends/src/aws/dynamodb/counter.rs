@@ -1,9 +1,11 @@
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::types::ReturnValue::UpdatedNew;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use diogenes_core::Timestamp;
-use diogenes_core::ports::{Bound, Key, StoreError};
+use diogenes_core::ports::{Bound, BoundReached, Key, StoreError};
 
 use super::call::Call;
 use super::condition::names;
@@ -12,7 +14,7 @@ use super::item::{
     Attributes, EXPIRES, PARTITION, TTL, VALUE, counter_partition, foreign, nanoseconds, number,
     table_key, ttl,
 };
-use super::patience::answer_once;
+use super::patience::{self, answer_once};
 use super::store::DynamoStore;
 
 /// The expiry of a counter that never expires. Every counter has one, so that an addition can
@@ -22,17 +24,54 @@ const NEVER: i128 = 1_000_000_000_000_000_000_000_000_000_000;
 
 /// How often an addition is tried while others restart the counter or let it expire. Each time
 /// means that somebody else got through.
-const ROUNDS: usize = 10;
+pub(super) const ROUNDS: usize = 10;
 
-struct Addition<'a> {
-    key: &'a Key,
-    delta: i64,
-    bound: Bound,
-    expires_at: Option<Timestamp>,
-    now: Timestamp,
+/// An addition, alone or within a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addition<'a> {
+    /// Its place in the commit.
+    pub(super) place: usize,
+    pub(super) key: &'a Key,
+    pub(super) delta: i64,
+    pub(super) bound: Bound,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) now: Timestamp,
+}
+
+/// What an addition expects to find. One expression cannot do both: it adds to a value or
+/// replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A counter that is alive, or none.
+    Alive,
+    /// A counter that has expired, which starts anew.
+    Expired,
+}
+
+/// An addition as DynamoDB takes it.
+#[derive(Debug)]
+pub(super) struct Update {
+    pub(super) key: Attributes,
+    pub(super) expression: &'static str,
+    pub(super) condition: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, AttributeValue>,
+}
+
+/// What a failed condition means.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The addition is beyond its bound.
+    Final(BoundReached),
+    /// Something else stands there than was expected.
+    Again(Found),
 }
 
 impl Addition<'_> {
+    pub(super) fn partition(&self) -> String {
+        counter_partition(&self.key.partition)
+    }
+
     /// The standing values to which the delta may be added.
     fn range(&self) -> (i128, i128) {
         let (low, high) = match self.bound {
@@ -47,137 +86,176 @@ impl Addition<'_> {
     fn may_start(&self) -> bool {
         self.bound.allows(self.delta)
     }
+
+    pub(super) fn update(&self, found: Found) -> Update {
+        let end = self.expires_at;
+        let last = end.unwrap_or(Timestamp::MAX);
+        let mut placeholders = names(&[("#value", VALUE), ("#expires", EXPIRES), ("#ttl", TTL)]);
+        let mut values = HashMap::from([
+            (":delta".to_owned(), number(self.delta)),
+            (":expires".to_owned(), end.map_or(number(NEVER), nanoseconds)),
+            (":ttl".to_owned(), ttl(last, self.now)),
+            (":now".to_owned(), nanoseconds(self.now)),
+        ]);
+        let (expression, condition) = match found {
+            Found::Expired => (
+                "SET #value = :delta, #expires = :expires, #ttl = :ttl",
+                "#expires <= :now".to_owned(),
+            ),
+            Found::Alive => {
+                let (low, high) = self.range();
+                placeholders.insert("#pk".to_owned(), PARTITION.to_owned());
+                values.extend([
+                    (":zero".to_owned(), number(0)),
+                    (":low".to_owned(), number(low)),
+                    (":high".to_owned(), number(high)),
+                ]);
+                let alive = "#expires > :now AND #value BETWEEN :low AND :high";
+                let condition = if self.may_start() {
+                    format!("attribute_not_exists(#pk) OR ({alive})")
+                } else {
+                    format!("attribute_exists(#pk) AND {alive}")
+                };
+                (
+                    "SET #value = if_not_exists(#value, :zero) + :delta, \
+                         #expires = if_not_exists(#expires, :expires), \
+                         #ttl = if_not_exists(#ttl, :ttl)",
+                    condition,
+                )
+            }
+        };
+        let key = table_key(self.partition(), &self.key.sort);
+        Update { key, expression, condition, names: placeholders, values }
+    }
+
+    /// What it means that `standing` did not meet the condition of [`update`](Self::update).
+    pub(super) fn refusal(
+        &self,
+        standing: Option<&Attributes>,
+        found: Found,
+        table: &str,
+    ) -> Result<Refusal, StoreError> {
+        let counter = standing.map(|attributes| counter(attributes, table)).transpose()?;
+        let alive = counter.filter(|counter| counter.expires > self.now.as_nanosecond());
+        let value = alive.map_or(0, |counter| counter.value);
+        let expects =
+            if alive.is_some() || counter.is_none() { Found::Alive } else { Found::Expired };
+        // The same update again would be refused again, unless its condition was another one.
+        let fits = self.bound.add(value, self.delta).is_some();
+        if fits && (expects != found || found == Found::Expired) {
+            return Ok(Refusal::Again(expects));
+        }
+        Ok(Refusal::Final(BoundReached {
+            write: self.place,
+            key: self.key.clone(),
+            standing: value,
+        }))
+    }
+
+    pub(super) fn restarts_too_often(&self, table: &str) -> StoreError {
+        StoreError::Unavailable {
+            reason: format!(
+                "the counter `{}` in table `{table}` restarts too often; check the clocks of the \
+                 machines",
+                self.key
+            ),
+            source: None,
+        }
+    }
 }
 
 impl DynamoStore {
-    pub(super) async fn add_to(
-        &self,
-        key: &Key,
-        delta: i64,
-        bound: Bound,
-        expires_at: Option<Timestamp>,
-    ) -> Result<i64, StoreError> {
-        let now = self.clock.now();
-        let addition = Addition { key, delta, bound, expires_at, now };
+    pub(super) async fn add_to(&self, addition: &Addition<'_>) -> Result<i64, StoreError> {
+        let mut found = Found::Alive;
         for _ in 0..ROUNDS {
-            let standing = match self.add_to_standing(&addition).await {
+            let mut fault = match self.update_counter(addition.update(found)).await {
                 Ok(value) => return Ok(value),
-                Err(fault) => self.standing(fault, &addition)?,
+                Err(fault) => fault,
             };
-            let expired = match standing {
-                None => false,
-                Some(attributes) => self.check_counter(&attributes, now)?,
+            let Kind::Condition(standing) = &mut fault.kind else {
+                let call = Call {
+                    table: self.table.clone(),
+                    actions: vec!["dynamodb:UpdateItem"],
+                    partitions: vec![addition.partition()],
+                    writes: true,
+                };
+                return Err(fault.into_store_error(&call, false));
             };
-            if !expired || !addition.may_start() {
-                return Err(StoreError::Bound);
+            match addition.refusal(standing.take().as_ref(), found, &self.table)? {
+                Refusal::Final(reached) => return Err(StoreError::Bound(Box::new(reached))),
+                Refusal::Again(expects) => found = expects,
             }
-            match self.restart(&addition).await {
-                Ok(value) => return Ok(value),
-                Err(fault) => self.standing(fault, &addition)?,
-            };
         }
-        Err(StoreError::Unavailable {
-            reason: format!(
-                "the counter `{key}` in table `{}` restarts too often; check the clocks of the \
-                 machines",
-                self.table
-            ),
-            source: None,
-        })
-    }
-
-    /// Adds to a counter that is alive, or absent if its first value is within the bound.
-    async fn add_to_standing(&self, addition: &Addition<'_>) -> Result<i64, Fault> {
-        let alive = "#expires > :now AND #value BETWEEN :low AND :high";
-        let condition = if addition.may_start() {
-            format!("attribute_not_exists(#pk) OR ({alive})")
-        } else {
-            format!("attribute_exists(#pk) AND {alive}")
-        };
-        let (low, high) = addition.range();
-        let request = self
-            .update(addition)
-            .condition_expression(condition)
-            .update_expression(
-                "SET #value = if_not_exists(#value, :zero) + :delta, \
-                     #expires = if_not_exists(#expires, :expires), \
-                     #ttl = if_not_exists(#ttl, :ttl)",
-            )
-            .expression_attribute_names("#pk", PARTITION)
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":low", number(low))
-            .expression_attribute_values(":high", number(high));
-        self.value(request).await
-    }
-
-    /// Begins anew with a counter that has expired.
-    async fn restart(&self, addition: &Addition<'_>) -> Result<i64, Fault> {
-        let request = self
-            .update(addition)
-            .condition_expression("#expires <= :now")
-            .update_expression("SET #value = :delta, #expires = :expires, #ttl = :ttl");
-        self.value(request).await
-    }
-
-    fn update(&self, addition: &Addition<'_>) -> UpdateItemFluentBuilder {
-        let end = addition.expires_at;
-        let last = end.unwrap_or(Timestamp::MAX);
-        let key = table_key(counter_partition(&addition.key.partition), &addition.key.sort);
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .set_expression_attribute_names(Some(names(&[
-                ("#value", VALUE),
-                ("#expires", EXPIRES),
-                ("#ttl", TTL),
-            ])))
-            .expression_attribute_values(":delta", number(addition.delta))
-            .expression_attribute_values(":expires", end.map_or(number(NEVER), nanoseconds))
-            .expression_attribute_values(":ttl", ttl(last, addition.now))
-            .expression_attribute_values(":now", nanoseconds(addition.now))
-            .return_values(UpdatedNew)
-            .return_values_on_condition_check_failure(AllOld)
+        Err(addition.restarts_too_often(&self.table))
     }
 
     /// Repeated only while nothing has happened: who repeats an addition whose answer was lost
     /// adds twice.
-    async fn value(&self, request: UpdateItemFluentBuilder) -> Result<i64, Fault> {
+    async fn update_counter(&self, update: Update) -> Result<i64, Fault> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(update.key))
+            .update_expression(update.expression)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values(UpdatedNew)
+            .return_values_on_condition_check_failure(AllOld);
         let answer = answer_once(|| request.clone().send()).await;
         let answer = answer.map_err(|failure| failure.fault)?;
         value_of(&answer).ok_or_else(|| Fault::lost("the answer has no value"))
     }
 
-    /// What stands where the condition of an addition did not hold.
-    fn standing(
-        &self,
-        mut fault: Fault,
-        addition: &Addition<'_>,
-    ) -> Result<Option<Attributes>, StoreError> {
-        if let Kind::Condition(standing) = &mut fault.kind {
-            return Ok(standing.take());
-        }
-        let call = Call {
-            table: self.table.clone(),
-            actions: vec!["dynamodb:UpdateItem"],
-            partitions: vec![counter_partition(&addition.key.partition)],
-            writes: true,
+    pub(super) async fn value_of_counter(&self, key: &Key) -> Result<i64, StoreError> {
+        let partition = counter_partition(&key.partition);
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(table_key(partition.clone(), &key.sort)))
+            .consistent_read(true);
+        let answer = patience::answer(|| request.clone().send()).await.map_err(|failure| {
+            let call = Call {
+                table: self.table.clone(),
+                actions: vec!["dynamodb:GetItem"],
+                partitions: vec![partition.clone()],
+                writes: false,
+            };
+            failure.fault.into_store_error(&call, failure.in_doubt)
+        })?;
+        let Some(attributes) = answer.item.filter(|item| !item.is_empty()) else {
+            return Ok(0);
         };
-        Err(fault.into_store_error(&call, false))
+        let counter = counter(&attributes, &self.table)?;
+        let alive = counter.expires > self.clock.now().as_nanosecond();
+        Ok(if alive { counter.value } else { 0 })
     }
+}
 
-    /// Whether the counter that stands there has expired; an error if it is none.
-    fn check_counter(&self, attributes: &Attributes, now: Timestamp) -> Result<bool, StoreError> {
-        let integer = |name: &str| {
-            let value = attributes.get(name).and_then(|value| value.as_n().ok());
-            value.and_then(|value| value.parse::<i128>().ok()).ok_or_else(|| {
-                let what = format!("its attribute `{name}` is not a whole number");
-                foreign(attributes, &self.table, &what)
-            })
-        };
-        integer(VALUE)?;
-        Ok(integer(EXPIRES)? <= now.as_nanosecond())
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    value: i64,
+    expires: i128,
+}
+
+/// The counter that stands there; an error if it is something else.
+fn counter(attributes: &Attributes, table: &str) -> Result<Counter, StoreError> {
+    fn integer<T: std::str::FromStr>(
+        attributes: &Attributes,
+        name: &str,
+        table: &str,
+    ) -> Result<T, StoreError> {
+        let value = attributes.get(name).and_then(|value| value.as_n().ok());
+        value.and_then(|value| value.parse().ok()).ok_or_else(|| {
+            foreign(attributes, table, &format!("its attribute `{name}` is not a whole number"))
+        })
     }
+    Ok(Counter {
+        value: integer(attributes, VALUE, table)?,
+        expires: integer(attributes, EXPIRES, table)?,
+    })
 }
 
 fn value_of(answer: &UpdateItemOutput) -> Option<i64> {

@@ -5,8 +5,8 @@
 //! with `COUNTER#`, and an item partition that begins like that is written as `ITEM#…`.
 //!
 //! A read is one GetItem or Query, a commit of one write one PutItem or DeleteItem under a
-//! condition, a larger one a TransactWriteItems, an addition one UpdateItem (two where the
-//! counter had expired). Throttled calls and lost answers are repeated for some seconds here and
+//! condition, a larger one a TransactWriteItems, a single addition one UpdateItem (a second one
+//! where the counter had expired). Throttled calls and lost answers are repeated for some seconds here and
 //! not by the SDK, because only who sees every attempt can tell a conflict with somebody else
 //! from one with its own earlier attempt.
 

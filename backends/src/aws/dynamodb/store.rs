@@ -13,6 +13,7 @@ use diogenes_core::ports::{
 };
 
 use super::call::Call;
+use super::counter::Addition;
 use super::item::{StoredItem, item_key, item_partition};
 use super::patience;
 use super::write::Prepared;
@@ -35,7 +36,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 ///   and it may be the repeat, also over a write that came between the two.
 /// - **several writes**: done once, or not at all, by the token of the transaction; a failed
 ///   expectation is somebody else's doing and a conflict.
-/// - **additions** are not repeated.
+/// - **a single addition** is not repeated.
 ///
 /// A call whose future is dropped may or may not happen. The writes of a commit are limited to
 /// 4 MB together, DynamoDB's limit for a transaction; beyond it is [`StoreError::Invalid`].
@@ -142,6 +143,12 @@ impl StateStore for DynamoStore {
         expires_at: Option<Timestamp>,
     ) -> Result<i64, StoreError> {
         check_key(key)?;
-        self.add_to(key, delta, bound, expires_at).await
+        let now = self.clock.now();
+        self.add_to(&Addition { place: 0, key, delta, bound, expires_at, now }).await
+    }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        check_key(key)?;
+        self.value_of_counter(key).await
     }
 }

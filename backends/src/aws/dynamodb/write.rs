@@ -4,10 +4,11 @@ use diogenes_core::ports::{Conflict, Expect, Key, StateStore as _, StoreError, V
 
 use super::call::Call;
 use super::condition::Condition;
+use super::counter::Addition;
 use super::fault::Kind;
 use super::item::{
-    Attributes, DOCUMENT, EXPIRES, INDEX_PARTITION, INDEX_SORT, StoredItem, TTL, VERSION, item_key,
-    item_partition, nanoseconds, text, ttl,
+    Attributes, DOCUMENT, EXPIRES, INDEX_PARTITION, INDEX_SORT, StoredItem, TTL, VERSION,
+    counter_partition, item_key, item_partition, nanoseconds, text, ttl,
 };
 use super::patience::{self, Failure};
 use super::store::DynamoStore;
@@ -28,7 +29,7 @@ impl<'a> Prepared<'a> {
     pub(super) fn new(place: usize, write: &'a Write, now: Timestamp) -> Result<Self, StoreError> {
         let version = match write {
             Write::Put { .. } => Some(Version::new(fresh_id()?)),
-            Write::Delete { .. } | Write::Check { .. } => None,
+            Write::Delete { .. } | Write::Check { .. } | Write::Add { .. } => None,
         };
         let condition = Condition::new(write.expect(), now);
         Ok(Self { place, write, condition, version, now })
@@ -39,6 +40,28 @@ impl<'a> Prepared<'a> {
         !matches!(self.write, Write::Check { expect: Expect::Any, .. })
     }
 
+    /// The addition, if it is one.
+    pub(super) fn addition(&self) -> Option<Addition<'a>> {
+        match *self.write {
+            Write::Add { ref key, delta, bound, expires_at } => {
+                Some(Addition { place: self.place, key, delta, bound, expires_at, now: self.now })
+            }
+            Write::Put { .. } | Write::Delete { .. } | Write::Check { .. } => None,
+        }
+    }
+
+    /// The partition of the table that it touches.
+    pub(super) fn partition(&self) -> String {
+        let partition = &self.write.key().partition;
+        match self.write {
+            Write::Add { .. } => counter_partition(partition),
+            Write::Put { .. } | Write::Delete { .. } | Write::Check { .. } => {
+                item_partition(partition)
+            }
+        }
+    }
+
+    /// The key of the item that it touches.
     pub(super) fn key(&self) -> Attributes {
         item_key(self.write.key())
     }
@@ -71,6 +94,7 @@ impl<'a> Prepared<'a> {
             Write::Put { .. } => "dynamodb:PutItem",
             Write::Delete { .. } => "dynamodb:DeleteItem",
             Write::Check { .. } => "dynamodb:ConditionCheckItem",
+            Write::Add { .. } => "dynamodb:UpdateItem",
         }
     }
 
@@ -108,10 +132,14 @@ pub(super) fn fresh_id() -> Result<String, StoreError> {
 impl DynamoStore {
     /// Applies one write with one call.
     pub(super) async fn commit_one(&self, write: &Prepared<'_>) -> Result<(), StoreError> {
+        if let Some(addition) = write.addition() {
+            return self.add_to(&addition).await.map(drop);
+        }
         let result = match write.write {
             Write::Check { key, expect } => return self.check(key, expect, write).await,
             Write::Put { .. } => self.put(write).await,
             Write::Delete { .. } => self.delete(write).await,
+            Write::Add { .. } => Ok(()),
         };
         let Err(Failure { mut fault, in_doubt }) = result else {
             return Ok(());
@@ -136,7 +164,7 @@ impl DynamoStore {
         let call = Call {
             table: self.table.clone(),
             actions: vec![write.action()],
-            partitions: vec![item_partition(&write.write.key().partition)],
+            partitions: vec![write.partition()],
             writes: true,
         };
         Err(fault.into_store_error(&call, in_doubt))

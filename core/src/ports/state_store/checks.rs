@@ -21,7 +21,7 @@ pub fn check_writes(writes: &[Write]) -> Result<(), StoreError> {
     let mut seen = std::collections::HashSet::with_capacity(writes.len());
     for write in writes {
         check_key(write.key())?;
-        if !seen.insert(write.key()) {
+        if !seen.insert((matches!(write, Write::Add { .. }), write.key())) {
             return Err(StoreError::Invalid {
                 reason: format!("the commit writes `{}` twice", write.key()),
             });

@@ -44,20 +44,25 @@ pub trait StateStore: Send + Sync {
     async fn list(&self, query: &Query) -> Result<Page, StoreError>;
 
     /// Applies 1 to [`MAX_WRITES`] writes on distinct keys, all or none, each under its
-    /// expectation. Returns the new version per write (`None` for deletes and checks).
+    /// expectation. Returns the new version per put, and `None` for every other write.
     ///
-    /// The first expectation that does not hold fails the whole commit with
-    /// [`StoreError::Conflict`]. Repeats inside the store (a lost answer, a transaction
-    /// conflict) are never seen as conflicts with oneself.
+    /// The first write that may not happen fails the whole commit: with
+    /// [`StoreError::Conflict`] if its expectation does not hold, with [`StoreError::Bound`] if
+    /// it is an addition beyond its bound. Repeats inside the store (a lost answer, a transaction
+    /// conflict) are never seen as conflicts with oneself, and add nothing twice.
+    ///
+    /// An item and a counter at the same key are distinct. The new value of a counter is not
+    /// returned, because a transaction of DynamoDB does not tell it: a single [`add`](Self::add)
+    /// or [`count`](Self::count) does. A commit of a single addition is an `add`.
     async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError>;
 
     /// Adds `delta` to a counter, atomically, and returns its new value; an absent counter
     /// starts at zero and gets `expires_at`. Beyond `bound`, or beyond what an `i64` holds,
     /// nothing changes: [`StoreError::Bound`].
     ///
-    /// Counters live in a key space of their own: `get`, `list` and `commit` neither see nor
-    /// touch them. There is no retry inside; after [`StoreError::Unknown`] the delta may or may
-    /// not have been added.
+    /// Counters live in a key space of their own: `get`, `list` and the writes of items neither
+    /// see nor touch them. There is no retry inside; after [`StoreError::Unknown`] the delta may
+    /// or may not have been added.
     async fn add(
         &self,
         key: &Key,
@@ -65,6 +70,10 @@ pub trait StateStore: Send + Sync {
         bound: Bound,
         expires_at: Option<Timestamp>,
     ) -> Result<i64, StoreError>;
+
+    /// The value of a counter, with every addition that had returned before the call; zero where
+    /// there is none, or an expired one.
+    async fn count(&self, key: &Key) -> Result<i64, StoreError>;
 }
 
 /// Where an item stands. Both parts are 1 to [`MAX_KEY_BYTES`] bytes of UTF-8.
@@ -171,22 +180,38 @@ pub enum Write {
         /// The condition.
         expect: Expect,
     },
+    /// Adds to a counter, as [`StateStore::add`] does; the commit happens only if the new value
+    /// is within the bound.
+    Add {
+        /// The counter.
+        key: Key,
+        /// What is added; negative to subtract.
+        delta: i64,
+        /// Where the new value must be.
+        bound: Bound,
+        /// The expiry of a counter that is absent or has expired; one that stands keeps its own.
+        expires_at: Option<Timestamp>,
+    },
 }
 
 impl Write {
     /// The key it writes or checks.
     pub fn key(&self) -> &Key {
         match self {
-            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Check { key, .. } => key,
+            Self::Put { key, .. }
+            | Self::Delete { key, .. }
+            | Self::Check { key, .. }
+            | Self::Add { key, .. } => key,
         }
     }
 
-    /// Its condition.
+    /// Its condition; an addition has none but its bound.
     pub fn expect(&self) -> &Expect {
         match self {
             Self::Put { expect, .. } | Self::Delete { expect, .. } | Self::Check { expect, .. } => {
                 expect
             }
+            Self::Add { .. } => &Expect::Any,
         }
     }
 }
@@ -211,6 +236,11 @@ impl Bound {
             Self::AtLeast(least) => value >= least,
         }
     }
+
+    /// `standing + delta`, where that is within the bound and within an `i64`.
+    pub fn add(self, standing: i64, delta: i64) -> Option<i64> {
+        standing.checked_add(delta).filter(|value| self.allows(*value))
+    }
 }
 
 /// A failed expectation.
@@ -224,15 +254,26 @@ pub struct Conflict {
     pub standing: Option<Item>,
 }
 
+/// An addition that its bound, or the range of an `i64`, refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundReached {
+    /// The place of the addition in the commit; zero for [`StateStore::add`].
+    pub write: usize,
+    /// The counter.
+    pub key: Key,
+    /// Its value, which is unchanged; zero where it is absent.
+    pub standing: i64,
+}
+
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// An expectation did not hold; nothing was written.
     #[error("`{}` was written by somebody else meanwhile", .0.key)]
     Conflict(Box<Conflict>),
-    /// The counter would pass its bound; nothing was added.
-    #[error("the counter has reached its bound")]
-    Bound,
+    /// A counter would pass its bound; nothing was added or written.
+    #[error("the counter `{}` stands at {} and would pass its bound", .0.key, .0.standing)]
+    Bound(Box<BoundReached>),
     /// The document is above [`MAX_DOCUMENT_BYTES`]; nothing was written.
     #[error("the document at `{key}` has {bytes} bytes; the limit is {MAX_DOCUMENT_BYTES}")]
     TooLarge {

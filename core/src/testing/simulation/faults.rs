@@ -94,6 +94,11 @@ impl<S: StateStore + ?Sized> StateStore for Faulty<S> {
         pause().await;
         self.inner.add(key, delta, bound, expires_at).await
     }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        pause().await;
+        self.inner.count(key).await
+    }
 }
 
 #[async_trait]

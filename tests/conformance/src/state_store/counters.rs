@@ -22,7 +22,7 @@ impl Fixture {
     ) -> Option<i64> {
         match self.store.add(key, delta, bound, expires_at).await {
             Ok(value) => Some(value),
-            Err(StoreError::Bound) => None,
+            Err(StoreError::Bound(_)) => None,
             Err(error) => panic!("{error}"),
         }
     }

@@ -1,5 +1,6 @@
 //! The promises of [`StateStore`].
 
+pub mod additions;
 pub mod counters;
 pub mod expectations;
 pub mod expiry;
@@ -10,6 +11,8 @@ pub mod listing;
 pub mod paging;
 pub mod races;
 mod support;
+
+pub(crate) use support::race;
 
 use std::any::Any;
 use std::fmt;
@@ -51,6 +54,7 @@ mod tests {
     fn every_check_is_in_the_suite() {
         let suite = include_str!("../suite.rs");
         for (area, source) in [
+            ("additions", include_str!("additions.rs")),
             ("counters", include_str!("counters.rs")),
             ("expectations", include_str!("expectations.rs")),
             ("expiry", include_str!("expiry.rs")),

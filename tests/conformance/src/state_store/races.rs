@@ -131,7 +131,7 @@ async fn add_repeatedly(store: Arc<dyn StateStore>, times: usize, bound: Bound) 
     for _ in 0..times {
         match store.add(&key("c", "a"), 1, bound, None).await {
             Ok(value) => values.push(value),
-            Err(StoreError::Bound) => {}
+            Err(StoreError::Bound(_)) => {}
             Err(error) => panic!("{error:?}"),
         }
     }

@@ -183,7 +183,7 @@ pub(super) fn index_listing(partition: &str, prefix: &str) -> Query {
 }
 
 /// Runs `tasks` copies of a future at once and returns what they return.
-pub(super) async fn race<T, F>(tasks: usize, run: impl Fn(usize) -> F) -> Vec<T>
+pub(crate) async fn race<T, F>(tasks: usize, run: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

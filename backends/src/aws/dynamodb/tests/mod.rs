@@ -1,6 +1,7 @@
 //! What no emulator shows: answers that get lost, throttling, refusals. The time is paused, so
 //! that pauses between attempts take none.
 
+mod additions;
 mod answers;
 mod calls;
 mod repeats;
@@ -12,8 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
-use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsOutput,
+};
+use aws_sdk_dynamodb::types::error::{
+    ConditionalCheckFailedException, TransactionCanceledException,
+};
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock_client};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
@@ -70,6 +76,17 @@ fn lost<O, E>() -> MockResponse<O, E> {
 fn condition_failed(item: Option<Attributes>) -> MockResponse<PutItemOutput, PutItemError> {
     let failed = ConditionalCheckFailedException::builder().set_item(item).build();
     MockResponse::Error(PutItemError::ConditionalCheckFailedException(failed))
+}
+
+type Transacted = MockResponse<TransactWriteItemsOutput, TransactWriteItemsError>;
+
+fn cancelled<const N: usize>(reasons: [(&str, Option<Attributes>); N]) -> Transacted {
+    let reasons =
+        reasons.map(|(code, item)| CancellationReason::builder().code(code).set_item(item).build());
+    let cancelled = TransactionCanceledException::builder()
+        .set_cancellation_reasons(Some(reasons.into()))
+        .build();
+    MockResponse::Error(TransactWriteItemsError::TransactionCanceledException(cancelled))
 }
 
 /// Counts the calls of a rule from zero.

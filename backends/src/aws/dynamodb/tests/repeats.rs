@@ -2,27 +2,12 @@
 
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
-use aws_sdk_dynamodb::operation::transact_write_items::{
-    TransactWriteItemsError, TransactWriteItemsOutput,
-};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
-use aws_sdk_dynamodb::types::error::TransactionCanceledException;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 use aws_smithy_mocks::mock;
 use diogenes_core::ports::{Bound, StateStore as _, StoreError};
 
 use super::*;
-
-type Transacted = MockResponse<TransactWriteItemsOutput, TransactWriteItemsError>;
-
-fn cancelled<const N: usize>(reasons: [(&str, Option<Attributes>); N]) -> Transacted {
-    let reasons =
-        reasons.map(|(code, item)| CancellationReason::builder().code(code).set_item(item).build());
-    let cancelled = TransactionCanceledException::builder()
-        .set_cancellation_reasons(Some(reasons.into()))
-        .build();
-    MockResponse::Error(TransactWriteItemsError::TransactionCanceledException(cancelled))
-}
 
 fn two_writes() -> [Write; 2] {
     [put(Key::new("p", "a"), Expect::Any), put(key(), Expect::Absent)]

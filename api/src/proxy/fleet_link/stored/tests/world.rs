@@ -111,6 +111,12 @@ impl StateStore for Watched {
     ) -> Result<i64, StoreError> {
         self.write(self.memory.add(key, delta, bound, expires_at)).await
     }
+
+    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.enter().await?;
+        self.memory.count(key).await
+    }
 }
 
 pub(super) struct World {
