@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use diogenes_core::keys::KeyId;
-use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, Limits, RateStatus};
+use diogenes_core::ports::{
+    Admission, AdmitError, Clock, Limiter, Limits, RateStatus, TokenBound,
+};
 use diogenes_core::tenancy::Principal;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -71,7 +72,6 @@ struct Open {
 
 /// The limits that a request counts against.
 pub(super) struct Limited {
-    key: KeyId,
     limits: Limits,
     limiter: Arc<dyn Limiter>,
     clock: Arc<dyn Clock>,
@@ -79,15 +79,16 @@ pub(super) struct Limited {
 }
 
 impl Limited {
-    /// Counts a request against the limits of its key. `most` tells how many tokens it can use.
+    /// Counts a request against the limits of its key, and sets aside the tokens that it can use;
+    /// `most` tells how many, and is asked only where tokens are limited.
     pub(super) async fn admit(
         gateway: &Gateway,
         key: &Principal,
         most: impl FnOnce() -> u64,
     ) -> Result<Self, ApiError> {
-        let _ = most;
+        let bound = TokenBound::new(key.limits.tokens_per_minute.map_or(0, |_| most()));
         let (limiter, clock) = (gateway.limiter.clone(), gateway.clock.clone());
-        let admission = limiter.admit(&key.key, &key.limits, clock.now()).await;
+        let admission = limiter.admit(&key.key, &key.limits, bound, clock.now()).await;
         let admission =
             admission.map_err(|refused| {
                 let mut error = admit_error(&refused);
@@ -100,7 +101,7 @@ impl Limited {
                 }
                 error
             })?;
-        Ok(Self { key: key.key.clone(), limits: key.limits, limiter, clock, admission })
+        Ok(Self { limits: key.limits, limiter, clock, admission })
     }
 
     pub(super) fn counts_tokens(&self) -> bool {
@@ -108,12 +109,9 @@ impl Limited {
     }
 
     async fn settle(self, usage: Option<Usage>) {
-        let Self { key, limits, limiter, clock, admission } = self;
-        drop(admission);
+        let Self { limiter, clock, admission, .. } = self;
         let tokens = usage.map_or(0, Usage::total);
-        if limits.tokens_per_minute.is_some() && tokens > 0 {
-            limiter.record_tokens(&key, &limits, tokens, clock.now()).await;
-        }
+        limiter.settle(admission, Some(tokens), clock.now()).await;
     }
 }
 

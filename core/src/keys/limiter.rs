@@ -10,10 +10,14 @@ use crate::fleet::eta::since;
 use crate::keys::KeyId;
 use crate::ports::{
     Admission, AdmitError, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow,
+    TokenBound, TokenReservation,
 };
 
 /// The length of a window.
 const WINDOW: Duration = Duration::from_mins(1);
+
+/// When a request may be tried again that only those in flight keep out.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A [`Limiter`] in memory: for one process, such as `serve`. Windows of one minute begin with a
 /// key's first request; a restart forgets them.
@@ -26,7 +30,10 @@ pub struct LocalLimiter {
 struct Used {
     began: Timestamp,
     requests: u32,
-    tokens: u64,
+    /// Tokens that were used.
+    used: u64,
+    /// Tokens set aside for requests that are not settled.
+    reserved: u64,
     in_flight: Arc<AtomicU32>,
 }
 
@@ -52,13 +59,15 @@ impl LocalLimiter {
         let used = keys.entry(key.clone()).or_insert_with(|| Used {
             began: now,
             requests: 0,
-            tokens: 0,
+            used: 0,
+            reserved: 0,
             in_flight: Arc::default(),
         });
         if since(used.began, now) >= WINDOW || used.began > now {
             used.began = now;
             used.requests = 0;
-            used.tokens = 0;
+            used.used = 0;
+            used.reserved = 0;
         }
         work(used)
     }
@@ -76,33 +85,60 @@ impl Used {
             requests: limits
                 .requests_per_minute
                 .map(|limit| window(limit, u64::from(self.requests))),
-            tokens: limits.tokens_per_minute.map(|limit| window(limit, self.tokens)),
+            tokens: limits
+                .tokens_per_minute
+                .map(|limit| window(limit, self.used.saturating_add(self.reserved))),
         }
     }
 
-    fn admit(&mut self, limits: &Limits, now: Timestamp) -> Result<Admission, LimitExceeded> {
+    fn admit(
+        &mut self,
+        key: &KeyId,
+        limits: &Limits,
+        bound: TokenBound,
+        now: Timestamp,
+    ) -> Result<Admission, LimitExceeded> {
         let status = self.status(limits, now);
         let in_flight = self.in_flight.load(Ordering::Acquire);
-        let exhausted = |window: Option<RateWindow>| window.filter(|window| window.remaining == 0);
-        let refused = if let Some(window) = exhausted(status.requests) {
+        let requests = status.requests.filter(|window| window.remaining == 0);
+        let tokens = status.tokens.map(|window| (window, bound.within(window.limit)));
+        let refused = if let Some(window) = requests {
             Some((LimitKind::Requests, window.limit, window.reset))
-        } else if let Some(window) = exhausted(status.tokens) {
-            Some((LimitKind::Tokens, window.limit, window.reset))
+        } else if let Some((window, wanted)) =
+            tokens.filter(|(window, wanted)| u64::from(window.remaining) < (*wanted).max(1))
+        {
+            // Those in flight mostly use less than what is set aside for them.
+            let in_time =
+                self.reserved > 0 && self.used.saturating_add(wanted) <= u64::from(window.limit);
+            let retry_after = if in_time { SOON.min(window.reset) } else { window.reset };
+            Some((LimitKind::Tokens, window.limit, retry_after))
         } else {
             limits
                 .concurrency
                 .filter(|most| in_flight >= *most)
-                .map(|most| (LimitKind::Concurrency, most, Duration::from_secs(1)))
+                .map(|most| (LimitKind::Concurrency, most, SOON))
         };
         if let Some((kind, limit, retry_after)) = refused {
             return Err(LimitExceeded { kind, limit, retry_after, status });
         }
         self.requests = self.requests.saturating_add(1);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let reservation = tokens.map(|(_, tokens)| {
+            self.reserved = self.reserved.saturating_add(tokens);
+            TokenReservation { key: key.clone(), window: self.began, tokens }
+        });
         Ok(Admission {
             status: self.status(limits, now),
+            reservation,
             guard: Some(Box::new(InFlight(self.in_flight.clone()))),
         })
+    }
+
+    fn settle(&mut self, reservation: &TokenReservation, used: u64) {
+        if self.began == reservation.window {
+            self.reserved = self.reserved.saturating_sub(reservation.tokens);
+            self.used = self.used.saturating_add(used);
+        }
     }
 }
 
@@ -112,14 +148,15 @@ impl Limiter for LocalLimiter {
         &self,
         key: &KeyId,
         limits: &Limits,
+        bound: TokenBound,
         now: Timestamp,
     ) -> Result<Admission, AdmitError> {
-        Ok(self.with(key, now, |used| used.admit(limits, now))?)
+        Ok(self.with(key, now, |used| used.admit(key, limits, bound, now))?)
     }
 
-    async fn record_tokens(&self, key: &KeyId, _: &Limits, tokens: u64, now: Timestamp) {
-        self.with(key, now, |used| {
-            used.tokens = used.tokens.saturating_add(tokens);
-        });
+    async fn settle(&self, admission: Admission, used: Option<u64>, now: Timestamp) {
+        let Some(reservation) = admission.reservation else { return };
+        let tokens = used.unwrap_or(reservation.tokens);
+        self.with(&reservation.key, now, |used| used.settle(&reservation, tokens));
     }
 }

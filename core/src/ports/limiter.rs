@@ -31,22 +31,50 @@ impl Limits {
 }
 
 /// Counts what a key uses, and refuses what is beyond its limits.
+///
+/// Tokens are reserved before a request and settled after it, so that at every moment what was
+/// used and what is reserved in a window stays within the limit, for any number of concurrent
+/// requests. Only a request that used more than its bound goes beyond it.
 #[async_trait]
 pub trait Limiter: Send + Sync {
-    /// Counts one request of `key` at `now` and admits it, or says which limit it exceeds.
+    /// Counts one request of `key` at `now`, reserves `bound` tokens for it, and admits it; or
+    /// says which limit it exceeds. Nothing is reserved for a key without a limit of tokens.
     ///
-    /// A refused request counts for nothing. The concurrency slot is held until the
-    /// [`Admission`] is dropped.
+    /// A refused request counts for nothing. A bound above the whole limit reserves the whole
+    /// limit: such a request is admitted only while nothing else stands in the window. The
+    /// concurrency slot is held until the [`Admission`] is dropped.
     async fn admit(
         &self,
         key: &KeyId,
         limits: &Limits,
+        bound: TokenBound,
         now: Timestamp,
     ) -> Result<Admission, AdmitError>;
 
-    /// Adds `tokens` to what `key` has used in the window that `now` falls in. Usage is known
-    /// after the answer, so the window may end above the limit; the next request pays for it.
-    async fn record_tokens(&self, key: &KeyId, limits: &Limits, tokens: u64, now: Timestamp);
+    /// Replaces the tokens that were reserved by those that were `used`, in the window in which
+    /// they were reserved; what was used beyond the bound is charged in full. Where `used` is not
+    /// known, the reservation counts as used until its window ends, as does that of an
+    /// [`Admission`] which is dropped unsettled.
+    ///
+    /// A failure to write is logged; the reservation then counts as used.
+    async fn settle(&self, admission: Admission, used: Option<u64>, now: Timestamp);
+}
+
+/// The most tokens that a request can use: those of its prompt and of every answer that it asks
+/// for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenBound(u64);
+
+impl TokenBound {
+    /// At most `tokens`.
+    pub fn new(tokens: u64) -> Self {
+        Self(tokens)
+    }
+
+    /// What a key with this limit reserves.
+    pub fn within(self, limit: u32) -> u64 {
+        self.0.min(limit.into())
+    }
 }
 
 /// Why a request was not admitted.
@@ -60,13 +88,28 @@ pub enum AdmitError {
     Store(#[from] StoreError),
 }
 
-/// An admitted request. Dropping it gives its concurrency slot back.
+/// An admitted request. Dropping it gives its concurrency slot back; its tokens stay reserved
+/// unless it is [settled](Limiter::settle).
 #[derive(Debug)]
 pub struct Admission {
     /// What is left, for the `x-ratelimit-*` headers.
     pub status: RateStatus,
+    /// The tokens set aside for it; none for a key without a limit of tokens.
+    pub reservation: Option<TokenReservation>,
     /// Gives the slot back when dropped.
     pub guard: Option<Box<dyn Guard>>,
+}
+
+/// Tokens that are set aside in one window of a key. It cannot be cloned, so it is settled at most
+/// once.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TokenReservation {
+    /// Whose tokens.
+    pub key: KeyId,
+    /// When the window began.
+    pub window: Timestamp,
+    /// How many.
+    pub tokens: u64,
 }
 
 /// Anything whose drop frees what it holds.

@@ -20,6 +20,7 @@ pub use demand::{Demand, DemandSource, ReplicaDemand};
 pub use entropy::Entropy;
 pub use limiter::{
     Admission, AdmitError, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow,
+    TokenBound, TokenReservation,
 };
 pub use logs::{LogChunk, LogSource};
 pub use state_store::{

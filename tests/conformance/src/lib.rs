@@ -20,5 +20,6 @@
 
 pub mod compute;
 pub mod dynoxide;
+pub mod limiter;
 pub mod state_store;
 mod suite;

@@ -132,6 +132,42 @@ macro_rules! state_store_suite {
     };
 }
 
+/// Expands to one test per check of [`limiter`](crate::limiter).
+///
+/// The argument names an `async fn() -> limiter::Fixture` in the calling module; every test gets
+/// a fixture of its own.
+#[macro_export]
+macro_rules! limiter_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, limiter,
+            admission {
+                requests_are_counted_and_refused,
+                unlimited_tokens_are_not_reserved,
+                refused_request_counts_for_nothing,
+                keys_are_apart,
+                slot_is_held_until_the_admission_goes,
+            }
+            tokens {
+                bound_is_reserved,
+                settled_request_counts_what_it_used,
+                overshoot_is_charged_in_full,
+                unsettled_reservation_counts_as_used,
+                bound_above_the_limit_stands_alone,
+                bound_of_zero_needs_something_left,
+            }
+            windows {
+                window_starts_anew_after_its_reset,
+                tokens_are_settled_where_they_were_reserved,
+                late_settlement_changes_nothing,
+            }
+            races {
+                requests_stop_at_the_limit,
+                tokens_never_pass_the_limit,
+            }
+        }
+    };
+}
+
 /// Expands to one test per named check of a port's suite.
 #[doc(hidden)]
 #[macro_export]

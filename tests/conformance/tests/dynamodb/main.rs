@@ -48,12 +48,17 @@ fn clock() -> Arc<ManualClock> {
 }
 
 async fn dynamodb() -> Fixture {
+    let (store, clock, table) = store().await;
+    Fixture::new(store, clock).keeping(table)
+}
+
+/// A store in a new table.
+async fn store() -> (Arc<DynamoStore>, Arc<ManualClock>, Table) {
     let table = Table(table_name());
     let client = client();
     create_table(&client, &table.0).await.unwrap();
     let clock = clock();
-    let store = DynamoStore::new(client, &*table.0, clock.clone());
-    Fixture::new(Arc::new(store), clock).keeping(table)
+    (Arc::new(DynamoStore::new(client, &*table.0, clock.clone())), clock, table)
 }
 
 /// Deletes its table when the check is over, if the emulator outlives the checks.
@@ -76,3 +81,17 @@ impl Drop for Table {
 }
 
 diogenes_conformance::state_store_suite!(dynamodb);
+
+mod limiter {
+    use std::sync::Arc;
+
+    use diogenes_conformance::limiter::Fixture;
+    use diogenes_core::keys::StoreLimiter;
+
+    async fn dynamodb() -> Fixture {
+        let (store, clock, table) = super::store().await;
+        Fixture::new(Arc::new(StoreLimiter::new(store)), clock, false).keeping(table)
+    }
+
+    diogenes_conformance::limiter_suite!(dynamodb);
+}

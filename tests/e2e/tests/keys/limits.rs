@@ -22,7 +22,7 @@ fn assert_limited(answer: &Answer) {
     assert!((1..=60).contains(&number(answer, "retry-after")));
 }
 
-/// What is left of the tokens, asked for by a request that uses none.
+/// What is left of the tokens beside a request that uses none, and that asks.
 async fn tokens_left(client: &Client) -> u64 {
     let body = json!({"model": "demo", "messages": [], "max_tokens": -1});
     let refused = client.post("/v1/chat/completions", &body).await;
@@ -30,11 +30,11 @@ async fn tokens_left(client: &Client) -> u64 {
     number(&refused, "x-ratelimit-remaining-tokens")
 }
 
-/// Waits until so many tokens were counted.
-async fn until_used(client: &Client, limit: u64, used: u64) {
+/// Waits until so many tokens were counted since `fresh` were left.
+async fn until_used(client: &Client, fresh: u64, used: u64) {
     eventually(&format!("{used} tokens used"), async || {
         let left = tokens_left(client).await;
-        if limit - left == used { Ok(()) } else { Err(limit - left) }
+        if fresh - left == used { Ok(()) } else { Err(fresh - left) }
     })
     .await;
 }
@@ -74,55 +74,56 @@ async fn limits_of_one_key_do_not_touch_another() {
 #[tokio::test]
 async fn tokens_of_a_plain_answer_are_counted_as_it_tells() {
     let (_serve, client) =
-        with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 1000})).await;
+        with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 100_000})).await;
+    let fresh = tokens_left(&client).await;
     let usage = client.chat("demo").await.json()["usage"]["total_tokens"].as_u64().unwrap();
     assert!(usage > 8);
-    until_used(&client, 1000, usage).await;
+    until_used(&client, fresh, usage).await;
 }
 
 #[tokio::test]
 async fn tokens_of_a_stream_that_tells_its_usage_are_counted_as_it_tells() {
     let (_serve, client) =
-        with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 1000})).await;
+        with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 100_000})).await;
+    let fresh = tokens_left(&client).await;
     let plain = client.chat("demo").await.json()["usage"]["total_tokens"].as_u64().unwrap();
-    until_used(&client, 1000, plain).await;
+    until_used(&client, fresh, plain).await;
     let mut body = chat("demo", true);
     body["stream_options"] = json!({"include_usage": true});
     client.post("/v1/chat/completions", &body).await;
-    until_used(&client, 1000, 2 * plain).await;
+    until_used(&client, fresh, 2 * plain).await;
     // The other APIs name them differently.
     let body = json!({"model": "demo", "input": "a", "stream": true});
     let text = client.post("/v1/responses", &body).await.text();
     let total = text.rsplit("\"total_tokens\":").next().unwrap();
     let total: u64 =
         total.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
-    until_used(&client, 1000, 2 * plain + total).await;
+    until_used(&client, fresh, 2 * plain + total).await;
 }
 
 #[tokio::test]
 async fn tokens_of_a_stream_that_tells_no_usage_are_estimated_by_its_events() {
     let (_serve, client) =
-        with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 1000})).await;
+        with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 100_000})).await;
+    let fresh = tokens_left(&client).await;
     client.post("/v1/chat/completions", &chat("demo", true)).await;
     // Eight tokens and the event that names the role.
-    until_used(&client, 1000, 9).await;
+    until_used(&client, fresh, 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_stream_whose_caller_leaves_are_counted_so_far() {
     let flags = ["--tokens", "1000", "--tokens-per-second", "50"];
-    let (_serve, client) = with_limits(&flags, &json!({"tokens_per_minute": 1000})).await;
+    let (_serve, client) = with_limits(&flags, &json!({"tokens_per_minute": 100_000})).await;
+    let fresh = tokens_left(&client).await;
     let mut stream = client.chat_stream("demo").await;
     for _ in 0..5 {
         stream.next().await;
     }
     drop(stream);
-    eventually("some tokens used", async || match tokens_left(&client).await {
-        1000 => Err("none"),
-        left => {
-            assert!((500..=996).contains(&left), "{left}");
-            Ok(())
-        }
+    eventually("some tokens used", async || {
+        let used = fresh - tokens_left(&client).await;
+        if (4..=500).contains(&used) { Ok(()) } else { Err(used) }
     })
     .await;
 }
@@ -140,6 +141,25 @@ async fn a_key_without_tokens_left_is_refused() {
     assert_limited(&refused);
     assert_eq!(number(&refused, "x-ratelimit-limit-tokens"), 30);
     assert_eq!(number(&refused, "x-ratelimit-remaining-tokens"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_requests_in_flight_are_set_aside() {
+    let flags = ["--tokens", "1000", "--tokens-per-second", "20"];
+    let (_serve, client) = with_limits(&flags, &json!({"tokens_per_minute": 10_000})).await;
+    let mut body = chat("demo", true);
+    body["max_tokens"] = json!(6000);
+    let mut stream = client.stream("/v1/chat/completions", &body).await;
+    let left = stream.headers["x-ratelimit-remaining-tokens"].to_str().unwrap();
+    assert!((3000..4000).contains(&left.parse::<u64>().unwrap()), "{left}");
+    stream.next().await;
+    assert_limited(&client.post("/v1/chat/completions", &body).await);
+    drop(stream);
+    eventually("what the stream did not use is left", async || {
+        let stream = client.stream("/v1/chat/completions", &body).await;
+        if stream.status == 200 { Ok(()) } else { Err(stream.status) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
