@@ -186,7 +186,10 @@ impl Dispatcher {
     fn rebuild(&self, entries: &HashMap<ModelName, Arc<Entry>>) {
         let mut routes = HashMap::new();
         let live = || entries.values().filter(|entry| entry.view().model.deleted_at.is_none());
-        for entry in live() {
+        let mut by_age: Vec<_> = live().map(|entry| (entry, entry.view())).collect();
+        by_age.sort_by(|(_, a), (_, b)| b.model.seniority().cmp(&a.model.seniority()));
+        // The oldest last, which keeps an alias that two models have.
+        for (entry, _) in by_age {
             for alias in &entry.view().model.spec.aliases {
                 routes.insert(alias.to_string(), entry.clone());
             }

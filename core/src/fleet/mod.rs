@@ -14,6 +14,7 @@ mod ids;
 mod invocation;
 mod lease;
 mod model;
+mod name_claim;
 pub mod phase;
 mod reader;
 mod reconcile;
@@ -34,6 +35,7 @@ pub use lease::Lease;
 pub use model::{
     ColdStart, Engine, Market, Model, ModelSource, ModelSpec, Rung, SpecError, SpecHash,
 };
+pub use name_claim::NameClaim;
 pub use phase::Phase;
 pub use reader::read_view;
 pub use reconcile::{AgentRules, FleetEvent, Outcome, ReconcileError, Reconciler};

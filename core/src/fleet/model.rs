@@ -61,9 +61,9 @@ pub struct ModelSpec {
     /// are rewritten to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_model: Option<String>,
-    /// Other names that callers may send.
+    /// Other names that callers may send; at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, max_items = 32))]
     pub aliases: Vec<ModelName>,
     /// Replicas that run even when nobody asks.
     #[serde(default)]
@@ -223,6 +223,9 @@ pub enum Market {
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>
 const MAX_ENGINE_BYTES: usize = 14 << 10;
 
+/// The most aliases of a model: a commit replaces all of them together.
+const MAX_ALIASES: usize = 32;
+
 /// Tells whether a running instance still is what the spec asks for; 16 hex characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -307,6 +310,9 @@ impl ModelSpec {
         let is_path = |byte: u8| byte.is_ascii_graphic();
         if !self.health_path.starts_with('/') || !self.health_path.bytes().all(is_path) {
             return wrong("health_path", "must start with `/` and contain no spaces");
+        }
+        if self.aliases.len() > MAX_ALIASES {
+            return wrong("aliases", &format!("must be at most {MAX_ALIASES}"));
         }
         if self.max_replicas == 0 || self.max_replicas > 100 {
             return wrong("max_replicas", "must be 1 to 100");
@@ -426,6 +432,12 @@ impl Model {
     /// Replicas that may run: none of a deleted model.
     pub fn max_replicas(&self) -> u32 {
         if self.deleted_at.is_some() { 0 } else { self.spec.max_replicas }
+    }
+
+    /// What orders models that share an alias, as those of version 0.1.0 may: the first one
+    /// answers to it.
+    pub fn seniority(&self) -> (Timestamp, &ModelName) {
+        (self.created_at, &self.name)
     }
 
     /// Whether callers may ask for it by `name`.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
+use crate::fleet::name_claim;
 use crate::fleet::{Control, Model, ModelSource, ModelSpec, SpecError};
 use crate::name::ModelName;
-use crate::ports::{Clock, Cursor, Expect, Query, StateStore, StoreError, Topic, Wake};
+use crate::ports::{Clock, Cursor, Expect, Query, StateStore, StoreError, Topic, Wake, Write};
 
 /// Registers models and carries out operators' words about them. It writes what is wanted;
 /// the reconciler makes it so.
@@ -105,7 +106,7 @@ impl Registry {
     }
 
     /// Registers or changes a model; returns it, and whether it is new. The same spec again
-    /// changes nothing.
+    /// changes nothing. Its names are claimed with it, so that no two models share one.
     pub async fn apply(
         &self,
         name: &ModelName,
@@ -114,9 +115,11 @@ impl Registry {
     ) -> Result<(Model, bool), RegistryError> {
         spec.validate()?;
         (self.rule)(&spec)?;
-        self.check_names(name, &spec).await?;
         loop {
             let standing = self.store.load::<Model>(&Model::key_of(name)).await?;
+            let live = standing.as_ref().map(|stored| &stored.value);
+            let live = live.filter(|model| model.deleted_at.is_none());
+            name_claim::check(&self.list().await?, name, &spec, live)?;
             let now = self.clock.now();
             let (model, expect, is_new) = match &standing {
                 None => (
@@ -138,7 +141,10 @@ impl Registry {
                         return Err(RegistryError::ReadOnly(name.clone()));
                     }
                     if old.spec == spec && old.source == source && !deleted {
-                        return Ok((old.clone(), false));
+                        if self.claim_missing(stored).await? {
+                            return Ok((old.clone(), false));
+                        }
+                        continue;
                     }
                     let created_at = if deleted { now } else { old.created_at };
                     let model = Model {
@@ -156,7 +162,8 @@ impl Registry {
                 Some(stored) if !is_new => changed(&stored.value.spec, &model.spec),
                 _ => "registered".into(),
             };
-            match self.save(model, expect, name, Action::model_apply(), summary).await {
+            let claims = name_claim::claims(&*self.store, &model, live).await?;
+            match self.save(model, expect, claims, name, Action::model_apply(), summary).await {
                 Ok(model) => {
                     self.wake(name).await;
                     return Ok((model, is_new));
@@ -182,8 +189,9 @@ impl Registry {
             let now = self.clock.now();
             deleted.deleted_at = Some(now);
             deleted.updated_at = now;
+            let freed = name_claim::release_all(&*self.store, &deleted).await?;
             let (expect, summary) = (stored.unchanged(), String::new());
-            match self.save(deleted, expect, name, Action::model_delete(), summary).await {
+            match self.save(deleted, expect, freed, name, Action::model_delete(), summary).await {
                 Ok(deleted) => {
                     self.wake(name).await;
                     return Ok(deleted);
@@ -228,7 +236,7 @@ impl Registry {
                     Action::model_unpin()
                 }
             };
-            match self.save(control, expect, name, action, String::new()).await {
+            match self.save(control, expect, Vec::new(), name, action, String::new()).await {
                 Ok(control) => {
                     self.wake(name).await;
                     return Ok(control);
@@ -239,16 +247,35 @@ impl Registry {
         }
     }
 
-    /// Puts a record, and in the same commit the audit record of it.
+    /// Claims the names that a model of version 0.1.0 has no claims to; false if the model was
+    /// changed meanwhile.
+    async fn claim_missing(&self, model: &Stored<Model>) -> Result<bool, RegistryError> {
+        let claims = name_claim::claims(&*self.store, &model.value, Some(&model.value)).await?;
+        if claims.is_empty() {
+            return Ok(true);
+        }
+        // The record is put as it is, so that the claims stand only with it.
+        let mut writes = vec![model.value.put(model.unchanged())?];
+        writes.extend(claims);
+        match self.store.commit(&writes).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a record with what belongs to it, and in the same commit the audit record of it.
     async fn save<T: Entity>(
         &self,
         record: T,
         expect: Expect,
+        with: Vec<Write>,
         name: &ModelName,
         action: Action,
         summary: String,
     ) -> Result<T, StoreError> {
         let mut writes = vec![record.put(expect)?];
+        writes.extend(with);
         if let Some(actor) = &self.actor {
             let change = Change::of_installation(action, format!("model/{name}"), summary);
             writes.push(change.write(actor, self.clock.now())?);
@@ -262,21 +289,6 @@ impl Registry {
         stored
             .filter(|stored| stored.value.deleted_at.is_none())
             .ok_or_else(|| RegistryError::NotFound(name.clone()))
-    }
-
-    async fn check_names(&self, name: &ModelName, spec: &ModelSpec) -> Result<(), RegistryError> {
-        for other in self.list().await?.iter().filter(|other| other.name != *name) {
-            let taken = std::iter::once(name)
-                .chain(&spec.aliases)
-                .find(|wanted| other.answers_to(wanted.as_str()));
-            if let Some(taken) = taken {
-                return Err(RegistryError::NameTaken {
-                    name: taken.clone(),
-                    other: other.name.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// A lost wake is made up for by the next reconcile of all.
