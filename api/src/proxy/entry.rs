@@ -328,9 +328,11 @@ impl Entry {
             .map(|target| (target.claim.clone(), target.demand()))
             .collect();
         let last_request = self.last_request.load(Ordering::Acquire);
+        let last_request_at = Timestamp::from_microsecond(last_request).ok();
         Demand {
             held: self.held.load(Ordering::Acquire),
-            last_request_at: Timestamp::from_microsecond(last_request).ok(),
+            last_request_at,
+            last_arrival_at: last_request_at,
             replicas,
         }
     }

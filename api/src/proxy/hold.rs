@@ -99,7 +99,7 @@ impl Hold {
             () = until(ends) => Turn::Changed,
             () = &mut self.report => self.tell(progress),
             () = &mut self.look => {
-                link.look(entry).await;
+                link.look(entry, self.since).await;
                 self.look.as_mut().reset(Instant::now() + link.pause(progress));
                 Turn::Changed
             }

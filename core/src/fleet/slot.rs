@@ -193,6 +193,11 @@ impl Slot {
         Query::new(Table::Main, Self::partition(model), "SLOT#")
     }
 
+    /// Whether a record beside a model is a slot.
+    pub fn is_at(key: &Key) -> bool {
+        key.sort.starts_with("SLOT#")
+    }
+
     /// The instance, where it is known.
     pub fn instance(&self) -> Option<&InstanceId> {
         match &self.state {

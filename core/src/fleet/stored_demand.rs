@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::entity::StoreExt;
+use crate::entity::{StoreExt, Stored};
 use crate::fleet::eta::since;
 use crate::fleet::{Beat, HeldCounter, Slot, SlotState, UseStamp};
 use crate::name::ModelName;
-use crate::ports::{Clock, Demand, DemandSource, ReplicaDemand, StateStore, StoreError};
+use crate::ports::{Clock, Demand, DemandSource, Query, ReplicaDemand, StateStore, StoreError};
 
 /// A waiting request stamps at least this often, or it does not count.
 const WAITING: Duration = Duration::from_mins(2);
@@ -30,21 +30,50 @@ impl StoredDemand {
         let held = HeldCounter::new(store.clone());
         Self { store, clock, held }
     }
+
+    /// What stands beside the model: its slots, and stamps of version 0.1.0. One listing reads
+    /// both.
+    async fn slots_and_older_stamps(
+        &self,
+        model: &ModelName,
+    ) -> Result<(Vec<Stored<Slot>>, Vec<Stored<UseStamp>>), StoreError> {
+        let (mut slots, mut stamps) = (Vec::new(), Vec::new());
+        let mut query = Query { sort_prefix: "S".into(), ..Slot::all_of(model) };
+        loop {
+            let page = self.store.list(&query).await?;
+            for item in page.items {
+                if UseStamp::is_at(&item.key) {
+                    stamps.push(Stored::from_item(item)?);
+                } else if Slot::is_at(&item.key) {
+                    slots.push(Stored::from_item(item)?);
+                }
+            }
+            match page.next {
+                Some(next) => query.cursor = Some(next),
+                None => return Ok((slots, stamps)),
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl DemandSource for StoredDemand {
     async fn demand(&self, model: &ModelName) -> Result<Demand, StoreError> {
         let mut demand = Demand::default();
-        for stamp in self.store.load_all::<UseStamp>(UseStamp::all_of(model)).await? {
+        let (slots, older) = self.slots_and_older_stamps(model).await?;
+        let stamps = self.store.load_all::<UseStamp>(UseStamp::all_of(model)).await?;
+        for stamp in older.into_iter().chain(stamps) {
             let UseStamp { claim, at, .. } = stamp.value;
             demand.last_request_at = demand.last_request_at.max(Some(at));
             if let Some(claim) = claim {
-                demand.replicas.entry(claim).or_default().last_used_at = Some(at);
+                let last_used_at = &mut demand.replicas.entry(claim).or_default().last_used_at;
+                *last_used_at = (*last_used_at).max(Some(at));
+            } else {
+                demand.last_arrival_at = demand.last_arrival_at.max(Some(at));
             }
         }
         let now = self.clock.now();
-        for slot in self.store.load_all::<Slot>(Slot::all_of(model)).await? {
+        for slot in slots {
             let serves =
                 matches!(slot.value.state, SlotState::Ready { .. } | SlotState::Draining { .. });
             let claim = slot.value.claim;

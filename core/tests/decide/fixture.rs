@@ -165,6 +165,7 @@ impl Case {
     pub(crate) fn held(mut self, held: u32) -> Self {
         self.demand.held = held;
         self.demand.last_request_at = Some(self.now);
+        self.demand.last_arrival_at = Some(self.now);
         self
     }
 

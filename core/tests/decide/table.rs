@@ -88,6 +88,14 @@ fn scaling_out() {
             claims(&[0]),
         ),
         (
+            "a request that goes on after a down",
+            Case::new().held(1).with(|case| {
+                case.demand.last_arrival_at = Some(at(998));
+                case.control.down_at = Some(at(999));
+            }),
+            vec![],
+        ),
+        (
             "a failure that still counts",
             Case::new().held(1).with(|case| case.control.failure = Some(failure(1001))),
             vec![],

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Progress};
 use diogenes_core::ports::StoreError;
 
@@ -38,7 +39,7 @@ impl FleetLink for LocalFleet {
         Ok(entry.seat(most).map(|seat| Place { _seat: seat, _shared: None }))
     }
 
-    async fn look(&self, entry: &Entry) {
+    async fn look(&self, entry: &Entry, _: Timestamp) {
         entry.wake().await;
     }
 

@@ -13,6 +13,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Progress};
 use diogenes_core::ports::StoreError;
 
@@ -53,9 +54,10 @@ pub(super) trait FleetLink: fmt::Debug + Send + Sync {
     /// Takes one of `most` places among the requests that wait; none when all are taken.
     async fn enter(&self, entry: &Arc<Entry>, most: u32) -> Result<Option<Place>, StoreError>;
 
-    /// What a request does for the model that it waits for, from time to time: see how far it is,
-    /// and make up for a lost wake-up.
-    async fn look(&self, entry: &Entry);
+    /// What a request does for the model that it has waited for since `arrived_at`, from time to
+    /// time: see how far it is, let the fleet see that it still waits, and make up for a lost
+    /// wake-up.
+    async fn look(&self, entry: &Entry, arrived_at: Timestamp);
 
     /// The time until the next [`look`](Self::look) of a request that waits for a boot so far.
     fn pause(&self, progress: &Progress) -> Duration;

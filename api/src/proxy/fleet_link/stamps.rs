@@ -32,7 +32,16 @@ impl Stamps {
     /// Notes that the model, or one of its replicas, is in use, unless this process has just
     /// done so.
     pub(super) async fn stamp(&self, model: &ModelName, claim: Option<&ClaimId>) {
-        let now = self.clock.now();
+        self.stamp_at(model, claim, self.clock.now()).await;
+    }
+
+    /// The same, of what was so at `now`.
+    pub(super) async fn stamp_at(
+        &self,
+        model: &ModelName,
+        claim: Option<&ClaimId>,
+        now: Timestamp,
+    ) {
         let who = (model.clone(), claim.cloned());
         {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

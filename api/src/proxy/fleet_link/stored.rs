@@ -93,10 +93,21 @@ impl StoredFleet {
         }
     }
 
-    async fn look_at(&self, known: &mut Known, model: &ModelName) -> Result<(), StoreError> {
+    async fn look_at(
+        &self,
+        known: &mut Known,
+        model: &ModelName,
+        arrived_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
         self.read(known, model).await?;
         let Some(view) = self.dispatcher.view_of(model) else { return Ok(()) };
-        let now = self.clock.now();
+        // A request that came before a `down` does not undo it. One that is ordered after this
+        // reading is younger than the stamp.
+        if view.control.down_at.is_some_and(|down_at| down_at >= arrived_at) {
+            return Ok(());
+        }
+        self.stamps.stamp_at(model, None, now).await;
         let pause = if !view.slots.iter().any(Slot::is_live) {
             BETWEEN_TRIGGERS
         } else if self.is_further_than_recorded(&view).await? {
@@ -217,12 +228,11 @@ impl FleetLink for StoredFleet {
         Ok(Some(Place { _seat: seat, _shared: Some(Box::new(shared)) }))
     }
 
-    async fn look(&self, entry: &Entry) {
+    async fn look(&self, entry: &Entry, arrived_at: Timestamp) {
         let view = entry.view();
         let model = &view.model.name;
         let mut known = self.known.lock().await;
-        self.stamps.stamp(model, None).await;
-        match self.look_at(&mut known, model).await {
+        match self.look_at(&mut known, model, arrived_at).await {
             Ok(()) => known.failures = 0,
             Err(error) => {
                 known.failures += 1;

@@ -46,7 +46,7 @@ fn held_down(situation: &Situation<'_>) -> bool {
     down_at.is_some_and(|down_at| {
         !pinned
             && up_at.is_none_or(|up_at| up_at < down_at)
-            && situation.demand.last_request_at.is_none_or(|request| request <= down_at)
+            && situation.demand.last_arrival_at.is_none_or(|arrival| arrival <= down_at)
     })
 }
 

@@ -82,6 +82,7 @@ impl DemandSource for SharedCallers {
         Ok(Demand {
             held: u32::try_from(callers.held.len()).unwrap_or(u32::MAX),
             last_request_at: callers.last_request,
+            last_arrival_at: callers.last_request,
             replicas: claims
                 .map(|claim| {
                     let replica = ReplicaDemand {

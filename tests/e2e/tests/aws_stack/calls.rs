@@ -82,7 +82,7 @@ async fn first_of_a_process(stack: &Stack, ask: impl AsyncFnOnce()) -> Vec<Strin
 async fn a_warm_request_is_one_read_and_one_stamp_and_the_next_ones_nothing() {
     let Some((stack, admin)) = warm().await else { return };
     // The reader of a listing of the model's partition, and the stamp of the replica's use.
-    let expected = ["Query MODEL#", "PutItem MODEL#"];
+    let expected = ["Query MODEL#", "PutItem USE#"];
     let plain =
         first_of_a_process(&stack, async || assert_eq!(admin.chat("demo").await.status, 200));
     assert_eq!(plain.await, expected);
@@ -104,8 +104,8 @@ async fn a_warm_request_is_one_read_and_one_stamp_and_the_next_ones_nothing() {
     let of = |kind: &str| calls.iter().filter(|call| *call == kind).count() as u64;
     assert!(of("Query MODEL#") <= 1 + seconds, "{calls:?} in {seconds} s");
     // The last stamp may be about to be too old.
-    assert!(of("PutItem MODEL#") <= 1 + seconds / 15, "{calls:?} in {seconds} s");
-    assert_eq!(of("Query MODEL#") + of("PutItem MODEL#"), calls.len() as u64, "{calls:?}");
+    assert!(of("PutItem USE#") <= 1 + seconds / 15, "{calls:?} in {seconds} s");
+    assert_eq!(of("Query MODEL#") + of("PutItem USE#"), calls.len() as u64, "{calls:?}");
     assert!(stack.host.invocations(AUTHORIZER) == 1, "API Gateway remembers the key");
 }
 
@@ -126,7 +126,7 @@ async fn many_requests_at_once_cost_each_process_its_reads_and_no_more() {
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
     let processes = stack.host.starts(ROUTER) - starts;
     let calls = mark.words(ROUTER);
-    let stamps = calls.iter().filter(|call| *call == "PutItem MODEL#").count();
+    let stamps = calls.iter().filter(|call| *call == "PutItem USE#").count();
     let reads = calls.iter().filter(|call| *call == "Query MODEL#").count();
     assert_eq!(stamps + reads, calls.len(), "{calls:?}");
     // Each process at least once, and on a slow machine again when its time has come.
@@ -140,7 +140,7 @@ async fn a_key_with_limits_adds_its_counters() {
     let Some((stack, admin)) = warm().await else { return };
     for (limits, counters) in [
         (json!({"requests_per_minute": 100}), 1),
-        // What is left is looked at before, and what was used is added after.
+        // What it can use is reserved before, and settled after.
         (json!({"tokens_per_minute": 100_000}), 2),
         (json!({"requests_per_minute": 100, "tokens_per_minute": 100_000}), 3),
     ] {
@@ -154,7 +154,7 @@ async fn a_key_with_limits_adds_its_counters() {
         let counts = calls.iter().filter(|call| *call == "UpdateItem COUNTER#LIMIT#").count();
         assert_eq!(counts, counters, "{limits}: {calls:?}");
         calls.retain(|call| call != "UpdateItem COUNTER#LIMIT#");
-        assert_eq!(calls, ["Query MODEL#", "PutItem MODEL#"], "{limits}");
+        assert_eq!(calls, ["Query MODEL#", "PutItem USE#"], "{limits}");
     }
 }
 
@@ -202,7 +202,7 @@ async fn a_cold_request_asks_once_and_reads_while_it_waits() {
     assert_eq!(of("UpdateItem COUNTER#HELD#"), 2, "counted and given back: {calls:?}");
     // One for the model that is waited for and one for the replica, again every 15 s.
     let stamps = 2 + seconds / 15;
-    assert!((2..=stamps).contains(&of("PutItem MODEL#")), "{calls:?} in {seconds} s");
+    assert!((2..=stamps).contains(&of("PutItem USE#")), "{calls:?} in {seconds} s");
     // Every 0.9 s a look at the model, and at the beat of a replica that boots.
     let polls = 3 + seconds * 10 / 9;
     assert!((1..=1 + polls).contains(&of("Query MODEL#")), "{calls:?} in {seconds} s");
@@ -214,7 +214,7 @@ async fn a_cold_request_asks_once_and_reads_while_it_waits() {
     assert_eq!(of("PutItem WAKE#"), of("Invoke"), "{calls:?}");
     let known = [
         "Query MODEL#",
-        "PutItem MODEL#",
+        "PutItem USE#",
         "GetItem BEAT#",
         "UpdateItem COUNTER#HELD#",
         "PutItem WAKE#",

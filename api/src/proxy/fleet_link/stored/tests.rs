@@ -6,8 +6,8 @@ mod world;
 use std::time::Duration;
 
 use diogenes_core::entity::StoreExt;
-use diogenes_core::fleet::{Model, ModelSource, Registry, UseStamp};
-use diogenes_core::ports::Expect;
+use diogenes_core::fleet::{Model, ModelSource, Order, Registry, UseStamp};
+use diogenes_core::ports::{Clock as _, Expect};
 use tokio::time::sleep;
 
 use self::world::{World, model};
@@ -96,6 +96,29 @@ async fn use_is_stamped_once_in_fifteen_seconds_however_many_use_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_waits_does_not_undo_a_down() {
+    let world = World::new().await;
+    let name = model();
+    let (store, clock, wake) = (&world.store, &world.clock, &world.wake);
+    world.link.look(&world.entry(), world.started).await;
+    assert_eq!(world.stamp(None).await, Some(world.started));
+    sleep(UseStamp::EVERY * 2).await;
+    world.link.look(&world.entry(), world.started).await;
+    let stamped = world.stamp(None).await;
+    assert_eq!(stamped, Some(world.started + UseStamp::EVERY * 2), "it still waits");
+
+    let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
+    registry.order(&name, Order::Down).await.unwrap();
+    sleep(UseStamp::EVERY * 2).await;
+    world.link.look(&world.entry(), world.started).await;
+    assert_eq!(world.stamp(None).await, stamped);
+    // One that came later does.
+    let arrived_at = clock.now();
+    world.link.look(&world.entry(), arrived_at).await;
+    assert_eq!(world.stamp(None).await, Some(arrived_at));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stamp_that_failed_is_written_with_the_next_request() {
     let world = World::new().await;
     let name = model();
@@ -133,7 +156,11 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
     assert_eq!(world.asked(), 1);
     for _ in 0..10 {
         sleep(Duration::from_millis(900)).await;
+<<<<<<< HEAD:api/src/proxy/fleet_link/stored/tests.rs
         world.link.look(&world.entry()).await;
+=======
+        world.link.look(&world.entry(), world.started).await;
+>>>>>>> 5b49642 (Tell an arrival from use, and stamp apart from the model):api/src/proxy/link/tests.rs
     }
     // Nothing came of the first: every three seconds.
     assert_eq!(world.asked(), 2);
@@ -141,12 +168,20 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
     world.booting(0).await;
     for _ in 0..20 {
         sleep(Duration::from_millis(900)).await;
+<<<<<<< HEAD:api/src/proxy/fleet_link/stored/tests.rs
         world.link.look(&world.entry()).await;
+=======
+        world.link.look(&world.entry(), world.started).await;
+>>>>>>> 5b49642 (Tell an arrival from use, and stamp apart from the model):api/src/proxy/link/tests.rs
     }
     assert_eq!(world.asked(), 0, "a replica is on its way, and the reminder is not due");
     for _ in 0..10 {
         sleep(Duration::from_millis(900)).await;
+<<<<<<< HEAD:api/src/proxy/fleet_link/stored/tests.rs
         world.link.look(&world.entry()).await;
+=======
+        world.link.look(&world.entry(), world.started).await;
+>>>>>>> 5b49642 (Tell an arrival from use, and stamp apart from the model):api/src/proxy/link/tests.rs
     }
     assert_eq!(world.asked(), 1, "the reminder");
 }
