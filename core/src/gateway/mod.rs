@@ -3,6 +3,7 @@
 //!
 //! `diogenes_api::proxy` walks it.
 
+pub mod ledger;
 mod plan;
 
 pub use plan::{GiveUp, Health, Outcome, Route, Step, Target, Waiting, next};

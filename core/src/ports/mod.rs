@@ -7,6 +7,7 @@ mod clock;
 mod compute;
 mod demand;
 mod entropy;
+mod ledger;
 mod limiter;
 mod logs;
 mod state_store;
@@ -18,6 +19,10 @@ pub use compute::{
 };
 pub use demand::{Demand, DemandSource, ReplicaDemand};
 pub use entropy::Entropy;
+pub use ledger::{
+    Account, Amount, Charge, Estimate, GRACE, Ledger, LedgerError, MAX_CHARGES, MAX_LEDGER_NAME,
+    Refusal, ReservationId, Settlement, Unit,
+};
 pub use limiter::{
     Admission, AdmitError, LimitExceeded, LimitKind, Limiter, Limits, RateStatus, RateWindow,
     TokenBound, TokenReservation,

@@ -20,6 +20,7 @@
 
 pub mod compute;
 pub mod dynoxide;
+pub mod ledger;
 pub mod limiter;
 pub mod state_store;
 mod suite;

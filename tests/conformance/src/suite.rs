@@ -132,6 +132,49 @@ macro_rules! state_store_suite {
     };
 }
 
+/// Expands to one test per check of [`ledger`](crate::ledger).
+///
+/// The argument names an `async fn() -> ledger::Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! ledger_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, ledger,
+            reserve {
+                reservation_counts_against_the_cap,
+                reservation_is_whole_or_not_at_all,
+                lowered_cap_leaves_nothing,
+                windows_are_accounts_of_their_own,
+                account_without_a_cap_is_counted,
+                repeated_reservation_changes_nothing,
+                id_is_not_used_for_other_charges,
+                overflow_is_refused,
+                bad_reservations_are_refused,
+            }
+            settle {
+                settlement_replaces_the_reservation,
+                unused_reservation_leaves_nothing,
+                second_settlement_changes_nothing,
+                overshoot_is_charged_in_full,
+                bad_settlements_are_refused,
+                settlement_goes_to_the_window_of_the_reservation,
+            }
+            expiry {
+                expired_reservation_counts_as_used,
+                late_settlement_corrects_the_estimate,
+                forgotten_reservation_stays_charged,
+                forgotten_window_is_not_settled,
+                sweep_returns_each_estimate_once,
+            }
+            races {
+                concurrent_reservations_stop_at_the_cap,
+                concurrent_settlements_settle_once,
+                caps_hold_whatever_fails,
+            }
+        }
+    };
+}
+
 /// Expands to one test per check of [`limiter`](crate::limiter).
 ///
 /// The argument names an `async fn() -> limiter::Fixture` in the calling module; every test gets

@@ -82,6 +82,17 @@ impl Drop for Table {
 
 diogenes_conformance::state_store_suite!(dynamodb);
 
+mod ledger {
+    use diogenes_conformance::ledger::Fixture;
+
+    async fn dynamodb() -> Fixture {
+        let (store, clock, table) = super::store().await;
+        Fixture::new(store, clock).remote().keeping(table)
+    }
+
+    diogenes_conformance::ledger_suite!(dynamodb);
+}
+
 mod limiter {
     use std::sync::Arc;
 
