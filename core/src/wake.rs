@@ -125,6 +125,10 @@ mod tests {
             gone()
         }
 
+        async fn count(&self, _: &Key) -> Result<i64, StoreError> {
+            gone()
+        }
+
         async fn list(&self, _: &Query) -> Result<Page, StoreError> {
             gone()
         }

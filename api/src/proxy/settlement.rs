@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use diogenes_core::ports::{
-    Admission, AdmitError, Clock, Limiter, Limits, RateStatus, TokenBound,
-};
+use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, Limits, RateStatus, TokenBound};
 use diogenes_core::tenancy::Principal;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;

@@ -10,7 +10,8 @@ pub struct Folder(TempDir);
 
 impl Folder {
     /// An empty one.
-    pub(crate) fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "a default makes no directory")]
+    pub fn new() -> Self {
         Self(TempDir::with_prefix("diogenes-e2e-").expect("a temporary directory"))
     }
 

@@ -198,7 +198,7 @@ async fn usage_is_asked_for_where_a_limit_counts_tokens_and_its_event_is_taken_o
     let answer = local.gateway.walk(caller(limits), chat(true)).await.unwrap();
     assert_eq!(text(stream(answer)).await, format!("{content}{done}"));
     assert!(upstream.seen()[0].contains(r#""stream_options":{"include_usage":true}"#));
-    let (key, none) = (caller(limits).key, TokenBound::new(0));
+    let (key, none) = (caller(limits).key.clone(), TokenBound::new(0));
     let admission = local.gateway.limiter.admit(&key, &limits, none, local.clock.now()).await;
     let tokens = admission.unwrap().status.tokens.unwrap();
     assert_eq!(tokens.limit - tokens.remaining, 42);

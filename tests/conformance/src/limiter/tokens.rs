@@ -1,6 +1,6 @@
 //! Tokens that are reserved and settled.
 
-use diogenes_core::ports::LimitKind;
+use diogenes_core::ports::{Clock as _, LimitKind};
 
 use super::{Fixture, key, tokens, tokens_left};
 

@@ -100,6 +100,7 @@ async fn a_request_that_waits_does_not_undo_a_down() {
     let world = World::new().await;
     let name = model();
     let (store, clock, wake) = (&world.store, &world.clock, &world.wake);
+    world.link.refresh(name.as_str()).await.unwrap();
     world.link.look(&world.entry(), world.started).await;
     assert_eq!(world.stamp(None).await, Some(world.started));
     sleep(UseStamp::EVERY * 2).await;
@@ -156,11 +157,7 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
     assert_eq!(world.asked(), 1);
     for _ in 0..10 {
         sleep(Duration::from_millis(900)).await;
-<<<<<<< HEAD:api/src/proxy/fleet_link/stored/tests.rs
-        world.link.look(&world.entry()).await;
-=======
         world.link.look(&world.entry(), world.started).await;
->>>>>>> 5b49642 (Tell an arrival from use, and stamp apart from the model):api/src/proxy/link/tests.rs
     }
     // Nothing came of the first: every three seconds.
     assert_eq!(world.asked(), 2);
@@ -168,20 +165,12 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
     world.booting(0).await;
     for _ in 0..20 {
         sleep(Duration::from_millis(900)).await;
-<<<<<<< HEAD:api/src/proxy/fleet_link/stored/tests.rs
-        world.link.look(&world.entry()).await;
-=======
         world.link.look(&world.entry(), world.started).await;
->>>>>>> 5b49642 (Tell an arrival from use, and stamp apart from the model):api/src/proxy/link/tests.rs
     }
     assert_eq!(world.asked(), 0, "a replica is on its way, and the reminder is not due");
     for _ in 0..10 {
         sleep(Duration::from_millis(900)).await;
-<<<<<<< HEAD:api/src/proxy/fleet_link/stored/tests.rs
-        world.link.look(&world.entry()).await;
-=======
         world.link.look(&world.entry(), world.started).await;
->>>>>>> 5b49642 (Tell an arrival from use, and stamp apart from the model):api/src/proxy/link/tests.rs
     }
     assert_eq!(world.asked(), 1, "the reminder");
 }

@@ -1,0 +1,152 @@
+//! A table of version 0.1.0, read and written by this version.
+
+#![expect(clippy::unwrap_used, reason = "the fixture is not inside a test function")]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diogenes_core::Timestamp;
+use diogenes_core::entity::StoreExt;
+use diogenes_core::fleet::{
+    Model, ModelSource, NameClaim, Order, Registry, RegistryError, SlotState, StoredDemand,
+    read_view,
+};
+use diogenes_core::keys::{KeyError, KeyRejection, Keys};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::{
+    DemandSource, Expect, IndexKey, Key, StateStore, Topic, Wake, WakeError, Write,
+};
+use diogenes_core::tenancy::{Allowed, ProjectId};
+use diogenes_core::testing::{ManualClock, MemoryStore, SeededEntropy};
+use pollster::block_on;
+use serde_json::Value;
+
+struct NoWake;
+
+#[async_trait]
+impl Wake for NoWake {
+    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
+        Ok(())
+    }
+}
+
+struct World {
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    registry: Registry,
+    keys: Keys,
+    plain: Value,
+}
+
+fn fixture(file: &str) -> Value {
+    let path = format!("{}/../tests/fixtures/0.1.0/{file}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::new("2026-11-26T18:13:00Z".parse().unwrap()));
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        for item in fixture("table.json").as_array().unwrap() {
+            let text = |name: &str| item[name].as_str().map(str::to_owned);
+            let index = text("ipk").zip(text("isk"));
+            let write = Write::Put {
+                key: Key::new(text("pk").unwrap(), text("sk").unwrap()),
+                document: item["document"].clone(),
+                index: index.map(|(partition, sort)| IndexKey { partition, sort }),
+                expires_at: text("expires").map(|end| end.parse().unwrap()),
+                expect: Expect::Absent,
+            };
+            block_on(store.commit(&[write])).unwrap();
+        }
+        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let keys = Keys::new(store.clone(), clock.clone(), entropy);
+        Self { store, clock, registry, keys, plain: fixture("keys.json") }
+    }
+
+    fn verify(&self, key: &str) -> Result<String, KeyError> {
+        let plain = self.plain[key].as_str().unwrap().parse().unwrap();
+        block_on(self.keys.verify(&plain)).map(|key| key.email)
+    }
+}
+
+fn name(text: &str) -> ModelName {
+    text.parse().unwrap()
+}
+
+#[test]
+fn keys_of_0_1_0_work_or_are_refused_as_before() {
+    let world = World::new();
+    for (key, email) in [
+        ("admin", "admin@localhost"),
+        ("plain", "ada@example.com"),
+        ("limited", "bob@example.com"),
+        ("ops", "ops@example.com"),
+    ] {
+        assert_eq!(world.verify(key).unwrap(), email);
+    }
+    let refused = world.verify("revoked");
+    assert!(matches!(refused, Err(KeyError::Rejected(KeyRejection::Revoked(_)))), "{refused:?}");
+    let refused = world.verify("expired");
+    assert!(matches!(refused, Err(KeyError::Rejected(KeyRejection::Expired(_)))), "{refused:?}");
+    let project = ProjectId::default();
+    let by = Allowed::operator();
+    let listed = block_on(world.keys.list(&by, &project, None, 100, None)).unwrap().keys;
+    assert_eq!(listed.len(), 6, "they belong to the default project");
+    let limited = listed.iter().find(|key| key.name == "limited").unwrap();
+    assert_eq!(limited.limits.tokens_per_minute, Some(100_000));
+    block_on(world.keys.revoke(&Allowed::operator(), &limited.id)).unwrap();
+    assert!(world.verify("limited").is_err());
+}
+
+#[test]
+fn models_of_0_1_0_are_read_changed_and_deleted() {
+    let world = World::new();
+    let names: Vec<_> = block_on(world.registry.list())
+        .unwrap()
+        .into_iter()
+        .map(|model| model.name.to_string())
+        .collect();
+    assert_eq!(names, ["demo", "org/other"]);
+    let view = block_on(read_view(&*world.store, &name("org/other"))).unwrap().unwrap();
+    assert!(view.control.pinned);
+    assert!(matches!(view.slots[0].state, SlotState::Ready { .. }));
+    block_on(world.registry.order(&name("org/other"), Order::Unpin)).unwrap();
+
+    // The names belong to them before and after they have claims.
+    let other = view.model.spec.clone();
+    for alias in ["small", "demo"] {
+        let mut spec = other.clone();
+        spec.aliases = vec![name(alias)];
+        let refused = block_on(world.registry.apply(&name("new"), spec, ModelSource::Api));
+        assert!(matches!(refused, Err(RegistryError::NameTaken { .. })), "{refused:?}");
+    }
+    let demo = block_on(world.registry.get(&name("demo"))).unwrap();
+    let (same, is_new) =
+        block_on(world.registry.apply(&demo.name, demo.spec.clone(), ModelSource::Api)).unwrap();
+    assert_eq!((&same, is_new), (&demo, false));
+    let claim = block_on(world.store.load::<NameClaim>(&NameClaim::key_of(&name("small"))));
+    assert_eq!(claim.unwrap().unwrap().value.model, demo.name);
+    block_on(world.registry.delete(&demo.name, ModelSource::Api)).unwrap();
+    let stored = block_on(world.store.load::<Model>(&Model::key_of(&demo.name))).unwrap().unwrap();
+    assert!(stored.value.deleted_at.is_some());
+    block_on(world.registry.apply(&name("small"), other_without_aliases(&demo), ModelSource::Api))
+        .unwrap();
+}
+
+fn other_without_aliases(model: &Model) -> diogenes_core::fleet::ModelSpec {
+    diogenes_core::fleet::ModelSpec { aliases: Vec::new(), ..model.spec.clone() }
+}
+
+#[test]
+fn stamps_of_a_router_of_0_1_0_count() {
+    let world = World::new();
+    let demand = StoredDemand::new(world.store.clone(), world.clock.clone());
+    let demand = block_on(demand.demand(&name("demo"))).unwrap();
+    let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    assert_eq!(demand.last_request_at, at("2026-11-26T18:12:30Z"));
+    assert_eq!(demand.last_arrival_at, at("2026-11-26T18:11:51Z"));
+    let view = block_on(read_view(&*world.store, &name("demo"))).unwrap().unwrap();
+    assert_eq!(demand.of(&view.slots[0].claim).last_used_at, at("2026-11-26T18:12:30Z"));
+}
