@@ -25,7 +25,7 @@ impl ModelName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is not a model name; use 1 to {MAX_MODEL_NAME} of A–Z a–z 0–9 . _ : / @ + -, \
-     beginning with a letter or a digit",
+     starting with a letter or digit",
     .0.escape_debug()
 )]
 pub struct InvalidName(String);

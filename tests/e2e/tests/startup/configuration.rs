@@ -63,7 +63,7 @@ fn models_that_answer_to_one_name_are_refused() {
     assert_eq!(code, Some(2), "{said}");
     assert_eq!(
         said,
-        "error: ./diogenes.toml:3: models.a: model `b` answers to `short` too; choose another alias\n"
+        "error: ./diogenes.toml:3: models.a: model `b` uses `short` too; choose another alias\n"
     );
 }
 
@@ -108,5 +108,5 @@ async fn a_name_that_a_model_of_the_api_has_is_refused() {
         &serve.data_dir().display().to_string(),
     ]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("model `a` already answers to `short`"), "{said}");
+    assert!(said.contains("model `a` already uses the name `short`"), "{said}");
 }
