@@ -58,17 +58,21 @@ fn details(error: &ServerError) -> String {
 impl Failure {
     /// The failure for programs: what `-o json` and `-o yaml` print instead of a line of text.
     pub(crate) fn to_value(&self) -> Value {
-        let mut error = json!({
-            "message": format!("{:#}", self.error),
-            "kind": self.kind,
-            "exit_code": self.kind as u8,
-        });
-        if let Some(server) = self.error.downcast_ref::<ServerError>() {
-            error["message"] = server.message.as_str().into();
-            error["code"] = server.code.as_deref().into();
-            error["request_id"] = server.request_id.as_deref().into();
+        let (kind, exit_code) = (self.kind, self.kind as u8);
+        match self.error.downcast_ref::<ServerError>() {
+            Some(server) => json!({"error": {
+                "message": server.message,
+                "kind": kind,
+                "exit_code": exit_code,
+                "code": server.code,
+                "request_id": server.request_id,
+            }}),
+            None => json!({"error": {
+                "message": format!("{:#}", self.error),
+                "kind": kind,
+                "exit_code": exit_code,
+            }}),
         }
-        json!({ "error": error })
     }
 }
 

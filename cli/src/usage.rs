@@ -48,9 +48,9 @@ fn wanted_format(words: &[OsString]) -> Format {
             .into_iter()
             .find_map(|flag| word.strip_prefix(flag).map(str::to_owned)),
     };
-    let values =
+    let mut values =
         words.iter().enumerate().filter_map(|(at, word)| behind(word, words.get(at + 1).copied()));
-    match values.last().as_deref() {
+    match values.next_back().as_deref() {
         Some("json") => Format::Json,
         Some("yaml") => Format::Yaml,
         _ => Format::Table,

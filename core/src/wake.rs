@@ -188,7 +188,7 @@ mod tests {
     fn after_the_term_somebody_else_asks() {
         let world = World::new();
         block_on(world.process().wake(&topic("demo"))).unwrap();
-        world.clock.advance(ElectedWake::TERM - Duration::from_millis(1));
+        world.clock.advance(ElectedWake::TERM.saturating_sub(Duration::from_millis(1)));
         block_on(world.process().wake(&topic("demo"))).unwrap();
         assert_eq!(world.woken.count(), 1);
         world.clock.advance(Duration::from_millis(1));

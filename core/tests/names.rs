@@ -125,6 +125,7 @@ fn spec(aliases: &[&str]) -> ModelSpec {
     ModelSpec { aliases, ..ModelSpec::new(["vllm"]) }
 }
 
+#[expect(clippy::panic, reason = "a test that cannot go on fails at once")]
 fn assert_taken(result: Result<(Model, bool), RegistryError>, wanted: &str, owner: &str) {
     match result {
         Err(RegistryError::NameTaken { name: taken, other }) => {

@@ -2,14 +2,14 @@
 //!
 //! One request is one walk, and each step is made from the one before it:
 //!
-//! 1. [`admission`]: who asks, and what for;
-//! 2. [`resolution`]: the model that the name leads to;
-//! 3. [`pursuit`]: the plan ([`diogenes_core::gateway`]), carried out: [`hold`] and attempts
-//!    ([`call`]);
-//! 4. [`delivery`]: bytes copied as they come, plain answers checked, streams watched;
-//! 5. [`settlement`]: metrics, limits, stamps; once, however the request ends.
+//! 1. `admission`: who asks, and what for;
+//! 2. `resolution`: the model that the name leads to;
+//! 3. `pursuit`: the plan ([`diogenes_core::gateway`]), carried out: `hold` and attempts
+//!    (`call`);
+//! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched;
+//! 5. `settlement`: metrics, limits, stamps; once, however the request ends.
 //!
-//! [`Gateway::walk`] is all of it as a call; [`routes`] are its caller for HTTP. Bodies pass byte
+//! [`Gateway::walk`] is all of it as a call; `routes` are its caller for HTTP. Bodies pass byte
 //! for byte: only `model` is rewritten where an alias or the spec asks for it, and usage is asked
 //! for where a limit counts tokens.
 

@@ -12,8 +12,8 @@ use super::resolution::Planned;
 use crate::error::ApiError;
 
 impl Gateway {
-    /// Takes a request of a principal to its answer: [admission](Admission), resolution, plan, attempts,
-    /// delivery, settlement, each made from the one before it.
+    /// Takes a request of a principal to its answer: admission, resolution, plan, attempts, delivery,
+    /// settlement, each made from the one before it.
     ///
     /// A stream whose model has to start is answered at once, and walks on while it is read.
     ///

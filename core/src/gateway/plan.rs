@@ -82,7 +82,7 @@ pub enum Step {
 pub enum GiveUp {
     /// An attempt was sent and failed; its own error is the answer.
     Attempted,
-    /// The request has brought down [`MAX_CASUALTIES`] replicas already.
+    /// The request has brought down two replicas already.
     BringsReplicasDown,
     /// The model was deleted while the request waited.
     Deleted,

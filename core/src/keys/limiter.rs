@@ -31,7 +31,7 @@ struct Used {
     began: Timestamp,
     requests: u32,
     /// Tokens that were used.
-    used: u64,
+    settled: u64,
     /// Tokens set aside for requests that are not settled.
     reserved: u64,
     in_flight: Arc<AtomicU32>,
@@ -59,14 +59,14 @@ impl LocalLimiter {
         let used = keys.entry(key.clone()).or_insert_with(|| Used {
             began: now,
             requests: 0,
-            used: 0,
+            settled: 0,
             reserved: 0,
             in_flight: Arc::default(),
         });
         if since(used.began, now) >= WINDOW || used.began > now {
             used.began = now;
             used.requests = 0;
-            used.used = 0;
+            used.settled = 0;
             used.reserved = 0;
         }
         work(used)
@@ -87,7 +87,7 @@ impl Used {
                 .map(|limit| window(limit, u64::from(self.requests))),
             tokens: limits
                 .tokens_per_minute
-                .map(|limit| window(limit, self.used.saturating_add(self.reserved))),
+                .map(|limit| window(limit, self.settled.saturating_add(self.reserved))),
         }
     }
 
@@ -109,7 +109,7 @@ impl Used {
         {
             // Those in flight mostly use less than what is set aside for them.
             let in_time =
-                self.reserved > 0 && self.used.saturating_add(wanted) <= u64::from(window.limit);
+                self.reserved > 0 && self.settled.saturating_add(wanted) <= u64::from(window.limit);
             let retry_after = if in_time { SOON.min(window.reset) } else { window.reset };
             Some((LimitKind::Tokens, window.limit, retry_after))
         } else {
@@ -137,7 +137,7 @@ impl Used {
     fn settle(&mut self, reservation: &TokenReservation, used: u64) {
         if self.began == reservation.window {
             self.reserved = self.reserved.saturating_sub(reservation.tokens);
-            self.used = self.used.saturating_add(used);
+            self.settled = self.settled.saturating_add(used);
         }
     }
 }

@@ -1,4 +1,9 @@
 //! A data directory of version 0.1.0 under today's `serve`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails at once"
+)]
 
 use diogenes_e2e::{Client, Config, Folder, Model, Serve, eventually};
 use rusqlite::Connection;

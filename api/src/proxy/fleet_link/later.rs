@@ -17,9 +17,10 @@ pub(super) struct Later {
 
 impl Later {
     pub(super) fn push(&self, work: Work) {
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => self.keep(runtime.spawn(work)),
-            Err(_) => tracing::warn!("a write was left undone, as the server is on its way out"),
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.keep(runtime.spawn(work));
+        } else {
+            tracing::warn!("a write was left undone, as the server is on its way out");
         }
     }
 

@@ -29,16 +29,16 @@ pub(super) async fn check(
     let client = options.client_of(address.clone())?;
     let answers = is_diogenes(&client).await;
     if let Some(config) = config {
-        match running.filter(|running| Some(running) != configured.as_ref()) {
-            // Where it would listen after a restart is not where it listens.
-            Some(running) => report.ok(
+        // Where it would listen after a restart is not where it listens.
+        let elsewhere = running.filter(|running| Some(running) != configured.as_ref());
+        if let Some(running) = elsewhere {
+            report.ok(
                 "port",
                 format!("the running server listens at {running}, not on {}", config.listen),
-            ),
-            None => {
-                let is_ours = answers && configured.as_ref() == Some(&address);
-                check_port(config.listen, is_ours, report);
-            }
+            );
+        } else {
+            let is_ours = answers && configured.as_ref() == Some(&address);
+            check_port(config.listen, is_ours, report);
         }
     }
     if !answers {

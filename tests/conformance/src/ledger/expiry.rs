@@ -27,7 +27,7 @@ pub async fn late_settlement_corrects_the_estimate(fixture: &Fixture) {
         if is_swept {
             assert_eq!(fixture.ledger.sweep(10, fixture.now()).await.unwrap().len(), 1);
         }
-        fixture.pass(GRACE - Duration::from_secs(1));
+        fixture.pass(GRACE.saturating_sub(Duration::from_secs(1)));
         assert_eq!(fixture.settle(id, &[10]).await, done(true, &[0]));
         let again = fixture.settle(id, &[50]).await;
         assert_eq!(again, Settlement::Repeated { used: amounts(&[10]) });
@@ -67,7 +67,7 @@ pub async fn sweep_returns_each_estimate_once(fixture: &Fixture) {
     fixture.settle("3", &[1]).await;
     fixture.settle("4", &[1]).await;
     assert_eq!(fixture.ledger.sweep(100, fixture.now()).await.unwrap(), []);
-    fixture.pass(LIFE - Duration::from_secs(1));
+    fixture.pass(LIFE.saturating_sub(Duration::from_secs(1)));
     fixture.reserve("late", &[charge(&account, 100, 1)]).await;
     fixture.pass(Duration::from_secs(1));
     let mut seen = Vec::new();

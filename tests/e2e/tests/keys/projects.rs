@@ -3,6 +3,7 @@
 use diogenes_e2e::{Config, Model, Serve};
 use serde_json::{Value, json};
 
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails at once")]
 fn json_of(serve: &Serve, arguments: &[&str]) -> Value {
     let output = serve.cli(&[arguments, &["-o", "json"]].concat());
     let error = String::from_utf8_lossy(&output.stderr);

@@ -20,6 +20,7 @@ fn add(delta: i64, bound: Bound) -> Write {
 }
 
 /// What stands at [`counter_key`].
+#[expect(clippy::unnecessary_wraps, reason = "what an answer has is optional")]
 fn standing(value: i64, expires: i128) -> Option<Attributes> {
     Some(HashMap::from([
         ("pk".into(), AttributeValue::S("COUNTER#c".into())),
