@@ -65,6 +65,7 @@ impl World {
         Self { store, clock, registry, keys, plain: fixture("keys.json") }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a test that cannot go on fails at once")]
     fn verify(&self, key: &str) -> Result<String, KeyError> {
         let plain = self.plain[key].as_str().unwrap().parse().unwrap();
         block_on(self.keys.verify(&plain)).map(|key| key.email)

@@ -227,6 +227,7 @@ fn booting() {
             case().with(|case| {
                 case.control.down_at = Some(at(100));
                 case.demand.last_request_at = Some(at(50));
+                case.demand.last_arrival_at = Some(at(50));
             }),
             vec![ended(0, EndReason::Cancelled(DrainReason::Down))],
         ),

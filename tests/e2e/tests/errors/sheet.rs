@@ -53,9 +53,10 @@ impl Sheet {
     fn body(&mut self, body: &Value) {
         let error = &body["error"];
         let message = error["message"].as_str().expect("a message");
-        // Rule 11 of the style: lower case, no full stop. The product's name is one.
+        // Rule 11 of the style: lower case, no full stop. Names and acronyms keep their capitals.
         let first = message.chars().next().expect("a text");
-        assert!(!first.is_uppercase() || message.starts_with("Diogenes "), "{message}");
+        let is_name = ["Diogenes ", "API "].iter().any(|name| message.starts_with(name));
+        assert!(!first.is_uppercase() || is_name, "{message}");
         assert!(!message.ends_with(['.', '!']), "{message}");
         assert!(error["code"].is_string() && error["type"].is_string(), "{error}");
         assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{body}");

@@ -102,13 +102,15 @@ async fn tokens_of_a_stream_that_tells_its_usage_are_counted_as_it_tells() {
 }
 
 #[tokio::test]
-async fn tokens_of_a_stream_that_tells_no_usage_are_estimated_by_its_events() {
+async fn tokens_of_a_stream_are_counted_though_its_caller_asks_for_no_usage() {
     let (_serve, client) =
         with_limits(&["--tokens", "8"], &json!({"tokens_per_minute": 100_000})).await;
+    let plain = client.chat("demo").await.json();
+    let total = plain["usage"]["total_tokens"].as_u64().unwrap();
     let fresh = tokens_left(&client).await;
-    client.post("/v1/chat/completions", &chat("demo", true)).await;
-    // Eight tokens and the event that names the role.
-    until_used(&client, fresh, 9).await;
+    let stream = client.post("/v1/chat/completions", &chat("demo", true)).await;
+    assert!(!stream.text().contains("prompt_tokens"), "{}", stream.text());
+    until_used(&client, fresh, total).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
