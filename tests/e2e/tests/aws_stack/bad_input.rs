@@ -70,7 +70,6 @@ async fn a_request_without_the_authorizers_word_is_refused() {
         Value::Null,
         json!({}),
         json!({"key_id": "k"}),
-        json!({"key_id": "k", "scopes": "root"}),
         json!({"key_id": "k", "scopes": "inference", "models": "["}),
         json!({"key_id": "k", "scopes": "inference", "limits": "7"}),
         json!({"key_id": 7, "scopes": ["inference"]}),
@@ -80,6 +79,12 @@ async fn a_request_without_the_authorizers_word_is_refused() {
         assert!(answer.starts_with("{\"statusCode\":401"), "{context}: {answer}");
         assert!(answer.contains("\"type\":\"authentication_error\""), "{context}: {answer}");
     }
+    // A scope of a later version grants nothing here.
+    let unknown = json!({"key_id": "k", "scopes": "root"});
+    let answer = stack.host.invoke(ROUTER, event(unknown)).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("{\"statusCode\":403"), "{answer}");
+    assert!(answer.contains("\"insufficient_scope\""), "{answer}");
     let good = json!({"key_id": "k", "scopes": "inference"});
     let answer = stack.host.invoke(ROUTER, event(good)).await.expect("an answer");
     assert!(String::from_utf8_lossy(&answer).starts_with("{\"statusCode\":200"), "{answer:?}");
