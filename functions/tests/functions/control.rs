@@ -149,7 +149,7 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
     let long = json!({"command": ["vllm", "x".repeat(16 << 10)], "ladder": ladder});
     let (status, refused) = function.cluster(Method::PUT, "/api/v1/models/m", long).await;
     assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("command")));
-    let message = "`idle_timeout` must be at least 15s: use is noted once in so long";
+    let message = "`idle_timeout` must be at least 15s, the interval at which use is recorded";
     assert_eq!(answer["error"]["message"], message);
     let (_, models) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;
     assert_eq!(models["data"], json!([]));

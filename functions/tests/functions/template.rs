@@ -77,7 +77,7 @@ fn what_the_orchestrator_could_not_do_is_kept() {
 fn the_table_outlives_the_stack_and_can_be_restored() {
     let template = read();
     let table = &template["Resources"]["Table"];
-    assert_eq!(table["DeletionPolicy"], "Retain");
+    assert_eq!(table["DeletionPolicy"], "RetainExceptOnCreate");
     assert_eq!(table["UpdateReplacePolicy"], "Retain");
     let recovery = &table["Properties"]["PointInTimeRecoverySpecification"];
     assert_eq!(recovery["PointInTimeRecoveryEnabled"], reference("PointInTimeRecovery"));
