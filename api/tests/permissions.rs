@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use diogenes_api::auth::{Authenticator, KeyRing};
@@ -23,9 +22,9 @@ use diogenes_api::{App, AppSettings};
 use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, Registry};
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
-use diogenes_core::ports::{Clock, Limits, StateStore, Topic, Wake, WakeError};
+use diogenes_core::ports::{Clock, Limits, StateStore, Wake};
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
-use diogenes_core::testing::{ManualClock, MemoryStore, SeededEntropy};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -82,7 +81,7 @@ fn control(method: &'static str, path: &'static str, needs: Permission) -> Route
     Route { method, path, needs: Some(needs), request: path, ..open(path) }
 }
 
-/// The table.
+/// Every route, and the permission that it asks for.
 fn routes() -> Vec<Route> {
     vec![
         inference("/v1/chat/completions"),
@@ -178,15 +177,6 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-struct NoWake;
-
-#[async_trait]
-impl Wake for NoWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
-
 /// A fresh installation with the projects `team-a`, `team-b` and `third`.
 struct World {
     router: Router,
@@ -203,7 +193,7 @@ impl World {
             let id = id.parse().unwrap();
             projects.create(&Allowed::operator(), id, String::new()).await.unwrap();
         }
-        let wake: Arc<dyn Wake> = Arc::new(NoWake);
+        let wake: Arc<dyn Wake> = Arc::new(CountingWake::default());
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
         let authenticator: Arc<dyn Authenticator> =

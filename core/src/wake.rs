@@ -87,30 +87,11 @@ impl Entity for Election {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use pollster::block_on;
 
     use super::*;
     use crate::ports::{Bound, Item, Page, Query, Version, Write};
-    use crate::testing::{ManualClock, MemoryStore};
-
-    #[derive(Default)]
-    struct Counting(AtomicUsize);
-
-    #[async_trait]
-    impl Wake for Counting {
-        async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-            self.0.fetch_add(1, Ordering::SeqCst);
-            Ok(())
-        }
-    }
-
-    impl Counting {
-        fn count(&self) -> usize {
-            self.0.load(Ordering::SeqCst)
-        }
-    }
+    use crate::testing::{CountingWake, ManualClock, MemoryStore};
 
     /// A store that answers nothing.
     struct Gone;
@@ -156,7 +137,7 @@ mod tests {
     struct World {
         clock: Arc<ManualClock>,
         store: Arc<dyn StateStore>,
-        woken: Arc<Counting>,
+        woken: Arc<CountingWake>,
     }
 
     impl World {

@@ -11,10 +11,9 @@ use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{Model, ModelSource, ModelSpec, NameClaim, Registry, RegistryError};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Bound, Expect, Item, Key, Page, Query, StateStore, StoreError, Table, Topic, Version, Wake,
-    WakeError, Write,
+    Bound, Expect, Item, Key, Page, Query, StateStore, StoreError, Table, Version, Write,
 };
-use diogenes_core::testing::{ManualClock, MemoryStore};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore};
 use pollster::block_on;
 
 /// A store whose index may lag for as long as the test wants.
@@ -57,15 +56,6 @@ impl StateStore for Lagging {
     }
 }
 
-struct NoWake;
-
-#[async_trait]
-impl Wake for NoWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
-
 struct World {
     store: Arc<Lagging>,
     clock: Arc<ManualClock>,
@@ -80,7 +70,8 @@ impl World {
             lags: AtomicBool::new(lags),
             writes: AtomicUsize::new(0),
         });
-        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
+        let registry =
+            Registry::new(store.clone(), clock.clone(), Arc::new(CountingWake::default()));
         Self { store, clock, registry }
     }
 

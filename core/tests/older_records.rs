@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{
@@ -13,22 +12,11 @@ use diogenes_core::fleet::{
 };
 use diogenes_core::keys::{KeyError, KeyRejection, Keys};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{
-    DemandSource, Expect, IndexKey, Key, StateStore, Topic, Wake, WakeError, Write,
-};
+use diogenes_core::ports::{DemandSource, Expect, IndexKey, Key, StateStore, Write};
 use diogenes_core::tenancy::{Allowed, ProjectId};
-use diogenes_core::testing::{ManualClock, MemoryStore, SeededEntropy};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
 use pollster::block_on;
 use serde_json::Value;
-
-struct NoWake;
-
-#[async_trait]
-impl Wake for NoWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
 
 struct World {
     store: Arc<MemoryStore>,
@@ -59,7 +47,8 @@ impl World {
             };
             block_on(store.commit(&[write])).unwrap();
         }
-        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
+        let registry =
+            Registry::new(store.clone(), clock.clone(), Arc::new(CountingWake::default()));
         let entropy = Arc::new(SeededEntropy::new(1));
         let keys = Keys::new(store.clone(), clock.clone(), entropy);
         Self { store, clock, registry, keys, plain: fixture("keys.json") }

@@ -16,9 +16,9 @@ use diogenes_core::fleet::{
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Clock, ComputeBackend, ComputeError, Expect, Instance, Key, LaunchError, LaunchRequest,
-    StateStore as _, Topic, Wake, WakeError, Write,
+    StateStore as _, Write,
 };
-use diogenes_core::testing::{FakeCompute, ManualClock, MemoryStore, SeededEntropy};
+use diogenes_core::testing::{CountingWake, FakeCompute, ManualClock, MemoryStore, SeededEntropy};
 use pollster::block_on;
 
 struct Backend {
@@ -60,15 +60,6 @@ impl ComputeBackend for Backend {
     }
 }
 
-struct NoWake;
-
-#[async_trait]
-impl Wake for NoWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
-
 struct World {
     clock: Arc<ManualClock>,
     store: Arc<MemoryStore>,
@@ -89,7 +80,8 @@ impl World {
             may_end: AtomicBool::new(true),
             may_list: AtomicBool::new(true),
         });
-        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
+        let registry =
+            Registry::new(store.clone(), clock.clone(), Arc::new(CountingWake::default()));
         for number in 0..models {
             let spec = ModelSpec::new(["vllm"]);
             block_on(registry.apply(&name(number), spec, ModelSource::Api)).unwrap();

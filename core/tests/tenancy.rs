@@ -17,23 +17,14 @@ use diogenes_core::fleet::{ModelSource, ModelSpec, Order, Registry};
 use diogenes_core::keys::{ApiKey, KeyError, KeyRejection, Keys, NewKey};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Bound, Cursor, Expect, IndexKey, Item, Key, Limits, Page, Query, StateStore, StoreError, Topic,
-    Version, Wake, WakeError, Write,
+    Bound, Cursor, Expect, IndexKey, Item, Key, Limits, Page, Query, StateStore, StoreError,
+    Version, Write,
 };
 use diogenes_core::tenancy::{
     Allowed, Origin, Principal, ProjectError, ProjectId, Projects, Scope, Subject, may,
 };
-use diogenes_core::testing::{ManualClock, MemoryStore, SeededEntropy};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
 use pollster::block_on;
-
-struct NoWake;
-
-#[async_trait]
-impl Wake for NoWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
 
 struct World {
     clock: Arc<ManualClock>,
@@ -165,7 +156,11 @@ fn every_change_leaves_a_record() {
 fn changes_of_models_belong_to_the_installation_and_name_no_value() {
     block_on(async {
         let world = World::new();
-        let registry = Registry::new(world.store.clone(), world.clock.clone(), Arc::new(NoWake));
+        let registry = Registry::new(
+            world.store.clone(),
+            world.clock.clone(),
+            Arc::new(CountingWake::default()),
+        );
         let registry = registry.on_behalf_of(Actor::operator());
         let name: ModelName = "demo".parse().unwrap();
         let mut spec = ModelSpec::new(["vllm", "--port", "{port}"]);

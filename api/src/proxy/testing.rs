@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
@@ -14,9 +13,10 @@ use diogenes_core::fleet::{
 };
 use diogenes_core::keys::{KeyId, LocalLimiter};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Clock, Demand, DemandSource, Limits, Topic, Wake, WakeError};
+use diogenes_core::ports::{Clock, Demand, DemandSource, Limits};
 use diogenes_core::secret::Secret;
 use diogenes_core::tenancy::{Allowed, Principal, may};
+use diogenes_core::testing::CountingWake;
 use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,18 +44,6 @@ impl TokioClock {
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap() + self.began.elapsed()
-    }
-}
-
-/// Counts how often something was woken.
-#[derive(Default)]
-pub(super) struct CountingWake(pub(super) AtomicUsize);
-
-#[async_trait]
-impl Wake for CountingWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Ok(())
     }
 }
 

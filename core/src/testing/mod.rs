@@ -6,9 +6,11 @@ mod fake_cloud;
 mod fake_compute;
 mod memory;
 pub mod simulation;
+mod wake;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use fake_cloud::{CloudInstance, FakeCloud, Lag, Order, Pool, Refusal, Shown};
 pub use fake_compute::{FakeCompute, FakeInstance, Tags};
 pub use memory::MemoryStore;
+pub use wake::CountingWake;

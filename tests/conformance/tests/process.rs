@@ -8,23 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use diogenes_backends::process::{ProcessBackend, ProcessSettings};
 use diogenes_conformance::compute::Fixture;
 use diogenes_core::fleet::{DeploymentId, Engine};
-use diogenes_core::ports::{Topic, Wake, WakeError};
-use diogenes_core::testing::{ManualClock, MemoryStore};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore};
 use tempfile::TempDir;
-
-/// Nobody reconciles here.
-struct Deaf;
-
-#[async_trait]
-impl Wake for Deaf {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
 
 async fn process() -> Fixture {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -37,7 +25,8 @@ async fn process() -> Fixture {
     };
     let clock = Arc::new(ManualClock::default());
     let store = Arc::new(MemoryStore::new(clock.clone()));
-    let backend = ProcessBackend::open(settings, store, Arc::new(Deaf), clock).unwrap();
+    let backend =
+        ProcessBackend::open(settings, store, Arc::new(CountingWake::default()), clock).unwrap();
 
     // It runs until the file of its claim, which is its id, is there, or the directory is gone:
     // so it ends with the check.

@@ -1,6 +1,5 @@
 //! Requests that are walked by a caller without HTTP.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,7 +76,7 @@ async fn a_held_request_counts_once() {
             (demand.held == 1).then_some(demand)
         });
         assert_eq!(held.await.total(), 1);
-        assert!(local.wake.0.load(Ordering::SeqCst) >= 1);
+        assert!(local.wake.count() >= 1);
         local.ready(&[("claim-0", upstream.address)]);
         eventually("the request is sent", async || (!upstream.seen().is_empty()).then_some(()))
             .await;

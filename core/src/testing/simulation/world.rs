@@ -18,9 +18,11 @@ use crate::fleet::{
 use crate::name::ModelName;
 use crate::ports::{
     Clock, ComputeBackend, Demand, DemandSource, Entropy, Exit, Expect, ReplicaDemand, StateStore,
-    StoreError, Topic, Wake, WakeError,
+    StoreError,
 };
-use crate::testing::{FakeCompute, FakeInstance, ManualClock, MemoryStore, SeededEntropy};
+use crate::testing::{
+    CountingWake, FakeCompute, FakeInstance, ManualClock, MemoryStore, SeededEntropy,
+};
 
 /// How a schedule is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -97,15 +99,6 @@ impl DemandSource for SharedCallers {
     }
 }
 
-struct NoWake;
-
-#[async_trait]
-impl Wake for NoWake {
-    async fn wake(&self, _: &Topic) -> Result<(), WakeError> {
-        Ok(())
-    }
-}
-
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// One schedule.
@@ -174,7 +167,8 @@ impl Simulation {
             launch_patience: settings.launch_patience,
             agents: None,
         };
-        let registry = Registry::new(store.clone(), clock.clone(), Arc::new(NoWake));
+        let registry =
+            Registry::new(store.clone(), clock.clone(), Arc::new(CountingWake::default()));
         let model: ModelName = "demo".parse().unwrap_or_else(|_| unreachable!("a valid name"));
         let periodic_at = clock.now();
         let simulation = Self {

@@ -15,13 +15,13 @@ use diogenes_core::ports::{
     Bound, Clock, Expect, Item, Key, Page, Query, StateStore, StoreError, Version, Write,
 };
 use diogenes_core::secret::Secret;
-use diogenes_core::testing::MemoryStore;
+use diogenes_core::testing::{CountingWake, MemoryStore};
 
 use crate::metrics::Metrics;
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::entry::Entry;
 use crate::proxy::fleet_link::StoredFleet;
-pub(super) use crate::proxy::testing::{CountingWake, TokioClock, model};
+pub(super) use crate::proxy::testing::{TokioClock, model};
 
 /// Counts calls, and makes them slow or fail.
 pub(super) struct Watched {
@@ -233,7 +233,7 @@ impl World {
 
     /// How often a reconcile was asked for since the last time.
     pub(super) fn asked(&self) -> usize {
-        self.wake.0.swap(0, Ordering::SeqCst)
+        self.wake.take()
     }
 
     /// How many requests are counted as waiting.
