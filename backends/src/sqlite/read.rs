@@ -1,7 +1,7 @@
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{Cursor, Direction, Item, Key, Page, Query, Table};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::error::Fault;
 use super::row::{COLUMNS, LIVES, StoredRow, seconds_and_nanos};
@@ -26,22 +26,7 @@ pub(super) fn standing(
     key: &Key,
     now: Timestamp,
 ) -> rusqlite::Result<Option<StoredRow>> {
-    let (second, nanos) = seconds_and_nanos(now);
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM items
-             WHERE partition = :partition AND sort = :sort AND {LIVES}"
-        ))?
-        .query_row(
-            named_params! {
-                ":partition": key.partition,
-                ":sort": key.sort,
-                ":second": second,
-                ":nanos": nanos,
-            },
-            StoredRow::read,
-        )
-        .optional()
+    living(connection, (COLUMNS, "items"), key, now, StoredRow::read)
 }
 
 /// The value of the living counter at `key`.
@@ -50,10 +35,21 @@ pub(super) fn counter(
     key: &Key,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
+    living(connection, ("value", "counters"), key, now, |row| row.get(0))
+}
+
+/// What lives at `key` of a table, read from these columns.
+fn living<T>(
+    connection: &Connection,
+    (columns, table): (&str, &str),
+    key: &Key,
+    now: Timestamp,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
     let (second, nanos) = seconds_and_nanos(now);
     connection
         .prepare_cached(&format!(
-            "SELECT value FROM counters
+            "SELECT {columns} FROM {table}
              WHERE partition = :partition AND sort = :sort AND {LIVES}"
         ))?
         .query_row(
@@ -63,7 +59,7 @@ pub(super) fn counter(
                 ":second": second,
                 ":nanos": nanos,
             },
-            |row| row.get(0),
+            read,
         )
         .optional()
 }
