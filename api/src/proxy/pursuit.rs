@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::entry::{Entry, Lease};
-use super::fleet_link::Guard;
+use super::fleet_link::{Guard, Place};
 use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
 use super::refusal;
@@ -104,9 +104,10 @@ impl Pursuit {
     /// Sends the request to the best replica. Nothing comes of it where none is left.
     async fn attempt(&mut self) -> Option<Move> {
         let waited = self.waited();
-        let mut none = None;
-        let place = self.hold.as_mut().map_or(&mut none, |hold| &mut hold.place);
-        let lease = self.entry.start(place)?;
+        let lease = match &mut self.hold {
+            Some(hold) => self.entry.start(&mut hold.place)?,
+            None => self.entry.start(&mut None::<Place>)?,
+        };
         let in_use = self.gateway.views.link.in_use(&self.entry, &lease.target.claim);
         let sent_at = Instant::now();
         match self.call.send(&lease.target).await {

@@ -67,7 +67,7 @@ impl Resolution {
         entry.asked_for();
         let view = entry.view();
         let spec = &view.model.spec;
-        let counts_tokens = limited.as_ref().is_some_and(Limited::counts_tokens);
+        let counts_tokens = by.limits.tokens_per_minute.is_some();
         let mut body = request.body;
         let asks_for_usage = counts_tokens && peek.stream && request.dialect.has_stream_options();
         let with_usage = if asks_for_usage { peek.with_usage(&body) } else { None };

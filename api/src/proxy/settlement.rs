@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, Limits, RateStatus, TokenBound};
+use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, RateStatus, TokenBound};
 use diogenes_core::tenancy::Principal;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -70,7 +70,6 @@ struct Open {
 
 /// The limits that a request counts against.
 pub(super) struct Limited {
-    limits: Limits,
     limiter: Arc<dyn Limiter>,
     clock: Arc<dyn Clock>,
     admission: Admission,
@@ -99,15 +98,11 @@ impl Limited {
                 }
                 error
             })?;
-        Ok(Self { limits: key.limits, limiter, clock, admission })
-    }
-
-    pub(super) fn counts_tokens(&self) -> bool {
-        self.limits.tokens_per_minute.is_some()
+        Ok(Self { limiter, clock, admission })
     }
 
     async fn settle(self, usage: Option<Usage>) {
-        let Self { limiter, clock, admission, .. } = self;
+        let Self { limiter, clock, admission } = self;
         let tokens = usage.map_or(0, Usage::total);
         limiter.settle(admission, Some(tokens), clock.now()).await;
     }

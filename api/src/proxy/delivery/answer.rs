@@ -28,7 +28,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The replica's headers, and those of Diogenes.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, whole or as it comes.
     pub body: AnswerBody,
 }
 
@@ -112,7 +112,7 @@ pub(in crate::proxy) fn open(
 
 /// Passes on what a replica answers to a request whose own answer has not begun.
 pub(in crate::proxy) async fn deliver(
-    reached: Reached,
+    mut reached: Reached,
     call: &Call,
     settlement: Settlement,
     link: &Arc<dyn FleetLink>,
@@ -121,7 +121,7 @@ pub(in crate::proxy) async fn deliver(
     let entry = reached.lease.entry().clone();
     entry.metrics.first_byte(call.arrived.elapsed());
     let status = reached.response.status;
-    let mut fields = reached.response.headers.clone();
+    let mut fields = std::mem::take(&mut reached.response.headers);
     headers::strip(&mut fields);
     let held = reached.waited.unwrap_or_default();
     let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(held);
@@ -148,7 +148,7 @@ pub(in crate::proxy) async fn deliver(
         let source = Source::Passing(Box::new(passing));
         AnswerBody::Stream(AnswerStream { source, link: link.clone() })
     } else {
-        match plain::read(reached, call, max_response).await {
+        match plain::read(reached, &fields, call, max_response).await {
             Ok(whole) => {
                 settlement.settle(whole.end);
                 AnswerBody::Whole(whole.bytes)

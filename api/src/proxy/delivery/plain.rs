@@ -33,7 +33,12 @@ enum Unread {
 
 /// Reads an answer whole and checks it, so that neither a cut one nor anything else is passed off
 /// as what was asked for.
-pub(super) async fn read(reached: Reached, call: &Call, most: usize) -> Result<Whole, ApiError> {
+pub(super) async fn read(
+    reached: Reached,
+    headers: &HeaderMap,
+    call: &Call,
+    most: usize,
+) -> Result<Whole, ApiError> {
     let Reached { response, lease, sent_at, in_use: _in_use, .. } = reached;
     let entry = lease.entry();
     let answer = tokio::time::timeout_at(sent_at + call.timeout, read_whole(response.body, most));
@@ -47,12 +52,12 @@ pub(super) async fn read(reached: Reached, call: &Call, most: usize) -> Result<W
     };
     let status = response.status;
     let usage = if status.is_success() {
-        check(&response.headers, &bytes).map_err(|flaw| match flaw {
+        check(headers, &bytes).map_err(|flaw| match flaw {
             Flaw::Cut => refusal::broken(BodyError::Cut, entry),
             Flaw::NotJson(what) => refusal::malformed(what, entry),
         })?
     } else {
-        check_error(status, &response.headers, &bytes, entry)?;
+        check_error(status, headers, &bytes, entry)?;
         None
     };
     Ok(Whole { bytes, end: End::new(status, usage.map(Used::Told)) })
@@ -81,7 +86,7 @@ fn check(headers: &HeaderMap, body: &[u8]) -> Result<Option<Usage>, Flaw> {
     match serde_json::from_slice::<Body>(body) {
         Ok(body) => Ok(body.usage.map(Usage::from)),
         Err(error) if error.is_eof() => Err(Flaw::Cut),
-        // Usage in another shape is no reason to withhold an answer.
+        // An answer is passed on even where its usage has another shape.
         Err(error) if error.is_data() => {
             match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
                 Ok(_) if body.trim_ascii_start().starts_with(b"{") => Ok(None),

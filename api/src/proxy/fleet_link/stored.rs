@@ -157,7 +157,7 @@ impl FleetLink for StoredFleet {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
         let resolved = self.dispatcher.resolve(name).or_else(|| name.parse().ok());
-        // What is no name at all is nobody's.
+        // What is not a name belongs to no model.
         let Some(model) = resolved else { return Ok(()) };
         if is_fresh(known.views.get(&model), VIEW_LIFE, now) {
             if !is_fresh(known.last_read.as_ref(), BETWEEN_READS, now) {
