@@ -51,7 +51,7 @@ pub enum ErrorKind {
     Conflict,
     /// There is no such key.
     KeyNotFound,
-    /// There is no such project, or it is none of the caller's business.
+    /// The project does not exist, or the caller may not know of it.
     ProjectNotFound,
     /// The project of the caller's key is archived.
     ProjectArchived,

@@ -35,7 +35,7 @@ impl AsRef<Entrance> for AuditArea {
 /// A change that was made.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditBody {
-    /// When.
+    /// When the change was committed.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The project that the target belongs to; `default` for what belongs to the installation.

@@ -32,7 +32,7 @@ pub struct ClusterParts {
     pub registry: Registry,
     /// The logs of inference servers.
     pub logs: Arc<dyn LogSource>,
-    /// The time.
+    /// What the states are as of.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -137,7 +137,7 @@ impl Change {
 /// A change that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
-    /// When.
+    /// When the change was committed.
     pub at: Timestamp,
     /// The project that the target belongs to; `default` for what belongs to the installation.
     pub project: ProjectId,

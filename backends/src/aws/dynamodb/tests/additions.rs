@@ -148,7 +148,7 @@ async fn conflict_behind_an_expired_counter_is_told() {
     assert_eq!(rule.num_calls(), 1);
 }
 
-/// Nothing but the addition is asked of DynamoDB, so it is no transaction.
+/// A single addition is one UpdateItem and not a transaction.
 #[tokio::test]
 async fn lone_addition_is_one_update() {
     let update = mock!(Client::update_item).then_output(|| {
