@@ -1,5 +1,6 @@
 //! One run of the agent, from its start to the end of its instance.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::future::Future;
 use std::io::{self, Write};
@@ -11,8 +12,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diogenes_backends::aws::user_data::UserData;
+use diogenes_backends::engine::secrets;
 use diogenes_core::fleet::{InstanceId, Phase};
 use diogenes_core::ports::{Clock, StateStore};
+use diogenes_core::secret::{Secret, SecretRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
@@ -25,18 +28,22 @@ use crate::report::Reporter;
 use crate::settings::{LifetimeFrom, Settings};
 use crate::watch as tasks;
 
-/// Opens the deployment's store.
+/// Reaches what is outside of the instance.
 #[async_trait]
 pub trait Connect: Send + Sync {
     /// The store that `user_data` names. It need not answer yet.
     async fn store(&self, user_data: &UserData) -> Arc<dyn StateStore>;
+
+    /// The SSM parameter `name` in the region that `user_data` names, decrypted. An error says
+    /// what is wrong with it: "does not exist".
+    async fn parameter(&self, user_data: &UserData, name: &str) -> Result<Secret, String>;
 }
 
 /// What the agent stands in.
 pub struct World {
     /// The instance's metadata.
     pub metadata: Metadata,
-    /// The deployment's store.
+    /// The deployment's store and secrets.
     pub connect: Box<dyn Connect>,
     /// The wall clock, for the times in beats.
     pub clock: Arc<dyn Clock>,
@@ -89,6 +96,7 @@ pub async fn run(
     );
     let instance = Instance {
         store: world.connect.store(user_data).await,
+        connect: world.connect,
         log: Shared::default(),
         meter: Shared::default(),
         metadata: world.metadata,
@@ -108,6 +116,7 @@ struct Instance {
     orders: Orders,
     metadata: Metadata,
     store: Arc<dyn StateStore>,
+    connect: Box<dyn Connect>,
     clock: Arc<dyn Clock>,
     deadman: DeadMan,
     facts: watch::Sender<Facts>,
@@ -140,7 +149,11 @@ impl Instance {
     async fn serve(&self, forward: Forward, mut stop: Stop<'_>) {
         let Settings { pace, .. } = &self.settings;
         let UserData { engine, upstream_key, .. } = &self.orders.user_data;
-        let mut server = match self.start(forward) {
+        let started = tokio::select! {
+            started = self.start(forward) => started,
+            () = &mut stop => return,
+        };
+        let mut server = match started {
             Ok(server) => server,
             Err(reason) => {
                 self.is_over(reason);
@@ -166,17 +179,28 @@ impl Instance {
         server.stop(pace.kill_grace).await;
     }
 
-    fn start(&self, forward: Forward) -> Result<Server, String> {
+    async fn start(&self, forward: Forward) -> Result<Server, String> {
         let again = self.settings.runtime_dir.as_deref().is_some_and(was_started);
         if again {
             return Err("the agent was started anew; its inference server has ended".into());
         }
-        let UserData { engine, upstream_key, .. } = &self.orders.user_data;
+        let user_data = &self.orders.user_data;
+        let UserData { engine, upstream_key, .. } = user_data;
+        let mut parameters = BTreeMap::new();
+        for (_, reference) in engine.references() {
+            if let SecretRef::Ssm(name) = reference {
+                let read = self.connect.parameter(user_data, name).await;
+                parameters.insert(name.clone(), read);
+            }
+        }
+        let secrets = secrets::read(engine, &parameters)
+            .map_err(|unread| format!("the model cannot run here: {unread}"))?;
         let facts = self.facts.clone();
         let announce = move |reached| tasks::advance(&facts, reached);
         let log = Arc::clone(&self.log);
         let user = self.settings.engine_user.as_deref();
-        Server::start(engine, self.listen(), user, upstream_key, log, forward, announce)
+        let start = (upstream_key, &secrets);
+        Server::start(engine, self.listen(), user, start, log, forward, announce)
             .map_err(|error| error.to_string())
     }
 

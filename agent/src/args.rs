@@ -22,8 +22,9 @@ without a renewed lease for as long as the orders say, or at the instance's maxi
 
 Environment:
   AWS_EC2_METADATA_SERVICE_ENDPOINT  the instance metadata service [default: http://169.254.169.254]
-  AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB
-                                     DynamoDB, for emulators [default: that of the region]
+  AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL_SSM
+                                     DynamoDB and Systems Manager, for emulators
+                                     [default: those of the region]
   AWS_ACCESS_KEY_ID, … credentials   [default: the instance's role]
   DIOGENES_LOG                       the log filter: `debug`, `diogenes_agent=debug` … [default: info]";
 

@@ -19,6 +19,6 @@ mod watch;
 
 pub use agent::{Connect, World, run};
 pub use args::Args;
-pub use aws::Dynamo;
+pub use aws::Aws;
 pub use metadata::{Metadata, MetadataError};
 pub use settings::{LifetimeFrom, Pace, Settings};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 use diogenes_agent::deadman::KernelClock;
-use diogenes_agent::{Args, Dynamo, Metadata, World};
+use diogenes_agent::{Args, Aws, Metadata, World};
 use diogenes_backends::system::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
     let world = World {
         metadata: Metadata::from_env(),
-        connect: Box::new(Dynamo),
+        connect: Box::new(Aws),
         clock: Arc::new(SystemClock),
         boot_clock: Arc::new(KernelClock),
         output: Box::new(std::io::stdout()),

@@ -1,4 +1,4 @@
-//! Text that must not be printed.
+//! Text that must not be printed, and where such text is kept.
 
 use std::fmt;
 
@@ -25,4 +25,81 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// Where a secret is kept: `{"env": "HF_TOKEN"}`, `{"file": "/run/secrets/token"}` or
+/// `{"ssm": "/diogenes/prod/token"}`. Records and answers carry the reference, never what it
+/// refers to; it is resolved where the secret is used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretRef {
+    /// A variable in the environment of the program that uses the secret.
+    Env(String),
+    /// A file on the machine that uses it. One line feed at its end does not count.
+    File(String),
+    /// A parameter of AWS Systems Manager, by its full name.
+    Ssm(String),
+}
+
+impl SecretRef {
+    /// The reference that is written `{kind: name}`.
+    pub fn new(kind: &str, name: String) -> Result<Self, InvalidReference> {
+        let (reference, rule) = match kind {
+            "env" => (Self::Env(name), "must be the name of a variable"),
+            "file" => (Self::File(name), "must be an absolute path"),
+            "ssm" => (
+                Self::Ssm(name),
+                "must be the full name of a parameter, such as `/diogenes/prod/token`",
+            ),
+            _ => return Err(InvalidReference::Kind(kind.to_owned())),
+        };
+        if reference.is_sound() {
+            Ok(reference)
+        } else {
+            Err(InvalidReference::Name { kind: kind.to_owned(), rule })
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Env(name) => !name.is_empty() && !name.contains(['=', '\0']),
+            Self::File(path) => path.starts_with('/') && !path.contains('\0'),
+            // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+            Self::Ssm(name) => {
+                let may_stand = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte);
+                name.len() <= 1011
+                    && name.bytes().all(may_stand)
+                    && name.strip_prefix('/').is_some_and(|rest| {
+                        !rest.is_empty() && rest.split('/').all(|part| !part.is_empty())
+                    })
+            }
+        }
+    }
+}
+
+/// "the file `/run/secrets/token`", as the subject or the object of a sentence.
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable `{name}`"),
+            Self::File(path) => write!(f, "the file `{path}`"),
+            Self::Ssm(name) => write!(f, "the SSM parameter `{name}`"),
+        }
+    }
+}
+
+/// A reference that refers to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReference {
+    /// Nobody keeps secrets there.
+    #[error("unknown reference `{0}`, expected `env`, `file` or `ssm`")]
+    Kind(String),
+    /// What it names cannot exist.
+    #[error("`{kind}` {rule}")]
+    Name {
+        /// `env`, `file` or `ssm`.
+        kind: String,
+        /// What it must be.
+        rule: &'static str,
+    },
 }

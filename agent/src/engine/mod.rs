@@ -15,7 +15,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use diogenes_core::fleet::{self, Invocation, Phase};
+use diogenes_core::fleet::{self, Invocation, Phase, Secrets};
 use diogenes_core::ports::Exit;
 use diogenes_core::secret::Secret;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -72,14 +72,14 @@ impl Server {
         engine: &fleet::Engine,
         listen: SocketAddr,
         user: Option<&str>,
-        key: &Secret,
+        (key, secrets): (&Secret, &Secrets),
         log: Shared<Log>,
         forward: Forward,
         announce: impl Fn(Phase) + Send + 'static,
     ) -> Result<Self, StartError> {
-        let Some(Invocation { program, arguments, env }) = engine.invocation(listen, key) else {
-            return Err(StartError::Command("the `command` of the model is empty".into()));
-        };
+        let Invocation { program, arguments, env } = engine
+            .invocation(listen, key, secrets)
+            .map_err(|error| StartError::Command(format!("the model cannot run here: {error}")))?;
         // One pipe for both streams keeps their order.
         let (output, stdout) = io::pipe()?;
         let mut command = Command::new(&program);

@@ -1,5 +1,6 @@
 use diogenes_core::fleet::{BeatStatus, InstanceId, Load, Phase};
 use diogenes_core::ports::Clock as _;
+use diogenes_core::secret::SecretRef;
 use diogenes_core::testing::ManualClock;
 
 use super::machine::{Machine, WAIT, long_request, orders, reason, until};
@@ -98,6 +99,37 @@ async fn an_account_that_does_not_exist_is_told() {
         "the inference server could not be started: there is no user `diogenes-nobody`, which \
          `--engine-user` names"
     );
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn the_servers_secrets_are_read_on_the_instance() {
+    let mut machine = Machine::new().await;
+    let mut orders = orders(&machine.dir, &format!("echo \"$TOKEN, $KEY\"; {WAIT}"));
+    std::fs::write(machine.path("key"), "of a file\n").unwrap();
+    let key = SecretRef::File(machine.path("key").to_str().unwrap().into());
+    let token = SecretRef::Ssm("/diogenes/test/token".into());
+    orders.engine.env.extend([("KEY".into(), key.into()), ("TOKEN".into(), token.into())]);
+    machine.order(&orders);
+    machine.start().await;
+    let beat = machine.beat(|beat| !beat.log_tail.is_empty()).await;
+    assert_eq!(beat.log_tail, ["token of eu-central-1, of a file"]);
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_is_named() {
+    let mut machine = Machine::new().await;
+    let mut orders = orders(&machine.dir, "echo started >> \"$DIR/starts\"");
+    orders.engine.env.insert("TOKEN".into(), SecretRef::Ssm("/other".into()).into());
+    machine.order(&orders);
+    machine.start().await;
+    assert_eq!(
+        machine.unhealthy().await,
+        "the model cannot run here: its variable `TOKEN` comes from the SSM parameter `/other`, \
+         which does not exist"
+    );
+    assert!(!machine.path("starts").exists());
     machine.stop().await;
 }
 

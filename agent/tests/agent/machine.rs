@@ -52,7 +52,7 @@ pub(crate) fn orders(dir: &TempDir, script: &str) -> UserData {
         model: "demo".parse().unwrap(),
         engine: Engine {
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-            env: BTreeMap::from([("DIR".to_owned(), dir)]),
+            env: BTreeMap::from([("DIR".to_owned(), dir.into())]),
             working_dir: None,
             health_path: "/health".into(),
         },
@@ -93,6 +93,13 @@ struct Given(Arc<Store>);
 impl Connect for Given {
     async fn store(&self, _: &UserData) -> Arc<dyn StateStore> {
         self.0.clone()
+    }
+
+    async fn parameter(&self, orders: &UserData, name: &str) -> Result<Secret, String> {
+        match name.strip_prefix("/diogenes/test/") {
+            Some(secret) => Ok(Secret::new(format!("{secret} of {}", orders.region))),
+            None => Err("does not exist".into()),
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub struct ModelBody {
     /// When its spec last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
-    /// How it is served.
+    /// How it is served, with `***` for the plain text of its environment.
     pub spec: ModelSpec,
 }
 
@@ -79,7 +79,7 @@ impl From<Model> for ModelBody {
             source: model.source,
             created_at: model.created_at,
             updated_at: model.updated_at,
-            spec: model.spec,
+            spec: model.spec.masked(),
         }
     }
 }

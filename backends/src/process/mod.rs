@@ -27,6 +27,7 @@ mod orphans;
 mod proc;
 mod record;
 mod reporter;
+mod rule;
 mod settings;
 mod spawn;
 mod supervisor;
@@ -52,6 +53,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
+pub use self::rule::check;
 pub use self::settings::{OnShutdown, ProcessError, ProcessSettings};
 
 use self::logs::Logs;

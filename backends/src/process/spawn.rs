@@ -1,6 +1,6 @@
 //! Starting an inference server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -13,6 +13,7 @@ use diogenes_core::ports::{LaunchError, LaunchRequest};
 use rustix::io::Errno;
 
 use super::identity::{CLAIM, DEPLOYMENT, MODEL};
+use crate::engine::secrets;
 
 /// How many ports are tried before it is given up.
 const PORTS: usize = 64;
@@ -39,11 +40,11 @@ pub(super) fn spawn(
     log: File,
 ) -> Result<tokio::process::Child, LaunchError> {
     let engine = &request.engine;
-    let Some(Invocation { program, arguments, env }) =
-        engine.invocation(address, &request.upstream_key)
-    else {
-        return Err(invalid("its `command` is empty"));
-    };
+    let secrets =
+        secrets::read(engine, &BTreeMap::new()).map_err(|unread| invalid(&unread.to_string()))?;
+    let Invocation { program, arguments, env } = engine
+        .invocation(address, &request.upstream_key, &secrets)
+        .map_err(|error| invalid(&error.to_string()))?;
     if let Some(dir) = &engine.working_dir
         && !Path::new(dir).is_dir()
     {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use diogenes_backends::process;
 use diogenes_core::fleet::ModelSpec;
 use diogenes_core::name::{ModelName, nearest};
 use serde::Deserialize;
@@ -92,7 +93,9 @@ fn models_of(
         let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of(&name));
         let parsed: ModelName = name.parse().with_context(|| at(table))?;
         let spec = spec.into_inner();
-        if let Err(error) = spec.validate() {
+        // A file has no earlier values, so that a mask in it means nothing.
+        let checked = spec.validate().and_then(|()| process::check(&spec));
+        if let Err(error) = checked.and_then(|()| spec.unmasked(None).map(drop)) {
             bail!("{}: {error}", at(line_of_field(text, table, error.field)));
         }
         lines.insert(parsed.clone(), line_of_field(text, table, "aliases"));

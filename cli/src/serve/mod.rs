@@ -178,7 +178,8 @@ impl Server {
         settings.kill_grace = config.kill_grace;
         let processes = ProcessBackend::open(settings, store.clone(), wake.clone(), clock.clone())
             .context("cannot manage child processes")?;
-        let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
+        let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
+            .with_rule(diogenes_backends::process::check);
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::fleet::Engine;
-use crate::secret::Secret;
+use crate::fleet::{Engine, EnvValue};
+use crate::secret::{Secret, SecretRef};
 
 /// What to execute for an [`Engine`]: its texts with `{port}`, `{host}` and `{key}` filled in.
 /// It holds the key in clear text, so that it has no `Debug`.
@@ -17,17 +17,58 @@ pub struct Invocation {
     pub env: BTreeMap<String, String>,
 }
 
+/// The secrets that an engine refers to, resolved.
+pub type Secrets = BTreeMap<SecretRef, Secret>;
+
+/// Why an engine cannot be executed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uninvocable {
+    /// There is no program.
+    #[error("its `command` is empty")]
+    NoCommand,
+    /// A secret was not resolved.
+    #[error("its variable `{variable}` comes from {reference}, which was not read")]
+    Unresolved {
+        /// The variable.
+        variable: String,
+        /// Where its value is kept.
+        reference: SecretRef,
+    },
+}
+
 impl Engine {
-    /// How to start it so that it listens on `address` and asks `key` of its callers; none when
-    /// its command is empty.
-    pub fn invocation(&self, address: SocketAddr, key: &Secret) -> Option<Invocation> {
+    /// The variables whose values are kept elsewhere, and where.
+    pub fn references(&self) -> impl Iterator<Item = (&str, &SecretRef)> {
+        self.env.iter().filter_map(|(name, value)| Some((name.as_str(), value.reference()?)))
+    }
+
+    /// How to start it so that it listens on `address` and asks `key` of its callers. `secrets`
+    /// has the values of its [`references`](Self::references); they are taken as they are.
+    pub fn invocation(
+        &self,
+        address: SocketAddr,
+        key: &Secret,
+        secrets: &Secrets,
+    ) -> Result<Invocation, Uninvocable> {
         let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let fill = |text: &String| {
+        let fill = |text: &str| {
             text.replace("{port}", &port).replace("{host}", &host).replace("{key}", key.expose())
         };
-        let (program, arguments) = self.command.split_first()?;
-        let mut env: BTreeMap<_, _> =
-            self.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+        let (program, arguments) = self.command.split_first().ok_or(Uninvocable::NoCommand)?;
+        let mut env = BTreeMap::new();
+        for (name, value) in &self.env {
+            let text = match value {
+                EnvValue::Plain(text) => fill(text.expose()),
+                EnvValue::Reference(reference) => secrets
+                    .get(reference)
+                    .map(|secret| secret.expose().to_owned())
+                    .ok_or_else(|| Uninvocable::Unresolved {
+                        variable: name.clone(),
+                        reference: reference.clone(),
+                    })?,
+            };
+            env.insert(name.clone(), text);
+        }
         for (name, value) in [
             ("HOST", host.as_str()),
             ("PORT", port.as_str()),
@@ -36,9 +77,9 @@ impl Engine {
         ] {
             env.insert(name.into(), value.into());
         }
-        Some(Invocation {
+        Ok(Invocation {
             program: fill(program),
-            arguments: arguments.iter().map(fill).collect(),
+            arguments: arguments.iter().map(|text| fill(text)).collect(),
             env,
         })
     }
@@ -52,8 +93,8 @@ mod tests {
         Engine {
             command: command.iter().map(|text| (*text).to_owned()).collect(),
             env: BTreeMap::from([
-                ("PORT".to_owned(), "1".to_owned()),
-                ("URL".to_owned(), "http://{host}:{port}".to_owned()),
+                ("PORT".to_owned(), "1".into()),
+                ("URL".to_owned(), "http://{host}:{port}".into()),
             ]),
             working_dir: None,
             health_path: "/health".into(),
@@ -64,7 +105,7 @@ mod tests {
     fn host_port_and_key_are_filled_in_everywhere() {
         let engine = engine(&["/opt/{port}/vllm", "--port={port}", "{host}", "{key}"]);
         let address = "127.0.0.1:8000".parse().unwrap();
-        let filled = engine.invocation(address, &Secret::new("k")).unwrap();
+        let filled = engine.invocation(address, &Secret::new("k"), &Secrets::new()).unwrap();
         assert_eq!(filled.program, "/opt/8000/vllm");
         assert_eq!(filled.arguments, ["--port=8000", "127.0.0.1", "k"]);
         let env: Vec<_> = filled.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -83,6 +124,22 @@ mod tests {
     #[test]
     fn an_empty_command_has_no_invocation() {
         let address = "127.0.0.1:8000".parse().unwrap();
-        assert!(engine(&[]).invocation(address, &Secret::new("k")).is_none());
+        let invocation = engine(&[]).invocation(address, &Secret::new("k"), &Secrets::new());
+        assert_eq!(invocation.err(), Some(Uninvocable::NoCommand));
+    }
+
+    #[test]
+    fn a_secret_is_passed_on_as_it_is_and_never_left_out() {
+        let reference = SecretRef::File("/run/token".into());
+        let mut engine = engine(&["vllm"]);
+        engine.env.insert("HF_TOKEN".into(), reference.clone().into());
+        let address = "127.0.0.1:8000".parse().unwrap();
+        let invoke = |secrets| engine.invocation(address, &Secret::new("k"), &secrets);
+
+        let read = Secrets::from([(reference.clone(), Secret::new("{key}"))]);
+        assert_eq!(invoke(read).unwrap().env["HF_TOKEN"], "{key}");
+        let variable = "HF_TOKEN".to_owned();
+        let missing = Uninvocable::Unresolved { variable, reference };
+        assert_eq!(invoke(Secrets::new()).err(), Some(missing));
     }
 }

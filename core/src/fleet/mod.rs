@@ -8,6 +8,7 @@ mod beat;
 mod beat_logs;
 mod control;
 pub mod decide;
+mod env;
 pub mod eta;
 mod held;
 mod ids;
@@ -27,10 +28,11 @@ mod view;
 pub use beat::{Beat, BeatStatus, Load, MAX_LOG_LINES};
 pub use beat_logs::BeatLogs;
 pub use control::{Control, Failure, FailureKind, PreferredRung};
+pub use env::{Env, EnvValue};
 pub use eta::{BootHistory, PhaseTimes};
 pub use held::HeldCounter;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
-pub use invocation::Invocation;
+pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;
 pub use model::{
     ColdStart, Engine, Market, Model, ModelSource, ModelSpec, Rung, SpecError, SpecHash,

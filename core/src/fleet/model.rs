@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::UseStamp;
+use crate::fleet::env::{self, Env, EnvValue};
 use crate::fleet::ids::hex;
 use crate::name::ModelName;
 use crate::ports::{IndexKey, Key, Query, Table};
@@ -49,8 +49,9 @@ pub struct ModelSpec {
     /// the same stand in its environment as `PORT`, `HOST`, `VLLM_API_KEY` and `LLAMA_API_KEY`.
     pub command: Vec<String>,
     /// Variables added to the environment of the command.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Env::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = env::schema))]
+    pub env: Env,
     /// The directory that the command starts in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
@@ -177,7 +178,7 @@ pub struct Engine {
     /// The program and its arguments.
     pub command: Vec<String>,
     /// Variables added to its environment.
-    pub env: BTreeMap<String, String>,
+    pub env: Env,
     /// The directory that it starts in.
     pub working_dir: Option<String>,
     /// The path that answers 200 once it is ready.
@@ -266,7 +267,7 @@ impl ModelSpec {
     pub fn new(command: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             command: command.into_iter().map(Into::into).collect(),
-            env: BTreeMap::new(),
+            env: Env::new(),
             working_dir: None,
             health_path: default_health_path(),
             upstream_model: None,
@@ -298,8 +299,9 @@ impl ModelSpec {
         if self
             .command
             .iter()
-            .chain(self.env.values())
-            .chain(self.env.keys())
+            .map(String::as_str)
+            .chain(self.env.values().filter_map(EnvValue::plain))
+            .chain(self.env.keys().map(String::as_str))
             .any(|text| text.contains('\0'))
         {
             return wrong("command", "or `env` contains a NUL byte; remove it");
@@ -388,6 +390,22 @@ impl ModelSpec {
             }
             None => Ok(()),
         }
+    }
+
+    /// The spec as answers show it: without the plain text of its environment.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        for value in self.env.values_mut() {
+            *value = value.masked();
+        }
+        self
+    }
+
+    /// The spec that a caller means who read it [`masked`](Self::masked): hidden values are those
+    /// that stand.
+    pub fn unmasked(&self, standing: Option<&Self>) -> Result<Self, SpecError> {
+        let env = env::unmask(&self.env, standing.map(|spec| &spec.env))?;
+        Ok(Self { env, ..self.clone() })
     }
 
     /// What a new instance of this spec runs.

@@ -69,7 +69,8 @@ impl Registry {
         Self { store, clock, wake, rule: |_| Ok(()), actor: None }
     }
 
-    /// The same, refusing specs that this installation could never run.
+    /// The same, refusing specs that this installation could never run when they come over the
+    /// API. A configuration is checked where it is read.
     #[must_use]
     pub fn with_rule(self, rule: SpecRule) -> Self {
         Self { rule, ..self }
@@ -106,7 +107,8 @@ impl Registry {
     }
 
     /// Registers or changes a model; returns it, and whether it is new. The same spec again
-    /// changes nothing. Its names are claimed with it, so that no two models share one.
+    /// changes nothing, and [masked](ModelSpec::masked) values stay as they are. Its names are
+    /// claimed with it, so that no two models share one.
     pub async fn apply(
         &self,
         name: &ModelName,
@@ -114,11 +116,15 @@ impl Registry {
         source: ModelSource,
     ) -> Result<(Model, bool), RegistryError> {
         spec.validate()?;
-        (self.rule)(&spec)?;
+        if source == ModelSource::Api {
+            (self.rule)(&spec)?;
+        }
+        let sent = spec;
         loop {
             let standing = self.store.load::<Model>(&Model::key_of(name)).await?;
             let live = standing.as_ref().map(|stored| &stored.value);
             let live = live.filter(|model| model.deleted_at.is_none());
+            let spec = sent.unmasked(live.map(|model| &model.spec))?;
             name_claim::check(&self.list().await?, name, &spec, live)?;
             let now = self.clock.now();
             let (model, expect, is_new) = match &standing {

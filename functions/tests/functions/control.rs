@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use axum::Router;
-use diogenes_core::fleet::{ModelSource, ModelSpec, Registry};
+use diogenes_core::entity::StoreExt as _;
+use diogenes_core::fleet::{Model, ModelSource, ModelSpec, Registry};
 use diogenes_core::ports::Wake;
 use diogenes_core::tenancy::Principal;
 use diogenes_core::testing::{ManualClock, MemoryStore};
@@ -108,6 +109,41 @@ async fn the_cluster_function_serves_models_and_the_cluster() {
     ] {
         let (status, answer) = function.cluster(method.clone(), path, Value::Null).await;
         assert_eq!(status, StatusCode::OK, "{method} {path} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn answers_hide_plain_values_and_an_answer_sent_back_keeps_them() {
+    let function = Function::new();
+    let token = json!({"ssm": "/diogenes/test/token"});
+    let spec = json!({
+        "command": ["vllm"], "ladder": [{"instance_type": "g6.xlarge"}],
+        "env": {"A": "hf_secret", "B": token},
+    });
+    let path = "/api/v1/models/m";
+    let (status, answer) = function.cluster(Method::PUT, path, spec).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    let hidden = json!({"A": "***", "B": token});
+    assert_eq!(answer["spec"]["env"], hidden);
+
+    let (_, shown) = function.cluster(Method::GET, path, Value::Null).await;
+    assert_eq!(shown["spec"]["env"], hidden);
+    let mut back = shown["spec"].clone();
+    back["idle_timeout"] = json!("1h");
+    let (status, answer) = function.cluster(Method::PUT, path, back.clone()).await;
+    assert_eq!((status, &answer["spec"]["env"]), (StatusCode::OK, &hidden), "{answer}");
+    let stored = function.store.load::<Model>(&Model::key_of(&"m".parse().unwrap())).await;
+    let stored = stored.unwrap().unwrap().value.spec;
+    assert_eq!(stored.env["A"].plain(), Some("hf_secret"));
+    assert_eq!(stored.idle_timeout, std::time::Duration::from_hours(1));
+
+    let (_, list) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;
+    assert!(!list.to_string().contains("hf_secret"), "{list}");
+    // A new model has no value that the mask could stand for, nor has a deleted one.
+    function.cluster(Method::DELETE, path, Value::Null).await;
+    for path in ["/api/v1/models/other", path] {
+        let (status, answer) = function.cluster(Method::PUT, path, back.clone()).await;
+        assert_eq!((status, &answer["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("env")));
     }
 }
 

@@ -36,7 +36,7 @@ async fn process() -> Fixture {
                   do sleep 0.02; done; exit 3";
     let engine = Engine {
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-        env: BTreeMap::from([("OVER".to_owned(), over.to_str().unwrap().to_owned())]),
+        env: BTreeMap::from([("OVER".to_owned(), over.to_str().unwrap().into())]),
         working_dir: None,
         health_path: "/health".into(),
     };

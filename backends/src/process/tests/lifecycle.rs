@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use diogenes_core::fleet::{InstanceId, LaunchToken};
 use diogenes_core::ports::{ComputeBackend as _, Exit, InstanceState, LaunchError};
+use diogenes_core::secret::SecretRef;
 
 use super::support::{Machine, engine, said, seen, shell, sleeper, state, until, until_state};
 use crate::process::OnShutdown;
@@ -104,6 +105,29 @@ async fn an_instance_knows_its_port_key_and_tags() {
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&machine.run_dir()), 0o700);
     assert_eq!(mode(&machine.run_dir().join("a.json")), 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_read_at_the_launch_and_only_the_process_has_it() {
+    let machine = Machine::new();
+    let backend = machine.serve();
+    let (file, out) = (machine.dir.path().join("token"), machine.dir.path().join("out"));
+    let mut engine = shell("echo \"$TOKEN\" > $OUT; exec sleep 600");
+    engine.env.insert("OUT".into(), out.to_str().unwrap().into());
+    let reference = SecretRef::File(file.to_str().unwrap().into());
+    engine.env.insert("TOKEN".into(), reference.into());
+    let request = machine.request("a", engine);
+
+    let error = backend.launch(&request).await.unwrap_err();
+    assert!(matches!(error, LaunchError::InvalidSpec { .. }), "{error:?}");
+    let missing = format!("comes from the file `{}`, which does not exist", file.display());
+    assert!(error.to_string().contains(&missing), "{error}");
+    assert!(machine.record("a").is_none());
+
+    std::fs::write(&file, "hf_secret\n").unwrap();
+    backend.launch(&request).await.unwrap();
+    assert_eq!(said(&out).await, "hf_secret");
+    assert!(!machine.record("a").unwrap().to_string().contains("hf_secret"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,7 +28,7 @@ impl Server {
         let mut engine =
             engine(&[program.to_str().unwrap(), name, "--exact", "--ignored", "--nocapture"]);
         let switches = self.0.to_str().unwrap().to_owned();
-        engine.env.insert(SWITCHES.to_owned(), switches);
+        engine.env.insert(SWITCHES.to_owned(), switches.into());
         engine
     }
 

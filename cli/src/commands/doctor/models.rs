@@ -23,7 +23,8 @@ pub(super) fn check(
     for (name, spec) in models.iter().filter(|(_, spec)| spec.ladder.is_empty()) {
         let title = format!("model `{name}`");
         match program(spec) {
-            Ok(path) => report.ok(&title, format!("runs {}", path.display())),
+            Ok(Some(path)) => report.ok(&title, format!("runs {}", path.display())),
+            Ok(None) => report.ok(&title, "not looked for: its `PATH` is not shown"),
             Err(problem) => {
                 let next =
                     format!("install it, or fix `command` of `{name}` (or `PATH` in its `env`)");
@@ -33,8 +34,8 @@ pub(super) fn check(
     }
 }
 
-/// Where the program of a model is.
-fn program(spec: &ModelSpec) -> Result<PathBuf, String> {
+/// Where the program of a model is; none if the `PATH` of its own is not shown here.
+fn program(spec: &ModelSpec) -> Result<Option<PathBuf>, String> {
     let Some(name) = spec.command.first() else {
         return Err("`command` is empty".into());
     };
@@ -47,18 +48,22 @@ fn program(spec: &ModelSpec) -> Result<PathBuf, String> {
     if name.contains('/') {
         let path = within(Path::new(name));
         return match (path.is_file(), is_executable(&path)) {
-            (true, true) => Ok(path),
+            (true, true) => Ok(Some(path)),
             (true, false) => Err(format!("{} is not executable", path.display())),
             (false, _) => Err(format!("{} does not exist", path.display())),
         };
     }
     let search = match spec.env.get("PATH") {
-        Some(path) => OsString::from(path),
+        Some(path) => match path.plain() {
+            Some(text) if !path.is_masked() => OsString::from(text),
+            Some(_) | None => return Ok(None),
+        },
         None => std::env::var_os("PATH").unwrap_or_default(),
     };
     std::env::split_paths(&search)
         .map(|directory| within(&directory).join(name))
         .find(|path| path.is_file() && is_executable(path))
+        .map(Some)
         .ok_or_else(|| format!("`{name}` is not in PATH"))
 }
 
@@ -82,12 +87,13 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
         assert!(program(&spec).is_err_and(|problem| problem.contains("is not executable")));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("changed");
-        assert_eq!(program(&spec), Ok(path.clone()));
+        assert_eq!(program(&spec), Ok(Some(path.clone())));
 
         spec.command = vec!["engine".into()];
         assert!(program(&spec).is_err_and(|problem| problem.contains("is not in PATH")));
-        spec.env.insert("PATH".into(), format!("/nowhere:{shown}"));
-        assert_eq!(program(&spec), Ok(path.clone()));
+        spec.env.insert("PATH".into(), format!("/nowhere:{shown}").into());
+        assert_eq!(program(&spec), Ok(Some(path.clone())));
+        assert_eq!(program(&spec.clone().masked()), Ok(None));
 
         spec.command = vec!["./engine".into()];
         spec.working_dir = Some(shown);

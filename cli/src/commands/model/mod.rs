@@ -166,7 +166,7 @@ fn details(model: &ModelBody) -> String {
     ];
     rows.extend(spec.upstream_model.clone().map(|name| ("upstream model", name)));
     rows.extend(spec.working_dir.clone().map(|path| ("directory", path)));
-    // Values may be secrets; `-o json` has them.
+    // Values may be secrets.
     let names: Vec<&str> = spec.env.keys().map(String::as_str).collect();
     if !names.is_empty() {
         rows.push(("environment", names.join(", ")));

@@ -207,8 +207,8 @@ mod tests {
         let spec = file.overruled_by(flags).into_spec(&Origin::Flags).expect("a spec");
         assert_eq!((spec.min_replicas, spec.max_replicas), (2, 3));
         assert_eq!(spec.idle_timeout, Duration::from_secs(30));
-        let env: Vec<_> = spec.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(env, [("A", "1"), ("B", "3"), ("C", "")]);
+        let env: Vec<_> = spec.env.iter().map(|(k, v)| (k.as_str(), v.plain())).collect();
+        assert_eq!(env, [("A", Some("1")), ("B", Some("3")), ("C", Some(""))]);
     }
 
     #[test]

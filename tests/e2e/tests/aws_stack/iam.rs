@@ -14,13 +14,14 @@ const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml
 /// The role of the programs on an instance.
 const INSTANCE_ROLE: &str = "InstanceRole";
 
-/// Statements for what no program of ours does: somebody else uses them.
+/// Statements for what no program of ours does here: somebody else uses them, or another model.
 const OF_OTHERS: &[(&str, &str, &str)] = &[
     ("*", "WriteLogs", "the Lambda service writes the logs with the function's role"),
     ("RouterRole", "JoinVpc", "the Lambda service joins the function to the VPC with its role"),
     ("OrchestratorRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
     ("InstanceRole", "ListWeights", "the inference server fetches weights"),
     ("InstanceRole", "ReadWeights", "the inference server fetches weights"),
+    ("InstanceRole", "ReadParameters", "only for a model whose `env` refers to parameters"),
 ];
 
 /// Grants on `*`, each with the reason that there is nothing narrower.
@@ -50,6 +51,7 @@ const ON_ALL_OF_A_KIND: &[(&str, &str, &str)] = &[
     ("OrchestratorRole", "TagAtLaunch", "only by the launch that makes them"),
     ("OrchestratorRole", "TerminateOwn", "only with the tag of the stack"),
     ("InstanceRole", "ReadWeights", "objects of the one bucket"),
+    ("InstanceRole", "ReadParameters", "parameters of the one stack"),
     ("*", "WriteLogs", "streams of the function's own log"),
 ];
 
