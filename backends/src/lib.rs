@@ -7,6 +7,7 @@
     feature = "aws-dynamodb",
     feature = "aws-ec2",
     feature = "aws-lambda",
+    feature = "aws-placement",
     feature = "aws-user-data"
 ))]
 pub mod aws;

@@ -16,7 +16,7 @@ use diogenes_api::proxy::{
 };
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::audit::AuditLog;
-use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, StoredDemand};
+use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::ports::{Topic, Wake, WakeError};
 use diogenes_core::tenancy::Projects;
@@ -87,7 +87,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let (views, _) = views(base, wake);
     let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
-        .with_rule(ModelSpec::validate_for_cloud);
+        .with_rule(diogenes_backends::aws::placement::RULE);
     let models = ModelsArea::new(entrance(base), registry.clone(), views.clone());
     let parts = ClusterParts {
         views,
@@ -146,6 +146,8 @@ impl Wake for NoWake {
 
 #[cfg(test)]
 mod tests {
+    use diogenes_core::fleet::ModelSpec;
+
     use super::*;
 
     #[cfg(feature = "invoke")]

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::audit::Actor;
-use diogenes_core::fleet::{ClaimId, Failure, ModelView, Order, Registry, SlotView, Standing};
+use diogenes_core::fleet::{
+    ClaimId, Failure, ModelView, Order, Registry, SlotView, SpecRule, Standing,
+};
 use diogenes_core::ports::{Clock, Demand, DemandSource, LogSource};
 use diogenes_core::tenancy::{Allowed, may};
 use http::StatusCode;
@@ -40,6 +42,11 @@ impl ClusterArea {
     /// The area over these parts.
     pub fn new(entrance: Entrance, parts: ClusterParts) -> Self {
         Self { entrance, parts }
+    }
+
+    /// What this installation asks of a model; everybody may know.
+    pub(super) fn rule(&self) -> SpecRule {
+        self.parts.registry.rule()
     }
 
     fn scales(&self, by: &Allowed<may::ClusterScale>) -> Registry {

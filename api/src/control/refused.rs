@@ -100,7 +100,7 @@ mod tests {
                 "invalid type: string \"a\", expected a whole number, 0 or more",
             ),
             (
-                "invalid length 0, expected struct Rung with 3 elements",
+                "invalid length 0, expected struct OrderRequest with 2 elements",
                 "invalid length 0, expected an object",
             ),
         ] {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
     ClaimId, Control, InstanceId, Launch, Model, ModelSource, ModelSpec, ModelView, PhaseTimes,
-    Rung, Slot, SlotState,
+    Placement, Slot, SlotState,
 };
 use diogenes_core::keys::{KeyId, LocalLimiter};
 use diogenes_core::name::ModelName;
@@ -108,7 +108,7 @@ impl Local {
             launch: Launch {
                 engine: self.spec.engine(),
                 spec: self.spec.hash(),
-                ladder: vec![Rung::local()],
+                ladder: vec![Placement::local()],
                 rung: 0,
                 tried: 1,
                 attempt: 0,

@@ -7,6 +7,8 @@ pub mod ec2;
 pub mod event;
 #[cfg(feature = "aws-lambda")]
 pub mod lambda;
+#[cfg(feature = "aws-placement")]
+pub mod placement;
 #[cfg(feature = "aws-quota")]
 pub mod quota;
 #[cfg(feature = "aws-user-data")]

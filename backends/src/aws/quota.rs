@@ -1,6 +1,6 @@
 //! Which quota of the account an instance type counts against.
 
-use diogenes_core::fleet::{Market, Rung};
+use super::placement::{Ec2Placement, Market};
 
 /// A quota of vCPUs, in the service `ec2` of Service Quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +66,7 @@ const P5_SPOT: Quota = Quota::new("All P5 Spot Instance Requests", "L-C4BD4855")
 /// The quota that an instance of this rung counts against, as text; where it is not known for
 /// sure, what to look for.
 #[cfg(feature = "aws-ec2")]
-pub(super) fn text(rung: &Rung) -> String {
+pub(super) fn text(rung: &Ec2Placement) -> String {
     let known = of(rung).map(|Quota { code, name }| format!("\"{name}\" ({code})"));
     known.unwrap_or_else(|| {
         let market = match rung.market {
@@ -78,7 +78,7 @@ pub(super) fn text(rung: &Rung) -> String {
 }
 
 /// The quota that an instance of this rung counts against; none where it is not known for sure.
-pub fn of(rung: &Rung) -> Option<Quota> {
+pub fn of(rung: &Ec2Placement) -> Option<Quota> {
     let family = rung.instance_type.split('.').next()?;
     let generation = family.find(|letter: char| letter.is_ascii_digit())?;
     let (class, generation) = family.split_at_checked(generation)?;
@@ -117,7 +117,7 @@ mod tests {
             ("u-6tb1.metal", "of on-demand instances", "of spot instance requests"),
         ] {
             for (market, expected) in [(Market::OnDemand, on_demand), (Market::Spot, on_spot)] {
-                let rung = Rung { instance_type: instance_type.into(), zone: None, market };
+                let rung = Ec2Placement { instance_type: instance_type.into(), zone: None, market };
                 let text = text(&rung);
                 assert!(text.contains(expected), "{instance_type} {market:?}: {text}");
             }

@@ -53,7 +53,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-pub use self::rule::check;
+pub use self::rule::RULE;
 pub use self::settings::{OnShutdown, ProcessError, ProcessSettings};
 
 use self::logs::Logs;

@@ -1,11 +1,17 @@
 //! What one machine asks of a model.
 
-use diogenes_core::fleet::{ModelSpec, SpecError};
+use diogenes_core::fleet::{ModelSpec, SpecError, SpecRule};
 use diogenes_core::secret::SecretRef;
 
-/// Refuses what child processes of `diogenes serve` could not do justice to, beyond
-/// [`ModelSpec::validate`].
-pub fn check(spec: &ModelSpec) -> Result<(), SpecError> {
+/// What a machine of one's own asks of a model: it is the only place, and reads no SSM parameters.
+pub const RULE: SpecRule = SpecRule { admit, has_places: false, has_parameters: false };
+
+fn admit(spec: ModelSpec) -> Result<ModelSpec, SpecError> {
+    if !spec.ladder.is_empty() {
+        let problem = "is for deployments on AWS: here every model runs on this machine; leave it \
+                       out";
+        return Err(SpecError { field: "ladder", problem: problem.into() });
+    }
     let mut references =
         spec.env.iter().filter_map(|(name, value)| Some((name, value.reference()?)));
     let parameter = references.find_map(|(name, reference)| match reference {
@@ -19,5 +25,5 @@ pub fn check(spec: &ModelSpec) -> Result<(), SpecError> {
         );
         return Err(SpecError { field: "env", problem });
     }
-    Ok(())
+    Ok(spec)
 }

@@ -7,8 +7,8 @@ use diogenes_backends::system::{OsEntropy, SystemClock};
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Market, Model, ModelSource, ModelSpec,
-    PhaseTimes, Rung, Slot, SlotState,
+    Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSource, ModelSpec, PhaseTimes,
+    Placement, Slot, SlotState,
 };
 use diogenes_core::keys::{Keys, NewKey, Scope};
 use diogenes_core::ports::{Expect, Limits, StateStore};
@@ -63,8 +63,7 @@ impl Tables {
         let (now, claim) = (Timestamp::now(), ClaimId::new("bench-claim"));
         let instance = InstanceId::new("i-0123456789abcdef0");
         let mut spec = ModelSpec::new(["vllm", "serve", MODEL]);
-        spec.ladder =
-            vec![Rung { instance_type: "g6.xlarge".into(), zone: None, market: Market::Spot }];
+        spec.ladder = vec![Placement::new("g6.xlarge").with("market", "spot")];
         let slot = Slot {
             model: MODEL.parse()?,
             index: 0,

@@ -94,10 +94,10 @@ fn models_of(
         let parsed: ModelName = name.parse().with_context(|| at(table))?;
         let spec = spec.into_inner();
         // A file has no earlier values, so that a mask in it means nothing.
-        let checked = spec.validate().and_then(|()| process::check(&spec));
-        if let Err(error) = checked.and_then(|()| spec.unmasked(None).map(drop)) {
-            bail!("{}: {error}", at(line_of_field(text, table, error.field)));
-        }
+        let checked = spec.validate().and_then(|()| spec.unmasked(None));
+        let spec = checked.and_then(process::RULE.admit).map_err(|error| {
+            anyhow::anyhow!("{}: {error}", at(line_of_field(text, table, error.field)))
+        })?;
         lines.insert(parsed.clone(), line_of_field(text, table, "aliases"));
         models.insert(parsed, spec);
     }

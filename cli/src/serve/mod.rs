@@ -179,7 +179,7 @@ impl Server {
         let processes = ProcessBackend::open(settings, store.clone(), wake.clone(), clock.clone())
             .context("cannot manage child processes")?;
         let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
-            .with_rule(diogenes_backends::process::check);
+            .with_rule(diogenes_backends::process::RULE);
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));

@@ -2,7 +2,7 @@ use diogenes_backends::system::SystemClock;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::Entity;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, Load, Market, Model, ModelSource, ModelSpec, Phase, PhaseTimes, Rung, Slot,
+    Beat, BeatStatus, Load, Model, ModelSource, ModelSpec, Phase, PhaseTimes, Placement, Slot,
 };
 use diogenes_core::ports::{Clock, Expect};
 use serde_json::json;
@@ -19,8 +19,8 @@ fn doctor(aws: &Aws) -> Run {
 fn model() -> Model {
     let now = SystemClock.now();
     let mut spec = ModelSpec::new(["vllm", "serve", "qwen"]);
-    spec.ladder = [Market::Spot, Market::OnDemand]
-        .map(|market| Rung { instance_type: "g6.2xlarge".into(), zone: None, market })
+    spec.ladder = ["spot", "on_demand"]
+        .map(|market| Placement::new("g6.2xlarge").with("market", market))
         .into();
     Model {
         name: "qwen".parse().unwrap(),

@@ -63,13 +63,14 @@ pub fn later(from: Timestamp, duration: Duration) -> Timestamp {
     from.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// How long the last boots of one (model, instance type, engine) took.
+/// How long the last boots of one (model, kind of place, engine) took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootHistory {
     /// The model.
     pub model: ModelName,
-    /// Where it booted.
-    pub instance_type: String,
+    /// What kind of place it booted in: the label of its [`Placement`](crate::fleet::Placement).
+    #[serde(rename = "instance_type")]
+    pub label: String,
     /// What booted.
     pub spec: SpecHash,
     /// Milliseconds per phase, oldest first, at most 20 of each.
@@ -78,13 +79,13 @@ pub struct BootHistory {
 
 impl BootHistory {
     /// A history without samples.
-    pub fn new(model: ModelName, instance_type: String, spec: SpecHash) -> Self {
-        Self { model, instance_type, spec, millis: BTreeMap::new() }
+    pub fn new(model: ModelName, label: String, spec: SpecHash) -> Self {
+        Self { model, label, spec, millis: BTreeMap::new() }
     }
 
     /// Where the history stands.
-    pub fn key_of(model: &ModelName, instance_type: &str, spec: &SpecHash) -> Key {
-        Key::new(format!("MODEL#{model}"), format!("HISTORY#{instance_type}#{}", spec.as_str()))
+    pub fn key_of(model: &ModelName, label: &str, spec: &SpecHash) -> Key {
+        Key::new(format!("MODEL#{model}"), format!("HISTORY#{label}#{}", spec.as_str()))
     }
 
     /// Remembers one finished boot.
@@ -145,7 +146,7 @@ impl Entity for BootHistory {
     const KIND: &'static str = "boot history";
 
     fn key(&self) -> Key {
-        Self::key_of(&self.model, &self.instance_type, &self.spec)
+        Self::key_of(&self.model, &self.label, &self.spec)
     }
 }
 

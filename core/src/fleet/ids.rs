@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::fleet::Rung;
+use crate::fleet::Placement;
 use crate::ports::Entropy;
 
 macro_rules! text_id {
@@ -67,10 +67,9 @@ impl LaunchToken {
         claim: &ClaimId,
         attempt: u32,
         rung_index: usize,
-        rung: &Rung,
+        rung: &Placement,
     ) -> Self {
-        let rung = (&rung.instance_type, &rung.zone, rung.market);
-        let parts = (deployment, claim, attempt, rung_index, rung);
+        let parts = (deployment, claim, attempt, rung_index, rung.fingerprint());
         // It cannot fail: every part is text or a number.
         let text = serde_json::to_string(&parts).unwrap_or_default();
         Self(hex(&Sha256::digest(text.as_bytes())))

@@ -17,6 +17,7 @@ mod lease;
 mod model;
 mod name_claim;
 pub mod phase;
+mod placement;
 mod reader;
 mod reconcile;
 mod registry;
@@ -34,11 +35,10 @@ pub use held::HeldCounter;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
 pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;
-pub use model::{
-    ColdStart, Engine, Market, Model, ModelSource, ModelSpec, Rung, SpecError, SpecHash,
-};
+pub use model::{ColdStart, Engine, Model, ModelSource, ModelSpec, SpecError, SpecHash};
 pub use name_claim::NameClaim;
 pub use phase::Phase;
+pub use placement::{InvalidPrice, Placement, Price};
 pub use reader::read_view;
 pub use reconcile::{AgentRules, FleetEvent, Outcome, ReconcileError, Reconciler};
 pub use registry::{Order, Registry, RegistryError, SpecRule};

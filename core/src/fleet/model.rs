@@ -5,9 +5,11 @@ use sha2::{Digest, Sha256};
 
 use crate::Timestamp;
 use crate::entity::Entity;
-use crate::fleet::UseStamp;
+use crate::fleet::Placement;
 use crate::fleet::env::{self, Env, EnvValue};
 use crate::fleet::ids::hex;
+#[cfg(feature = "openapi")]
+use crate::fleet::placement;
 use crate::name::ModelName;
 use crate::ports::{IndexKey, Key, Query, Table};
 
@@ -122,7 +124,8 @@ pub struct ModelSpec {
     pub hold_event_interval: Duration,
     /// Where to launch, first choice first. Empty: the backend's only place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ladder: Vec<Rung>,
+    #[cfg_attr(feature = "openapi", schema(schema_with = placement::ladder_schema))]
+    pub ladder: Vec<Placement>,
 }
 
 fn default_health_path() -> String {
@@ -185,45 +188,6 @@ pub struct Engine {
     pub health_path: String,
 }
 
-/// One step of the ladder: where to try a launch.
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rung {
-    /// The instance type: `g6.xlarge`; `local` for a process.
-    pub instance_type: String,
-    /// The availability zone; any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// How it is paid for.
-    #[serde(default)]
-    pub market: Market,
-}
-
-impl Rung {
-    /// The only rung of a backend that has no choice.
-    pub fn local() -> Self {
-        Self { instance_type: "local".into(), zone: None, market: Market::OnDemand }
-    }
-}
-
-/// How an instance is paid for.
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Market {
-    /// At the list price, until we end it.
-    #[default]
-    OnDemand,
-    /// Cheaper, and the provider may take it back.
-    Spot,
-}
-
-/// What the user data of an instance has room for, of 16 KiB before its encoding: the rest is for the
-/// claim, names and times.
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>
-const MAX_ENGINE_BYTES: usize = 14 << 10;
-
 /// The most aliases of a model: a commit replaces all of them together.
 const MAX_ALIASES: usize = 32;
 
@@ -242,7 +206,8 @@ impl SpecHash {
     }
 
     /// See [`ModelSpec::launch_hash`].
-    pub fn of_launch(engine: &Engine, ladder: &[Rung]) -> Self {
+    pub fn of_launch(engine: &Engine, ladder: &[Placement]) -> Self {
+        let ladder: Vec<_> = ladder.iter().map(Placement::since_010).collect();
         Self::of(&(engine, ladder))
     }
 
@@ -355,43 +320,6 @@ impl ModelSpec {
         Ok(())
     }
 
-    /// Refuses what an installation on a provider's instances could not do justice to, beyond
-    /// [`ModelSpec::validate`]: its backend cannot choose instances, and it learns from
-    /// [`UseStamp`]s whether a model is in use.
-    pub fn validate_for_cloud(&self) -> Result<(), SpecError> {
-        if self.idle_timeout < UseStamp::EVERY {
-            let least = crate::duration::format(UseStamp::EVERY);
-            let problem =
-                format!("must be at least {least}, the interval at which use is recorded");
-            return Err(SpecError { field: "idle_timeout", problem });
-        }
-        let engine = serde_json::to_string(&self.engine()).map_or(0, |text| text.len());
-        if engine > MAX_ENGINE_BYTES {
-            let problem = format!(
-                "and `env` have {engine} bytes together; an instance can be told at most \
-                 {MAX_ENGINE_BYTES}, so put the rest into a file on the image"
-            );
-            return Err(SpecError { field: "command", problem });
-        }
-        let wrong = |problem: String| Err(SpecError { field: "ladder", problem });
-        let example = r#"list where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
-        if self.ladder.is_empty() {
-            return wrong(format!("is missing; {example}"));
-        }
-        // EC2's names are a family and a size.
-        let is_type = |rung: &&Rung| {
-            let parts = rung.instance_type.split_once('.');
-            parts.is_some_and(|(family, size)| !family.is_empty() && !size.is_empty())
-        };
-        match self.ladder.iter().find(|rung| !is_type(rung)) {
-            Some(rung) => {
-                let name = &rung.instance_type;
-                wrong(format!("names `{name}`, which is not an instance type; {example}"))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// The spec as answers show it: without the plain text of its environment.
     #[must_use]
     pub fn masked(mut self) -> Self {
@@ -429,8 +357,8 @@ impl ModelSpec {
     }
 
     /// The ladder, never empty.
-    pub fn rungs(&self) -> Vec<Rung> {
-        if self.ladder.is_empty() { vec![Rung::local()] } else { self.ladder.clone() }
+    pub fn rungs(&self) -> Vec<Placement> {
+        if self.ladder.is_empty() { vec![Placement::local()] } else { self.ladder.clone() }
     }
 }
 

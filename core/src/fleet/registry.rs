@@ -19,9 +19,23 @@ pub struct Registry {
     actor: Option<Actor>,
 }
 
-/// What an installation asks of a spec beyond [`ModelSpec::validate`], such as
-/// [`ModelSpec::validate_for_cloud`].
-pub type SpecRule = fn(&ModelSpec) -> Result<(), SpecError>;
+/// What the backend of an installation asks of a spec beyond [`ModelSpec::validate`].
+#[derive(Clone, Copy, Debug)]
+pub struct SpecRule {
+    /// The spec as it is registered, its placements in the backend's own form; or what is wrong
+    /// with it.
+    pub admit: fn(ModelSpec) -> Result<ModelSpec, SpecError>,
+    /// Whether there are places to choose from: a ladder is refused where there are none.
+    pub has_places: bool,
+    /// Whether it can read SSM parameters: references to them are refused where it cannot.
+    pub has_parameters: bool,
+}
+
+impl Default for SpecRule {
+    fn default() -> Self {
+        Self { admit: Ok, has_places: true, has_parameters: true }
+    }
+}
 
 /// An operator's word about a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +80,7 @@ pub enum RegistryError {
 impl Registry {
     /// A registry over these ports.
     pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
-        Self { store, clock, wake, rule: |_| Ok(()), actor: None }
+        Self { store, clock, wake, rule: SpecRule::default(), actor: None }
     }
 
     /// The same, refusing specs that this installation could never run when they come over the
@@ -80,6 +94,11 @@ impl Registry {
     #[must_use]
     pub fn on_behalf_of(&self, actor: Actor) -> Self {
         Self { actor: Some(actor), ..self.clone() }
+    }
+
+    /// What this installation asks of a spec.
+    pub fn rule(&self) -> SpecRule {
+        self.rule
     }
 
     /// Every model that is not deleted, by name.
@@ -116,10 +135,10 @@ impl Registry {
         source: ModelSource,
     ) -> Result<(Model, bool), RegistryError> {
         spec.validate()?;
-        if source == ModelSource::Api {
-            (self.rule)(&spec)?;
-        }
-        let sent = spec;
+        let sent = match source {
+            ModelSource::Api => (self.rule.admit)(spec)?,
+            ModelSource::Config => spec,
+        };
         loop {
             let standing = self.store.load::<Model>(&Model::key_of(name)).await?;
             let live = standing.as_ref().map(|stored| &stored.value);

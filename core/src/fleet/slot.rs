@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::{
-    ClaimId, DeploymentId, Engine, InstanceId, LaunchToken, Phase, PhaseTimes, Rung, SpecHash,
+    ClaimId, DeploymentId, Engine, InstanceId, LaunchToken, Phase, PhaseTimes, Placement, SpecHash,
 };
 use crate::name::ModelName;
 use crate::ports::{Exit, Key, LaunchRequest, Query, Table};
@@ -39,7 +39,7 @@ pub struct Launch {
     /// The hash of its spec.
     pub spec: SpecHash,
     /// The ladder as it was at the claim.
-    pub ladder: Vec<Rung>,
+    pub ladder: Vec<Placement>,
     /// The place in the ladder that is tried now.
     pub rung: usize,
     /// How many places were tried, this one included.

@@ -87,9 +87,10 @@ pub struct SlotView {
     /// Where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// Where it was launched.
+    /// What it was launched on: the label of its [`Placement`](crate::fleet::Placement).
+    #[serde(rename = "instance_type")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance_type: Option<String>,
+    pub label: Option<String>,
     /// Why it drains or ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -135,7 +136,7 @@ impl ModelView {
             .find(|slot| slot.is_live())
             .and_then(|slot| slot.launch.ladder.get(slot.launch.rung));
         let rung = booting.or_else(|| rungs.first())?;
-        Some(BootHistory::key_of(&model.name, &rung.instance_type, &model.spec.hash()))
+        Some(BootHistory::key_of(&model.name, rung.label(), &model.spec.hash()))
     }
 
     /// How the model stands.
@@ -205,11 +206,7 @@ impl From<&Slot> for SlotView {
             phase: None,
             instance: slot.instance().cloned(),
             base_url: None,
-            instance_type: slot
-                .launch
-                .ladder
-                .get(slot.launch.rung)
-                .map(|rung| rung.instance_type.clone()),
+            label: slot.launch.ladder.get(slot.launch.rung).map(|rung| rung.label().to_owned()),
             reason: None,
             claimed_at: slot.claimed_at,
             ready_at: slot.phases.began(Phase::Ready),

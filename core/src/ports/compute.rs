@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::fleet::{ClaimId, Engine, InstanceId, LaunchToken, Rung};
+use crate::fleet::{ClaimId, Engine, InstanceId, LaunchToken, Placement};
 use crate::name::ModelName;
 use crate::secret::Secret;
 
@@ -49,7 +49,7 @@ pub struct LaunchRequest {
     /// The inference server.
     pub engine: Engine,
     /// Where to launch: one step of the model's ladder.
-    pub rung: Rung,
+    pub rung: Placement,
     /// The key that the inference server asks of its callers.
     pub upstream_key: Secret,
     /// After this the instance may end itself, whatever the fleet wants; none for no limit of

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::Timestamp;
-use crate::fleet::{InstanceId, Market, Rung};
+use crate::fleet::{InstanceId, Placement};
 use crate::ports::Exit;
 
 /// How long an instance that has ended stays in the listing.
@@ -48,8 +50,8 @@ pub struct Order<D> {
     pub token: Option<String>,
     /// Every parameter of the request in one text: two requests with one token must agree in it.
     pub fingerprint: String,
-    /// The instance type, the zone and the market.
-    pub place: Rung,
+    /// Where it is wished for.
+    pub place: Placement,
     /// Against which quota it counts, and how much.
     pub quota: (String, u32),
     /// What the face remembers of it.
@@ -77,36 +79,29 @@ pub enum Refusal {
 /// Where capacity is missing: everything that fits all that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
-    /// The instance type; any when absent.
-    pub instance_type: Option<String>,
-    /// The availability zone; any when absent.
-    pub zone: Option<String>,
-    /// The market; both when absent.
-    pub market: Option<Market>,
+    /// The label of the place; any when absent.
+    pub label: Option<String>,
+    /// Details of the place; one that is absent may be any.
+    pub details: BTreeMap<String, Value>,
 }
 
 impl Pool {
-    /// Every place with this instance type.
-    pub fn of_type(instance_type: &str) -> Self {
-        Self { instance_type: Some(instance_type.to_owned()), ..Self::default() }
+    /// Every place with this label.
+    pub fn of_type(label: &str) -> Self {
+        Self { label: Some(label.to_owned()), ..Self::default() }
     }
 
-    /// Only in this zone.
+    /// Only those with this detail.
     #[must_use]
-    pub fn in_zone(self, zone: &str) -> Self {
-        Self { zone: Some(zone.to_owned()), ..self }
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
     }
 
-    /// Only on this market.
-    #[must_use]
-    pub fn on(self, market: Market) -> Self {
-        Self { market: Some(market), ..self }
-    }
-
-    fn holds(&self, place: &Rung) -> bool {
-        self.instance_type.as_ref().is_none_or(|wanted| *wanted == place.instance_type)
-            && self.zone.as_ref().is_none_or(|wanted| Some(wanted) == place.zone.as_ref())
-            && self.market.is_none_or(|wanted| wanted == place.market)
+    fn holds(&self, place: &Placement) -> bool {
+        let mut details = self.details.iter();
+        self.label.as_ref().is_none_or(|wanted| wanted == place.label())
+            && details.all(|(name, wanted)| place.details().get(name) == Some(wanted))
     }
 }
 
@@ -116,7 +111,7 @@ pub struct CloudInstance<D> {
     /// Its id.
     pub id: InstanceId,
     /// Where it was launched.
-    pub rung: Rung,
+    pub rung: Placement,
     /// When it was launched.
     pub launched_at: Timestamp,
     /// When the listing begins to know it.

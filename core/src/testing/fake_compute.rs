@@ -53,9 +53,9 @@ impl FakeCompute {
         self.with(|cloud| cloud.end(id, exit, now));
     }
 
-    /// From now on there is no capacity of these instance types.
-    pub fn exhaust(&self, instance_types: &[&str]) {
-        let pools = instance_types.iter().map(|name| Pool::of_type(name)).collect();
+    /// From now on there is no capacity in places with these labels.
+    pub fn exhaust(&self, labels: &[&str]) {
+        let pools = labels.iter().map(|name| Pool::of_type(name)).collect();
         self.with(|cloud| cloud.exhaust(pools));
     }
 }
@@ -75,7 +75,7 @@ impl ComputeBackend for FakeCompute {
         launched.map_err(|refusal| match refusal {
             Refusal::InstanceTerminated => LaunchError::TokenSpent,
             Refusal::NoCapacity => LaunchError::Capacity {
-                reason: format!("no {} is to be had", request.rung.instance_type),
+                reason: format!("no {} is to be had", request.rung.label()),
             },
             Refusal::QuotaExceeded { limit, .. } => {
                 LaunchError::Quota { reason: format!("no more than {limit}") }

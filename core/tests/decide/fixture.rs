@@ -7,7 +7,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::fleet::decide::{Action, Decision, Situation, decide};
 use diogenes_core::fleet::{
     AgentRules, Beat, BeatStatus, ClaimId, Control, InstanceId, Launch, Load, Model, ModelSource,
-    ModelSpec, Phase, PhaseTimes, Rung, Slot, SlotState,
+    ModelSpec, Phase, PhaseTimes, Placement, Slot, SlotState,
 };
 use diogenes_core::ports::{Demand, Exit, Instance, InstanceState, ReplicaDemand};
 use diogenes_core::secret::Secret;
@@ -81,7 +81,7 @@ impl Case {
             launch: Launch {
                 engine: spec.engine(),
                 spec: spec.hash(),
-                ladder: vec![Rung::local()],
+                ladder: vec![Placement::local()],
                 rung: 0,
                 tried: 1,
                 attempt: 0,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
     ClaimId, Control, DeploymentId, FailureKind, FleetEvent, InstanceId, Launch, Model,
-    ModelSource, ModelSpec, ModelView, Outcome, PhaseTimes, Rung, Slot, SlotState,
+    ModelSource, ModelSpec, ModelView, Outcome, PhaseTimes, Placement, Slot, SlotState,
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::secret::Secret;
@@ -34,7 +34,7 @@ fn slot(index: u32, state: SlotState) -> Slot {
         launch: Launch {
             engine: spec.engine(),
             spec: spec.hash(),
-            ladder: vec![Rung::local()],
+            ladder: vec![Placement::local()],
             rung: 0,
             tried: 1,
             attempt: 0,

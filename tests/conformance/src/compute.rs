@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diogenes_core::fleet::{ClaimId, Engine, InstanceId, LaunchToken, Rung};
+use diogenes_core::fleet::{ClaimId, Engine, InstanceId, LaunchToken, Placement};
 use diogenes_core::ports::{ComputeBackend, Instance, InstanceState, LaunchRequest};
 use diogenes_core::secret::Secret;
 
@@ -55,7 +55,7 @@ type End = Box<dyn Fn(&InstanceId) + Send + Sync>;
 pub struct Fixture {
     compute: Arc<dyn ComputeBackend>,
     engine: Engine,
-    rung: Rung,
+    rung: Placement,
     end: End,
     _keep: Box<dyn Any + Send + Sync>,
 }
@@ -69,12 +69,18 @@ impl Fixture {
         end: impl Fn(&InstanceId) + Send + Sync + 'static,
         keep: impl Any + Send + Sync,
     ) -> Self {
-        Self { compute, engine, rung: Rung::local(), end: Box::new(end), _keep: Box::new(keep) }
+        Self {
+            compute,
+            engine,
+            rung: Placement::local(),
+            end: Box::new(end),
+            _keep: Box::new(keep),
+        }
     }
 
-    /// Launches on `rung` in place of [`Rung::local`].
+    /// Launches on `rung` in place of [`Placement::local`].
     #[must_use]
-    pub fn on(self, rung: Rung) -> Self {
+    pub fn on(self, rung: Placement) -> Self {
         Self { rung, ..self }
     }
 

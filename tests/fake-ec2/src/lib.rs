@@ -15,7 +15,7 @@
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let ec2 = FakeEc2::start()?;
-//! ec2.exhaust([Pool::of_type("g6.xlarge").in_zone("us-east-1a")]);
+//! ec2.exhaust([Pool::of_type("g6.xlarge").with("zone", "us-east-1a")]);
 //! println!("an SDK reaches it at {}", ec2.endpoint());
 //! # Ok(())
 //! # }
@@ -35,7 +35,7 @@ use std::thread::JoinHandle;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{InstanceId, Market};
+use diogenes_core::fleet::InstanceId;
 use diogenes_core::ports::{Clock, Exit};
 use diogenes_core::testing::{CloudInstance, Lag, Pool};
 use tokio::sync::oneshot;
@@ -126,8 +126,8 @@ impl FakeEc2 {
     }
 
     /// From now on instances of a class (`g`, `p`; the letters before the generation) on a
-    /// market have at most so many vCPUs together.
-    pub fn set_quota(&self, class: &str, market: Market, vcpus: u32) {
+    /// market (`spot`, `on_demand`) have at most so many vCPUs together.
+    pub fn set_quota(&self, class: &str, market: &str, vcpus: u32) {
         self.with(|world| world.cloud.set_quota(&quota_name(class, market), vcpus));
     }
 

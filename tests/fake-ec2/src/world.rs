@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use diogenes_core::fleet::Market;
+use diogenes_core::fleet::Placement;
 use diogenes_core::testing::{FakeCloud, Lag};
 
 use crate::{LAUNCH_TEMPLATE, SUBNETS};
@@ -82,11 +82,13 @@ pub(crate) fn class_and_vcpus(instance_type: &str) -> Option<(&str, u32)> {
 }
 
 /// What the quota of a class on a market is called here.
-pub(crate) fn quota_name(class: &str, market: Market) -> String {
-    match market {
-        Market::OnDemand => format!("{class} on demand"),
-        Market::Spot => format!("{class} on spot"),
-    }
+pub(crate) fn quota_name(class: &str, market: &str) -> String {
+    format!("{class} on {market}")
+}
+
+/// A detail of a place: its `zone`, or its `market`.
+pub(crate) fn detail<'a>(place: &'a Placement, name: &str) -> &'a str {
+    place.details().get(name).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 mod bounds;
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
+use diogenes_core::fleet::SpecRule;
 use serde_json::Value;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
+use super::cluster::ClusterArea;
 use super::{audit, cluster, keys, models, projects};
 
 #[derive(OpenApi)]
@@ -55,7 +58,46 @@ fn plain() -> Value {
 }
 
 /// `GET /api/v1/openapi.json`; needs no key.
-pub(super) async fn serve() -> Json<&'static Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-    Json(&DOCUMENT)
+pub(super) async fn serve(State(area): State<Arc<ClusterArea>>) -> Json<Value> {
+    Json(of_installation(area.rule()))
+}
+
+/// The document, without what this installation refuses.
+fn of_installation(rule: SpecRule) -> Value {
+    let mut document = document();
+    let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec/properties") else {
+        return document;
+    };
+    if !rule.has_places
+        && let Some(ladder) = spec.get_mut("ladder").and_then(Value::as_object_mut)
+    {
+        ladder.insert("maxItems".into(), 0.into());
+    }
+    if !rule.has_parameters
+        && let Some(forms) = spec.pointer_mut("/env/additionalProperties/oneOf")
+        && let Some(forms) = forms.as_array_mut()
+    {
+        forms.retain(|form| form.pointer("/properties/ssm").is_none());
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_one_machine_has_no_ladder_and_no_parameters() {
+        let spec = |rule| {
+            let document = of_installation(rule);
+            document["components"]["schemas"]["ModelSpec"]["properties"].clone()
+        };
+        let everything = SpecRule::default();
+        let forms =
+            |spec: &Value| spec["env"]["additionalProperties"]["oneOf"].as_array().unwrap().len();
+        let whole = spec(everything);
+        assert_eq!((forms(&whole), whole["ladder"].get("maxItems")), (4, None));
+        let here = spec(SpecRule { has_places: false, has_parameters: false, ..everything });
+        assert_eq!((forms(&here), &here["ladder"]["maxItems"]), (3, &serde_json::json!(0)));
+    }
 }

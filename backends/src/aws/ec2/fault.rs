@@ -3,9 +3,9 @@
 //! The codes are those of
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 
+use crate::aws::placement::{Ec2Placement, Market};
 use aws_sdk_ec2::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use diogenes_core::fleet::{Market, Rung};
 use diogenes_core::ports::{ComputeError, LaunchError};
 
 use super::settings::Subnet;
@@ -170,7 +170,7 @@ impl Fault {
     /// For the launch of an instance of `rung` in `subnet`.
     pub(super) fn into_launch_error(
         self,
-        rung: &Rung,
+        rung: &Ec2Placement,
         subnet: &Subnet,
         region: &str,
     ) -> LaunchError {

@@ -9,13 +9,14 @@ use aws_sdk_ec2::types::{
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use diogenes_core::fleet::{InstanceId, Market, Rung};
+use diogenes_core::fleet::{InstanceId, Placement};
 use diogenes_core::ports::{InstanceState, LaunchError, LaunchRequest};
 
 use super::describe::{id_of, state_of};
 use super::fault::Fault;
 use super::retry::CapacityIsFinal;
 use super::{Ec2Compute, TAG_CLAIM, TAG_DEPLOYMENT, TAG_MODEL};
+use crate::aws::placement::{Ec2Placement, Market, NotOnEc2};
 use crate::aws::user_data::{MAX_USER_DATA_BYTES, UserData};
 
 /// The longest value of a tag, in characters.
@@ -27,8 +28,7 @@ impl Ec2Compute {
         &self,
         request: &LaunchRequest,
     ) -> Result<InstanceId, LaunchError> {
-        let rung = &request.rung;
-        if rung.instance_type == Rung::local().instance_type {
+        if request.rung.label() == Placement::local().label() {
             let reason = format!(
                 "model `{}` does not say on which instances it runs; give it a `ladder`, for \
                  example [{{\"instance_type\": \"g6.xlarge\", \"market\": \"spot\"}}]",
@@ -36,6 +36,10 @@ impl Ec2Compute {
             );
             return Err(LaunchError::InvalidSpec { reason });
         }
+        let rung = &Ec2Placement::try_from(&request.rung).map_err(|NotOnEc2(problem)| {
+            let reason = format!("the `ladder` of model `{}` {problem}", request.model);
+            LaunchError::InvalidSpec { reason }
+        })?;
         let subnet = self.settings.subnet(rung, &request.token)?;
         let call = self
             .client

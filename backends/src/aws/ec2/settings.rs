@@ -2,8 +2,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use diogenes_core::fleet::{DeploymentId, LaunchToken, Rung};
+use diogenes_core::fleet::{DeploymentId, LaunchToken};
 use diogenes_core::ports::LaunchError;
+
+use crate::aws::placement::Ec2Placement;
 
 /// Where and from what instances are launched.
 #[derive(Clone, Debug)]
@@ -101,7 +103,11 @@ impl Ec2Settings {
     /// of several follows from the token: a repeat must have the same parameters, and other
     /// claims shall go elsewhere. Only one zone is tried per launch, so a ladder that shall try
     /// several names them, one rung each.
-    pub(super) fn subnet(&self, rung: &Rung, token: &LaunchToken) -> Result<&Subnet, LaunchError> {
+    pub(super) fn subnet(
+        &self,
+        rung: &Ec2Placement,
+        token: &LaunchToken,
+    ) -> Result<&Subnet, LaunchError> {
         let fits = |subnet: &&Subnet| rung.zone.as_ref().is_none_or(|zone| subnet.zone == *zone);
         let fitting: Vec<&Subnet> = self.subnets.iter().filter(fits).collect();
         let count = u64::try_from(fitting.len()).unwrap_or(u64::MAX).max(1);

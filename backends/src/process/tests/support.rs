@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
-use diogenes_core::fleet::{Beat, ClaimId, DeploymentId, Engine, InstanceId, LaunchToken, Rung};
+use diogenes_core::fleet::{
+    Beat, ClaimId, DeploymentId, Engine, InstanceId, LaunchToken, Placement,
+};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Clock, ComputeBackend as _, Instance, InstanceState, LaunchRequest, Topic, Wake, WakeError,
@@ -95,11 +97,11 @@ impl Machine {
         let deployment = &self.settings.deployment;
         let claim = ClaimId::new(claim);
         LaunchRequest {
-            token: LaunchToken::derive(deployment, &claim, 0, 0, &Rung::local()),
+            token: LaunchToken::derive(deployment, &claim, 0, 0, &Placement::local()),
             claim,
             model: "org/model:8b".parse().unwrap(),
             engine,
-            rung: Rung::local(),
+            rung: Placement::local(),
             upstream_key: Secret::new("up-test"),
             lifetime: None,
         }

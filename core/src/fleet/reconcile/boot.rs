@@ -52,7 +52,7 @@ impl Reconciler {
         let Some(rung) = slot.launch.ladder.get(slot.launch.rung) else {
             return Ok(());
         };
-        let key = BootHistory::key_of(&slot.model, &rung.instance_type, &slot.launch.spec);
+        let key = BootHistory::key_of(&slot.model, rung.label(), &slot.launch.spec);
         let (mut history, expect) = match self.store.load::<BootHistory>(&key).await? {
             Some(stored) => {
                 let expect = stored.unchanged();
@@ -61,7 +61,7 @@ impl Reconciler {
             None => (
                 BootHistory::new(
                     slot.model.clone(),
-                    rung.instance_type.clone(),
+                    rung.label().to_owned(),
                     slot.launch.spec.clone(),
                 ),
                 Expect::Absent,

@@ -10,11 +10,7 @@ fn order(token: &str, parameters: &str) -> Order<()> {
     Order {
         token: Some(token.to_owned()),
         fingerprint: parameters.to_owned(),
-        place: Rung {
-            instance_type: "g6.xlarge".into(),
-            zone: Some("a".into()),
-            market: Market::Spot,
-        },
+        place: Placement::new("g6.xlarge").with("zone", "a").with("market", "spot"),
         quota: ("g".into(), 4),
         details: (),
     }
@@ -36,10 +32,10 @@ fn token_makes_one_instance_with_one_set_of_parameters() {
 #[test]
 fn refusal_spends_no_token() {
     let mut cloud = FakeCloud::new(Lag::default());
-    cloud.exhaust(vec![Pool::of_type("g6.xlarge").in_zone("a").on(Market::Spot)]);
+    cloud.exhaust(vec![Pool::of_type("g6.xlarge").with("zone", "a").with("market", "spot")]);
     let refused = cloud.launch(order("t", "p"), NOW).map(|one| one.id.clone());
     assert_eq!(refused, Err(Refusal::NoCapacity));
-    cloud.exhaust(vec![Pool::of_type("g6.xlarge").in_zone("b"), Pool::of_type("p5.48xlarge")]);
+    cloud.exhaust(vec![Pool::of_type("g6.xlarge").with("zone", "b"), Pool::of_type("p5.48xlarge")]);
     assert!(cloud.launch(order("t", "q"), NOW).is_ok());
 }
 

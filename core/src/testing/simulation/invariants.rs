@@ -51,9 +51,7 @@ impl Simulation {
     fn check_one_instance_per_claim(&self, alive: &[FakeInstance]) -> Result<(), Violation> {
         let mut per_token: BTreeMap<_, u32> = BTreeMap::new();
         for instance in alive {
-            *per_token
-                .entry((&instance.details.claim, &instance.rung.instance_type))
-                .or_default() += 1;
+            *per_token.entry((&instance.details.claim, instance.rung.label())).or_default() += 1;
         }
         match per_token.iter().find(|(_, count)| **count > 1) {
             Some(((claim, rung), count)) => {

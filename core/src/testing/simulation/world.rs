@@ -12,8 +12,8 @@ use super::faults::{Dice, Faulty};
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::fleet::{
-    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, Market, Model, ModelSource,
-    ModelSpec, ModelView, Order, Phase, Reconciler, Registry, Rung,
+    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, Model, ModelSource, ModelSpec,
+    ModelView, Order, Phase, Placement, Reconciler, Registry,
 };
 use crate::name::ModelName;
 use crate::ports::{
@@ -202,9 +202,7 @@ impl Simulation {
         spec.boot_timeout = Duration::from_mins(10);
         spec.drain_timeout = Duration::from_mins(3);
         spec.max_lifetime = Some(Duration::from_hours(2));
-        spec.ladder = ["small", "large"]
-            .map(|kind| Rung { instance_type: kind.into(), zone: None, market: Market::Spot })
-            .into();
+        spec.ladder = ["small", "large"].map(Placement::new).into();
         // Deleted models and the like are part of the game.
         let _ = now_or_panic(self.registry.apply(&self.model, spec, ModelSource::Api));
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings};
+use diogenes_backends::aws::placement::Market;
 use diogenes_backends::aws::user_data::UserData;
-use diogenes_core::fleet::{ClaimId, InstanceId, LaunchToken, Market, Rung};
+use diogenes_core::fleet::{ClaimId, InstanceId, LaunchToken, Placement};
 use diogenes_core::ports::{
     ComputeBackend, ComputeError, Exit, Instance, InstanceState, LaunchError, LaunchRequest,
 };
@@ -15,7 +16,7 @@ use fake_ec2::FakeEc2;
 
 use super::{client, engine, rung, settings};
 
-fn request(claim: &str, rung: Rung) -> LaunchRequest {
+fn request(claim: &str, rung: Placement) -> LaunchRequest {
     LaunchRequest {
         token: LaunchToken::new(format!("{claim:0>64}")),
         claim: ClaimId::new(claim),
@@ -80,7 +81,7 @@ async fn throttled_calls_are_repeated_and_then_given_up() {
 #[tokio::test]
 async fn exhausted_place_has_no_capacity_and_another_has() {
     let (ec2, compute) = start();
-    ec2.exhaust([Pool::of_type("g6.xlarge").in_zone("us-east-1a").on(Market::Spot)]);
+    ec2.exhaust([Pool::of_type("g6.xlarge").with("zone", "us-east-1a").with("market", "spot")]);
     let error = compute.launch(&of("a")).await.unwrap_err();
     assert!(matches!(error, LaunchError::Capacity { .. }), "{error:?}");
     assert!(error.to_string().contains("`g6.xlarge` in us-east-1a on spot"), "{error}");
@@ -97,8 +98,8 @@ async fn exhausted_place_has_no_capacity_and_another_has() {
 #[tokio::test]
 async fn quota_is_named_by_market() {
     let (ec2, compute) = start();
-    ec2.set_quota("g", Market::Spot, 4);
-    ec2.set_quota("g", Market::OnDemand, 0);
+    ec2.set_quota("g", "spot", 4);
+    ec2.set_quota("g", "on_demand", 0);
     let id = compute.launch(&of("a")).await.unwrap();
     for (market, name) in [(Market::Spot, "L-3819A6DF"), (Market::OnDemand, "L-DB2E81BA")] {
         let error = compute.launch(&request("b", rung("us-east-1a", market))).await.unwrap_err();

@@ -12,8 +12,9 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings, Subnet};
+use diogenes_backends::aws::placement::{Ec2Placement, Market};
 use diogenes_conformance::compute::Fixture;
-use diogenes_core::fleet::{DeploymentId, Engine, InstanceId, Market, Rung};
+use diogenes_core::fleet::{DeploymentId, Engine, InstanceId, Placement};
 use diogenes_core::testing::Lag;
 use fake_ec2::{FakeEc2, LAUNCH_TEMPLATE, SUBNETS};
 
@@ -54,8 +55,8 @@ fn engine() -> Engine {
     }
 }
 
-fn rung(zone: &str, market: Market) -> Rung {
-    Rung { instance_type: "g6.xlarge".into(), zone: Some(zone.into()), market }
+fn rung(zone: &str, market: Market) -> Placement {
+    Ec2Placement { instance_type: "g6.xlarge".into(), zone: Some(zone.into()), market }.into()
 }
 
 fn fixture(lag: Lag) -> Fixture {

@@ -46,7 +46,9 @@ async fn specs_that_make_no_sense() {
         ("an alias that is no name", with("aliases", json!(["a b"]))),
         ("an alias that is taken", with("aliases", json!(["demo"]))),
         ("an alias that is an alias", with("aliases", json!(["short"]))),
-        ("an unknown market", with("ladder", json!([{"instance_type": "a", "market": "free"}]))),
+        ("a rung of nothing", with("ladder", json!([{"market": "spot"}]))),
+        ("no price", with("ladder", json!([{"instance_type": "a", "price_per_hour": "$1"}]))),
+        ("a ladder on one machine", with("ladder", json!([{"instance_type": "g6.xlarge"}]))),
     ] {
         sheet.add(what, &client.put("/api/v1/models/new", &spec).await);
     }

@@ -1,13 +1,13 @@
 use axum::response::Response;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{InstanceId, Market};
+use diogenes_core::fleet::InstanceId;
 use diogenes_core::ports::Exit;
 use diogenes_core::testing::Shown;
 
 use crate::Instance;
 use crate::answer::{ApiError, Xml, success};
 use crate::form::Form;
-use crate::world::{MAX_PAGE, World};
+use crate::world::{MAX_PAGE, World, detail};
 
 /// How the API shows an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +61,14 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, seen: Seen) {
     let details = &instance.details;
     xml.text("instanceId", instance.id.as_str());
     seen.write(xml, "instanceState");
-    xml.text("instanceType", &instance.rung.instance_type);
+    xml.text("instanceType", instance.rung.label());
     xml.text("launchTime", &instance.launched_at.to_string());
     xml.text("subnetId", &details.subnet);
     xml.text("clientToken", details.client_token.as_deref().unwrap_or_default());
     xml.nest("placement", |xml| {
-        xml.text("availabilityZone", instance.rung.zone.as_deref().unwrap_or_default());
+        xml.text("availabilityZone", detail(&instance.rung, "zone"));
     });
-    if instance.rung.market == Market::Spot {
+    if detail(&instance.rung, "market") == "spot" {
         xml.text("instanceLifecycle", "spot");
     }
     if let (Seen::ShuttingDown | Seen::Terminated, Some((_, exit))) = (seen, &instance.ended) {

@@ -5,13 +5,13 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{Market, Rung};
+use diogenes_core::fleet::Placement;
 use diogenes_core::testing::{Order, Refusal};
 
 use super::describe::{self, Seen};
 use crate::answer::{ApiError, success};
 use crate::form::Form;
-use crate::world::{Launched, World, class_and_vcpus, quota_name};
+use crate::world::{Launched, World, class_and_vcpus, detail, quota_name};
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
 const MAX_USER_DATA: usize = 16 * 1024;
@@ -37,8 +37,8 @@ pub(super) fn run_instances(
     }))
 }
 
-fn refused(refusal: &Refusal, place: &Rung) -> ApiError {
-    let kind = &place.instance_type;
+fn refused(refusal: &Refusal, place: &Placement) -> ApiError {
+    let kind = place.label();
     match refusal {
         Refusal::ParameterMismatch => ApiError::client(
             "IdempotentParameterMismatch",
@@ -53,18 +53,18 @@ fn refused(refusal: &Refusal, place: &Rung) -> ApiError {
             "InsufficientInstanceCapacity",
             format!(
                 "We currently do not have sufficient {kind} capacity in the Availability Zone you requested ({}).",
-                place.zone.as_deref().unwrap_or_default()
+                detail(place, "zone")
             ),
         )
         .with_status(StatusCode::INTERNAL_SERVER_ERROR),
-        Refusal::QuotaExceeded { limit, .. } => match place.market {
-            Market::OnDemand => ApiError::client(
+        Refusal::QuotaExceeded { limit, .. } => match detail(place, "market") {
+            "on_demand" => ApiError::client(
                 "VcpuLimitExceeded",
                 format!(
                     "You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance bucket that the specified instance type belongs to."
                 ),
             ),
-            Market::Spot => {
+            _ => {
                 ApiError::client("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
             }
         },
@@ -95,8 +95,8 @@ fn order(world: &World, form: &Form) -> Result<Order<Launched>, ApiError> {
         )
     })?;
     let market = match form.get("InstanceMarketOptions.MarketType") {
-        None => Market::OnDemand,
-        Some("spot") => Market::Spot,
+        None => "on_demand",
+        Some("spot") => "spot",
         Some(other) => {
             return Err(ApiError::invalid_value(format!("Invalid market type {other}")));
         }
@@ -108,7 +108,7 @@ fn order(world: &World, form: &Form) -> Result<Order<Launched>, ApiError> {
     Ok(Order {
         token: token.map(str::to_owned),
         fingerprint: form.fingerprint(),
-        place: Rung { instance_type: instance_type.into(), zone: Some(zone.into()), market },
+        place: Placement::new(instance_type).with("zone", zone).with("market", market),
         quota: (quota_name(class, market), vcpus),
         details: Launched {
             tags: tags(form),

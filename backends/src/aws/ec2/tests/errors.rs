@@ -5,11 +5,12 @@ use aws_sdk_ec2::operation::describe_instances::DescribeInstancesOutput;
 use aws_sdk_ec2::operation::run_instances::RunInstancesOutput;
 use aws_sdk_ec2::types::{Instance, InstanceState, InstanceStateName, Reservation};
 use aws_smithy_mocks::{Rule, mock};
-use diogenes_core::fleet::{InstanceId, Market};
+use diogenes_core::fleet::InstanceId;
 use diogenes_core::ports::{ComputeBackend, ComputeError, LaunchError};
 
-use super::{client, compute, refusal, request, settings};
+use super::{client, compute, refusal, request, rung, settings};
 use crate::aws::ec2::Ec2Compute;
+use crate::aws::placement::Market;
 
 const ID: &str = "i-0123456789abcdef0";
 
@@ -97,7 +98,7 @@ async fn every_refusal_of_a_launch_has_its_meaning() {
 async fn refusals_say_what_was_tried_and_what_to_do() {
     let text = async |code, market| {
         let mut request = request();
-        request.rung.market = market;
+        request.rung = rung(Some("us-east-1b"), market);
         let error = compute(&[&run(400, code)]).launch(&request).await.unwrap_err();
         error.to_string()
     };

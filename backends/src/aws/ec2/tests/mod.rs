@@ -13,11 +13,12 @@ use aws_smithy_mocks::{Rule, RuleMode, mock_client};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use diogenes_core::fleet::{ClaimId, DeploymentId, Engine, LaunchToken, Market, Rung};
+use diogenes_core::fleet::{ClaimId, DeploymentId, Engine, LaunchToken, Placement};
 use diogenes_core::ports::LaunchRequest;
 use diogenes_core::secret::Secret;
 
 use super::{Ec2Compute, Ec2Settings, Subnet};
+use crate::aws::placement::{Ec2Placement, Market};
 
 fn settings() -> Ec2Settings {
     Ec2Settings {
@@ -32,6 +33,11 @@ fn settings() -> Ec2Settings {
     }
 }
 
+fn rung(zone: Option<&str>, market: Market) -> Placement {
+    let zone = zone.map(str::to_owned);
+    Ec2Placement { instance_type: "g6.xlarge".into(), zone, market }.into()
+}
+
 fn request() -> LaunchRequest {
     LaunchRequest {
         token: LaunchToken::new("0123456789abcdef".repeat(4)),
@@ -43,11 +49,7 @@ fn request() -> LaunchRequest {
             working_dir: None,
             health_path: "/health".into(),
         },
-        rung: Rung {
-            instance_type: "g6.xlarge".into(),
-            zone: Some("us-east-1b".into()),
-            market: Market::Spot,
-        },
+        rung: rung(Some("us-east-1b"), Market::Spot),
         upstream_key: Secret::new("up-test"),
         lifetime: None,
     }

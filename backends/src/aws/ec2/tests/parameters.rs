@@ -10,12 +10,13 @@ use aws_sdk_ec2::types::{Instance, MarketType, ResourceType, ShutdownBehavior};
 use aws_smithy_mocks::{MockResponse, mock};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use diogenes_core::fleet::{LaunchToken, Market, Rung};
+use diogenes_core::fleet::{LaunchToken, Placement};
 use diogenes_core::ports::{ComputeBackend, LaunchError, LaunchRequest};
 use serde_json::{Value, json};
 
-use super::{client, request, settings};
+use super::{client, request, rung, settings};
 use crate::aws::ec2::{Ec2Compute, Ec2Settings};
+use crate::aws::placement::Market;
 
 /// The call that a launch makes.
 async fn sent(settings: Ec2Settings, request: &LaunchRequest) -> RunInstancesInput {
@@ -106,7 +107,7 @@ async fn launch_asks_for_one_tagged_instance_of_the_rung() {
 #[tokio::test]
 async fn on_demand_asks_for_no_market_and_a_template_may_be_named() {
     let mut request = request();
-    request.rung.market = Market::OnDemand;
+    request.rung = rung(Some("us-east-1b"), Market::OnDemand);
     let input = sent(Ec2Settings { launch_template: "gpu".into(), ..settings() }, &request).await;
     assert_eq!(input.instance_market_options(), None);
     let template = input.launch_template().unwrap();
@@ -126,7 +127,7 @@ async fn shorter_lifetime_counts() {
 #[tokio::test]
 async fn claims_without_a_zone_spread_over_the_subnets() {
     let mut request = request();
-    request.rung.zone = None;
+    request.rung = rung(None, Market::Spot);
     let mut subnets = BTreeSet::new();
     for number in 0..32 {
         request.token = LaunchToken::new(format!("{number:064x}"));
@@ -140,13 +141,13 @@ async fn claims_without_a_zone_spread_over_the_subnets() {
 #[tokio::test]
 async fn what_can_never_be_launched_is_refused_unsent() {
     let mut request = request();
-    request.rung.zone = Some("eu-north-1a".into());
+    request.rung = rung(Some("eu-north-1a"), Market::Spot);
     assert_eq!(
         refused(settings(), &request).await,
         "the deployment has no subnet in zone `eu-north-1a`; name one of `us-east-1a`, \
          `us-east-1b` in the model's `ladder`, or none"
     );
-    request.rung = Rung::local();
+    request.rung = Placement::local();
     assert_eq!(
         refused(settings(), &request).await,
         "model `org/model` does not say on which instances it runs; give it a `ladder`, for \

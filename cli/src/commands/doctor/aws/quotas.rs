@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use aws_sdk_servicequotas::operation::get_service_quota::GetServiceQuotaError;
 use aws_sdk_servicequotas::types::ServiceQuota;
+use diogenes_backends::aws::placement::{Ec2Placement, Market};
 use diogenes_backends::aws::quota::{self, Quota};
-use diogenes_core::fleet::{Market, ModelView, Rung};
+use diogenes_core::fleet::{ModelView, Placement};
 
 use super::super::report::Report;
 use crate::aws::{Problem, Session};
@@ -21,7 +22,8 @@ const USUAL: &str = "g6.xlarge";
 /// One rung of a model and what it counts against.
 struct Need<'a> {
     model: Option<&'a str>,
-    rung: Rung,
+    /// The label of the rung.
+    kind: String,
     quota: Option<Quota>,
     /// vCPUs of one instance.
     size: u32,
@@ -78,12 +80,6 @@ fn judge_concurrency(value: f64, region: &str, report: &mut Report) {
 }
 
 fn needs(views: &[ModelView]) -> Vec<Need<'_>> {
-    let need = |model, rung: Rung| Need {
-        model,
-        quota: quota::of(&rung),
-        size: vcpus(&rung.instance_type).unwrap_or(1),
-        rung,
-    };
     let needs: Vec<_> = views
         .iter()
         .filter(|view| view.model.deleted_at.is_none())
@@ -92,15 +88,28 @@ fn needs(views: &[ModelView]) -> Vec<Need<'_>> {
                 .spec
                 .rungs()
                 .into_iter()
-                .map(|rung| need(Some(view.model.name.as_str()), rung))
+                .map(|rung| need(Some(view.model.name.as_str()), &rung))
         })
         .collect();
     if !needs.is_empty() {
         return needs;
     }
     [Market::OnDemand, Market::Spot]
-        .map(|market| need(None, Rung { instance_type: USUAL.into(), zone: None, market }))
+        .map(|market| {
+            let usual = Ec2Placement { instance_type: USUAL.into(), zone: None, market };
+            need(None, &usual.into())
+        })
         .into()
+}
+
+fn need<'a>(model: Option<&'a str>, rung: &Placement) -> Need<'a> {
+    let on_ec2 = Ec2Placement::try_from(rung).ok();
+    Need {
+        model,
+        quota: on_ec2.as_ref().and_then(quota::of),
+        size: vcpus(rung.label()).unwrap_or(1),
+        kind: rung.label().to_owned(),
+    }
 }
 
 fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report: &mut Report) {
@@ -122,7 +131,7 @@ fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report
             .filter_map(|need| need.model)
             .filter(|model| !needs.iter().any(|other| other.model == Some(*model) && fits(other)))
             .collect();
-        let kind = &small.first().map_or(USUAL, |need| need.rung.instance_type.as_str());
+        let kind = &small.first().map_or(USUAL, |need| need.kind.as_str());
         let next = format!(
             "ask for {largest} or more: `aws service-quotas request-service-quota-increase \
              --service-code ec2 --quota-code {code} --desired-value {largest} --region {region}`"
@@ -138,8 +147,7 @@ fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report
     }
     for need in needs.iter().filter(|need| need.quota.is_none()) {
         // What is no EC2 instance type cannot be launched at all.
-        let text =
-            format!("the quota that `{}` counts against is unknown", need.rung.instance_type);
+        let text = format!("the quota that `{}` counts against is unknown", need.kind);
         report.warn(NAME, text, "check that its ladder names an EC2 instance type, and look under Service Quotas in the console");
     }
 }
@@ -194,9 +202,7 @@ mod tests {
     use super::*;
 
     fn need<'a>(model: &'a str, instance_type: &str, market: Market) -> Need<'a> {
-        let rung = Rung { instance_type: instance_type.into(), zone: None, market };
-        let size = vcpus(instance_type).unwrap_or(1);
-        Need { model: Some(model), quota: quota::of(&rung), size, rung }
+        super::need(Some(model), &Placement::new(instance_type).with("market", market.as_str()))
     }
 
     fn judged(needs: &[Need<'_>], values: &[f64]) -> String {

@@ -9,7 +9,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSource, ModelSpec, Phase,
-    PhaseTimes, Rung, Slot, SlotState, UseStamp,
+    PhaseTimes, Placement, Slot, SlotState, UseStamp,
 };
 use diogenes_core::ports::{
     Bound, Clock, Expect, Item, Key, Page, Query, StateStore, StoreError, Version, Write,
@@ -193,7 +193,7 @@ impl World {
             launch: Launch {
                 engine: spec.engine(),
                 spec: spec.hash(),
-                ladder: vec![Rung::local()],
+                ladder: vec![Placement::local()],
                 rung: 0,
                 tried: 1,
                 attempt: 0,
