@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diogenes_backends::aws::user_data::UserData;
-use diogenes_backends::engine::secrets;
+use diogenes_backends::engine::health::Probe;
+use diogenes_backends::engine::start::Unstartable;
+use diogenes_backends::engine::{exit, secrets};
 use diogenes_core::fleet::{InstanceId, Phase};
 use diogenes_core::ports::{Clock, StateStore};
 use diogenes_core::secret::{Secret, SecretRef};
@@ -162,15 +164,14 @@ impl Instance {
         };
         tasks::advance(&self.facts, Phase::Image);
         let client = Client::new(self.listen(), upstream_key.clone(), pace.patience);
-        let path = &engine.health_path;
+        let probe = Probe::new(self.listen(), &engine.health_path, upstream_key, pace.patience);
         let exit = tokio::select! {
             exit = server.ended() => Some(exit),
-            never = tasks::health(&client, path, &self.facts, &self.meter, *pace) => match never {},
+            never = tasks::health(&probe, &client, &self.facts, &self.meter, *pace) => match never {},
             () = &mut stop => None,
         };
         if let Some(exit) = exit {
-            let how = exit.map_or_else(|| "ended".to_owned(), |exit| exit.to_string());
-            self.is_over(format!("the inference server {how}"));
+            self.is_over(exit::reason(exit.as_ref()));
             return stop.await;
         }
         self.facts.send_modify(|facts| {
@@ -193,15 +194,19 @@ impl Instance {
                 parameters.insert(name.clone(), read);
             }
         }
-        let secrets = secrets::read(engine, &parameters)
-            .map_err(|unread| format!("the model cannot run here: {unread}"))?;
+        let secrets =
+            secrets::read(engine, &parameters).map_err(|unread| cannot_run(&unread.to_string()))?;
         let facts = self.facts.clone();
         let announce = move |reached| tasks::advance(&facts, reached);
         let log = Arc::clone(&self.log);
         let user = self.settings.engine_user.as_deref();
         let start = (upstream_key, &secrets);
-        Server::start(engine, self.listen(), user, start, log, forward, announce)
-            .map_err(|error| error.to_string())
+        Server::start(engine, self.listen(), user, start, log, forward, announce).map_err(|error| {
+            match error {
+                Unstartable::Model(problem) => cannot_run(&problem),
+                Unstartable::NoRoom(_) | Unstartable::Machine(_) => error.to_string(),
+            }
+        })
     }
 
     /// Reports that nothing runs any more, and ends the instance a while later.
@@ -235,6 +240,10 @@ impl Instance {
             pace: self.settings.pace,
         }
     }
+}
+
+fn cannot_run(problem: &str) -> String {
+    format!("the model cannot run on this instance: {problem}")
 }
 
 /// Whether an agent before this one has started the inference server since the boot; from now

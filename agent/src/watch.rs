@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use diogenes_backends::engine::health::{Change, Health, Probe};
 use diogenes_core::fleet::{ClaimId, Lease, Phase};
 use diogenes_core::ports::StateStore;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -15,9 +16,6 @@ use crate::facts::Facts;
 use crate::metadata::{Metadata, interruption};
 use crate::settings::Pace;
 
-/// Failed checks in a row after which a server that was ready is unhealthy.
-const FAILURES: u32 = 3;
-
 /// Sets the phase of the boot, which never goes back.
 pub(crate) fn advance(facts: &watch::Sender<Facts>, reached: Phase) {
     facts.send_if_modified(|facts| {
@@ -29,18 +27,16 @@ pub(crate) fn advance(facts: &watch::Sender<Facts>, reached: Phase) {
 
 /// Waits for the server to become ready, then watches its health and its load.
 pub(crate) async fn health(
+    probe: &Probe,
     client: &Client,
-    path: &str,
     facts: &watch::Sender<Facts>,
     meter: &Shared<Meter>,
     pace: Pace,
 ) -> Infallible {
-    while client.get(path).await.is_err() {
-        sleep(pace.check_boot).await;
-    }
+    probe.until_ready(|_| pace.check_boot).await;
     tracing::info!("the inference server answers");
     facts.send_modify(|facts| facts.ready = true);
-    let mut failures = 0_u32;
+    let mut health = Health::default();
     loop {
         match client.get("/metrics").await {
             Ok(text) => lock(meter).see(Metrics::parse(&String::from_utf8_lossy(&text))),
@@ -49,28 +45,22 @@ pub(crate) async fn health(
             Err(_) => {}
         }
         sleep(pace.check_ready).await;
-        failures = match client.get(path).await {
-            Ok(_) => {
-                if failures >= FAILURES {
-                    tracing::info!("the inference server answers again");
-                }
-                0
+        let check = probe.check().await;
+        if let Err(error) = &check {
+            tracing::debug!(error = error as &dyn std::error::Error, "a health check failed");
+        }
+        let failing = match health.see(&check) {
+            None => continue,
+            Some(Change::Well) => {
+                tracing::info!("the inference server passes its health check again");
+                None
             }
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a health check failed");
-                failures.saturating_add(1)
+            Some(Change::Unwell(reason)) => {
+                tracing::warn!("{reason}");
+                Some(reason)
             }
         };
-        let failing = (failures >= FAILURES)
-            .then(|| format!("the health check failed {FAILURES} times in a row"));
-        facts.send_if_modified(|facts| {
-            let changes = facts.failing != failing;
-            if changes && failing.is_some() {
-                tracing::warn!("the inference server fails its health check");
-            }
-            facts.failing = failing;
-            changes
-        });
+        facts.send_modify(|facts| facts.failing = failing);
     }
 }
 

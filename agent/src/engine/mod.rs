@@ -3,19 +3,19 @@
 mod forward;
 mod http;
 mod load;
-mod log;
+mod tail;
 mod user;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use diogenes_core::fleet::{self, Invocation, Phase, Secrets};
+use diogenes_backends::engine::exit;
+use diogenes_backends::engine::start::{Unstartable, start};
+use diogenes_core::fleet::{self, Phase, Secrets};
 use diogenes_core::ports::Exit;
 use diogenes_core::secret::Secret;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) use forward::Forward;
 pub(crate) use http::{Client, Unanswered};
 pub(crate) use load::{Meter, Metrics};
-pub(crate) use log::Log;
+pub(crate) use tail::Log;
 use user::User;
 
 /// How long the output of a server that has ended is read on; a descendant may hold it open.
@@ -54,17 +54,6 @@ pub(crate) struct Server {
     output: JoinHandle<()>,
 }
 
-/// Why none was started.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// The model's `command` is of no use on this machine.
-    #[error("{0}")]
-    Command(String),
-    /// The machine refused.
-    #[error("the inference server could not be started: {0}")]
-    Machine(#[from] io::Error),
-}
-
 impl Server {
     /// Starts `engine` on `listen`, as the account `user` if one is given. Its output goes to `log`
     /// and through `forward`, every phase that it announces to `announce`.
@@ -76,35 +65,18 @@ impl Server {
         log: Shared<Log>,
         forward: Forward,
         announce: impl Fn(Phase) + Send + 'static,
-    ) -> Result<Self, StartError> {
-        let Invocation { program, arguments, env } = engine
-            .invocation(listen, key, secrets)
-            .map_err(|error| StartError::Command(format!("the model cannot run here: {error}")))?;
+    ) -> Result<Self, Unstartable> {
         // One pipe for both streams keeps their order.
-        let (output, stdout) = io::pipe()?;
-        let mut command = Command::new(&program);
-        command
-            .args(arguments)
-            .envs(env)
-            .stdin(Stdio::null())
-            .stderr(stdout.try_clone()?)
-            .stdout(stdout)
-            .process_group(0);
-        if let Some(dir) = &engine.working_dir {
-            if !Path::new(dir).is_dir() {
-                let problem = format!("the model's `working_dir` `{dir}` is not a directory");
-                return Err(StartError::Command(problem));
+        let (output, written) = io::pipe()?;
+        let child = start(engine, listen, key, secrets, |command| {
+            command.stderr(written.try_clone()?).stdout(written);
+            if let Some(user) = user.map(User::named).transpose()? {
+                // Of root's groups it keeps none.
+                command.uid(user.uid).gid(user.gid);
             }
-            command.current_dir(dir);
-        }
-        if let Some(user) = user.map(User::named).transpose()? {
-            // Of root's groups it keeps none.
-            command.uid(user.uid).gid(user.gid);
-        }
+            Ok(())
+        })?;
         let output = Receiver::from_owned_fd(OwnedFd::from(output))?;
-        let child = tokio::process::Command::from(command)
-            .spawn()
-            .map_err(|error| explain(&program, error))?;
         let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         if let Some(group) = group {
             expose_to_the_oom_killer(group);
@@ -142,7 +114,7 @@ impl Server {
 
     async fn exit(&mut self) -> Option<Exit> {
         match self.child.wait().await {
-            Ok(status) => Some(exit_of(status)),
+            Ok(status) => Some(exit::of(status)),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -200,25 +172,4 @@ async fn read(
     }
     let reached = lock(&log).close();
     reached.into_iter().for_each(&announce);
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        // Neither is possible for a process that has ended.
-        (None, None) => Exit::Code(-1),
-    }
-}
-
-fn explain(program: &str, error: io::Error) -> StartError {
-    let problem = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => "was not found on the instance",
-        ErrorKind::PermissionDenied => "may not be executed",
-        ErrorKind::InvalidInput => "was given an argument with a NUL byte",
-        ErrorKind::ArgumentListTooLong => "was given too long arguments",
-        ErrorKind::IsADirectory => "is a directory",
-        _ => return StartError::Machine(error),
-    };
-    StartError::Command(format!("`{program}`, which `command` of the model asks for, {problem}"))
 }

@@ -126,8 +126,8 @@ async fn a_secret_that_is_missing_is_named() {
     machine.start().await;
     assert_eq!(
         machine.unhealthy().await,
-        "the model cannot run here: its variable `TOKEN` comes from the SSM parameter `/other`, \
-         which does not exist"
+        "the model cannot run on this instance: its variable `TOKEN` comes from the SSM parameter \
+         `/other`, which does not exist"
     );
     assert!(!machine.path("starts").exists());
     machine.stop().await;
@@ -152,7 +152,8 @@ async fn a_server_that_cannot_be_started_says_which_setting_to_mend() {
     machine.start().await;
     assert_eq!(
         machine.unhealthy().await,
-        "`/nonexistent/vllm`, which `command` of the model asks for, was not found on the instance"
+        "the model cannot run on this instance: `/nonexistent/vllm` was not found; check `command` \
+         of the model"
     );
     machine.pass(std::time::Duration::from_secs(61)).await;
     machine.shut_down().await;
@@ -163,7 +164,9 @@ async fn a_server_that_cannot_be_started_says_which_setting_to_mend() {
 async fn a_server_that_fails_its_health_check_is_unhealthy_until_it_answers_again() {
     let mut machine = Machine::serving(WAIT, |_| {}).await;
     machine.mock.refuse_connections(true).await;
-    assert_eq!(machine.unhealthy().await, "the health check failed 3 times in a row");
+    let reason = machine.unhealthy().await;
+    assert!(reason.starts_with("the health check could not connect: "), "{reason}");
+    assert!(reason.ends_with(", 3 times in a row"), "{reason}");
     machine.mock.refuse_connections(false).await;
     machine.beat(|beat| matches!(beat.status, BeatStatus::Ready { .. })).await;
     machine.stop().await;

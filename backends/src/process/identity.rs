@@ -15,11 +15,6 @@ use tokio::io::unix::AsyncFd;
 
 use super::proc::{Stat, Tags, boot_id, processes};
 
-/// The variables that tag a process as ours.
-pub(super) const DEPLOYMENT: &str = "DIOGENES_DEPLOYMENT";
-pub(super) const CLAIM: &str = "DIOGENES_CLAIM";
-pub(super) const MODEL: &str = "DIOGENES_MODEL";
-
 /// How often a process is looked at on a kernel without pidfds (before Linux 5.3).
 const POLL: Duration = Duration::from_millis(50);
 

@@ -6,23 +6,19 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use diogenes_core::fleet::phase::announced_by;
 use diogenes_core::fleet::{ClaimId, MAX_LOG_LINES, Phase};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::LogChunk;
 
 use super::record::{names_a_file, private_dir};
+use crate::engine::output::{Lines, kept};
 
 /// How many logs of a model are kept.
 const KEPT: usize = 5;
-/// The most characters of a line that a beat carries.
-const LINE: usize = 500;
 /// The most that is read for the last lines: enough for every one at its full length.
 const TAIL: u64 = 128 * 1024;
 /// The most that one look at a growing log reads.
 const STEP: u64 = 1024 * 1024;
-/// The longest line that is searched for a phase.
-const LONGEST: usize = 64 * 1024;
 
 /// The logs, one directory per model and one file per claim.
 #[derive(Clone, Debug)]
@@ -131,13 +127,8 @@ impl Logs {
             .and_then(|found| read(&path, claim.clone(), found.len().saturating_sub(TAIL), TAIL))
             .map(|chunk| chunk.text)
             .unwrap_or_default();
-        let mut lines: Vec<String> = text
-            .split(['\n', '\r'])
-            .rev()
-            .filter(|line| !line.trim().is_empty())
-            .take(MAX_LOG_LINES)
-            .map(|line| line.chars().take(LINE).collect())
-            .collect();
+        let mut lines: Vec<String> =
+            text.split(['\n', '\r']).rev().filter_map(kept).take(MAX_LOG_LINES).collect();
         lines.reverse();
         lines
     }
@@ -148,30 +139,20 @@ impl Logs {
 pub(super) struct PhaseReader {
     path: PathBuf,
     offset: u64,
-    line: Vec<u8>,
+    lines: Lines,
 }
 
 impl PhaseReader {
     /// Reads the log at `path` from its start.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, offset: 0, line: Vec::new() }
+        Self { path, offset: 0, lines: Lines::default() }
     }
 
     /// The furthest phase that the lines since the last look announce.
     pub(super) fn advance(&mut self) -> io::Result<Option<Phase>> {
         let fresh = bytes(&self.path, self.offset, STEP)?;
         self.offset += fresh.len() as u64;
-        let mut furthest = None;
-        for byte in fresh {
-            // A progress bar returns the carriage and begins no line.
-            if byte == b'\n' || byte == b'\r' {
-                furthest = furthest.max(announced_by(&String::from_utf8_lossy(&self.line)));
-                self.line.clear();
-            } else if self.line.len() < LONGEST {
-                self.line.push(byte);
-            }
-        }
-        Ok(furthest)
+        Ok(self.lines.push(&fresh, |_| {}))
     }
 }
 

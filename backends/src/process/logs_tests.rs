@@ -84,7 +84,7 @@ fn the_tail_has_the_last_lines_each_cut() {
     let tail = logs.tail(&name, &claim);
     assert_eq!(tail.len(), MAX_LOG_LINES);
     assert_eq!(tail[0], "line 11");
-    assert_eq!(tail[39].len(), LINE);
+    assert_eq!(tail[39].len(), crate::engine::output::KEPT);
 }
 
 #[test]

@@ -19,7 +19,6 @@ compile_error!(
     "the feature `process` of diogenes-backends needs Linux: it tells processes apart by `/proc`"
 );
 
-mod health;
 mod identity;
 mod launch;
 mod logs;

@@ -3,7 +3,10 @@
 use std::fs;
 use std::io;
 
-use super::identity::{CLAIM, DEPLOYMENT, MODEL};
+/// The variables that tag a process as ours.
+pub(super) const DEPLOYMENT: &str = "DIOGENES_DEPLOYMENT";
+pub(super) const CLAIM: &str = "DIOGENES_CLAIM";
+pub(super) const MODEL: &str = "DIOGENES_MODEL";
 
 /// The part of a process's environment that tells whose it is.
 pub(super) struct Tags {

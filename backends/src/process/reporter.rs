@@ -1,6 +1,7 @@
 //! What the agent is on an instance: watches one inference server and reports how it is doing.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,21 @@ use diogenes_core::ports::{Expect, StoreError, Topic};
 use tokio::time::{Instant, sleep};
 
 use super::Shared;
-use super::health::Probe;
 use super::logs::PhaseReader;
 use super::record::RunRecord;
+use crate::engine::health::{Change, Health, Probe};
 
 /// How often the log of a booting server is read.
 const LOG_INTERVAL: Duration = Duration::from_millis(100);
-/// Failed checks in a row after which a server is unhealthy.
-const FAILURES: u32 = 3;
+/// How long one health check may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a booting server is asked at first. A refused connection on loopback costs some
+/// 30 µs, and the callers are held until the answer.
+const EAGER: Duration = Duration::from_millis(10);
+/// How often it is asked later.
+const PATIENT: Duration = Duration::from_millis(25);
+/// For how long a boot counts as young.
+const YOUNG: Duration = Duration::from_mins(1);
 /// How long a beat stands.
 const BEAT_LIFE: Duration = Duration::from_hours(24);
 /// After how long a beat that still holds is written again, so that it does not expire.
@@ -38,9 +46,9 @@ pub(super) struct Reporter {
 impl Reporter {
     /// Reports the server of `record`.
     pub(super) fn new(shared: Arc<Shared>, record: &RunRecord) -> Self {
-        let key = record.upstream_key.expose();
+        let listens = SocketAddr::new(record.host, record.port);
         Self {
-            probe: Probe::new(record.host, record.port, &record.health_path, key),
+            probe: Probe::new(listens, &record.health_path, &record.upstream_key, PATIENCE),
             claim: record.claim.clone(),
             model: record.model.clone(),
             shared,
@@ -51,27 +59,31 @@ impl Reporter {
     /// `serve` stands.
     pub(super) async fn run(self, adopted: bool) -> Infallible {
         let standing = if adopted { self.standing().await } else { None };
-        let (phase, failures) = match standing {
-            Some(BeatStatus::Booting { phase }) => (Some(phase), 0),
-            Some(BeatStatus::Ready { base_url }) if base_url == self.probe.base_url() => (None, 0),
-            Some(BeatStatus::Unhealthy { .. }) => (None, FAILURES),
+        let well = Health::default();
+        let (phase, health) = match standing {
+            Some(BeatStatus::Booting { phase }) => (Some(phase), well),
+            Some(BeatStatus::Ready { base_url }) if base_url == self.probe.base_url() => {
+                (None, well)
+            }
+            Some(BeatStatus::Unhealthy { .. }) => (None, Health::unwell()),
             Some(BeatStatus::Ready { .. } | BeatStatus::Interrupted { .. }) | None => {
                 self.report(booting(Phase::Boot)).await;
-                (Some(Phase::Boot), 0)
+                (Some(Phase::Boot), well)
             }
         };
         if let Some(phase) = phase {
             self.boot(phase).await;
             self.report(self.ready()).await;
         }
-        self.serve(failures).await
+        self.serve(health).await
     }
 
     /// Returns once the server answers its health check.
     async fn boot(&self, mut phase: Phase) {
         let log = self.shared.logs.path_of(&self.model, &self.claim);
         let mut reader = PhaseReader::new(log);
-        let ready = self.probe.until_ready();
+        let pause = |elapsed| if elapsed < YOUNG { EAGER } else { PATIENT };
+        let ready = self.probe.until_ready(pause);
         tokio::pin!(ready);
         loop {
             tokio::select! {
@@ -95,27 +107,19 @@ impl Reporter {
     }
 
     /// Checks a server that was ready, for ever.
-    async fn serve(&self, mut failures: u32) -> Infallible {
+    async fn serve(&self, mut health: Health) -> Infallible {
         let mut reported = Instant::now();
         loop {
             sleep(self.shared.settings.health_interval).await;
-            match self.probe.check().await {
-                Ok(()) => {
-                    if failures >= FAILURES || reported.elapsed() >= REFRESH {
-                        self.report(self.ready()).await;
-                        reported = Instant::now();
-                    }
-                    failures = 0;
-                }
-                Err(unwell) => {
-                    failures = failures.saturating_add(1);
-                    if failures == FAILURES {
-                        let reason = format!("{unwell}, {FAILURES} times in a row");
-                        self.report(BeatStatus::Unhealthy { reason }).await;
-                        reported = Instant::now();
-                    }
-                }
-            }
+            let check = self.probe.check().await;
+            let status = match health.see(&check) {
+                Some(Change::Unwell(reason)) => BeatStatus::Unhealthy { reason },
+                Some(Change::Well) => self.ready(),
+                None if check.is_ok() && reported.elapsed() >= REFRESH => self.ready(),
+                None => continue,
+            };
+            self.report(status).await;
+            reported = Instant::now();
         }
     }
 

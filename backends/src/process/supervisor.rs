@@ -1,8 +1,6 @@
 //! One task per instance: notices its end, ends it when asked, and runs its reporter.
 
 use std::convert::Infallible;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use super::identity::{Identity, tagged};
 use super::record::RunRecord;
 use super::reporter::Reporter;
 use super::table::{Stop, id_of, lock};
+use crate::engine::exit;
 
 /// How often a group is killed again while it does not end: a member may have forked meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -113,7 +112,7 @@ impl Supervisor {
     async fn gone(&self, child: Option<Child>) -> Option<Exit> {
         let exit = match child {
             Some(mut child) => match child.wait().await {
-                Ok(status) => Some(exit_of(status)),
+                Ok(status) => Some(exit::of(status)),
                 Err(error) => {
                     tracing::warn!(
                         claim = %self.record.claim, error = &error as &dyn std::error::Error,
@@ -179,13 +178,12 @@ impl Supervisor {
             asked
         };
         shared.ended.notify_waiters();
-        let how = exit.map_or_else(|| "ended".to_owned(), |exit| exit.to_string());
+        let reason = exit::reason(exit.as_ref());
         tracing::info!(
             model = %record.model, claim = %record.claim,
-            "the process of `{}` {how}", record.model
+            "{reason}: process {} of `{}`", self.identity.pid, record.model
         );
         if !asked {
-            let reason = format!("the inference server {how}");
             let status = BeatStatus::Unhealthy { reason };
             shared.try_report(&record.model, &record.claim, status).await;
         }
@@ -215,14 +213,5 @@ impl Supervisor {
                 "the end of an instance could not be recorded"
             );
         }
-    }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        // Neither is possible for a process that has ended.
-        (None, None) => Exit::Code(-1),
     }
 }

@@ -2,95 +2,86 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use diogenes_core::secret::Secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long one check may take. A server that accepts and answers late is waited for, so its
-/// answer is noticed the moment it comes.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a booting server is asked at first. A refused connection on loopback costs some
-/// 30 µs, and the callers are held until the answer.
-const EAGER: Duration = Duration::from_millis(10);
-/// How often it is asked later.
-const PATIENT: Duration = Duration::from_millis(25);
-/// For how long a boot counts as young.
-const YOUNG: Duration = Duration::from_mins(1);
+use super::loopback::{connect, reachable};
+
+/// Failed checks in a row after which a server that was ready is unhealthy.
+const FAILURES: u32 = 3;
 /// The most of an answer that is read for its status line.
 const STATUS_LINE: usize = 1024;
 
 /// The health check of one server.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub struct Probe {
     address: SocketAddr,
     request: String,
+    patience: Duration,
 }
 
 /// Why a check failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unwell {
+pub enum Unwell {
     /// Nobody listens, or the connection broke.
     #[error("the health check could not connect: {0}")]
     Unreachable(#[from] io::Error),
     /// It answered something else.
     #[error("the health check was answered with status {0}")]
     Status(u16),
-    /// What came back is no HTTP.
+    /// What came back is not HTTP.
     #[error("the health check was answered with something that is not HTTP")]
     NotHttp,
     /// No answer came.
-    #[error("the health check got no answer within {} s", PATIENCE.as_secs())]
-    TimedOut,
+    #[error("the health check got no answer within {}", diogenes_core::duration::format(*.0))]
+    TimedOut(Duration),
 }
 
 impl Probe {
-    /// Asks for `path` at the server that listens on `host` and `port`.
-    pub(super) fn new(host: IpAddr, port: u16, path: &str, key: &str) -> Self {
-        let address = SocketAddr::new(reachable(host), port);
+    /// Asks for `path` at the server that listens on `listens`, and waits for `patience` each
+    /// time. A server that accepts and answers late is waited for, so its answer is noticed the
+    /// moment it comes.
+    pub fn new(listens: SocketAddr, path: &str, key: &Secret, patience: Duration) -> Self {
+        let address = reachable(listens);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
              Accept: */*\r\nUser-Agent: diogenes\r\nConnection: close\r\n\r\n",
             path = in_request_line(path),
-            key = key.replace(|c: char| c.is_control(), ""),
+            key = key.expose().replace(|c: char| c.is_control(), ""),
         );
-        Self { address, request }
+        Self { address, request, patience }
     }
 
     /// Scheme, host and port.
-    pub(super) fn base_url(&self) -> String {
+    pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns once the server answers 200.
-    pub(super) async fn until_ready(&self) {
+    /// Returns once the server answers 200. `pause` says how long to wait after a check that
+    /// failed, from the time since the first one.
+    pub async fn until_ready(&self, pause: impl Fn(Duration) -> Duration) {
         let began = Instant::now();
         while self.check().await.is_err() {
-            let young = began.elapsed() < YOUNG;
-            sleep(if young { EAGER } else { PATIENT }).await;
+            sleep(pause(began.elapsed())).await;
         }
     }
 
     /// One check.
-    pub(super) async fn check(&self) -> Result<(), Unwell> {
-        match timeout(PATIENCE, self.status()).await {
+    pub async fn check(&self) -> Result<(), Unwell> {
+        match timeout(self.patience, self.status()).await {
             Ok(Ok(200)) => Ok(()),
             Ok(Ok(status)) => Err(Unwell::Status(status)),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(Unwell::TimedOut),
+            Err(_) => Err(Unwell::TimedOut(self.patience)),
         }
     }
 
     async fn status(&self) -> Result<u16, Unwell> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        if stream.local_addr()? == self.address {
-            // The kernel picked the server's port for our end and connected us to ourselves.
-            // Nothing may linger there, or the server could not bind.
-            stream.set_zero_linger()?;
-            return Err(Unwell::NotHttp);
-        }
+        let mut stream = connect(self.address).await?;
         stream.write_all(self.request.as_bytes()).await?;
         let mut answer = Vec::with_capacity(STATUS_LINE);
         while !answer.contains(&b'\n') && answer.len() < STATUS_LINE {
@@ -102,12 +93,41 @@ impl Probe {
     }
 }
 
-/// Where a server that listens on `host` is found from here.
-fn reachable(host: IpAddr) -> IpAddr {
-    match host {
-        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address,
+/// The health of a server that was ready, from check to check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    failures: u32,
+}
+
+/// What a check changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It counts as unhealthy, for this reason.
+    Unwell(String),
+    /// It is well again.
+    Well,
+}
+
+impl Health {
+    /// The health of a server that counts as unhealthy.
+    pub fn unwell() -> Self {
+        Self { failures: FAILURES }
+    }
+
+    /// Takes a check into account.
+    pub fn see(&mut self, check: &Result<(), Unwell>) -> Option<Change> {
+        match check {
+            Ok(()) => {
+                let was_unwell = self.failures >= FAILURES;
+                self.failures = 0;
+                was_unwell.then_some(Change::Well)
+            }
+            Err(unwell) => {
+                self.failures = self.failures.saturating_add(1);
+                let reason = || format!("{unwell}, {FAILURES} times in a row");
+                (self.failures == FAILURES).then(|| Change::Unwell(reason()))
+            }
+        }
     }
 }
 
@@ -155,8 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_listens_everywhere_is_asked_on_loopback() {
-        let probe = Probe::new(Ipv6Addr::UNSPECIFIED.into(), 80, "/", "k");
-        assert_eq!(probe.base_url(), "http://[::1]:80");
+    fn three_failures_in_a_row_are_unhealthy_and_one_success_is_well() {
+        let mut health = Health::default();
+        let unwell = || Err(Unwell::Status(503));
+        assert_eq!((health.see(&unwell()), health.see(&unwell())), (None, None));
+        assert_eq!(health.see(&Ok(())), None);
+        assert_eq!((health.see(&unwell()), health.see(&unwell())), (None, None));
+        let reason = "the health check was answered with status 503, 3 times in a row".to_owned();
+        assert_eq!(health.see(&unwell()), Some(Change::Unwell(reason)));
+        assert_eq!(health.see(&unwell()), None);
+        assert_eq!(health.see(&Ok(())), Some(Change::Well));
+        assert_eq!(Health::unwell().see(&Ok(())), Some(Change::Well));
     }
 }
