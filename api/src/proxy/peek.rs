@@ -121,8 +121,8 @@ fn splice(body: &Bytes, place: &Range<usize>, text: &str) -> Bytes {
 }
 
 /// The most tokens that a request can use: a byte-level tokenizer makes at most one token of a
-/// byte, and `n` answers have at most `max_tokens` each. `default_output` counts where the request
-/// sets no limit to its answer.
+/// byte, and `n` answers have at most `max_tokens` each. Which of several limits holds is the
+/// replica's to say, so the largest counts; `default_output` where the request sets none.
 pub(super) fn most_tokens(body: &[u8], default_output: u64) -> u64 {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -137,8 +137,8 @@ pub(super) fn most_tokens(body: &[u8], default_output: u64) -> u64 {
     let number =
         |value: Option<serde_json::Value>| value.as_ref().and_then(serde_json::Value::as_u64);
     let output = number(bounds.max_completion_tokens)
-        .or(number(bounds.max_tokens))
-        .or(number(bounds.max_output_tokens))
+        .max(number(bounds.max_tokens))
+        .max(number(bounds.max_output_tokens))
         .unwrap_or(default_output);
     let answers = number(bounds.n).max(number(bounds.best_of)).unwrap_or(1).max(1);
     (body.len() as u64).saturating_add(output.saturating_mul(answers))
@@ -216,6 +216,7 @@ mod tests {
             ("", 100),
             (r#","max_tokens":7"#, 7),
             (r#","max_tokens":7,"max_completion_tokens":9,"n":2"#, 18),
+            (r#","max_tokens":9,"max_completion_tokens":7,"n":2"#, 18),
             (r#","max_output_tokens":5,"n":0"#, 5),
             (r#","max_tokens":"many","n":3"#, 300),
             (r#","max_tokens":18446744073709551615,"n":3"#, u64::MAX),
