@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diogenes_core::fleet::ClaimId;
@@ -30,12 +30,21 @@ pub(super) struct Casualties {
 impl Casualties {
     /// Notes that the connection to the replica of `claim` was lost over a request.
     pub(super) fn note(&self, call: &Call, claim: &ClaimId) {
+        self.note_hash(self.hash(call), claim);
+    }
+
+    /// The same for later, when the request itself is gone.
+    pub(super) fn suspect(self: &Arc<Self>, call: &Call) -> Suspect {
+        Suspect { request: self.hash(call), casualties: self.clone() }
+    }
+
+    fn note_hash(&self, request: u64, claim: &ClaimId) {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         forget(&mut suspects);
         if suspects.len() >= MAX_REQUESTS {
             suspects.clear();
         }
-        suspects.entry(self.hash(call)).or_default().push((claim.clone(), Instant::now()));
+        suspects.entry(request).or_default().push((claim.clone(), Instant::now()));
         self.any.store(true, Ordering::Release);
     }
 
@@ -60,6 +69,19 @@ impl Casualties {
 
     fn hash(&self, call: &Call) -> u64 {
         self.hasher.hash_one((call.key.as_str(), call.dialect.path(), &call.body))
+    }
+}
+
+/// A request whose answer is on its way.
+pub(super) struct Suspect {
+    request: u64,
+    casualties: Arc<Casualties>,
+}
+
+impl Suspect {
+    /// Notes that the answer of the replica of `claim` was cut.
+    pub(super) fn note(&self, claim: &ClaimId) {
+        self.casualties.note_hash(self.request, claim);
     }
 }
 

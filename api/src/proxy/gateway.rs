@@ -13,7 +13,7 @@ pub struct Gateway {
     pub(super) limiter: Arc<dyn Limiter>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: GatewaySettings,
-    pub(super) casualties: Casualties,
+    pub(super) casualties: Arc<Casualties>,
 }
 
 /// Bounds of answers.
@@ -54,6 +54,6 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         settings: GatewaySettings,
     ) -> Self {
-        Self { views, limiter, clock, settings, casualties: Casualties::default() }
+        Self { views, limiter, clock, settings, casualties: Arc::default() }
     }
 }

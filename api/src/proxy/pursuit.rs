@@ -6,6 +6,7 @@ use diogenes_core::gateway::{GiveUp, Health, Outcome, Route, Step, Waiting, next
 use tokio::time::Instant;
 
 use super::call::Call;
+use super::casualties::Casualties;
 use super::entry::{Entry, Lease};
 use super::fleet_link::{Guard, Place};
 use super::gateway::Gateway;
@@ -51,6 +52,10 @@ pub(super) struct Reached {
 impl Pursuit {
     pub(super) fn new(gateway: Arc<Gateway>, call: Call, route: Route, entry: Arc<Entry>) -> Self {
         Self { gateway, call, entry, route, outcomes: Vec::new(), hold: None }
+    }
+
+    pub(super) fn casualties(&self) -> &Arc<Casualties> {
+        &self.gateway.casualties
     }
 
     /// How long the request has been held.

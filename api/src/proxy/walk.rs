@@ -51,15 +51,7 @@ impl Gateway {
                 Ok(Move::Waits | Move::Progress(_)) => {}
                 Ok(Move::Refused(error)) => break error,
                 Ok(Move::Reached(reached)) => {
-                    let most = self.settings.max_response_bytes;
-                    return delivery::deliver(
-                        *reached,
-                        &pursuit.call,
-                        settlement,
-                        &self.views.link,
-                        most,
-                    )
-                    .await;
+                    return delivery::deliver(*reached, &pursuit.call, settlement, self).await;
                 }
             }
         };

@@ -11,6 +11,7 @@ use super::stream::Passing;
 use crate::error::ApiError;
 use crate::proxy::call::Call;
 use crate::proxy::fleet_link::FleetLink;
+use crate::proxy::gateway::Gateway;
 use crate::proxy::headers;
 use crate::proxy::pursuit::{Pursuit, Reached};
 use crate::proxy::refusal;
@@ -115,8 +116,7 @@ pub(in crate::proxy) async fn deliver(
     mut reached: Reached,
     call: &Call,
     settlement: Settlement,
-    link: &Arc<dyn FleetLink>,
-    max_response: usize,
+    gateway: &Gateway,
 ) -> Result<Answer, ApiError> {
     let entry = reached.lease.entry().clone();
     entry.metrics.first_byte(call.arrived.elapsed());
@@ -144,11 +144,11 @@ pub(in crate::proxy) async fn deliver(
         return Err(error);
     }
     let body = if is_stream {
-        let passing = Passing::new(reached, call, settlement);
+        let passing = Passing::new(reached, call, settlement, &gateway.casualties);
         let source = Source::Passing(Box::new(passing));
-        AnswerBody::Stream(AnswerStream { source, link: link.clone() })
+        AnswerBody::Stream(AnswerStream { source, link: gateway.views.link.clone() })
     } else {
-        match plain::read(reached, &fields, call, max_response).await {
+        match plain::read(reached, &fields, call, gateway).await {
             Ok(whole) => {
                 settlement.settle(whole.end);
                 AnswerBody::Whole(whole.bytes)

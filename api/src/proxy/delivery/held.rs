@@ -108,7 +108,7 @@ impl HeldStream {
             "overhead_ms": overhead.as_micros() as f64 / 1000.0,
         });
         let Some(settlement) = self.settlement.take() else { return Told::Last(Bytes::new()) };
-        let passing = Passing::new(reached, call, settlement);
+        let passing = Passing::new(reached, call, settlement, self.pursuit.casualties());
         Told::Opened(Box::new(passing.after(comment(&report).into())))
     }
 

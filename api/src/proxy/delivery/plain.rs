@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
 use crate::proxy::entry::Entry;
+use crate::proxy::gateway::Gateway;
 use crate::proxy::headers::{is_encoded, media_type};
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
@@ -37,8 +38,9 @@ pub(super) async fn read(
     reached: Reached,
     headers: &HeaderMap,
     call: &Call,
-    most: usize,
+    gateway: &Gateway,
 ) -> Result<Whole, ApiError> {
+    let most = gateway.settings.max_response_bytes;
     let Reached { response, lease, sent_at, in_use: _in_use, .. } = reached;
     let entry = lease.entry();
     let answer = tokio::time::timeout_at(sent_at + call.timeout, read_whole(response.body, most));
@@ -47,7 +49,12 @@ pub(super) async fn read(
     };
     let bytes = match read.unwrap_or(Err(Unread::Broken(BodyError::Stalled))) {
         Ok(bytes) => bytes,
-        Err(Unread::Broken(broken)) => return Err(refusal::broken(broken, entry)),
+        Err(Unread::Broken(broken)) => {
+            if broken == BodyError::Cut {
+                gateway.casualties.note(call, &lease.target.claim);
+            }
+            return Err(refusal::broken(broken, entry));
+        }
         Err(Unread::TooLarge) => return Err(refusal::too_large(most)),
     };
     let status = response.status;

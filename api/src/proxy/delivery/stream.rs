@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
+use crate::proxy::casualties::{Casualties, Suspect};
 use crate::proxy::entry::Lease;
 use crate::proxy::fleet_link::Guard;
 use crate::proxy::pursuit::Reached;
@@ -28,11 +31,17 @@ pub(super) struct Passing {
     /// What goes before the first bytes.
     preface: Option<Bytes>,
     lease: Lease,
+    suspect: Suspect,
     _in_use: Option<Box<dyn Guard>>,
 }
 
 impl Passing {
-    pub(super) fn new(reached: Reached, call: &Call, settlement: Settlement) -> Self {
+    pub(super) fn new(
+        reached: Reached,
+        call: &Call,
+        settlement: Settlement,
+        casualties: &Arc<Casualties>,
+    ) -> Self {
         Self {
             body: reached.response.body,
             watch: Watch::new(call.dialect.stream_end()),
@@ -43,6 +52,7 @@ impl Passing {
             prompt_tokens: call.body.len() as u64 / 4,
             preface: None,
             lease: reached.lease,
+            suspect: casualties.suspect(call),
             _in_use: reached.in_use,
         }
     }
@@ -128,6 +138,9 @@ impl Passing {
     }
 
     fn broke_off(&mut self, broken: BodyError) -> Bytes {
+        if broken == BodyError::Cut {
+            self.suspect.note(&self.lease.target.claim);
+        }
         self.fail(&refusal::broken(broken, self.lease.entry()))
     }
 

@@ -295,3 +295,24 @@ async fn a_traceparent_of_garbage_is_no_reason_to_refuse_a_request() {
     request.headers.insert("traceparent", HeaderValue::from_static("00-garbage"));
     assert_eq!(walked(&local, request).await.unwrap().status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_request_whose_answers_ended_two_replicas_does_not_meet_a_third() {
+    let json = format!("HTTP/1.1 200 OK\r\n{JSON}content-length: 99\r\n\r\n{{\"id\"");
+    let event = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"x\":1}\n\n";
+    for (is_stream, cut) in [(false, json.as_str()), (true, event)] {
+        let local = Local::new(Local::spec());
+        let upstream = Upstream::answering(cut).await;
+        for claim in ["claim-0", "claim-1"] {
+            local.ready(&[(claim, upstream.address)]);
+            match walked(&local, chat(is_stream)).await {
+                Ok(answer) => assert!(text(stream(answer)).await.contains("upstream_cut")),
+                Err(error) => assert_eq!(error.kind, ErrorKind::UpstreamCut),
+            }
+        }
+        local.ready(&[("claim-2", upstream.address)]);
+        let error = walked(&local, chat(is_stream)).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::RequestCrashesModel);
+        assert_eq!(upstream.seen().len(), 2);
+    }
+}
