@@ -10,7 +10,7 @@ use std::io::Write;
 
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::since;
-use diogenes_core::fleet::{DeploymentId, FleetEvent, Outcome};
+use diogenes_core::fleet::{DeploymentId, FleetEvent, Reconciled};
 use diogenes_core::name::ModelName;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,8 @@ const OF_MODEL: &[&str] = &["Deployment", "Model"];
 /// The most values of one metric in a line, by the specification.
 const MAX_VALUES: usize = 100;
 
-/// The line about a model after a reconcile, if it has something to tell:
+/// The line about a model after a reconcile, if it has something to tell. One that could not be
+/// reconciled tells its age all the same: it may be one whose instance cannot be ended.
 ///
 /// - `ModelReady`: whether a replica serves, 0 or 1;
 /// - `InstancesRunning`: the instances of its slots, also those on their way in or out;
@@ -31,44 +32,38 @@ const MAX_VALUES: usize = 100;
 /// - `LaunchFailures`: the scale-ups that came to nothing, by model and of all;
 /// - `OldestInstanceHours`: the age of the oldest instance that has not ended, of all; also of
 ///   one that no record knows.
-pub fn line(
-    deployment: &DeploymentId,
-    model: &ModelName,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> Option<Value> {
-    let slots = outcome.view.as_ref().map_or(&[][..], |view| &view.slots);
+pub fn line(deployment: &DeploymentId, one: &Reconciled, now: Timestamp) -> Option<Value> {
+    let outcome = one.result.as_ref().ok();
+    let view = outcome.and_then(|outcome| outcome.view.as_ref());
+    let events = outcome.map_or(&[][..], |outcome| &outcome.events);
+    let slots = view.map_or(&[][..], |view| &view.slots);
     let mut line = Line::default();
-    if !slots.is_empty() || !outcome.events.is_empty() {
-        let is_ready = outcome.view.as_ref().is_some_and(|view| !view.replicas.is_empty());
+    if !slots.is_empty() || !events.is_empty() {
+        let is_ready = view.is_some_and(|view| !view.replicas.is_empty());
         line.put("ModelReady", "Count", &[OF_MODEL], json!(u32::from(is_ready)));
         let instances = slots.iter().filter(|slot| slot.instance().is_some()).count();
         line.put("InstancesRunning", "Count", &[OF_MODEL], json!(instances));
     }
-    let cold_starts: Vec<f64> = outcome.events.iter().filter_map(cold_start).collect();
+    let cold_starts: Vec<f64> = events.iter().filter_map(cold_start).collect();
     if !cold_starts.is_empty() {
         let kept = cold_starts.get(..MAX_VALUES).unwrap_or(&cold_starts);
         line.put("ColdStartSeconds", "Seconds", &[OF_MODEL], json!(kept));
     }
     let has_failed = |event: &&FleetEvent| matches!(event, FleetEvent::LaunchFailed { .. });
-    let failures = outcome.events.iter().filter(has_failed).count();
+    let failures = events.iter().filter(has_failed).count();
     if failures > 0 {
         line.put("LaunchFailures", "Count", &[OF_DEPLOYMENT, OF_MODEL], json!(failures));
     }
-    if let Some(launch) = outcome.oldest_launch {
+    if let Some(launch) = one.oldest_launch {
         let hours = since(launch, now).as_secs_f64() / 3600.0;
         line.put("OldestInstanceHours", "None", &[OF_DEPLOYMENT], json!(hours));
     }
-    line.finish(deployment, model, now)
+    line.finish(deployment, &one.model, now)
 }
 
 /// Writes the lines about what a reconcile has found.
-pub fn report<'a>(
-    deployment: &DeploymentId,
-    outcomes: impl IntoIterator<Item = (&'a ModelName, &'a Outcome)>,
-    now: Timestamp,
-) {
-    let lines = outcomes.into_iter().filter_map(|(name, one)| line(deployment, name, one, now));
+pub fn report(deployment: &DeploymentId, models: &[Reconciled], now: Timestamp) {
+    let lines = models.iter().filter_map(|one| line(deployment, one, now));
     let mut output = std::io::stdout().lock();
     for line in lines {
         if let Err(error) = writeln!(output, "{line}") {

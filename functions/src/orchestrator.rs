@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings, Subnet};
 use diogenes_backends::aws::event::{ScaleEvent, Scope};
-use diogenes_backends::system::OsEntropy;
+use diogenes_backends::system::{OsEntropy, TokioTimer};
 use diogenes_core::fleet::{
-    AgentRules, DeploymentId, InstanceId, Outcome, ReconcileError, Reconciler, StoredDemand,
+    AgentRules, DeploymentId, InstanceId, ReconcileError, Reconciled, Reconciler, Round,
+    StoredDemand,
 };
 use diogenes_core::name::ModelName;
 use serde_json::Value;
@@ -85,6 +86,7 @@ impl Orchestrator {
                 compute: Arc::new(compute),
                 demand: Arc::new(demand),
                 clock: base.clock.clone(),
+                timer: Arc::new(TokioTimer),
                 entropy: Arc::new(OsEntropy),
                 deployment,
                 router_lag: duration("DIOGENES_ROUTER_LAG", ROUTER_LAG)?,
@@ -94,31 +96,35 @@ impl Orchestrator {
         })
     }
 
-    /// Carries out one event.
+    /// Carries out one event. What fails for one model is told once the metrics of all are written.
     pub async fn handle(&self, event: Value) -> Result<(), EventError> {
-        match task(event)? {
+        let round = match task(event)? {
             Task::One(model) => {
                 let outcome = self.reconciler.reconcile(&model).await?;
-                self.report([(&model, &outcome)]);
+                let oldest_launch = outcome.oldest_launch;
+                let one = Reconciled { model, result: Ok(outcome), oldest_launch };
+                Round { models: vec![one], errors: Vec::new() }
             }
-            Task::All => self.report_all(&self.reconciler.reconcile_all().await?),
+            Task::All => log_round(self.reconciler.reconcile_all().await?),
             Task::Interrupted(instance) => {
                 tracing::info!(instance.id = %instance, "EC2 takes {instance} back");
-                self.report_all(&self.reconciler.reconcile_interrupted(&instance).await?);
+                log_round(self.reconciler.reconcile_interrupted(&instance).await?)
             }
-        }
-        Ok(())
-    }
-
-    fn report_all(&self, outcomes: &[(ModelName, Outcome)]) {
-        self.report(outcomes.iter().map(|(model, outcome)| (model, outcome)));
-        tracing::info!(models = outcomes.len(), "every model is reconciled");
-    }
-
-    fn report<'a>(&self, outcomes: impl IntoIterator<Item = (&'a ModelName, &'a Outcome)>) {
+        };
         let Reconciler { deployment, clock, .. } = &self.reconciler;
-        metrics::report(deployment, outcomes, clock.now());
+        metrics::report(deployment, &round.models, clock.now());
+        let mut failures = round.failures();
+        let first = failures.next();
+        for error in failures {
+            tracing::error!(error = &error as &dyn std::error::Error, "{error}, again");
+        }
+        first.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+fn log_round(round: Round) -> Round {
+    tracing::info!(models = round.models.len(), "every model has had its turn");
+    round
 }
 
 /// Events of EventBridge tell of an instance and not of its model: everything is looked at.

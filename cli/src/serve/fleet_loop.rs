@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use diogenes_api::proxy::Dispatcher;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::{later, since};
-use diogenes_core::fleet::{Outcome, Reconciler};
+use diogenes_core::fleet::{Outcome, ReconcileError, Reconciler};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, Topic, Wake, WakeError};
 use tokio::sync::mpsc;
@@ -41,6 +41,9 @@ impl Wake for ChannelWake {
     }
 }
 
+/// When to look at each model again though nothing happens.
+type NextChecks = BTreeMap<ModelName, Timestamp>;
+
 /// Runs the reconciler on triggers and by the clock, and publishes what it finds.
 pub(crate) struct FleetLoop {
     pub(crate) reconciler: Reconciler,
@@ -50,13 +53,14 @@ pub(crate) struct FleetLoop {
 }
 
 impl FleetLoop {
-    /// Runs until `stop` resolves. `started` is told once every model was published.
+    /// Runs until `stop` resolves, and returns the reconciler, which nobody else uses by then.
+    /// `started` is told once every model was published.
     pub(crate) async fn run(
         mut self,
         started: oneshot::Sender<()>,
         mut stop: oneshot::Receiver<()>,
-    ) {
-        let mut next_checks = BTreeMap::new();
+    ) -> Reconciler {
+        let mut next_checks = NextChecks::new();
         let mut next_full = self.full(&mut next_checks).await;
         // Nobody waits any more when the start was given up.
         let _ = started.send(());
@@ -65,10 +69,10 @@ impl FleetLoop {
             let pause = since(self.clock.now(), due);
             let mut names = BTreeSet::new();
             tokio::select! {
-                _ = &mut stop => return,
+                _ = &mut stop => return self.reconciler,
                 name = self.triggers.recv() => match name {
                     Some(name) => { names.insert(name); }
-                    None => return,
+                    None => return self.reconciler,
                 },
                 () = tokio::time::sleep(pause) => {}
             }
@@ -89,53 +93,70 @@ impl FleetLoop {
         }
     }
 
-    async fn one(&self, name: ModelName, next_checks: &mut BTreeMap<ModelName, Timestamp>) {
-        match self.reconciler.reconcile(&name).await {
-            Ok(outcome) => self.take_over(&name, outcome, next_checks),
-            Err(error) => {
-                tracing::error!(
-                    model = %name, error = &error as &dyn std::error::Error,
-                    "`{name}` could not be reconciled; trying again soon"
-                );
-                self.dispatcher.neglect(&name);
-                next_checks.insert(name, later(self.clock.now(), AFTER_FAILURE));
-            }
-        }
+    async fn one(&self, name: ModelName, next_checks: &mut NextChecks) {
+        let result = self.reconciler.reconcile(&name).await;
+        self.take_over(name, result, next_checks).await;
     }
 
     /// Reconciles everything; returns when to do so again.
-    async fn full(&self, next_checks: &mut BTreeMap<ModelName, Timestamp>) -> Timestamp {
-        match self.reconciler.reconcile_all().await {
-            Ok(outcomes) => {
+    async fn full(&self, next_checks: &mut NextChecks) -> Timestamp {
+        let error = match self.reconciler.reconcile_all().await {
+            Ok(round) => {
                 next_checks.clear();
-                for (name, outcome) in outcomes {
-                    self.take_over(&name, outcome, next_checks);
+                for one in round.models {
+                    self.take_over(one.model, one.result, next_checks).await;
                 }
-                later(self.clock.now(), EVERY)
+                for error in &round.errors {
+                    tracing::error!(error = error as &dyn std::error::Error, "{error}");
+                }
+                return later(self.clock.now(), EVERY);
             }
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the fleet could not be reconciled; trying again soon"
-                );
-                later(self.clock.now(), AFTER_FAILURE)
-            }
+            Err(error) => error,
+        };
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the fleet could not be reconciled; trying again soon"
+        );
+        // Whatever is wrong, callers shall find the models that they may ask for.
+        match self.reconciler.views().await {
+            Ok(views) => views.into_iter().for_each(|view| self.dispatcher.publish(view)),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the records of the models could not be read"
+            ),
         }
+        later(self.clock.now(), AFTER_FAILURE)
     }
 
-    fn take_over(
+    /// Publishes how a model stands, and notes when to look at it again. One that could not be
+    /// reconciled stands as its records say.
+    async fn take_over(
         &self,
-        name: &ModelName,
-        outcome: Outcome,
-        next_checks: &mut BTreeMap<ModelName, Timestamp>,
+        name: ModelName,
+        result: Result<Outcome, ReconcileError>,
+        next_checks: &mut NextChecks,
     ) {
-        match outcome.next_check {
-            Some(at) => next_checks.insert(name.clone(), at),
-            None => next_checks.remove(name),
+        let soon = later(self.clock.now(), AFTER_FAILURE);
+        let (view, failure, next_check) = match result {
+            Ok(Outcome { view, refused: None, next_check, .. }) => (Some(view), None, next_check),
+            Ok(Outcome { view, refused, .. }) => (Some(view), refused, Some(soon)),
+            Err(error) => (self.reconciler.view(&name).await.ok(), Some(error), Some(soon)),
         };
-        match outcome.view {
-            Some(view) => self.dispatcher.publish(view),
-            None => self.dispatcher.forget(name),
+        match view {
+            Some(Some(view)) => self.dispatcher.publish(view),
+            Some(None) => self.dispatcher.forget(&name),
+            None => {}
         }
+        if let Some(error) = failure {
+            tracing::error!(
+                model = %name, error = &error as &dyn std::error::Error,
+                "`{name}` could not be reconciled; trying again soon"
+            );
+            self.dispatcher.neglect(&name);
+        }
+        match next_check {
+            Some(at) => next_checks.insert(name, at),
+            None => next_checks.remove(&name),
+        };
     }
 }

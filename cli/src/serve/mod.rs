@@ -27,7 +27,9 @@ use diogenes_backends::process::{
 };
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::audit::{Actor, AuditLog};
-use diogenes_core::fleet::{DeploymentId, ModelSource, Reconciler, Registry, RegistryError};
+use diogenes_core::fleet::{
+    DeploymentId, ModelSource, Reconciler, Registry, RegistryError, Retire,
+};
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use diogenes_core::tenancy::Projects;
@@ -40,7 +42,7 @@ pub(crate) use demo::COMMAND as MOCK_VLLM;
 pub(crate) use url::running as running_url;
 
 use config::OnShutdown;
-use diogenes_backends::system::{OsEntropy, SystemClock};
+use diogenes_backends::system::{OsEntropy, SystemClock, TokioTimer};
 use fleet_loop::FleetLoop;
 
 use crate::exit::{Failure, Kind};
@@ -153,6 +155,10 @@ fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey, 
     }
 }
 
+/// The only router is in this process, and the loop publishes a drain before it reconciles again.
+/// A request that found the replica before that is counted as in flight.
+const ROUTER_LAG: Duration = Duration::from_millis(50);
+
 /// The parts of a running `serve`.
 struct Server {
     app: App,
@@ -234,10 +240,10 @@ impl Server {
             compute,
             demand: dispatcher.clone(),
             clock: clock.clone(),
+            timer: Arc::new(TokioTimer),
             entropy,
             deployment,
-            // The only router is in this process and learns of a drain before it is acted on.
-            router_lag: Duration::ZERO,
+            router_lag: ROUTER_LAG,
             // Nobody else launches.
             launch_patience: Duration::ZERO,
         };
@@ -266,6 +272,12 @@ impl Server {
             "shutting down: waiting for requests in progress; a second signal cuts them off"
         );
         dispatcher.shut_down();
+        // Nobody is left to hear that the loop has ended already.
+        let _ = stop_fleet.send(());
+        let fleet = fleet.await.context("the fleet's loop has crashed")?;
+        if config.on_shutdown == OnShutdown::Stop {
+            retire(&fleet, Retire::Starting).await;
+        }
         tokio::select! {
             () = draining.shutdown() => {}
             () = tokio::time::sleep(config.drain_timeout) => {
@@ -273,16 +285,27 @@ impl Server {
             }
             () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
         }
-        // Nobody is left to hear that the loop has ended already.
-        let _ = stop_fleet.send(());
-        fleet.await.context("the fleet's loop has crashed")?;
         let mode = match config.on_shutdown {
-            OnShutdown::Stop => ProcessesOnShutdown::Stop,
+            OnShutdown::Stop => {
+                retire(&fleet, Retire::All).await;
+                ProcessesOnShutdown::Stop
+            }
             OnShutdown::Leave => ProcessesOnShutdown::Leave,
         };
         self.processes.shutdown(mode, config.kill_grace + Duration::from_secs(5)).await;
         tracing::info!("bye");
         Ok(())
+    }
+}
+
+/// Records that instances end because `serve` does. Without that the next start would take it for
+/// a failure of theirs, and let their models wait.
+async fn retire(fleet: &Reconciler, which: Retire) {
+    if let Err(error) = fleet.retire(which).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "it could not be recorded that replicas end with this server"
+        );
     }
 }
 

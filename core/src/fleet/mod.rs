@@ -40,7 +40,9 @@ pub use name_claim::NameClaim;
 pub use phase::Phase;
 pub use placement::{InvalidPrice, Placement, Price};
 pub use reader::read_view;
-pub use reconcile::{AgentRules, FleetEvent, Outcome, ReconcileError, Reconciler};
+pub use reconcile::{
+    AgentRules, FleetEvent, Outcome, ReconcileError, Reconciled, Reconciler, Retire, Round,
+};
 pub use registry::{Order, Registry, RegistryError, SpecRule};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
 pub use stamp::UseStamp;

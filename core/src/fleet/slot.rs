@@ -142,6 +142,8 @@ pub enum EndReason {
     Unhealthy,
     /// Its agent was not heard of for too long.
     Silent,
+    /// The program that runs the fleet ended, and its instances with it.
+    Shutdown,
 }
 
 /// What happens to a slot.
@@ -341,6 +343,7 @@ impl fmt::Display for EndReason {
             Self::Lost => f.write_str("the instance disappeared"),
             Self::Unhealthy => f.write_str("failed its health check"),
             Self::Silent => f.write_str("its agent stopped reporting"),
+            Self::Shutdown => f.write_str("the server was shut down"),
         }
     }
 }

@@ -13,7 +13,8 @@ mod logs;
 mod state_store;
 mod wake;
 
-pub use clock::Clock;
+pub(crate) use clock::within;
+pub use clock::{Clock, Timer};
 pub use compute::{
     ComputeBackend, ComputeError, Exit, Instance, InstanceState, LaunchError, LaunchRequest,
 };

@@ -1,8 +1,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use crate::Timestamp;
-use crate::ports::Clock;
+use crate::ports::{Clock, Timer};
 
 /// A clock that stands until a test moves it.
 #[derive(Debug)]
@@ -37,6 +39,27 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A timer whose time never comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Patient;
+
+#[async_trait]
+impl Timer for Patient {
+    async fn sleep(&self, _: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A timer whose time has come at once: what is not done by then hangs, as the ports in memory
+/// never wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Impatient;
+
+#[async_trait]
+impl Timer for Impatient {
+    async fn sleep(&self, _: Duration) {}
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod memory;
 pub mod simulation;
 mod wake;
 
-pub use clock::ManualClock;
+pub use clock::{Impatient, ManualClock, Patient};
 pub use entropy::SeededEntropy;
 pub use fake_cloud::{CloudInstance, FakeCloud, Lag, Order, Pool, Refusal, Shown};
 pub use fake_compute::{FakeCompute, FakeInstance, Tags};

@@ -30,6 +30,7 @@ pub(crate) struct Case {
     pub(crate) settle: Duration,
     pub(crate) agents: Option<AgentRules>,
     pub(crate) own: BTreeSet<ClaimId>,
+    pub(crate) unpublished: BTreeSet<ClaimId>,
     pub(crate) interrupted: Option<InstanceId>,
 }
 
@@ -61,6 +62,7 @@ impl Case {
             settle: Duration::from_mins(5),
             agents: None,
             own: BTreeSet::new(),
+            unpublished: BTreeSet::new(),
             interrupted: None,
         }
     }
@@ -202,6 +204,7 @@ impl Case {
             router_lag: Duration::from_secs(2),
             launch_patience: Duration::from_secs(5),
             own: &self.own,
+            unpublished: &self.unpublished,
             agents: self.agents,
         })
     }

@@ -1,5 +1,6 @@
 //! The decision, case by case and for any situation.
 
+mod agents;
 mod fixture;
 mod properties;
 mod table;

@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use diogenes_core::fleet::decide::Action;
 use diogenes_core::fleet::{
-    AgentRules, BeatStatus, DrainReason, EndReason, Failure, FailureKind, Phase, SlotEvent,
-    SlotState,
+    BeatStatus, DrainReason, EndReason, Failure, FailureKind, Phase, SlotEvent, SlotState,
 };
 use diogenes_core::ports::{Exit, Instance, InstanceState};
 
@@ -331,6 +330,19 @@ fn draining_ends_at_zero_running_or_at_its_timeout() {
         ("something runs", Case::new().slot(0, draining(998)).used(0, 1, 1000), vec![]),
         ("for too long", Case::new().slot(0, draining(700)).used(0, 1, 1000), end()),
         (
+            "for too long, but routers may not know yet",
+            Case::new()
+                .slot(0, draining(999))
+                .used(0, 1, 1000)
+                .with(|case| case.spec().drain_timeout = Duration::ZERO),
+            vec![],
+        ),
+        (
+            "long ago, but nobody was told",
+            Case::new().slot(0, draining(700)).with(|case| case.unpublished = [claim(0)].into()),
+            vec![],
+        ),
+        (
             "hung",
             Case::new()
                 .slot(0, draining(998))
@@ -346,6 +358,14 @@ fn draining_ends_at_zero_running_or_at_its_timeout() {
     ] {
         assert_eq!(case.actions(), actions, "{what}");
     }
+}
+
+#[test]
+fn a_drain_is_looked_at_again_when_routers_know_of_it() {
+    let young = Case::new().slot(0, draining(999)).decide();
+    assert_eq!(young.next_check, Some(at(1001)));
+    let known = Case::new().slot(0, draining(998)).used(0, 1, 1000).decide();
+    assert_eq!(known.next_check, Some(at(1001)), "every second while something runs");
 }
 
 #[test]
@@ -465,42 +485,5 @@ fn the_next_check_is_the_next_moment_at_which_time_alone_changes_something() {
         ("kept by a pin", Case::new().ready(0, 0).with(|case| case.control.pinned = true), None),
     ] {
         assert_eq!(case.decide().next_check, next.map(at), "{what}");
-    }
-}
-
-#[test]
-fn agents_are_listened_to_only_on_the_claims_own_instance() {
-    let ready = || BeatStatus::Ready { base_url: "http://10.0.0.0:8000".into() };
-    let from = |reporter: Option<u32>| {
-        Case::new().held(1).booting(0, Phase::Boot).now(10).beat(0, ready()).with(|case| {
-            case.beats.get_mut(&claim(0)).unwrap().instance = reporter.map(instance);
-        })
-    };
-    let event = SlotEvent::Ready("http://10.0.0.0:8000".into());
-    let made_ready = [Action::Move { index: 0, event }];
-    assert_eq!(from(None).actions(), made_ready, "a backend with one instance per claim");
-    assert_eq!(from(Some(0)).actions(), made_ready, "the claim's instance");
-    assert_eq!(from(Some(7)).actions(), [], "the claim's instance before");
-}
-
-#[test]
-fn a_replica_with_an_agent_ends_when_that_falls_silent_and_at_the_deployments_age() {
-    let rules = AgentRules { max_lifetime: Duration::from_hours(1) };
-    let end = |end| Action::Move { index: 0, event: SlotEvent::End(end) };
-    let drain = |reason| Action::Move { index: 0, event: SlotEvent::Drain(reason) };
-    let healthy = BeatStatus::Ready { base_url: "http://10.0.0.0:8000".into() };
-    let case = || Case::new().ready(0, 0).used(0, 1, 1000).with(|case| case.agents = Some(rules));
-    for (what, case, actions) in [
-        ("no agents here", Case::new().ready(0, 0).used(0, 1, 1000), vec![]),
-        ("silent", case(), vec![end(EndReason::Silent), Action::Claim { index: 1 }]),
-        ("young, its first beat may be on its way", case().now(170), vec![]),
-        ("heard of", case().beat(0, healthy.clone()), vec![]),
-        (
-            "too old",
-            case().beat(0, healthy).now(3600).used(0, 1, 3600),
-            vec![drain(DrainReason::Lifetime), Action::Claim { index: 1 }],
-        ),
-    ] {
-        assert_eq!(case.actions(), actions, "{what}");
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
     ClaimId, Control, DeploymentId, FailureKind, FleetEvent, InstanceId, Launch, Model,
-    ModelSource, ModelSpec, ModelView, Outcome, PhaseTimes, Placement, Slot, SlotState,
+    ModelSource, ModelSpec, ModelView, Outcome, PhaseTimes, Placement, ReconcileError, Reconciled,
+    Slot, SlotState,
 };
 use diogenes_core::name::ModelName;
+use diogenes_core::ports::ComputeError;
 use diogenes_core::secret::Secret;
 use diogenes_functions::metrics::line;
 use serde_json::{Value, json};
@@ -67,11 +69,23 @@ fn outcome(slots: Vec<Slot>) -> Outcome {
         desired: 0,
         events: Vec::new(),
         oldest_launch: None,
+        refused: None,
     }
 }
 
-fn told(outcome: &Outcome) -> Option<Value> {
-    line(&DeploymentId::new("stack"), &name(), outcome, at(5400))
+fn told(outcome: Outcome) -> Option<Value> {
+    let oldest_launch = outcome.oldest_launch;
+    told_of(&Reconciled { model: name(), result: Ok(outcome), oldest_launch })
+}
+
+fn told_of(one: &Reconciled) -> Option<Value> {
+    line(&DeploymentId::new("stack"), one, at(5400))
+}
+
+fn denied() -> ReconcileError {
+    ReconcileError::Compute(ComputeError::Denied {
+        reason: "allow `ec2:TerminateInstances`".into(),
+    })
 }
 
 /// An outcome in which everything happened.
@@ -108,7 +122,7 @@ fn series(line: &Value) -> BTreeSet<(String, Vec<String>)> {
 
 #[test]
 fn a_line_tells_all_that_happened() {
-    let line = told(&eventful()).unwrap();
+    let line = told(eventful()).unwrap();
     assert_eq!(line["_aws"]["Timestamp"], json!(1_800_005_400_000_i64));
     let mut values = line.clone();
     values.as_object_mut().unwrap().remove("_aws");
@@ -129,15 +143,15 @@ fn a_line_tells_all_that_happened() {
 
 #[test]
 fn a_model_that_sleeps_is_not_told_of() {
-    assert_eq!(told(&outcome(Vec::new())), None);
+    assert_eq!(told(outcome(Vec::new())), None);
     let gone = Outcome { view: None, ..outcome(Vec::new()) };
-    assert_eq!(told(&gone), None);
+    assert_eq!(told(gone), None);
 }
 
 #[test]
 fn a_model_that_falls_asleep_is_told_of_once_more() {
     let freed = Outcome { events: vec![FleetEvent::Freed], ..outcome(Vec::new()) };
-    let line = told(&freed).unwrap();
+    let line = told(freed).unwrap();
     assert_eq!((&line["ModelReady"], &line["InstancesRunning"]), (&json!(0), &json!(0)));
     assert_eq!(line.get("OldestInstanceHours"), None);
 }
@@ -145,8 +159,19 @@ fn a_model_that_falls_asleep_is_told_of_once_more() {
 #[test]
 fn an_instance_that_no_record_knows_is_told_of_by_its_age() {
     let orphaned = Outcome { view: None, oldest_launch: Some(at(0)), ..outcome(Vec::new()) };
-    let line = told(&orphaned).unwrap();
+    let line = told(orphaned).unwrap();
     let of_deployment = vec!["Deployment".to_owned()];
+    assert_eq!(series(&line), BTreeSet::from([("OldestInstanceHours".into(), of_deployment)]));
+}
+
+#[test]
+fn an_instance_that_cannot_be_ended_is_told_of_by_its_age() {
+    let oldest_launch = Some(at(0));
+    let refused = Outcome { refused: Some(denied()), oldest_launch, ..outcome(vec![ready()]) };
+    assert_eq!(told(refused).unwrap()["OldestInstanceHours"], json!(1.5));
+    let failed = Reconciled { model: name(), result: Err(denied()), oldest_launch };
+    let of_deployment = vec!["Deployment".to_owned()];
+    let line = told_of(&failed).unwrap();
     assert_eq!(series(&line), BTreeSet::from([("OldestInstanceHours".into(), of_deployment)]));
 }
 
@@ -179,5 +204,5 @@ fn looked_for() -> BTreeSet<(String, Vec<String>)> {
 
 #[test]
 fn the_template_looks_for_what_is_written_and_nothing_else() {
-    assert_eq!(looked_for(), series(&told(&eventful()).unwrap()));
+    assert_eq!(looked_for(), series(&told(eventful()).unwrap()));
 }

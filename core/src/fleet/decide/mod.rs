@@ -44,6 +44,8 @@ pub struct Situation<'a> {
     pub launch_patience: Duration,
     /// The claims that this reconciler launches for by itself: nobody else is waited for.
     pub own: &'a BTreeSet<ClaimId>,
+    /// The claims whose draining no router can have seen yet, however long ago it began.
+    pub unpublished: &'a BTreeSet<ClaimId>,
     /// [`Reconciler::agents`](crate::fleet::Reconciler::agents).
     pub agents: Option<AgentRules>,
 }

@@ -14,7 +14,6 @@ use crate::ports::{Instance, InstanceState};
 
 /// Decides about one slot; returns whether it goes on counting against the demand.
 pub(super) fn tend(situation: &Situation<'_>, slot: &Slot, decision: &mut Decision) -> bool {
-    let index = slot.index;
     match &slot.state {
         SlotState::Launching => tend_launching(situation, slot, decision),
         SlotState::Booting { instance, launched_at, phase } => {
@@ -26,24 +25,7 @@ pub(super) fn tend(situation: &Situation<'_>, slot: &Slot, decision: &mut Decisi
             tend_ready(situation, slot, &seen, decision)
         }
         SlotState::Draining { instance, since: began, reason, .. } => {
-            let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.drain_timeout);
-            let drained = since(*began, situation.now) >= situation.router_lag
-                && situation.demand.of(&slot.claim).in_flight() == 0;
-            let end = match sight(situation, instance, slot.launched_at()) {
-                Sight::Ended(state) => Some(exited(state)),
-                Sight::Missing => Some(EndReason::Lost),
-                Sight::Alive | Sight::Unsettled => {
-                    let hung = matches!(beat(situation, slot), Some(BeatStatus::Unhealthy { .. }));
-                    let over = hung || since(*began, situation.now) >= timeout;
-                    (drained || over).then_some(EndReason::Drained(*reason))
-                }
-            };
-            match end {
-                Some(end) => decision.act(Action::Move { index, event: SlotEvent::End(end) }),
-                None => decision.look_again(
-                    later(*began, timeout).min(later(situation.now, Duration::from_secs(1))),
-                ),
-            }
+            tend_draining(situation, slot, instance, (*began, *reason), decision);
             false
         }
         SlotState::Terminating { instance, since: began, reason } => {
@@ -117,16 +99,29 @@ fn tend_booting(
     let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.boot_timeout);
     let deadline = later(slot.launched_at(), timeout);
     match beat(situation, slot) {
-        Some(BeatStatus::Ready { base_url }) if !is_own(situation, slot, base_url) => {
-            let reason = format!("it says that it answers at {base_url}, which is not its address");
-            decision.act(fail(FailureKind::Exited, reason, EndReason::Unhealthy));
-            return false;
-        }
-        Some(BeatStatus::Ready { base_url }) => {
-            let event = SlotEvent::Ready(base_url.clone());
-            decision.act(Action::Move { index, event });
-            return true;
-        }
+        Some(BeatStatus::Ready { base_url }) => match whose(situation, slot, base_url) {
+            Whose::Own => {
+                let event = SlotEvent::Ready(base_url.clone());
+                decision.act(Action::Move { index, event });
+                return true;
+            }
+            Whose::Foreign => {
+                let reason =
+                    format!("it says that it answers at {base_url}, which is not its address");
+                decision.act(fail(FailureKind::Exited, reason, EndReason::Unhealthy));
+                return false;
+            }
+            Whose::Unlisted if situation.now < deadline => {
+                decision.notes.push("the addresses of a replica are not listed yet");
+                decision.look_again(later(situation.now, Duration::from_secs(1)));
+                return true;
+            }
+            Whose::Unlisted => {
+                let reason = "the compute backend did not list its addresses in time".into();
+                decision.act(fail(FailureKind::Unavailable, reason, EndReason::BootTimeout));
+                return false;
+            }
+        },
         _ if situation.now >= deadline => {
             let after = crate::duration::format(timeout);
             let reason = format!("it was not ready {after} after its launch");
@@ -184,6 +179,37 @@ fn tend_ready(
         decision.look_again(later(slot.claimed_at, most));
     }
     true
+}
+
+fn tend_draining(
+    situation: &Situation<'_>,
+    slot: &Slot,
+    instance: &InstanceId,
+    (began, reason): (Timestamp, DrainReason),
+    decision: &mut Decision,
+) {
+    let timeout = situation.model.map_or(Duration::ZERO, |model| model.spec.drain_timeout);
+    let known_at = later(began, situation.router_lag);
+    // Until then a router may send it a request, which its end would break.
+    let known = situation.now >= known_at && !situation.unpublished.contains(&slot.claim);
+    let end = match sight(situation, instance, slot.launched_at()) {
+        Sight::Ended(state) => Some(exited(state)),
+        Sight::Missing => Some(EndReason::Lost),
+        Sight::Alive | Sight::Unsettled => {
+            let hung = matches!(beat(situation, slot), Some(BeatStatus::Unhealthy { .. }));
+            let unused = situation.demand.of(&slot.claim).in_flight() == 0;
+            let over = since(began, situation.now) >= timeout;
+            (hung || (known && (unused || over))).then_some(EndReason::Drained(reason))
+        }
+    };
+    if let Some(end) = end {
+        decision.act(Action::Move { index: slot.index, event: SlotEvent::End(end) });
+    } else if known {
+        let soon = later(situation.now, Duration::from_secs(1));
+        decision.look_again(later(began, timeout).min(soon));
+    } else {
+        decision.look_again(known_at.max(situation.now));
+    }
 }
 
 fn tend_terminating(
@@ -246,15 +272,29 @@ fn beat<'a>(situation: &Situation<'a>, slot: &Slot) -> Option<&'a BeatStatus> {
     (!stranger).then_some(&beat.status)
 }
 
-/// Whether a base URL is one of the slot's instance, as far as the backend knows its addresses.
-/// Whoever breaks into an inference server can write its beats: they must not lead requests, and
-/// the upstream key with them, to anybody else.
-fn is_own(situation: &Situation<'_>, slot: &Slot, base_url: &str) -> bool {
+/// Whose address a base URL names.
+enum Whose {
+    Own,
+    Foreign,
+    /// The backend has not listed the instance's addresses yet.
+    Unlisted,
+}
+
+/// Whether a base URL is one of the slot's instance. Whoever breaks into an inference server can
+/// write its beats: they must not lead requests, and the upstream key with them, to anybody else.
+/// So where agents report, a URL counts only once the backend has listed the address. Where the
+/// backend itself reports, it lists none.
+fn whose(situation: &Situation<'_>, slot: &Slot, base_url: &str) -> Whose {
     let seen = situation.observed.iter().find(|seen| Some(&seen.id) == slot.instance());
     let addresses = seen.map_or(&[][..], |seen| &seen.addresses);
     let authority = base_url.strip_prefix("http://");
     let address = authority.and_then(|authority| authority.parse::<SocketAddr>().ok());
-    addresses.is_empty() || address.is_some_and(|address| addresses.contains(&address.ip()))
+    match address {
+        _ if addresses.is_empty() && situation.agents.is_none() => Whose::Own,
+        _ if addresses.is_empty() => Whose::Unlisted,
+        Some(address) if addresses.contains(&address.ip()) => Whose::Own,
+        Some(_) | None => Whose::Foreign,
+    }
 }
 
 /// Whether a replica whose agent should report has not been heard of for too long.

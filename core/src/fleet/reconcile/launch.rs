@@ -33,7 +33,8 @@ impl Reconciler {
             model: model.value.name.clone(),
             index,
             claim: ClaimId::random(self.entropy.as_ref()),
-            claimed_at: now,
+            // A `down` since then was not seen, and ends this claim.
+            claimed_at: snapshot.read_at,
             launch: Launch {
                 engine: model.value.spec.engine(),
                 spec: model.value.spec.hash(),

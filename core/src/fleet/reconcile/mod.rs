@@ -1,7 +1,9 @@
 mod all;
 mod boot;
 mod launch;
+mod lease;
 mod outcome;
+mod retire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,20 +12,21 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::decide::{Action, Decision, Situation, decide};
-use crate::fleet::eta::since;
 use crate::fleet::{
-    Beat, ClaimId, Control, DeploymentId, InstanceId, Lease, Model, ModelSpec, ModelView, Slot,
-    SlotEvent, SlotState, read_view,
+    Beat, ClaimId, Control, DeploymentId, DrainReason, InstanceId, Model, ModelSpec, ModelView,
+    Slot, SlotEvent, SlotState, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
     Clock, ComputeBackend, DemandSource, Entropy, Expect, Instance, InstanceState, StateStore,
-    StoreError, Version, Write,
+    StoreError, Timer, Version, Write,
 };
 
+pub use self::all::{Reconciled, Round};
 pub use self::outcome::{FleetEvent, Outcome, ReconcileError};
+pub use self::retire::Retire;
 
-use self::all::{Listing, keep_first};
+use self::all::{Listing, MODEL_TIMEOUT};
 
 /// The most passes of one reconcile. A pass that changed something is followed by another, so
 /// that a claim is launched at once; this bounds two reconcilers that disturb each other.
@@ -40,11 +43,15 @@ pub struct Reconciler {
     pub demand: Arc<dyn DemandSource>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Ends the reconcile of a model that hangs.
+    pub timer: Arc<dyn Timer>,
     /// Randomness for claims and upstream keys.
     pub entropy: Arc<dyn Entropy>,
     /// This installation.
     pub deployment: DeploymentId,
-    /// How long a router may still send to a replica that it has not seen draining.
+    /// How long a router may still send to a replica that it has not seen draining. Whoever
+    /// publishes what a reconcile has found does so before it reconciles again; a replica is never
+    /// drained and ended in one.
     pub router_lag: Duration,
     /// How long a launch is left to the reconciler that began it, before another one takes it
     /// over; zero where there is no other. A launch that is asked for twice launches once, but
@@ -70,6 +77,8 @@ impl AgentRules {
 
 /// The records of one model.
 struct Snapshot {
+    /// Before they were read.
+    read_at: Timestamp,
     model: Option<Stored<Model>>,
     control: Control,
     control_version: Option<Version>,
@@ -84,6 +93,8 @@ struct Run {
     events: Vec<FleetEvent>,
     /// The claims that it launches for.
     own: BTreeSet<ClaimId>,
+    /// The claims that it began to drain: no router can have seen that.
+    drained: BTreeSet<ClaimId>,
 }
 
 /// What came of a decision.
@@ -109,9 +120,13 @@ enum Effect {
 
 impl Reconciler {
     /// Reconciles one model until nothing more can be done now. What the backend refuses is told
-    /// at the end: an instance that cannot be ended keeps no other from being launched.
+    /// by the outcome: an instance that cannot be ended keeps no other from being launched.
     pub async fn reconcile(&self, name: &ModelName) -> Result<Outcome, ReconcileError> {
-        self.reconcile_by(name, None, None).await
+        self.in_time(MODEL_TIMEOUT, async {
+            self.bump_leases(name).await?;
+            self.reconcile_by(name, None, None).await
+        })
+        .await
     }
 
     /// Reconciles one model, by the listing that is given or by a fresh one for each pass. An old
@@ -154,21 +169,16 @@ impl Reconciler {
                 router_lag: self.router_lag,
                 launch_patience: self.launch_patience,
                 own: &run.own,
+                unpublished: &run.drained,
                 agents: self.agents,
             });
             for note in &decision.notes {
                 tracing::debug!(model = %name, desired = decision.desired, "nothing launched: {note}");
             }
-            if passes == 1 {
-                self.bump_leases(&slots).await?;
-            }
             let Performed { again, refused } =
                 self.perform_all(&snapshot, &decision, &mut run).await?;
             if again && passes < MAX_PASSES {
                 continue;
-            }
-            if let Some(error) = refused {
-                return Err(error);
             }
             let next_check = if again { Some(self.clock.now()) } else { decision.next_check };
             return Ok(Outcome {
@@ -177,6 +187,7 @@ impl Reconciler {
                 desired: decision.desired,
                 events: run.events,
                 oldest_launch: oldest(&mine),
+                refused,
             });
         }
     }
@@ -192,32 +203,15 @@ impl Reconciler {
         self.agents.and(spec.max_lifetime).map(|most| most.saturating_add(spec.drain_timeout))
     }
 
-    /// Tells the agents of claims that are still wanted. Those that end are told no more: they
-    /// end by themselves should nobody manage to end them.
-    async fn bump_leases(&self, slots: &[Slot]) -> Result<(), StoreError> {
-        if self.agents.is_none() {
-            return Ok(());
-        }
-        for slot in slots {
-            if matches!(slot.state, SlotState::Launching | SlotState::Terminating { .. }) {
-                continue;
-            }
-            let now = self.clock.now();
-            let standing = self.store.load::<Lease>(&Lease::key_of(&slot.claim)).await?;
-            let fresh =
-                standing.is_some_and(|lease| since(lease.value.bumped_at, now) < Lease::EVERY);
-            if !fresh {
-                let lease = Lease { claim: slot.claim.clone(), bumped_at: now };
-                self.store.save(lease, Expect::Any).await?;
-            }
-        }
-        Ok(())
+    async fn slots(&self, name: &ModelName) -> Result<Vec<Stored<Slot>>, StoreError> {
+        self.store.load_all::<Slot>(Slot::all_of(name)).await
     }
 
     async fn read(&self, name: &ModelName) -> Result<Snapshot, StoreError> {
+        let read_at = self.clock.now();
         let model = self.store.load::<Model>(&Model::key_of(name)).await?;
         let control = self.store.load::<Control>(&Control::key_of(name)).await?;
-        let slots = self.store.load_all::<Slot>(Slot::all_of(name)).await?;
+        let slots = self.slots(name).await?;
         let mut beats = BTreeMap::new();
         for slot in &slots {
             let claim = &slot.value.claim;
@@ -229,7 +223,7 @@ impl Reconciler {
             Some(stored) => (stored.value, Some(stored.version)),
             None => (Control::new(name.clone()), None),
         };
-        Ok(Snapshot { model, control, control_version, slots, beats })
+        Ok(Snapshot { read_at, model, control, control_version, slots, beats })
     }
 
     /// Performs a decision as far as the backend lets it.
@@ -241,7 +235,7 @@ impl Reconciler {
     ) -> Result<Performed, ReconcileError> {
         let mut performed = Performed { again: false, refused: None };
         for action in &decision.actions {
-            match self.perform(snapshot, action, &mut run.own).await {
+            match self.perform(snapshot, action, run).await {
                 Ok(Effect::Changed) => performed.again = true,
                 Ok(Effect::Happened(event)) => {
                     run.events.push(event);
@@ -265,11 +259,14 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         action: &Action,
-        own: &mut BTreeSet<ClaimId>,
+        run: &mut Run,
     ) -> Result<Effect, ReconcileError> {
         match action {
-            Action::Claim { index } => self.claim(snapshot, *index, own).await,
-            Action::Launch { index } => self.launch(snapshot, *index, own).await,
+            Action::Claim { index } => self.claim(snapshot, *index, &mut run.own).await,
+            Action::Launch { index } => self.launch(snapshot, *index, &mut run.own).await,
+            Action::Move { index, event: SlotEvent::Drain(reason) } => {
+                self.drain(snapshot, *index, *reason, run).await
+            }
             Action::Move { index, event } => self.advance(snapshot, *index, event.clone()).await,
             Action::Fail { index, kind, reason, end } => {
                 self.fail(snapshot, *index, *kind, reason, end.clone()).await
@@ -298,6 +295,21 @@ impl Reconciler {
     async fn terminate(&self, instance: &InstanceId, why: &str) -> Result<(), ReconcileError> {
         tracing::warn!(instance.id = %instance, "terminating orphan {instance}: {why}");
         Ok(self.compute.terminate(instance).await?)
+    }
+
+    async fn drain(
+        &self,
+        snapshot: &Snapshot,
+        index: u32,
+        reason: DrainReason,
+        run: &mut Run,
+    ) -> Result<Effect, ReconcileError> {
+        let Some(slot) = find(snapshot, index) else {
+            return Ok(Effect::Stale);
+        };
+        // Before the write: one whose answer is lost may have happened all the same.
+        run.drained.insert(slot.value.claim.clone());
+        self.write(slot, SlotEvent::Drain(reason)).await
     }
 
     async fn advance(
@@ -332,6 +344,15 @@ impl Reconciler {
         }
         self.store.commit(&writes).await?;
         Ok(Effect::Pending)
+    }
+}
+
+/// Keeps the first error for the caller; those after it go to the log.
+fn keep_first(first: &mut Option<ReconcileError>, error: ReconcileError) {
+    if first.is_none() {
+        *first = Some(error);
+    } else {
+        tracing::error!(error = &error as &dyn std::error::Error, "{error}, again");
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Outcome {
     /// When the oldest of the model's instances that have not ended was launched, as the compute
     /// backend lists them; also one that no record knows.
     pub oldest_launch: Option<Timestamp>,
+    /// What the backend refused to do; the rest was done.
+    pub refused: Option<ReconcileError>,
 }
 
 /// What whoever watches a fleet wants to count. A reconcile that stops half-way tells of none.
@@ -49,6 +51,12 @@ pub enum ReconcileError {
         ComputeError::Transient { .. } => "the compute backend could not be asked",
     })]
     Compute(#[from] ComputeError),
+    /// It took too long.
+    #[error("it was not done within {}", crate::duration::format(*limit))]
+    TimedOut {
+        /// How long it was given.
+        limit: Duration,
+    },
     /// A slot was asked for the impossible: a bug.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::world::{INTERVAL, Simulation, Violation, now_or_panic};
+use super::world::{INTERVAL, ROUTER_LAG, Simulation, Violation, now_or_panic};
 use crate::entity::StoreExt;
-use crate::fleet::{EndReason, Slot, SlotState, eta::since};
+use crate::fleet::{
+    Beat, BeatStatus, ClaimId, Control, EndReason, Model, Slot, SlotState, eta::since,
+};
 use crate::ports::Clock;
 use crate::testing::FakeInstance;
 
@@ -20,7 +22,62 @@ impl Simulation {
         self.check_one_instance_per_claim(&alive)?;
         self.check_claims(&slots, &alive)?;
         self.check_slots(&slots)?;
+        self.check_down(&slots)?;
+        self.check_drains(&slots)?;
         self.check_orphans(&slots, &alive)
+    }
+
+    /// What is down stays down, until somebody asks again.
+    fn check_down(&self, slots: &[Slot]) -> Result<(), Violation> {
+        let control = self.control();
+        let last_request = self.with_callers(|callers| callers.last_request);
+        let Some(down_at) = control.down_at.filter(|_| !control.pinned) else {
+            return Ok(());
+        };
+        // Of two orders at one moment the `up` counts; a request must have come after the `down`.
+        let asked = self.pinned_since_down
+            || control.up_at.is_some_and(|up_at| up_at >= down_at)
+            || last_request.is_some_and(|arrival| arrival > down_at);
+        let fresh = slots.iter().find(|slot| slot.is_live() && slot.claimed_at > down_at);
+        match fresh.filter(|_| !asked) {
+            Some(slot) => {
+                Err(self.violation(format!("slot {} was claimed after `down`", slot.index)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// No replica is ended that a router may still send to: its draining was published before,
+    /// and the lag waited, of which the write itself is a part. One that hangs is another matter.
+    fn check_drains(&mut self, slots: &[Slot]) -> Result<(), Violation> {
+        let mut drains = BTreeMap::new();
+        for slot in slots {
+            if matches!(self.beat_of(&slot.claim), Some(BeatStatus::Unhealthy { .. })) {
+                self.hung.insert(slot.claim.clone());
+            }
+            match &slot.state {
+                SlotState::Draining { since: began, .. } => {
+                    drains.insert(slot.claim.clone(), *began);
+                }
+                SlotState::Terminating { since: ended, reason: EndReason::Drained(_), .. } => {
+                    let told = self.drains.get(&slot.claim);
+                    if let Some(began) = told {
+                        drains.insert(slot.claim.clone(), *began);
+                    }
+                    let known = told.is_some_and(|began| since(*began, *ended) >= ROUTER_LAG);
+                    if !known && !self.hung.contains(&slot.claim) {
+                        let what = format!("slot {} ended before routers knew", slot.index);
+                        return Err(self.violation(what));
+                    }
+                }
+                SlotState::Launching
+                | SlotState::Booting { .. }
+                | SlotState::Ready { .. }
+                | SlotState::Terminating { .. } => {}
+            }
+        }
+        self.drains = drains;
+        Ok(())
     }
 
     /// Never more owned instances than slots, and never a slot beyond the cap that was ever set.
@@ -138,5 +195,22 @@ impl Simulation {
             Some((id, _)) => Err(self.violation(format!("{id} has no owner"))),
             None => Ok(()),
         }
+    }
+
+    /// The record of the model, whether deleted or not.
+    fn record(&self) -> Option<Model> {
+        let stored = now_or_panic(self.store.load::<Model>(&Model::key_of(&self.model)));
+        stored.ok().flatten().map(|stored| stored.value)
+    }
+
+    fn control(&self) -> Control {
+        let stored = now_or_panic(self.store.load::<Control>(&Control::key_of(&self.model)));
+        let control = stored.ok().flatten().map(|stored| stored.value);
+        control.unwrap_or_else(|| Control::new(self.model.clone()))
+    }
+
+    pub(super) fn beat_of(&self, claim: &ClaimId) -> Option<BeatStatus> {
+        let beat = now_or_panic(self.store.load::<Beat>(&Beat::key_of(claim)));
+        beat.ok().flatten().map(|beat| beat.value.status)
     }
 }

@@ -12,8 +12,8 @@ use super::faults::{Dice, Faulty};
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::fleet::{
-    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, Model, ModelSource, ModelSpec,
-    ModelView, Order, Phase, Placement, Reconciler, Registry,
+    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, ModelSource, ModelSpec, ModelView,
+    Order, Phase, Placement, Reconciler, Registry, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
@@ -21,7 +21,7 @@ use crate::ports::{
     StoreError,
 };
 use crate::testing::{
-    CountingWake, FakeCompute, FakeInstance, ManualClock, MemoryStore, SeededEntropy,
+    CountingWake, FakeCompute, FakeInstance, ManualClock, MemoryStore, Patient, SeededEntropy,
 };
 
 /// How a schedule is drawn.
@@ -59,6 +59,9 @@ impl std::error::Error for Violation {}
 /// How often the periodic reconcile runs.
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long routers may not know of a drain.
+pub(super) const ROUTER_LAG: Duration = Duration::from_secs(2);
+
 /// A caller.
 #[derive(Clone, Debug)]
 struct Held {
@@ -71,7 +74,7 @@ pub(super) struct Callers {
     held: Vec<Held>,
     running: BTreeMap<ClaimId, u32>,
     last_used: BTreeMap<ClaimId, Timestamp>,
-    last_request: Option<Timestamp>,
+    pub(super) last_request: Option<Timestamp>,
 }
 
 struct SharedCallers(Arc<Mutex<Callers>>);
@@ -116,6 +119,12 @@ pub struct Simulation {
     pub(super) recorded_at_birth: BTreeMap<InstanceId, bool>,
     /// Claims whose launch was refused.
     pub(super) refused: BTreeSet<ClaimId>,
+    /// Claims whose draining was seen in the records, and its beginning.
+    pub(super) drains: BTreeMap<ClaimId, Timestamp>,
+    /// Claims whose replica hung at some time.
+    pub(super) hung: BTreeSet<ClaimId>,
+    /// Whether the model was pinned since the last `down`; the pin may be over.
+    pub(super) pinned_since_down: bool,
     pub(super) model: ModelName,
     dice: Arc<SeededEntropy>,
     armed: Arc<AtomicBool>,
@@ -161,9 +170,10 @@ impl Simulation {
             compute: Arc::new(Faulty { inner: shared_compute, dice: faults }),
             demand: Arc::new(SharedCallers(callers.clone())),
             clock: clock.clone(),
+            timer: Arc::new(Patient),
             entropy: Arc::new(SeededEntropy::new(seed ^ 0x9e37_79b9)),
             deployment: DeploymentId::new("simulation"),
-            router_lag: Duration::from_secs(2),
+            router_lag: ROUTER_LAG,
             launch_patience: settings.launch_patience,
             agents: None,
         };
@@ -182,6 +192,9 @@ impl Simulation {
             orphaned: BTreeMap::new(),
             recorded_at_birth: BTreeMap::new(),
             refused: BTreeSet::new(),
+            drains: BTreeMap::new(),
+            hung: BTreeSet::new(),
+            pinned_since_down: false,
             model,
             dice,
             armed,
@@ -295,18 +308,7 @@ impl Simulation {
     }
 
     pub(super) fn view(&self) -> Option<ModelView> {
-        let plain = Reconciler {
-            store: self.store.clone(),
-            compute: self.compute.clone(),
-            demand: self.reconciler.demand.clone(),
-            clock: self.clock.clone(),
-            entropy: self.reconciler.entropy.clone(),
-            deployment: self.reconciler.deployment.clone(),
-            router_lag: Duration::ZERO,
-            launch_patience: Duration::ZERO,
-            agents: None,
-        };
-        now_or_panic(plain.view(&self.model)).ok().flatten()
+        now_or_panic(read_view(self.store.as_ref(), &self.model)).ok().flatten()
     }
 
     /// The router: held requests go to ready replicas or end with a reason.
@@ -379,8 +381,7 @@ impl Simulation {
         let Some(instance) = self.some_instance() else {
             return;
         };
-        let known = now_or_panic(self.store.load::<Beat>(&Beat::key_of(&instance.details.claim)));
-        let status = match known.ok().flatten().map(|beat| beat.value.status) {
+        let status = match self.beat_of(&instance.details.claim) {
             None => BeatStatus::Booting { phase: Phase::Boot },
             Some(BeatStatus::Booting { phase: Phase::Boot }) => {
                 BeatStatus::Booting { phase: Phase::Weights }
@@ -415,8 +416,14 @@ impl Simulation {
     fn operator_speaks(&mut self) {
         match self.throw(9) {
             0 => drop(now_or_panic(self.registry.order(&self.model, Order::Up))),
-            1 => drop(now_or_panic(self.registry.order(&self.model, Order::Down))),
-            2 => drop(now_or_panic(self.registry.order(&self.model, Order::Pin))),
+            1 => {
+                self.pinned_since_down = false;
+                drop(now_or_panic(self.registry.order(&self.model, Order::Down)));
+            }
+            2 => {
+                self.pinned_since_down = true;
+                drop(now_or_panic(self.registry.order(&self.model, Order::Pin)));
+            }
             3 | 4 => drop(now_or_panic(self.registry.order(&self.model, Order::Unpin))),
             5 => drop(now_or_panic(self.registry.delete(&self.model, ModelSource::Api))),
             6 => self.apply("v2", self.settings.max_replicas),
@@ -471,12 +478,6 @@ impl Simulation {
 
     pub(super) fn violation(&self, what: impl Into<String>) -> Violation {
         Violation { seed: self.seed, step: self.step, what: what.into() }
-    }
-
-    /// The record of the model, whether deleted or not.
-    pub(super) fn record(&self) -> Option<Model> {
-        let stored = now_or_panic(self.store.load::<Model>(&Model::key_of(&self.model)));
-        stored.ok().flatten().map(|stored| stored.value)
     }
 }
 

@@ -90,6 +90,40 @@ async fn a_boot_is_ended_too() {
     assert_eq!(serve.folder().processes(), []);
 }
 
+/// An end that was asked for is nobody's failure: the next start finds the slot free.
+#[tokio::test]
+async fn a_boot_that_ended_with_the_server_is_not_a_failure_of_its_model() {
+    let config = || {
+        let flags = ["--load-weights-delay", "1s", "--tokens", "3"];
+        Config::with([Model::mock("demo", &flags)])
+    };
+    let mut serve = Serve::start(config()).await;
+    let client = serve.client();
+    let caller = client.clone();
+    let call = tokio::spawn(async move { caller.chat("demo").await });
+    client.until_state("demo", "boots", |state| state["slots"][0]["state"] == "booting").await;
+    assert!(serve.terminate().await.success());
+    assert_eq!(call.await.expect("an answer").code(), "shutting_down");
+    let folder = serve.folder();
+    drop(serve);
+    let serve = Serve::start_in(folder, config()).await;
+    let state = serve.client().state("demo").await;
+    assert_eq!((&state["standing"], &state["slots"]), (&"asleep".into(), &serde_json::json!([])));
+    let answer = serve.client().chat("demo").await;
+    assert_eq!(answer.status, 200, "{} {}", answer.text(), serve.log());
+}
+
+#[tokio::test]
+async fn a_clean_restart_misses_no_replica() {
+    let config = || Config::with([Model::mock("demo", &["--tokens", "3"])]);
+    let serve = Serve::start(config()).await;
+    serve.client().chat("demo").await;
+    let serve = serve.restart_with(config()).await;
+    assert_eq!(serve.client().state("demo").await["standing"], "asleep");
+    let log = serve.log();
+    assert!(!log.contains("disappeared") && !log.contains("WARN"), "{log}");
+}
+
 #[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_end() {
     let mut serve = Serve::start(Config::default()).await;

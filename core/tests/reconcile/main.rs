@@ -1,0 +1,7 @@
+//! Reconciles over a backend that counts what it is asked and refuses what it is told to.
+
+mod demand;
+mod life;
+mod refusals;
+mod rounds;
+mod world;
