@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use diogenes_core::fleet::InstanceId;
 use diogenes_core::ports::{ComputeBackend, ComputeError, Instance, LaunchError, LaunchRequest};
 
@@ -40,6 +41,15 @@ pub const TAG_MODEL: &str = "diogenes:model";
 /// minutes"): <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 const SETTLE_TIME: Duration = Duration::from_mins(5);
 
+/// How long a connection to EC2 may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long one attempt of a call may take. RunInstances answers within a few seconds.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a call may take with its retries: half of what one model gets in a reconcile.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Launches EC2 instances; see the [module](self).
 #[derive(Clone, Debug)]
 pub struct Ec2Compute {
@@ -48,9 +58,17 @@ pub struct Ec2Compute {
 }
 
 impl Ec2Compute {
-    /// A backend that launches with `client`. Its retries and timeouts are the client's.
+    /// A backend that launches with `client`. Its retries are the client's; no call takes longer
+    /// than 15 s, whatever EC2 does.
+    #[expect(clippy::needless_pass_by_value, reason = "the client with timeouts takes its place")]
     pub fn new(client: Client, settings: Ec2Settings) -> Self {
-        Self { client, settings }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let config = client.config().to_builder().timeout_config(timeouts).build();
+        Self { client: Client::from_conf(config), settings }
     }
 }
 

@@ -3,6 +3,7 @@
 mod errors;
 mod listing;
 mod parameters;
+mod timeouts;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
