@@ -101,6 +101,11 @@ pub struct ModelState {
     /// The newest request.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_request_at: Option<Timestamp>,
+    /// When it was last in use: the end of the newest request, or its arrival where no replica
+    /// has answered it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
     /// How far the foremost boot is.
     pub progress: Option<ProgressBody>,
     /// The last failed scale-up, while it keeps the next one back.
@@ -191,6 +196,7 @@ impl ModelState {
             held: demand.held,
             in_flight: demand.total().saturating_sub(demand.held),
             last_request_at: demand.last_request_at,
+            last_used_at: demand.last_used_at(),
             progress,
             failure: view.failure(now).cloned(),
             slots: view.slots.iter().map(SlotView::from).collect(),

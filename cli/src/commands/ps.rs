@@ -180,7 +180,8 @@ fn eta(model: &ModelState, slot: &SlotView) -> Option<String> {
 
 fn idle(model: &ModelState, now: Timestamp) -> Option<String> {
     let is_idle = model.in_flight == 0 && model.held == 0;
-    let last = model.last_request_at.filter(|_| is_idle)?;
+    // An older server tells only when the last request came.
+    let last = model.last_used_at.or(model.last_request_at).filter(|_| is_idle)?;
     Some(rough(since(last, now)))
 }
 
@@ -243,7 +244,7 @@ mod tests {
             })),
             model(serde_json::json!({
                 "model": "ready", "standing": "ready", "pinned": true,
-                "last_request_at": "2026-01-01T00:04:30Z",
+                "last_request_at": "2026-01-01T00:02:39Z", "last_used_at": "2026-01-01T00:04:30Z",
                 "slots": [slot(0, "ready", serde_json::json!({"ready_at": "2026-01-01T00:01:00Z"}))],
             })),
             model(serde_json::json!({

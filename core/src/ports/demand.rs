@@ -40,6 +40,12 @@ impl Demand {
             .fold(self.held, |sum, replica| sum.saturating_add(replica.in_flight()))
     }
 
+    /// When a request last arrived or was in flight, as far as the replicas that still stand tell.
+    pub fn last_used_at(&self) -> Option<Timestamp> {
+        let uses = self.replicas.values().filter_map(|replica| replica.last_used_at);
+        uses.chain(self.last_request_at).max()
+    }
+
     /// The use of one replica; none is known of a replica that never had a request.
     pub fn of(&self, claim: &ClaimId) -> ReplicaDemand {
         self.replicas.get(claim).copied().unwrap_or_default()

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::eta::since;
 use diogenes_e2e::{Client, Config, Event, Model, Serve};
 
 /// Far above the idle timeouts here, far below the interval at which everything is reconciled.
@@ -48,6 +50,21 @@ async fn a_long_stream_counts_as_use_from_its_first_byte_to_its_last() {
     assert_eq!(events.last(), Some(&Event::Done));
     assert_eq!(serve.log().matches("launched ").count(), 1);
     asleep_soon(&client, "demo").await;
+}
+
+/// A request that was held for long has not left its replica idle for as long.
+#[tokio::test]
+async fn idleness_counts_from_the_end_of_the_last_request() {
+    let flags = ["--load-weights-delay", "1s", "--tokens", "3"];
+    let serve = Serve::start(Config::with([Model::mock("demo", &flags)])).await;
+    let client = serve.client();
+    assert_eq!(client.chat("demo").await.status, 200);
+    let state = client.until_state("demo", "is idle", |state| state["in_flight"] == 0).await;
+    let at = |field: &str| -> Timestamp {
+        state[field].as_str().expect("a time").parse().expect("a time")
+    };
+    let held = since(at("last_request_at"), at("last_used_at"));
+    assert!(held >= Duration::from_secs(1), "{state}");
 }
 
 #[tokio::test]
