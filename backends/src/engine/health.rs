@@ -56,6 +56,11 @@ impl Probe {
         Self { address, request, patience }
     }
 
+    /// The port that is asked.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Scheme, host and port.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
@@ -80,6 +85,13 @@ impl Probe {
         }
     }
 
+    /// Whether nobody listens. It says nothing of a server that is only slow, asks nothing of one
+    /// that is well, and leaves no line in its log.
+    pub async fn is_refused(&self) -> bool {
+        let connected = timeout(self.patience, connect(self.address)).await;
+        matches!(connected, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     async fn status(&self) -> Result<u16, Unwell> {
         let mut stream = connect(self.address).await?;
         stream.write_all(self.request.as_bytes()).await?;
@@ -97,6 +109,7 @@ impl Probe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     failures: u32,
+    refusals: u32,
 }
 
 /// What a check changed.
@@ -111,7 +124,18 @@ pub enum Change {
 impl Health {
     /// The health of a server that counts as unhealthy.
     pub fn unwell() -> Self {
-        Self { failures: FAILURES }
+        Self { failures: FAILURES, refusals: 0 }
+    }
+
+    /// Takes a glance into account, of which there are more than checks: whether the server
+    /// refused a connection.
+    pub fn glance(&mut self, is_refused: bool) -> Option<Change> {
+        self.refusals = if is_refused { self.refusals.saturating_add(1) } else { 0 };
+        if self.refusals < FAILURES || self.failures >= FAILURES {
+            return None;
+        }
+        self.failures = FAILURES;
+        Some(Change::Unwell("the inference server refuses connections".into()))
     }
 
     /// Takes a check into account.
@@ -186,5 +210,17 @@ mod tests {
         assert_eq!(health.see(&unwell()), None);
         assert_eq!(health.see(&Ok(())), Some(Change::Well));
         assert_eq!(Health::unwell().see(&Ok(())), Some(Change::Well));
+    }
+
+    #[test]
+    fn three_refusals_in_a_row_are_unhealthy_whatever_the_checks_said() {
+        let mut health = Health::default();
+        assert_eq!((health.glance(true), health.glance(true)), (None, None));
+        assert_eq!(health.glance(false), None);
+        assert_eq!((health.glance(true), health.glance(true)), (None, None));
+        let reason = "the inference server refuses connections".to_owned();
+        assert_eq!(health.glance(true), Some(Change::Unwell(reason)));
+        assert_eq!((health.glance(true), health.glance(false)), (None, None));
+        assert_eq!(health.see(&Ok(())), Some(Change::Well));
     }
 }

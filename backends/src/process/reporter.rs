@@ -28,6 +28,9 @@ const EAGER: Duration = Duration::from_millis(10);
 const PATIENT: Duration = Duration::from_millis(25);
 /// For how long a boot counts as young.
 const YOUNG: Duration = Duration::from_mins(1);
+/// How often it is seen whether a server still listens. A process that lives and refuses
+/// connections serves nobody, and it costs less to find out than a health check.
+const GLANCE: Duration = Duration::from_secs(1);
 /// How long a beat stands.
 const BEAT_LIFE: Duration = Duration::from_hours(24);
 /// After how long a beat that still holds is written again, so that it does not expire.
@@ -108,14 +111,24 @@ impl Reporter {
 
     /// Checks a server that was ready, for ever.
     async fn serve(&self, mut health: Health) -> Infallible {
-        let mut reported = Instant::now();
+        let interval = self.shared.settings.health_interval;
+        let glance = GLANCE.min(interval);
+        let (mut reported, mut checked) = (Instant::now(), Instant::now());
         loop {
-            sleep(self.shared.settings.health_interval).await;
-            let check = self.probe.check().await;
-            let status = match health.see(&check) {
+            sleep(glance).await;
+            let is_refused = self.probe.is_refused().await;
+            let mut change = health.glance(is_refused);
+            let mut is_well = false;
+            if !is_refused && checked.elapsed() >= interval {
+                checked = Instant::now();
+                let check = self.probe.check().await;
+                is_well = check.is_ok();
+                change = health.see(&check);
+            }
+            let status = match change {
                 Some(Change::Unwell(reason)) => BeatStatus::Unhealthy { reason },
                 Some(Change::Well) => self.ready(),
-                None if check.is_ok() && reported.elapsed() >= REFRESH => self.ready(),
+                None if is_well && reported.elapsed() >= REFRESH => self.ready(),
                 None => continue,
             };
             self.report(status).await;

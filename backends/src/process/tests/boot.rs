@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use diogenes_core::fleet::{BeatStatus, Phase};
 use diogenes_core::ports::{ComputeBackend as _, Exit, InstanceState, LogSource as _};
 
@@ -97,4 +99,25 @@ async fn a_server_that_fails_its_checks_is_unhealthy_until_it_recovers() {
         }
         machine.beat_that("a", |beat| is_ready(&beat.status)).await;
     }
+}
+
+/// With the health check of every day: it alone would take three times as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_connections_is_unhealthy_within_three_seconds() {
+    let mut machine = Machine::new();
+    machine.settings.health_interval = Duration::from_secs(5);
+    let backend = machine.serve();
+    let server = Server::new(machine.dir.path());
+    server.on("listen");
+    server.on("healthy");
+    let request = machine.request("a", server.engine());
+    backend.launch(&request).await.unwrap();
+    machine.beat_that("a", |beat| is_ready(&beat.status)).await;
+    server.on("deaf");
+    let began = Instant::now();
+    let beat = machine.beat_that("a", |beat| !is_ready(&beat.status)).await;
+    let reason = "the inference server refuses connections".to_owned();
+    assert_eq!(beat.status, BeatStatus::Unhealthy { reason });
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(machine.processes().len(), 1, "it lives");
 }

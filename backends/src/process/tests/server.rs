@@ -32,7 +32,7 @@ impl Server {
         engine
     }
 
-    /// Throws a switch: `listen`, `healthy`, `hang`.
+    /// Throws a switch: `listen`, `healthy`, `hang`, `deaf`.
     pub(super) fn on(&self, switch: &str) {
         std::fs::write(self.0.join(switch), "").unwrap();
     }
@@ -50,7 +50,8 @@ impl Server {
     }
 }
 
-/// Listens once `listen` is on; answers 200 when `healthy` is, 503 before; waits while `hang` is.
+/// Listens once `listen` is on, and until `deaf` is; answers 200 when `healthy` is, 503 before;
+/// waits while `hang` is.
 #[test]
 #[ignore = "it is the server of the other tests"]
 fn serve_for_the_other_tests() {
@@ -65,6 +66,10 @@ fn serve_for_the_other_tests() {
     let listener = TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();
     while !over() {
+        if is_on("deaf") {
+            drop(listener);
+            return wait_blocking(over);
+        }
         let Ok((mut stream, _)) = listener.accept() else {
             std::thread::sleep(Duration::from_millis(1));
             continue;
