@@ -55,6 +55,7 @@ pub(crate) fn orders(dir: &TempDir, script: &str) -> UserData {
             env: BTreeMap::from([("DIR".to_owned(), dir.into())]),
             working_dir: None,
             health_path: "/health".into(),
+            port: None,
         },
         upstream_key: Secret::new("up-secret"),
         table: "diogenes".into(),

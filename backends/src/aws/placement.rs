@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>
 const MAX_ENGINE_BYTES: usize = 14 << 10;
 
+/// The port that security groups open and that agents pass to their engines.
+const PORT: u16 = 8000;
+
 const EXAMPLE: &str =
     r#"list where to launch it, for example [{"instance_type": "g6.xlarge", "market": "spot"}]"#;
 
@@ -100,6 +103,14 @@ fn admit(spec: ModelSpec) -> Result<ModelSpec, SpecError> {
         );
         return Err(SpecError { field: "command", problem });
     }
+    spec.validate_port()?;
+    if spec.port.is_some_and(|port| port != PORT) {
+        let problem = format!(
+            "must be {PORT}, the only port of an instance that can be reached; pass `{{port}}` to \
+             the command instead"
+        );
+        return Err(SpecError { field: "port", problem });
+    }
     let wrong =
         |problem: &str| SpecError { field: "ladder", problem: format!("{problem}; {EXAMPLE}") };
     if spec.ladder.is_empty() {
@@ -121,7 +132,7 @@ mod tests {
     use super::*;
 
     fn admitted(ladder: Value) -> Result<Value, String> {
-        let mut spec = ModelSpec::new(["vllm"]);
+        let mut spec = ModelSpec::new(["vllm", "{port}"]);
         spec.ladder = serde_json::from_value(ladder).unwrap();
         let spec = admit(spec).map_err(|error| error.to_string())?;
         Ok(serde_json::to_value(spec.ladder).unwrap())

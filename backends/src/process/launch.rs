@@ -11,7 +11,7 @@ use diogenes_core::ports::{LaunchError, LaunchRequest};
 use super::Shared;
 use super::identity::{Identity, Tagged, tagged};
 use super::record::{RunRecord, names_a_file};
-use super::spawn::{free_port, invalid, spawn, transient};
+use super::spawn::{fixed_port, free_port, invalid, spawn, transient};
 use super::table::{Answer, Entry, id_of, lock};
 
 /// How long the record of an instance that has ended is kept when nobody asks for its removal,
@@ -36,8 +36,11 @@ impl Shared {
         if !names_a_file(&request.claim) {
             return Err(invalid("its claim is not a file name"));
         }
-        let port = free_port(self.settings.host, &ports)
-            .map_err(|error| transient("no port is free", error))?;
+        let port = match request.engine.port {
+            Some(port) => fixed_port(self.settings.host, port, &ports)?,
+            None => free_port(self.settings.host, &ports)
+                .map_err(|error| transient("no port is free", error))?,
+        };
         let log = self
             .logs
             .create(&request.model, &request.claim)

@@ -7,6 +7,12 @@ use diogenes_core::secret::SecretRef;
 pub const RULE: SpecRule = SpecRule { admit, has_places: false, has_parameters: false };
 
 fn admit(spec: ModelSpec) -> Result<ModelSpec, SpecError> {
+    spec.validate_port()?;
+    if spec.port.is_some() && spec.max_replicas > 1 {
+        let problem = "is fixed, so only one replica can listen on it; pass `{port}` to the \
+                       command instead, or set `max_replicas = 1`";
+        return Err(SpecError { field: "port", problem: problem.into() });
+    }
     if !spec.ladder.is_empty() {
         let problem = "is for deployments on AWS: here every model runs on this machine; leave it \
                        out";

@@ -28,6 +28,23 @@ pub(super) fn free_port(host: IpAddr, taken: &BTreeSet<u16>) -> io::Result<u16> 
     Err(io::ErrorKind::AddrInUse.into())
 }
 
+/// The port that the model names, unless somebody listens there: its server could not.
+pub(super) fn fixed_port(
+    host: IpAddr,
+    port: u16,
+    taken: &BTreeSet<u16>,
+) -> Result<u16, LaunchError> {
+    match TcpListener::bind((host, port)) {
+        Ok(_) if !taken.contains(&port) => Ok(port),
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Err(invalid(&format!("its `port` {port} cannot be used: {error}")))
+        }
+        Ok(_) | Err(_) => Err(LaunchError::Capacity {
+            reason: format!("port {port} is in use; end what listens there"),
+        }),
+    }
+}
+
 /// Starts the command of `request` with the tags of its claim. It outlives us.
 pub(super) fn spawn(
     request: &LaunchRequest,

@@ -98,6 +98,7 @@ mod tests {
             ]),
             working_dir: None,
             health_path: "/health".into(),
+            port: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod model;
 mod name_claim;
 pub mod phase;
 mod placement;
+mod port;
 mod reader;
 mod reconcile;
 mod registry;

@@ -60,6 +60,9 @@ pub struct ModelSpec {
     /// The path that answers 200 once the server is ready.
     #[serde(default = "default_health_path")]
     pub health_path: String,
+    /// The port that the command listens on, where it cannot be told one by `{port}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// The name that the inference server knows the model by, where it is another; requests
     /// are rewritten to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +189,9 @@ pub struct Engine {
     pub working_dir: Option<String>,
     /// The path that answers 200 once it is ready.
     pub health_path: String,
+    /// The port that it listens on, where that is fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// The most aliases of a model: a commit replaces all of them together.
@@ -235,6 +241,7 @@ impl ModelSpec {
             env: Env::new(),
             working_dir: None,
             health_path: default_health_path(),
+            port: None,
             upstream_model: None,
             aliases: Vec::new(),
             min_replicas: 0,
@@ -280,6 +287,9 @@ impl ModelSpec {
         }
         if self.aliases.len() > MAX_ALIASES {
             return wrong("aliases", &format!("must be at most {MAX_ALIASES}"));
+        }
+        if self.port == Some(0) {
+            return wrong("port", "must be 1 to 65535; leave it out for a free one");
         }
         if self.max_replicas == 0 || self.max_replicas > 100 {
             return wrong("max_replicas", "must be 1 to 100");
@@ -343,6 +353,7 @@ impl ModelSpec {
             env: self.env.clone(),
             working_dir: self.working_dir.clone(),
             health_path: self.health_path.clone(),
+            port: self.port,
         }
     }
 
@@ -368,6 +379,11 @@ impl Model {
     /// Where the record of `name` stands: beside its slots, so that one listing reads all of it.
     pub fn key_of(name: &ModelName) -> Key {
         Key::new(format!("MODEL#{name}"), "MODEL")
+    }
+
+    /// The model whose record stands at `key`.
+    pub fn name_at(key: &Key) -> Option<ModelName> {
+        key.partition.strip_prefix("MODEL#")?.parse().ok()
     }
 
     /// Lists every model, by name. A new one may be missing for a moment.

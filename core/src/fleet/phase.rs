@@ -69,9 +69,35 @@ pub fn announced_by(line: &str) -> Option<Phase> {
     MARKS.iter().find(|(mark, _)| line.contains(mark)).map(|(_, phase)| *phase)
 }
 
+/// The port that a line of an inference server's log says it listens on, if any.
+///
+/// Knows the lines of uvicorn (vLLM, SGLang and most servers in Python) and of llama.cpp's server.
+pub fn port_announced_by(line: &str) -> Option<u16> {
+    const MARKS: [&str; 2] = ["Uvicorn running on http://", "server is listening on http://"];
+    let rest = MARKS.iter().find_map(|mark| Some(line.split_once(mark)?.1))?;
+    let authority = rest.split(|c: char| c.is_whitespace() || c == '/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_logs_of_uvicorn_and_llama_cpp_tell_the_port() {
+        for (line, port) in [
+            ("INFO:     Uvicorn running on http://0.0.0.0:8001 (Press CTRL+C to quit)", Some(8001)),
+            ("INFO:     Uvicorn running on http://[::]:30000", Some(30000)),
+            (
+                "main: server is listening on http://127.0.0.1:8080 - starting the main loop",
+                Some(8080),
+            ),
+            ("View the dashboard at http://127.0.0.1:8265", None),
+            ("Uvicorn running on http://localhost", None),
+        ] {
+            assert_eq!(port_announced_by(line), port, "{line}");
+        }
+    }
 
     #[test]
     fn the_logs_of_vllm_and_llama_cpp_tell_the_phase() {

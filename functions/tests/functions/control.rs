@@ -96,7 +96,7 @@ async fn a_key_is_made_whose_terms_can_be_kept() {
 async fn the_cluster_function_serves_models_and_the_cluster() {
     let function = Function::new();
     let spec = json!({
-        "command": ["vllm"], "ladder": [{"instance_type": "g6.xlarge", "market": "spot"}],
+        "command": ["vllm", "{port}"], "ladder": [{"instance_type": "g6.xlarge", "market": "spot"}],
     });
     let path = "/api/v1/models/org/model";
     let (status, answer) = function.cluster(Method::PUT, path, spec).await;
@@ -117,7 +117,7 @@ async fn answers_hide_plain_values_and_an_answer_sent_back_keeps_them() {
     let function = Function::new();
     let token = json!({"ssm": "/diogenes/test/token"});
     let spec = json!({
-        "command": ["vllm"], "ladder": [{"instance_type": "g6.xlarge"}],
+        "command": ["vllm", "{port}"], "ladder": [{"instance_type": "g6.xlarge"}],
         "env": {"A": "hf_secret", "B": token},
     });
     let path = "/api/v1/models/m";
@@ -159,7 +159,7 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
             "names `g6`, which is not an instance type",
         ),
     ] {
-        let mut spec = json!({"command": ["vllm"]});
+        let mut spec = json!({"command": ["vllm", "{port}"]});
         if let Some(ladder) = ladder {
             spec["ladder"] = ladder;
         }
@@ -179,12 +179,21 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
         );
     }
     let ladder = json!([{"instance_type": "g6.xlarge"}]);
-    let spec = json!({"command": ["vllm"], "ladder": &ladder, "idle_timeout": "14s"});
+    let spec = json!({"command": ["vllm", "{port}"], "ladder": &ladder, "idle_timeout": "14s"});
     let (status, answer) = function.cluster(Method::PUT, "/api/v1/models/m", spec).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-    let long = json!({"command": ["vllm", "x".repeat(16 << 10)], "ladder": ladder});
+    let long = json!({"command": ["vllm", "x".repeat(16 << 10)], "ladder": &ladder});
     let (status, refused) = function.cluster(Method::PUT, "/api/v1/models/m", long).await;
     assert_eq!((status, &refused["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("command")));
+    for spec in [
+        json!({"command": ["vllm", "serve"], "ladder": &ladder}),
+        json!({"command": ["vllm", "serve"], "ladder": &ladder, "port": 9000}),
+    ] {
+        let field = if spec.get("port").is_some() { "port" } else { "command" };
+        let (status, refused) = function.cluster(Method::PUT, "/api/v1/models/m", spec).await;
+        let param = &refused["error"]["param"];
+        assert_eq!((status, param), (StatusCode::BAD_REQUEST, &json!(field)), "{refused}");
+    }
     let message = "`idle_timeout` must be at least 15s, the interval at which use is recorded";
     assert_eq!(answer["error"]["message"], message);
     let (_, models) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;

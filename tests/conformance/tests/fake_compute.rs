@@ -16,6 +16,7 @@ async fn fake() -> Fixture {
         env: BTreeMap::new(),
         working_dir: None,
         health_path: "/health".into(),
+        port: None,
     };
     let end = {
         let compute = Arc::clone(&compute);

@@ -39,6 +39,7 @@ async fn process() -> Fixture {
         env: BTreeMap::from([("OVER".to_owned(), over.to_str().unwrap().into())]),
         working_dir: None,
         health_path: "/health".into(),
+        port: None,
     };
     let end = move |id: &diogenes_core::fleet::InstanceId| {
         std::fs::write(over.join(id.as_str()), "").unwrap();

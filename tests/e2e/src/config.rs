@@ -65,7 +65,8 @@ impl Model {
         let program = scripted_upstream().display().to_string();
         let script = serde_json::to_string(answer).unwrap();
         let keep = if keep { ", KEEP = \"1\"" } else { "" };
-        Self::command(name, &[&program]).line(&format!("env = {{ SCRIPT = {script}{keep} }}"))
+        Self::command(name, &[&program])
+            .line(&format!("env = {{ PORT = \"{{port}}\", SCRIPT = {script}{keep} }}"))
     }
 
     /// A model whose server does with each request what that tells it in a [`crate::Script`]. It
@@ -75,7 +76,8 @@ impl Model {
         let program = scripted_upstream().display().to_string();
         let path = |file| serde_json::to_string(&folder.join(file).display().to_string()).unwrap();
         let (seen, gate) = (path("seen"), path(name));
-        Self::command(name, &[&program]).line(&format!("env = {{ SEEN = {seen}, GATE = {gate} }}"))
+        Self::command(name, &[&program])
+            .line(&format!("env = {{ PORT = \"{{port}}\", SEEN = {seen}, GATE = {gate} }}"))
     }
 
     /// Its name.

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use diogenes_core::fleet::{BeatStatus, Phase};
-use diogenes_core::ports::{ComputeBackend as _, Exit, InstanceState, LogSource as _};
+use diogenes_core::ports::{ComputeBackend as _, Exit, InstanceState, LaunchError, LogSource as _};
 
 use super::server::Server;
 use super::support::{Machine, shell, until, until_state};
@@ -120,4 +120,42 @@ async fn a_server_that_refuses_connections_is_unhealthy_within_three_seconds() {
     assert_eq!(beat.status, BeatStatus::Unhealthy { reason });
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert_eq!(machine.processes().len(), 1, "it lives");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fixed_port_is_used_unless_somebody_listens_there() {
+    let machine = Machine::new();
+    let backend = machine.serve();
+    let server = Server::new(machine.dir.path());
+    server.on("listen");
+    server.on("healthy");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut engine = server.engine();
+    engine.port = Some(port);
+    let request = machine.request("a", engine);
+    let refused = backend.launch(&request).await.unwrap_err();
+    assert!(matches!(refused, LaunchError::Capacity { .. }), "{refused:?}");
+    drop(taken);
+    backend.launch(&request).await.unwrap();
+    let beat = machine.beat_that("a", |beat| is_ready(&beat.status)).await;
+    let base_url = format!("http://127.0.0.1:{port}");
+    assert_eq!(beat.status, BeatStatus::Ready { base_url });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_listens_on_another_port_is_given_up_and_told() {
+    let machine = Machine::new();
+    let backend = machine.serve();
+    let script = "echo 'INFO:     Uvicorn running on http://0.0.0.0:8001'; exec sleep 600";
+    let request = machine.request("a", shell(script));
+    backend.launch(&request).await.unwrap();
+    let beat =
+        machine.beat_that("a", |beat| matches!(beat.status, BeatStatus::Unhealthy { .. })).await;
+    let own = machine.record("a").unwrap()["port"].to_string();
+    let reason = format!(
+        "the inference server listens on port 8001 instead of {own} (pass `{{port}}` to its \
+         `command`, or set `port = 8001`)"
+    );
+    assert_eq!(beat.status, BeatStatus::Unhealthy { reason });
 }

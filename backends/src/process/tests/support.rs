@@ -165,6 +165,7 @@ pub(super) fn engine(command: &[&str]) -> Engine {
         env: BTreeMap::new(),
         working_dir: None,
         health_path: "/health".into(),
+        port: None,
     }
 }
 

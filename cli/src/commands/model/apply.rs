@@ -71,6 +71,9 @@ struct FieldArgs {
     /// Path that returns 200 once the server is ready
     #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
+    /// The port that the command listens on, where it cannot be told one
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
 }
 
 pub(super) async fn run(
@@ -105,6 +108,7 @@ impl ApplyArgs {
         fields.set("cold_start", given.cold_start.map(spec::ColdStartArg::name));
         fields.set("working_dir", given.working_dir.as_deref());
         fields.set("health_path", given.health_path.as_deref());
+        fields.set("port", given.port);
         fields.set("command", (!self.command.is_empty()).then_some(&self.command));
         fields.set_env(&given.env);
         fields

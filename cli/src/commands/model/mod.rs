@@ -164,6 +164,7 @@ fn details(model: &ModelBody) -> String {
         ("lifetime", spec.max_lifetime.map_or_else(|| "no limit".into(), duration::format)),
         ("health path", spec.health_path.clone()),
     ];
+    rows.extend(spec.port.map(|port| ("port", port.to_string())));
     rows.extend(spec.upstream_model.clone().map(|name| ("upstream model", name)));
     rows.extend(spec.working_dir.clone().map(|path| ("directory", path)));
     // Values may be secrets.

@@ -52,6 +52,7 @@ fn engine() -> Engine {
         env: BTreeMap::new(),
         working_dir: None,
         health_path: "/health".into(),
+        port: None,
     }
 }
 

@@ -14,7 +14,7 @@ async fn specs_that_make_no_sense() {
     let client = serve.client();
     let mut sheet = Sheet::default();
     let with = |field: &str, value: Value| {
-        let mut spec = json!({"command": ["x"]});
+        let mut spec = json!({"command": ["x", "{port}"]});
         spec[field] = value;
         spec
     };
@@ -49,12 +49,15 @@ async fn specs_that_make_no_sense() {
         ("a rung of nothing", with("ladder", json!([{"market": "spot"}]))),
         ("no price", with("ladder", json!([{"instance_type": "a", "price_per_hour": "$1"}]))),
         ("a ladder on one machine", with("ladder", json!([{"instance_type": "g6.xlarge"}]))),
+        ("a command without a port", with("command", json!(["vllm", "serve", "x"]))),
+        ("a fixed port of many", json!({"command": ["x"], "port": 9000, "max_replicas": 2})),
+        ("no port", with("port", json!(0))),
     ] {
         sheet.add(what, &client.put("/api/v1/models/new", &spec).await);
     }
     sheet.add(
         "a name that is an alias",
-        &client.put("/api/v1/models/short", &json!({"command": ["x"]})).await,
+        &client.put("/api/v1/models/short", &json!({"command": ["x", "{port}"]})).await,
     );
     sheet.add("broken JSON", &client.post_bytes("/api/v1/cluster/scale", "{").await);
     insta::assert_snapshot!(sheet.text());
@@ -68,7 +71,10 @@ async fn models_that_are_not_there_or_not_to_be_changed() {
     sheet.add("shown", &client.get("/api/v1/models/dmeo").await);
     sheet.add("deleted", &client.delete("/api/v1/models/org/unknown").await);
     sheet.add("no name", &client.get("/api/v1/models/a%20b").await);
-    sheet.add("changed", &client.put("/api/v1/models/demo", &json!({"command": ["x"]})).await);
+    sheet.add(
+        "changed",
+        &client.put("/api/v1/models/demo", &json!({"command": ["x", "{port}"]})).await,
+    );
     sheet.add("deleted, of the file", &client.delete("/api/v1/models/demo").await);
     for query in ["cursor=x", "limit=0", "limit=many", "page=2"] {
         sheet.add(query, &client.get(&format!("/api/v1/models?{query}")).await);

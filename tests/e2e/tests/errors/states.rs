@@ -61,8 +61,8 @@ async fn a_model_that_is_deleted_meanwhile() {
 #[tokio::test]
 async fn a_scale_up_that_fails() {
     let mut sheet = Sheet::default();
-    let missing = Model::command("demo", &["no-such-inference-server"]);
-    let directory = Model::command("demo", &["/proc"]);
+    let missing = Model::command("demo", &["no-such-inference-server", "{port}"]);
+    let directory = Model::command("demo", &["/proc", "{port}"]);
     let nowhere = Model::mock("demo", &[]).line("working_dir = \"/nowhere\"");
     let exits = Model::mock("demo", &["--exit-during-boot", "3"]);
     let hangs = Model::mock("demo", &["--never-healthy"]).line("boot_timeout = \"500ms\"");

@@ -142,7 +142,7 @@ async fn the_metrics_of_a_deleted_model_go_with_it() {
         let text = client.get("/metrics").await.body;
         String::from_utf8(text).unwrap().contains("model=\"gone\"")
     };
-    client.put("/api/v1/models/gone", &json!({"command": ["true"]})).await;
+    client.put("/api/v1/models/gone", &json!({"command": ["true", "{port}"]})).await;
     eventually("its metrics", async || if shown().await { Ok(()) } else { Err(()) }).await;
     client.delete("/api/v1/models/gone").await;
     eventually("no metrics", async || if shown().await { Err(()) } else { Ok(()) }).await;

@@ -44,6 +44,7 @@ fn mistakes_are_named_with_file_line_and_key() {
         ),
         ("zero_timeout", "[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"0s\""),
         ("bad_alias", "[models.demo]\ncommand = [\"x\"]\naliases = [\"a b\"]"),
+        ("no_port", "[models.demo]\n\ncommand = [\"vllm\", \"serve\", \"x\"]"),
         ("twice", "[models.demo]\ncommand = [\"x\"]\n[models.demo]\ncommand = [\"y\"]"),
     ];
     let all = mistakes.map(|(name, text)| {
@@ -57,8 +58,8 @@ fn mistakes_are_named_with_file_line_and_key() {
 
 #[test]
 fn models_that_answer_to_one_name_are_refused() {
-    let text = "[models.a]\ncommand = [\"x\"]\naliases = [\"short\"]\n\
-                [models.b]\ncommand = [\"x\"]\naliases = [\"short\"]";
+    let text = "[models.a]\ncommand = [\"{port}\"]\naliases = [\"short\"]\n\
+                [models.b]\ncommand = [\"{port}\"]\naliases = [\"short\"]";
     let (code, said) = start(text);
     assert_eq!(code, Some(2), "{said}");
     assert_eq!(
@@ -94,11 +95,11 @@ async fn an_alias_can_move_from_one_model_to_another() {
 async fn a_name_that_a_model_of_the_api_has_is_refused() {
     use diogenes_e2e::{Config, Serve};
     let mut serve = Serve::start(Config::default()).await;
-    let spec = serde_json::json!({"command": ["x"], "aliases": ["short"]});
+    let spec = serde_json::json!({"command": ["x", "{port}"], "aliases": ["short"]});
     assert_eq!(serve.client().put("/api/v1/models/a", &spec).await.status, 201);
     serve.terminate().await;
     let file = serve.folder().path().join("other.toml");
-    std::fs::write(&file, "[models.short]\ncommand = [\"x\"]").expect("a file");
+    std::fs::write(&file, "[models.short]\ncommand = [\"x\", \"{port}\"]").expect("a file");
     let (code, said) = refused_to_start(&[
         "--listen",
         "127.0.0.1:0",

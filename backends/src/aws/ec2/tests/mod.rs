@@ -49,6 +49,7 @@ fn request() -> LaunchRequest {
             env: BTreeMap::new(),
             working_dir: None,
             health_path: "/health".into(),
+            port: None,
         },
         rung: rung(Some("us-east-1b"), Market::Spot),
         upstream_key: Secret::new("up-test"),
