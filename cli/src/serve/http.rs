@@ -2,11 +2,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::linger::Lingering;
@@ -16,8 +18,35 @@ use super::peer::FromPeer;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKLOG: i32 = 1024;
 
+/// Where connections come from.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    /// Whether a service manager holds the socket: connections then wait for the next `serve`
+    /// while none runs.
+    pub(crate) is_passed: bool,
+}
+
+/// Takes the socket that a service manager has passed (`LISTEN_FDS`, `LISTEN_PID`, as in
+/// sd_listen_fds(3)), or binds one.
+pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<Listener> {
+    let mut passed = ListenFd::from_env();
+    if passed.len() > 1 {
+        bail!("{} sockets were passed; pass one, with one `ListenStream=`", passed.len());
+    }
+    let socket = passed.take_tcp_listener(0).context("the socket that was passed is not TCP")?;
+    let Some(socket) = socket else {
+        let socket = bind(address).with_context(|| {
+            format!("cannot listen on {address}; choose another address with --listen")
+        })?;
+        return Ok(Listener { socket, is_passed: false });
+    };
+    // It is close-on-exec by now: inference servers outlive us, and must not hold it.
+    socket.set_nonblocking(true)?;
+    Ok(Listener { socket: TcpListener::from_std(socket)?, is_passed: true })
+}
+
 /// Binds a listening socket.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     // A restart must not wait for the connections of the last run to time out.

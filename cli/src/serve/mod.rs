@@ -44,6 +44,7 @@ pub(crate) use url::running as running_url;
 use config::OnShutdown;
 use diogenes_backends::system::{OsEntropy, SystemClock, TokioTimer};
 use fleet_loop::FleetLoop;
+use http::Listener;
 
 use crate::exit::{Failure, Kind};
 
@@ -89,12 +90,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         let name = demo::MODEL.parse().context("the demo's name").map_err(Kind::Other.failure())?;
         config.models.entry(name).or_insert_with(|| demo::spec(&program));
     }
-    let listener = http::bind(config.listen)
-        .with_context(|| {
-            format!("cannot listen on {}; choose another address with --listen", config.listen)
-        })
-        .map_err(Kind::Unavailable.failure())?;
+    let listener = http::listen(config.listen).map_err(Kind::Unavailable.failure())?;
     let address = listener
+        .socket
         .local_addr()
         .context("cannot read the listening address")
         .map_err(Kind::Other.failure())?;
@@ -116,6 +114,9 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let admin =
         admin_key::ensure(&config.data_dir, &server.keys).await.map_err(Kind::DataDir.failure())?;
     announce(&args, address, &admin, data_dir.path());
+    if listener.is_passed {
+        tracing::info!("the service manager holds the socket: a restart refuses nobody");
+    }
     server.run(listener, &config).await.map_err(Kind::Other.failure())
 }
 
@@ -158,6 +159,9 @@ fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey, 
 /// The only router is in this process, and the loop publishes a drain before it reconciles again.
 /// A request that found the replica before that is counted as in flight.
 const ROUTER_LAG: Duration = Duration::from_millis(50);
+
+/// How long the newest connections may take to send a request when `serve` ends.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
 /// The parts of a running `serve`.
 struct Server {
@@ -251,7 +255,7 @@ impl Server {
         Ok(Self { app, keys, processes, fleet, dispatcher })
     }
 
-    async fn run(self, listener: tokio::net::TcpListener, config: &Config) -> anyhow::Result<()> {
+    async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (stop_fleet, stopped) = oneshot::channel();
@@ -267,7 +271,7 @@ impl Server {
             }
         };
         let router = diogenes_api::router(self.app);
-        let draining = http::serve(listener, router, signalled()).await;
+        let draining = http::serve(listener.socket, router, signalled()).await;
         tracing::info!(
             "shutting down: waiting for requests in progress; a second signal cuts them off"
         );
@@ -278,6 +282,9 @@ impl Server {
         if config.on_shutdown == OnShutdown::Stop {
             retire(&fleet, Retire::Starting).await;
         }
+        // A connection that has just been accepted has not sent its request yet, and would be
+        // closed without an answer.
+        tokio::time::sleep(FIRST_REQUEST).await;
         tokio::select! {
             () = draining.shutdown() => {}
             () = tokio::time::sleep(config.drain_timeout) => {

@@ -1,4 +1,6 @@
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -73,13 +75,15 @@ impl Serve {
     }
 
     async fn launch(folder: Arc<Folder>, config: Config, environment: &[(&str, &str)]) -> Self {
+        let mut command = command(folder.path());
+        command.envs(environment.iter().copied());
+        Self::spawn(command, folder, config).await
+    }
+
+    async fn spawn(mut command: Command, folder: Arc<Folder>, config: Config) -> Self {
         std::fs::write(folder.path().join("diogenes.toml"), config.text()).unwrap();
-        let mut child = command(folder.path())
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("diogenes starts");
+        let mut child =
+            command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("diogenes starts");
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let sink = log.clone();
@@ -116,6 +120,22 @@ impl Serve {
     /// The operator's key.
     pub fn admin_key(&self) -> String {
         std::fs::read_to_string(self.data_dir().join("admin.key")).unwrap().trim().to_owned()
+    }
+
+    /// Starts it as a service manager does that holds the listening socket.
+    pub async fn start_on(socket: &TcpListener, folder: Arc<Folder>, config: Config) -> Self {
+        let plain = command(folder.path());
+        let mut command = Command::new("/bin/sh");
+        // Of the process that it becomes, the number is known only here.
+        let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 </dev/null";
+        command
+            .args(["-c", script, "sh"])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .env_remove("DIOGENES_API_KEY")
+            .env("NO_COLOR", "1")
+            .stdin(OwnedFd::from(socket.try_clone().expect("a socket")));
+        Self::spawn(command, folder, config).await
     }
 
     /// A client with the operator's key.

@@ -1,5 +1,6 @@
 //! What survives the end of `serve`, and how it ends.
 
+mod activation;
 mod crash;
 mod leave;
 mod lock;
