@@ -18,6 +18,8 @@ pub(crate) const DEFAULT_FILE: &str = "diogenes.toml";
 /// What `serve` runs with: the file, overruled by the environment, overruled by flags.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The file, if one was read.
+    pub(crate) file: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) on_shutdown: OnShutdown,
@@ -57,15 +59,13 @@ struct File {
 impl Config {
     /// Reads the file and lays the environment and the flags over it.
     pub(crate) fn load(args: &ServeArgs) -> anyhow::Result<Self> {
-        let (file, text) = match &args.config {
-            Some(path) => read(path)?,
-            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
-            None => (File::default(), String::new()),
-        };
         let path = args.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let is_there = args.config.is_some() || path.exists();
+        let (file, text) = if is_there { read(path)? } else { (File::default(), String::new()) };
         let data_dir = args.data_dir.clone().or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let models = models_of(file.models, &text, path)?;
         Ok(Self {
+            file: is_there.then(|| std::path::absolute(path).unwrap_or_else(|_| path.into())),
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             data_dir,
             on_shutdown: args.on_shutdown.or(file.on_shutdown).unwrap_or_default(),
@@ -264,7 +264,7 @@ mod tests {
     fn a_whole_file_is_read() {
         let file = parse(
             "listen = \"127.0.0.1:9000\"\non_shutdown = \"leave\"\ndrain_timeout = \"5s\"\n\
-             [models.\"Qwen/Qwen3-8B\"]\ncommand = [\"vllm\", \"serve\"]\nidle_timeout = \"10m\"\n",
+             [models.\"Qwen/Qwen3-8B\"]\ncommand = [\"vllm\", \"{port}\"]\nidle_timeout = \"10m\"\n",
         )
         .expect("valid");
         assert_eq!(file.on_shutdown, Some(OnShutdown::Leave));

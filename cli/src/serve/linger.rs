@@ -16,6 +16,13 @@ const MOST: Duration = Duration::from_secs(10);
 /// else hold its answer in memory and its replica in use for as long as it likes.
 const WRITE_STALL: Duration = Duration::from_mins(1);
 
+/// How a TLS handshake begins: a record of type 22, of version 3.x. No request begins so.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+/// The answer to one. Clients that show what they got, show this.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+    content-length: 57\r\nconnection: close\r\n\r\n\
+    this port speaks HTTP without TLS; use an http:// URL\r\n\r\n";
+
 /// A connection that is given up when its client stops reading, and that is read to its end after
 /// the last answer.
 ///
@@ -28,6 +35,8 @@ pub(super) struct Lingering {
     ending: Option<Ending>,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether anything was read.
+    began: bool,
 }
 
 #[derive(Debug)]
@@ -38,7 +47,7 @@ struct Ending {
 
 impl Lingering {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, ending: None, stalled: None }
+        Self { stream, ending: None, stalled: None, began: false }
     }
 }
 
@@ -59,13 +68,38 @@ impl Lingering {
     }
 }
 
+impl Lingering {
+    /// Tells a client that it speaks TLS to a port that does not. To the server, the connection
+    /// then ends without a request.
+    fn refuse_tls(&self) {
+        let peer = self.stream.peer_addr().map_or_else(|_| "a client".into(), |at| at.to_string());
+        tracing::warn!(
+            "{peer} speaks TLS to this port, which has none: use an http:// URL, or put a proxy with TLS in front"
+        );
+        // The buffer of a fresh connection has room for it; if not, closing says enough.
+        if let Err(error) = self.stream.try_write(NOT_TLS) {
+            tracing::debug!(%error, "a TLS client could not be answered");
+        }
+    }
+}
+
 impl AsyncRead for Lingering {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if !self.began && read.is_ready() {
+            self.began = true;
+            let first = buffer.filled().get(before..).unwrap_or_default();
+            if first.starts_with(&TLS_HANDSHAKE) {
+                self.refuse_tls();
+                buffer.set_filled(before);
+            }
+        }
+        read
     }
 }
 
@@ -97,7 +131,7 @@ impl AsyncWrite for Lingering {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ending, stalled: _ } = &mut *self;
+        let Self { stream, ending, .. } = &mut *self;
         if ending.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
         }

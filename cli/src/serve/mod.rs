@@ -113,7 +113,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     })?;
     let admin =
         admin_key::ensure(&config.data_dir, &server.keys).await.map_err(Kind::DataDir.failure())?;
-    announce(&args, address, &admin, data_dir.path());
+    announce(&args, &config, address, &admin, data_dir.path());
     if listener.is_passed {
         tracing::info!("the service manager holds the socket: a restart refuses nobody");
     }
@@ -134,7 +134,13 @@ fn warn_of_open_doors(data_dir: &Path) {
 
 /// Tells where it is; with `--demo`, on standard output, also the key and the snippets.
 #[expect(clippy::print_stdout, reason = "the welcome is what the command prints")]
-fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey, data_dir: &Path) {
+fn announce(
+    args: &ServeArgs,
+    config: &Config,
+    address: SocketAddr,
+    admin: &admin_key::AdminKey,
+    data_dir: &Path,
+) {
     let reachable = if address.ip().is_unspecified() {
         SocketAddr::from(([127, 0, 0, 1], address.port()))
     } else {
@@ -148,11 +154,23 @@ fn announce(args: &ServeArgs, address: SocketAddr, admin: &admin_key::AdminKey, 
         );
     }
     tracing::info!(%address, "listening on {base_url}");
+    log_configuration(config);
     if admin.is_new {
         tracing::info!("the admin key is in {}", admin.path.display());
     }
     if args.demo {
         println!("{}", demo::welcome(&base_url, &admin.key, &admin.path));
+    }
+}
+
+fn log_configuration(config: &Config) {
+    let models = config.models.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let list = if models.is_empty() { "none" } else { models.as_str() };
+    if let Some(file) = &config.file {
+        let file = file.display();
+        tracing::info!(%file, models, "the configuration is {file}; its models: {list}");
+    } else {
+        tracing::info!(models, "no configuration file; models: {list}");
     }
 }
 

@@ -63,6 +63,12 @@ impl RawConnection {
         Answer { status, headers, body }
     }
 
+    /// Reads until the connection ends.
+    pub async fn rest(&mut self) -> String {
+        self.stream.read_to_end(&mut self.buffer).await.expect("it ends");
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+    }
+
     async fn fill(&mut self) {
         let read = self.stream.read_buf(&mut self.buffer).await.expect("it answers");
         assert!(read > 0, "the connection ended after {}", String::from_utf8_lossy(&self.buffer));

@@ -2,5 +2,6 @@
 
 mod command_line;
 mod configuration;
+mod connections;
 mod data_dir;
 mod url;
