@@ -19,7 +19,7 @@ SAM = PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam
 FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check lint-template test-clients bench bench-lambda build preflight deploy sam picture tools clean
+.PHONY: help run test check soak lint-template test-clients bench bench-lambda build preflight deploy sam picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,6 +47,11 @@ lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters, a
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 	$(AWS_TOOLS)/bin/cfn-lint -t template.yaml
 	cd scripts && PYTHONDONTWRITEBYTECODE=1 $(AWS_TOOLS)/bin/python -m unittest -q test_preflight
+
+soak: ## the long counts of what `test` runs briefly: a million schedules, a thousand kills; takes hours
+	$(CARGO) build --locked --workspace --all-features --bins
+	DIOGENES_SCHEDULES=$(or $(SCHEDULES),500000) $(CARGO) test --locked --release -p diogenes-core --all-features --test simulation
+	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
 
 test-clients: ## the official OpenAI clients for Python and JavaScript, against `serve` and the emulated AWS
 	$(CARGO) build --locked --workspace --all-features --bins --tests

@@ -1,6 +1,8 @@
 //! Killed without warning.
 #![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails at once")]
 
+use std::time::Duration;
+
 use diogenes_e2e::{Client, Config, Model, Serve};
 use rustix::process::Pid;
 use serde_json::{Value, json};
@@ -101,11 +103,16 @@ async fn a_replica_that_died_meanwhile_is_replaced() {
     assert_ne!(the_process(&serve), process);
 }
 
+/// How often it is killed; `DIOGENES_KILLS=1000` for a soak.
+fn kills() -> u64 {
+    std::env::var("DIOGENES_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_herd_that_is_cut_off_leaves_one_process() {
     let serve = Serve::start(mock(&["--load-weights-delay", "300ms", "--tokens", "3"])).await;
     let mut serve = serve;
-    for round in 0..4_u32 {
+    for round in 0..kills() {
         let calls: Vec<_> = (0..30)
             .map(|_| {
                 let client = serve.client();
@@ -116,13 +123,15 @@ async fn a_herd_that_is_cut_off_leaves_one_process() {
             })
             .collect();
         // Later in each round: from before the claim to the middle of the boot.
-        let held = u64::from(round * 10);
+        let held = round * 10 % 40;
         serve
             .client()
             .until_state("demo", "holds some", |state| {
                 state["held"].as_u64() >= Some(held) || state["standing"] == "ready"
             })
             .await;
+        // And at any moment of what comes next; in the first rounds at once.
+        tokio::time::sleep(Duration::from_millis((round / 4) * 37 % 331)).await;
         serve = serve.crash_and_restart().await;
         for call in calls {
             call.await.unwrap();
