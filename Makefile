@@ -51,6 +51,7 @@ lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters, a
 soak: ## the long counts of what `test` runs briefly: a million schedules, a thousand kills; takes hours
 	$(CARGO) build --locked --workspace --all-features --bins
 	DIOGENES_SCHEDULES=$(or $(SCHEDULES),500000) $(CARGO) test --locked --release -p diogenes-core --all-features --test simulation
+	DIOGENES_SCHEDULES=$(or $(LONG_SCHEDULES),2000) $(CARGO) test --locked --release -p diogenes-simulation --all-features
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
 
 test-clients: ## the official OpenAI clients for Python and JavaScript, against `serve` and the emulated AWS

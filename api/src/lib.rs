@@ -13,6 +13,7 @@ mod body;
 pub mod control;
 pub mod error;
 mod fallback;
+pub mod fleet_loop;
 pub mod metrics;
 pub mod proxy;
 mod request_id;

@@ -3,7 +3,6 @@
 mod admin_key;
 mod config;
 mod demo;
-mod fleet_loop;
 mod http;
 mod linger;
 mod peer;
@@ -19,6 +18,7 @@ use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
     AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
 };
+use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
@@ -43,7 +43,6 @@ pub(crate) use url::running as running_url;
 
 use config::OnShutdown;
 use diogenes_backends::system::{OsEntropy, SystemClock, TokioTimer};
-use fleet_loop::FleetLoop;
 use http::Listener;
 
 use crate::exit::{Failure, Kind};
@@ -174,10 +173,6 @@ fn log_configuration(config: &Config) {
     }
 }
 
-/// The only router is in this process, and the loop publishes a drain before it reconciles again.
-/// A request that found the replica before that is counted as in flight.
-const ROUTER_LAG: Duration = Duration::from_millis(50);
-
 /// How long the newest connections may take to send a request when `serve` ends.
 const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
@@ -265,7 +260,7 @@ impl Server {
             timer: Arc::new(TokioTimer),
             entropy,
             deployment,
-            router_lag: ROUTER_LAG,
+            router_lag: fleet_loop::ROUTER_LAG,
             // Nobody else launches.
             launch_patience: Duration::ZERO,
         };

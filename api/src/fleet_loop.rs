@@ -1,9 +1,10 @@
+//! The loop that looks after the fleet in a process that also serves requests.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diogenes_api::proxy::Dispatcher;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::{later, since};
 use diogenes_core::fleet::{Outcome, ReconcileError, Reconciler};
@@ -12,20 +13,26 @@ use diogenes_core::ports::{Clock, Topic, Wake, WakeError};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::proxy::Dispatcher;
+
 /// How often everything is reconciled, whatever the triggers say.
 const EVERY: Duration = Duration::from_secs(30);
 /// How long to wait after a failed reconcile.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// The only router is in this process, and the loop publishes a drain before it reconciles again.
+/// A request that found the replica before that is counted as in flight.
+pub const ROUTER_LAG: Duration = Duration::from_millis(50);
+
 /// Triggers a reconcile in the loop of this process.
 #[derive(Clone, Debug)]
-pub(crate) struct ChannelWake(mpsc::UnboundedSender<ModelName>);
+pub struct ChannelWake(mpsc::UnboundedSender<ModelName>);
 
 /// The receiving end of [`ChannelWake`].
-pub(crate) type Triggers = mpsc::UnboundedReceiver<ModelName>;
+pub type Triggers = mpsc::UnboundedReceiver<ModelName>;
 
 /// A trigger and its receiving end. It is unbounded: the loop merges what has piled up.
-pub(crate) fn channel() -> (ChannelWake, Triggers) {
+pub fn channel() -> (ChannelWake, Triggers) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (ChannelWake(sender), receiver)
 }
@@ -45,17 +52,21 @@ impl Wake for ChannelWake {
 type NextChecks = BTreeMap<ModelName, Timestamp>;
 
 /// Runs the reconciler on triggers and by the clock, and publishes what it finds.
-pub(crate) struct FleetLoop {
-    pub(crate) reconciler: Reconciler,
-    pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) triggers: Triggers,
+pub struct FleetLoop {
+    /// What it runs; nobody else does.
+    pub reconciler: Reconciler,
+    /// Where it publishes.
+    pub dispatcher: Arc<Dispatcher>,
+    /// What it goes by.
+    pub clock: Arc<dyn Clock>,
+    /// What it is woken by.
+    pub triggers: Triggers,
 }
 
 impl FleetLoop {
     /// Runs until `stop` resolves, and returns the reconciler, which nobody else uses by then.
     /// `started` is told once every model was published.
-    pub(crate) async fn run(
+    pub async fn run(
         mut self,
         started: oneshot::Sender<()>,
         mut stop: oneshot::Receiver<()>,
