@@ -40,7 +40,7 @@ check: tools lint-template ## format, lints, documentation, licences, unused dep
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 	cargo-deny --all-features check bans licenses sources
 	cargo-machete
-	shellcheck .ci/run tests/e2e/localstack/build-image.sh tests/clients/run.sh scripts/*.sh ami/*.sh
+	shellcheck .ci/run tests/e2e/localstack/build-image.sh tests/clients/*.sh scripts/*.sh ami/*.sh
 
 # The region only has to be some region: nothing is sent there.
 lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters, and what looks at an account before it is deployed
@@ -54,9 +54,10 @@ soak: ## the long counts of what `test` runs briefly: a million schedules, a tho
 	DIOGENES_SCHEDULES=$(or $(LONG_SCHEDULES),2000) $(CARGO) test --locked --release -p diogenes-simulation --all-features
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
 
-test-clients: ## the official OpenAI clients for Python and JavaScript, against `serve` and the emulated AWS
+test-clients: ## the official OpenAI clients for Python and JavaScript, and schemathesis on the control plane
 	$(CARGO) build --locked --workspace --all-features --bins --tests
 	tests/clients/run.sh
+	tests/clients/schemathesis.sh
 
 bench: ## side by side with nginx; needs two quiet cores, nginx and wrk
 	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench

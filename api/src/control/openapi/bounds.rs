@@ -17,6 +17,11 @@ const MODEL_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._:@+-]*(/(?!\\.{1,2}(/|$))[A-Za
 
 /// Adds the bounds to a document.
 pub(super) fn apply(document: &mut Value) {
+    bound_parameters(document);
+    let body = document.pointer_mut("/paths/~1api~1v1~1keys~1{id}~1rotate/post/requestBody");
+    if let Some(body) = body.and_then(Value::as_object_mut) {
+        body.insert("required".into(), false.into());
+    }
     let Some(schemas) = document.pointer_mut("/components/schemas") else { return };
     merge(schemas, bounds());
     // A duration is a text or a number, and a number has no pattern.
@@ -33,8 +38,33 @@ pub(super) fn apply(document: &mut Value) {
     }
 }
 
+/// The names of models in paths and in queries, and numbers of bytes.
+fn bound_parameters(document: &mut Value) {
+    let operations = document.get_mut("paths").and_then(Value::as_object_mut);
+    let operations = operations.into_iter().flat_map(Map::iter_mut).flat_map(|(path, item)| {
+        let item = item.as_object_mut().into_iter().flat_map(Map::values_mut);
+        item.map(|operation| (path.starts_with("/api/v1/models/"), operation))
+    });
+    for (is_of_model, operation) in operations {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            let name = parameter.get("name").and_then(Value::as_str);
+            let bounds = match name {
+                Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
+                Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
+                _ => continue,
+            };
+            merge(parameter, json!({"schema": bounds}));
+        }
+    }
+}
+
+fn model_name() -> Value {
+    json!({"minLength": 1, "maxLength": 128, "pattern": MODEL_NAME})
+}
+
 fn bounds() -> Value {
-    let name = json!({"minLength": 1, "maxLength": 128, "pattern": MODEL_NAME});
+    let name = model_name();
     let limit = json!({"minimum": 1, "maximum": u32::MAX, "format": "int64"});
     json!({
         "CreateKey": {
@@ -62,7 +92,7 @@ fn bounds() -> Value {
             "properties": {
                 "command": {
                     "minItems": 1,
-                    "prefixItems": [{"type": "string", "pattern": "\\S"}],
+                    "prefixItems": [{"type": "string", "pattern": "^[^\u{0}]*[^\u{0}\\s][^\u{0}]*$"}],
                     "items": {"pattern": NO_NUL},
                 },
                 "env": {
@@ -74,7 +104,20 @@ fn bounds() -> Value {
                 "max_replicas": {"minimum": 1, "maximum": 100},
                 "target_concurrency": {"minimum": 1, "maximum": u32::MAX, "format": "int64"},
                 "max_held": {"minimum": 0, "maximum": u32::MAX, "format": "int64"},
+                "port": {"minimum": 1, "maximum": u16::MAX},
             },
+            // The command must learn its port.
+            "anyOf": [
+                {"properties": {"command": {"contains": {"pattern": r"\{port\}|\$\{?PORT"}}}},
+                {
+                    "required": ["env"],
+                    "properties": {"env": {
+                        "required": ["PORT"],
+                        "properties": {"PORT": {"enum": ["{port}", "***"]}},
+                    }},
+                },
+                {"required": ["port"], "properties": {"port": {"type": "integer"}}},
+            ],
         },
         "OrderRequest": {"properties": {"model": {"minLength": 1}}},
     })
@@ -92,6 +135,7 @@ fn durations() -> Vec<(&'static str, Fields)> {
         ("answer_timeout", duration(true, YEAR)),
         ("drain_timeout", duration(false, YEAR)),
         ("hold_timeout", duration(false, YEAR)),
+        ("hold_event_interval", duration(false, YEAR)),
         ("max_lifetime", nullable(duration(true, YEAR))),
     ];
     vec![
@@ -103,14 +147,30 @@ fn durations() -> Vec<(&'static str, Fields)> {
 
 /// A duration as people write it, or a number of seconds.
 fn duration(is_positive: bool, most: Duration) -> Map<String, Value> {
-    // Every text of this form is below a year.
-    let word = "([1-9][0-9]{0,6}s|[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}h|[1-9][0-9]?d)";
-    let pattern = if is_positive { format!("^{word}$") } else { format!("^(0s|{word})$") };
+    let word = "((HOURS)?( ?MINUTES)?( ?SECONDS)?SMALL|LONG( MINUTE)?( SECOND)?SMALL|8784h|DAYS)";
+    let word = [
+        ("HOURS", "[1-9][0-9]{0,2}h"),
+        ("MINUTES", "[1-9][0-9]{0,4}m"),
+        ("SECONDS", "[1-9][0-9]{0,6}s"),
+        // From here on every text must be below a year.
+        ("LONG", "([1-7][0-9]{3}|8[0-6][0-9]{2}|87[0-7][0-9]|878[0-3])h"),
+        ("MINUTE", "[1-5]?[0-9]m"),
+        ("SECOND", "[1-5]?[0-9]s"),
+        ("SMALL", "( ?[1-9][0-9]{0,2}ms)?( ?[1-9][0-9]{0,2}µs)?( ?[1-9][0-9]{0,2}ns)?"),
+        ("DAYS", "[1-9][0-9]?d"),
+    ]
+    .into_iter()
+    .fold(word.to_owned(), |word, (name, form)| word.replace(name, form));
+    // A number may come as text.
+    let number = if is_positive { "0?[1-9][0-9]{0,6}" } else { "[0-9]{1,7}|0s" };
+    let pattern = format!("^({number}|{word})$");
     let mut schema = Map::new();
     schema.insert("type".into(), json!(["string", "number"]));
+    // Every unit may be absent, and not all of them.
+    schema.insert("minLength".into(), 1.into());
     schema.insert("pattern".into(), pattern.into());
-    let least = if is_positive { "exclusiveMinimum" } else { "minimum" };
-    schema.insert(least.into(), 0.into());
+    let least = if is_positive { json!(0.001) } else { json!(0) };
+    schema.insert("minimum".into(), least);
     schema.insert("maximum".into(), most.as_secs().into());
     schema.insert("examples".into(), json!(["90s", "10m"]));
     schema
@@ -168,5 +228,14 @@ mod tests {
         assert_eq!(spec["command"]["items"]["type"], "string");
         assert_eq!(spec["idle_timeout"]["type"], json!(["string", "number"]));
         assert_eq!(spec["idle_timeout"]["maximum"], YEAR.as_secs());
+        for (pointer, place) in [
+            ("/paths/~1api~1v1~1models~1{name}/put/parameters", 0),
+            ("/paths/~1api~1v1~1cluster~1logs/get/parameters", 0),
+        ] {
+            let parameter = &document.pointer(pointer).unwrap()[place];
+            assert_eq!(parameter["schema"]["pattern"], MODEL_NAME, "{parameter}");
+        }
+        let rotate = &document["paths"]["/api/v1/keys/{id}/rotate"]["post"];
+        assert_eq!(rotate["requestBody"]["required"], false);
     }
 }

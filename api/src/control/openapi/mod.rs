@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::fleet::SpecRule;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -65,6 +65,13 @@ pub(super) async fn serve(State(area): State<Arc<ClusterArea>>) -> Json<Value> {
 /// The document, without what this installation refuses.
 fn of_installation(rule: SpecRule) -> Value {
     let mut document = document();
+    let with_port = "/components/schemas/ModelSpec/anyOf/2/properties";
+    if !rule.has_places
+        && let Some(with_port) = document.pointer_mut(with_port).and_then(Value::as_object_mut)
+    {
+        // One machine has every port once.
+        with_port.insert("max_replicas".into(), json!({"const": 1}));
+    }
     let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec/properties") else {
         return document;
     };
@@ -88,8 +95,11 @@ mod tests {
 
     #[test]
     fn the_document_of_one_machine_has_no_ladder_and_no_parameters() {
-        let spec = |rule| {
+        let spec = |rule: SpecRule| {
             let document = of_installation(rule);
+            let with_port = &document["components"]["schemas"]["ModelSpec"]["anyOf"][2];
+            assert_eq!(with_port["required"], json!(["port"]));
+            assert_eq!(with_port["properties"].get("max_replicas").is_some(), !rule.has_places);
             document["components"]["schemas"]["ModelSpec"]["properties"].clone()
         };
         let everything = SpecRule::default();
@@ -98,6 +108,6 @@ mod tests {
         let whole = spec(everything);
         assert_eq!((forms(&whole), whole["ladder"].get("maxItems")), (4, None));
         let here = spec(SpecRule { has_places: false, has_parameters: false, ..everything });
-        assert_eq!((forms(&here), &here["ladder"]["maxItems"]), (3, &serde_json::json!(0)));
+        assert_eq!((forms(&here), &here["ladder"]["maxItems"]), (3, &json!(0)));
     }
 }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks the control plane against its own description. It registers commands at random: `serve`
+# finds no program to run in its PATH.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly SCHEMATHESIS="schemathesis==4.32.5"
+readonly programs="${CARGO_TARGET_DIR:-$PWD/target}/debug"
+readonly env="$PWD/target/clients/schemathesis"
+work=$(mktemp -d)
+serve=
+
+finish() {
+  if [[ -n $serve ]]; then
+    kill "$serve" 2>/dev/null || true
+    wait "$serve" 2>/dev/null || true
+  fi
+  rm -rf "$work"
+}
+trap finish EXIT
+
+[[ -x $env/bin/python ]] || python3 -m venv "$env"
+"$env/bin/pip" install --quiet --disable-pip-version-check "$SCHEMATHESIS"
+
+touch "$work/diogenes.toml"
+env -i HOME="$work" PATH=/nonexistent "$programs/diogenes" serve --listen 127.0.0.1:0 \
+  --config "$work/diogenes.toml" --data-dir "$work/data" 2>"$work/log" &
+serve=$!
+url=
+for _ in $(seq 600); do
+  url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/log" | head -n 1)
+  [[ -n $url && -s $work/data/admin.key ]] && break
+  kill -0 "$serve" || { cat "$work/log"; exit 1; }
+  sleep 0.1
+done
+
+"$env/bin/schemathesis" --config-file tests/clients/schemathesis.toml run "$url/api/v1/openapi.json" \
+  --checks all --seed 1 --max-examples 20 --no-color \
+  --header "Authorization: Bearer $(cat "$work/data/admin.key")"
