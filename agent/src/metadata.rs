@@ -23,7 +23,6 @@ pub enum MetadataError {
     Failed {
         /// What was asked for.
         path: String,
-        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

@@ -18,7 +18,6 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub(crate) struct Orders {
     /// What the control plane wants.
     pub(crate) user_data: UserData,
-    /// The instance.
     pub(crate) instance: Option<InstanceId>,
     /// Its address inside the network: IPv4 where it has one, else IPv6.
     pub(crate) address: IpAddr,
@@ -34,14 +33,12 @@ pub(crate) enum NoOrders {
     #[error("the instance has no `{0}`")]
     Missing(&'static str),
     /// The address is none.
-    #[error("the instance's address `{0}` is no IP address")]
+    #[error("the instance's address `{0}` is not an IP address")]
     Address(String),
     /// The file of `--user-data` cannot be read.
     #[error("`{}` cannot be read", path.display())]
     File {
-        /// Which.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: std::io::Error,
     },

@@ -36,16 +36,16 @@ fn advice(path: &str, headers: &HeaderMap) -> String {
     };
     if is_inference(path) || path.strip_prefix("/v1/v1").is_some_and(is_inference) {
         return format!(
-            "there is nothing at `{path}`; the base URL of OpenAI clients is `{}/v1`",
+            "unknown path `{path}`; the base URL of OpenAI clients is `{}/v1`",
             origin(headers)
         );
     }
     if path == "/v1" || path.starts_with("/v1/") {
         let known = INFERENCE.map(|known| format!("`/v1{known}`")).join(", ");
-        return format!("there is nothing at `{path}`; the paths below `/v1` are {known}");
+        return format!("unknown path `{path}`; the paths below `/v1` are {known}");
     }
     format!(
-        "there is nothing at `{path}`; inference is below `/v1`, and the control plane is described \
+        "unknown path `{path}`; inference is below `/v1`, and the control plane is described \
          at `/api/v1/openapi.json`"
     )
 }

@@ -45,7 +45,6 @@ pub trait Entity: Serialize + DeserializeOwned + Send + Sync {
 /// A record with the version that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<T> {
-    /// The record.
     pub value: T,
     /// The write that put it there.
     pub version: Version,

@@ -15,7 +15,6 @@ pub const MAX_MODEL_NAME: usize = 128;
 pub struct ModelName(String);
 
 impl ModelName {
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -42,7 +42,7 @@ impl Authorizer {
         let token = event.get("authorizationToken").and_then(Value::as_str);
         let (Some(arn), Some(token)) = (resource, token) else {
             tracing::error!(
-                "the event is no TOKEN event: `methodArn` or `authorizationToken` is missing"
+                "the event is not a TOKEN event: `methodArn` or `authorizationToken` is missing"
             );
             return Ok(policy(
                 "Deny",

@@ -24,7 +24,6 @@ pub struct Base {
     pub table: String,
     /// The state.
     pub store: Arc<dyn StateStore>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
 }
 

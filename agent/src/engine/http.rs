@@ -31,7 +31,7 @@ pub(crate) enum Unanswered {
     #[error("it could not be reached: {0}")]
     Unreachable(#[from] io::Error),
     /// The connection broke, or what came back is no HTTP.
-    #[error("its answer broke off or is no HTTP: {0}")]
+    #[error("it sent an incomplete or invalid HTTP response: {0}")]
     Broken(#[from] hyper::Error),
     /// The path cannot be asked for, or the answer is too long.
     #[error("{0}")]

@@ -15,7 +15,7 @@ impl User {
     pub(super) fn named(name: &str) -> io::Result<Self> {
         let accounts = std::fs::read_to_string(ACCOUNTS)?;
         find(&accounts, name).ok_or_else(|| {
-            let problem = format!("there is no user `{name}`, which `--engine-user` names");
+            let problem = format!("the user `{name}` of `--engine-user` does not exist");
             io::Error::new(io::ErrorKind::NotFound, problem)
         })
     }

@@ -96,8 +96,8 @@ async fn an_account_that_does_not_exist_is_told() {
     machine.start().await;
     assert_eq!(
         machine.unhealthy().await,
-        "the inference server could not be started: there is no user `diogenes-nobody`, which \
-         `--engine-user` names"
+        "the inference server could not be started: the user `diogenes-nobody` of \
+         `--engine-user` does not exist"
     );
     machine.stop().await;
 }

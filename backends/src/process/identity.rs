@@ -153,7 +153,6 @@ pub(super) struct Tagged {
     pub(super) group: i32,
     /// The claim that it serves.
     pub(super) claim: String,
-    /// The model.
     pub(super) model: Option<String>,
 }
 

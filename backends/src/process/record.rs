@@ -20,7 +20,6 @@ use super::identity::Identity;
 pub(super) struct RunRecord {
     /// The claim that it serves; names the file.
     pub(super) claim: ClaimId,
-    /// The model.
     pub(super) model: ModelName,
     /// The launch that it came from.
     pub(super) token: LaunchToken,

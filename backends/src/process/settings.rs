@@ -49,9 +49,7 @@ pub enum ProcessError {
     /// The directory of records and logs is of no use.
     #[error("`{}` cannot be read or written; check its owner and mode", path.display())]
     DataDir {
-        /// Which.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: io::Error,
     },

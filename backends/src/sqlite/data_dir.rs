@@ -45,7 +45,6 @@ pub enum DataDirError {
     ReadOnly {
         /// The directory.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -54,7 +53,6 @@ pub enum DataDirError {
     Other {
         /// The directory.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: io::Error,
     },

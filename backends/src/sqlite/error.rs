@@ -12,10 +12,7 @@ use super::workers::Lost;
 pub enum OpenError {
     /// There is no directory for the file.
     #[error("the directory of `{}` does not exist; create it first", path.display())]
-    NoDirectory {
-        /// The file.
-        path: PathBuf,
-    },
+    NoDirectory { path: PathBuf },
     /// The file, or the directory that its log stands in, cannot be written.
     #[error(
         "`{}` cannot be written; let this user read and write it, or choose another place",
@@ -27,13 +24,10 @@ pub enum OpenError {
     },
     /// Something else stands at the path.
     #[error(
-        "`{}` is no SQLite database; move it away or choose another place",
+        "`{}` is not an SQLite database; move it away or choose another place",
         path.display()
     )]
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-    },
+    NotADatabase { path: PathBuf },
     /// The database of another program.
     #[error(
         "`{}` is a database of another program (application id {application_id:#010x}); \
@@ -41,7 +35,6 @@ pub enum OpenError {
         path.display()
     )]
     Foreign {
-        /// The file.
         path: PathBuf,
         /// What it says about its owner.
         application_id: i32,
@@ -53,7 +46,6 @@ pub enum OpenError {
         path.display()
     )]
     Newer {
-        /// The file.
         path: PathBuf,
         /// Its schema version.
         found: i32,
@@ -67,23 +59,17 @@ pub enum OpenError {
         path.display()
     )]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What SQLite found.
         finding: String,
     },
     /// Another process writes to it and does not stop.
     #[error("another process holds `{}`; end it and try again", path.display())]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
+    Busy { path: PathBuf },
     /// Anything else.
     #[error("`{}` cannot be opened; see the cause", path.display())]
     Other {
-        /// The file.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -38,7 +38,7 @@ impl StoredRow {
     pub(super) fn into_item(self) -> Result<Item, StoreError> {
         let document =
             serde_json::from_str(&self.document).map_err(|source| StoreError::Corrupt {
-                reason: format!("what stands at `{}` is no JSON", self.key),
+                reason: format!("the document at `{}` is not JSON", self.key),
                 source: Some(source.into()),
             })?;
         Ok(Item {

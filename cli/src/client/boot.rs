@@ -4,7 +4,6 @@ use serde::Deserialize;
 /// `: diogenes {"phase":"weights","elapsed_s":42,"eta_s":95}`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Boot {
-    /// The phase.
     pub(crate) phase: String,
     /// Seconds since it began.
     pub(crate) elapsed_s: f64,

@@ -44,7 +44,7 @@ pub struct AuditPage {
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The principal has no business with this project.
-    #[error("there is no project `{0}`; list them with `diogenes project list`")]
+    #[error("project `{0}` does not exist; list the projects with `diogenes project list`")]
     NoProject(ProjectId),
     /// The store failed.
     #[error("the audit log could not be read")]

@@ -53,7 +53,6 @@ actions! {
 }
 
 impl Action {
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

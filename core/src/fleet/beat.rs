@@ -12,7 +12,6 @@ pub const MAX_LOG_LINES: usize = 40;
 /// the process backend for its children. It alone declares readiness and publishes the base URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
-    /// Of which claim.
     pub claim: ClaimId,
     /// On which instance the reporter runs; a report from another instance than the claim's
     /// counts for nothing. None where a claim cannot have two.

@@ -12,7 +12,6 @@ use crate::ports::Key;
 /// What operators and past failures say of a model; absent until one of them speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
-    /// Of which model.
     pub model: ModelName,
     /// At least one replica, whatever the demand.
     #[serde(default)]

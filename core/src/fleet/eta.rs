@@ -66,7 +66,6 @@ pub fn later(from: Timestamp, duration: Duration) -> Timestamp {
 /// How long the last boots of one (model, kind of place, engine) took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootHistory {
-    /// The model.
     pub model: ModelName,
     /// What kind of place it booted in: the label of its [`Placement`](crate::fleet::Placement).
     #[serde(rename = "instance_type")]

@@ -19,7 +19,6 @@ macro_rules! text_id {
                 Self(text.into())
             }
 
-            /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

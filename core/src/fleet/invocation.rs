@@ -29,7 +29,6 @@ pub enum Uninvocable {
     /// A secret was not resolved.
     #[error("its variable `{variable}` comes from {reference}, which was not read")]
     Unresolved {
-        /// The variable.
         variable: String,
         /// Where its value is kept.
         reference: SecretRef,

@@ -13,7 +13,6 @@ use crate::ports::Key;
 /// and ends its instance when that is too long. No two clocks are compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Of which claim.
     pub claim: ClaimId,
     /// When it was put, on the clock of who put it; only that one compares it.
     pub bumped_at: Timestamp,

@@ -67,7 +67,6 @@ pub enum RegistryError {
     /// Another model answers to the name.
     #[error("model `{other}` already uses the name `{name}`; choose another name or alias")]
     NameTaken {
-        /// The name.
         name: ModelName,
         /// Who has it.
         other: ModelName,

@@ -15,7 +15,6 @@ use crate::secret::Secret;
 /// A taken slot of a model. An absent record is a free slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
-    /// The model.
     pub model: ModelName,
     /// Which of its slots, from 0.
     pub index: u32,
@@ -64,7 +63,6 @@ pub enum SlotState {
     Launching,
     /// There is an instance; it does not answer yet.
     Booting {
-        /// The instance.
         instance: InstanceId,
         /// When the backend confirmed it.
         launched_at: Timestamp,
@@ -73,31 +71,24 @@ pub enum SlotState {
     },
     /// It serves.
     Ready {
-        /// The instance.
         instance: InstanceId,
         /// Where it answers.
         base_url: String,
-        /// Since when.
         ready_at: Timestamp,
     },
     /// It finishes what it has and gets nothing new.
     Draining {
-        /// The instance.
         instance: InstanceId,
         /// Where it answers.
         base_url: String,
-        /// Since when.
         since: Timestamp,
-        /// Why.
         reason: DrainReason,
     },
     /// It is being ended, until the backend says that it is gone.
     Terminating {
         /// The instance; unknown when the end came before the launch was confirmed.
         instance: Option<InstanceId>,
-        /// Since when.
         since: Timestamp,
-        /// Why.
         reason: EndReason,
     },
 }
@@ -170,13 +161,10 @@ pub enum SlotEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("slot {index} of `{model}` cannot take {event} while {state}")]
 pub struct InvalidTransition {
-    /// The model.
     pub model: ModelName,
-    /// The slot.
     pub index: u32,
     /// The state's name.
     pub state: &'static str,
-    /// The event.
     pub event: String,
 }
 

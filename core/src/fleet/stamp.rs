@@ -23,7 +23,6 @@ pub struct UseStamp {
     /// an operator's `down`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimId>,
-    /// When.
     pub at: Timestamp,
 }
 

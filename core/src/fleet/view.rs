@@ -15,7 +15,6 @@ use crate::secret::Secret;
 /// A model as routers see it: who serves it now, and how far those are who soon will.
 #[derive(Clone, Debug)]
 pub struct ModelView {
-    /// The model.
     pub model: Arc<Model>,
     /// The replicas that serve, by slot.
     pub replicas: Vec<ReplicaView>,
@@ -32,9 +31,7 @@ pub struct ModelView {
 /// A replica that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaView {
-    /// Its slot.
     pub index: u32,
-    /// Its claim.
     pub claim: ClaimId,
     /// Where it answers.
     pub base_url: String,
@@ -61,7 +58,6 @@ pub enum Standing {
 /// How far a boot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The phase.
     pub phase: Phase,
     /// The time since the claim.
     pub elapsed: Duration,
@@ -72,16 +68,13 @@ pub struct Progress {
 /// One slot, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotView {
-    /// Which.
     pub index: u32,
-    /// The claim.
     pub claim: ClaimId,
     /// `launching`, `booting`, `ready`, `draining` or `terminating`.
     pub state: String,
     /// How far it is, while it boots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// The instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,
     /// Where it answers.

@@ -84,7 +84,6 @@ impl KeyId {
         Self(text.into())
     }
 
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -12,7 +12,6 @@ use crate::tenancy::{Permissions, Principal, ProjectId, Scope, Subject, known_sc
 /// An issued key, as far as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
-    /// Its id.
     pub id: KeyId,
     /// The hash of the key.
     pub hash: KeyHash,

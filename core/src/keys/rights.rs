@@ -7,24 +7,15 @@ use crate::tenancy::{Allowed, Permission, Permissions, Scope, may};
 /// Rights of a key that the principal who deals with it does not hold itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BeyondOwn {
-    /// A scope.
     #[error(
         "the API key `{key}` may not issue or change keys with the scope `{scope}`; use one with the scope `admin`"
     )]
-    Scope {
-        /// Its key.
-        key: KeyId,
-        /// The scope.
-        scope: Scope,
-    },
+    Scope { key: KeyId, scope: Scope },
     /// Models.
     #[error(
         "the API key `{key}` may use some models only, and so may keys that it issues or changes; name models that it may use"
     )]
-    Models {
-        /// Its key.
-        key: KeyId,
-    },
+    Models { key: KeyId },
 }
 
 /// Whether the principal may issue, rotate or revoke keys with these rights: they must not exceed

@@ -21,7 +21,6 @@ pub struct Keys {
 /// A page of keys.
 #[derive(Debug)]
 pub struct KeyList {
-    /// The keys.
     pub keys: Vec<ApiKey>,
     /// Where the next page starts.
     pub next: Option<Cursor>,
@@ -39,7 +38,6 @@ pub enum KeyError {
     /// A field makes no sense.
     #[error("`{field}` {problem}")]
     Invalid {
-        /// Which.
         field: &'static str,
         /// What is wrong and what to write.
         problem: String,

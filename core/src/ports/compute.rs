@@ -40,7 +40,6 @@ pub trait ComputeBackend: Send + Sync {
 /// What to start. Two requests with one token are equal in every field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchRequest {
-    /// The idempotency token.
     pub token: LaunchToken,
     /// The claim that the instance serves; a tag of the instance.
     pub claim: ClaimId,
@@ -60,11 +59,9 @@ pub struct LaunchRequest {
 /// One instance as the backend sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Its id.
     pub id: InstanceId,
     /// The claim tag; an instance of ours without one is an orphan.
     pub claim: Option<ClaimId>,
-    /// The model tag.
     pub model: Option<ModelName>,
     /// Whether it runs.
     pub state: InstanceState,
@@ -115,16 +112,11 @@ impl fmt::Display for Exit {
 pub enum ComputeError {
     /// The deployment lacks a permission.
     #[error("not allowed: {reason}")]
-    Denied {
-        /// What was refused.
-        reason: String,
-    },
+    Denied { reason: String },
     /// A passing fault; the same call may succeed later.
     #[error("the compute backend did not answer: {reason}")]
     Transient {
-        /// What happened.
         reason: String,
-        /// The cause.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -153,19 +145,14 @@ pub enum LaunchError {
     },
     /// The deployment lacks a permission.
     #[error("not allowed: {reason}")]
-    Denied {
-        /// What was refused.
-        reason: String,
-    },
+    Denied { reason: String },
     /// The token's instance has ended; a new attempt needs a new token.
     #[error("the instance of this launch token has ended already")]
     TokenSpent,
     /// A passing fault, or a lost answer: the same call may succeed, or find that it did.
     #[error("the launch was not confirmed: {reason}")]
     Transient {
-        /// What happened.
         reason: String,
-        /// The cause.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },

@@ -182,7 +182,6 @@ impl fmt::Display for Account {
 /// What one account is charged at most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
-    /// The account.
     pub account: Account,
     /// What may stand in it with this charge; none for an account that is only counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,7 +201,6 @@ impl ReservationId {
         Self(format!("{request}#{attempt}"))
     }
 
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -234,7 +232,6 @@ pub enum Settlement {
 /// A reservation that nobody settled: it counts as used in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// Which one.
     pub id: ReservationId,
     /// What is charged.
     pub charges: Vec<Charge>,
@@ -244,7 +241,6 @@ pub struct Estimate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{account}` has {left} of {cap} left")]
 pub struct Refusal {
-    /// The account.
     pub account: Account,
     /// What may stand in it.
     pub cap: Amount,
@@ -261,7 +257,7 @@ pub enum LedgerError {
     #[error(transparent)]
     Refused(#[from] Box<Refusal>),
     /// The reservation does not exist, or expired more than [`GRACE`] ago.
-    #[error("there is no reservation `{0}`; its estimate stands if it has expired")]
+    #[error("reservation `{0}` does not exist; its estimate stands if it has expired")]
     NotFound(ReservationId),
     /// Another reservation has the id.
     #[error("reservation `{0}` exists with other charges")]
@@ -271,10 +267,7 @@ pub enum LedgerError {
     Closed(ReservationId),
     /// The call breaks a rule of the port; nothing was changed.
     #[error("{reason}")]
-    Invalid {
-        /// What is wrong.
-        reason: String,
-    },
+    Invalid { reason: String },
     /// The store failed. After [`StoreError::Unknown`] the call may be repeated.
     #[error("the ledger could not be read or written")]
     Store(#[from] StoreError),

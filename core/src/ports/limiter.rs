@@ -108,7 +108,6 @@ pub struct TokenReservation {
     pub key: KeyId,
     /// When the window began.
     pub window: Timestamp,
-    /// How many.
     pub tokens: u64,
 }
 
@@ -164,7 +163,6 @@ impl LimitKind {
 pub struct LimitExceeded {
     /// The limit that refused.
     pub kind: LimitKind,
-    /// Its size.
     pub limit: u32,
     /// When a retry has a chance.
     pub retry_after: Duration,

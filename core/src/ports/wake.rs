@@ -46,7 +46,6 @@ pub enum WakeError {
     Transient {
         /// What was to be woken.
         topic: Topic,
-        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

@@ -5,7 +5,6 @@ use std::time::Duration;
 /// A candidate for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its slot.
     pub slot: u32,
     /// Requests in flight on it.
     pub in_flight: u32,

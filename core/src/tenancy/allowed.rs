@@ -15,7 +15,6 @@ pub struct Allowed<P> {
 /// Where a request came from, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The network address.
     pub address: Option<String>,
     /// What the client calls itself.
     pub user_agent: Option<String>,
@@ -25,7 +24,6 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the API key `{key}` lacks the permission `{permission}`; use a key with the scope {}", scopes(*permission))]
 pub struct Denied {
-    /// Its key.
     pub key: KeyId,
     /// What it may not do.
     pub permission: Permission,
@@ -58,7 +56,6 @@ impl<P> Allowed<P> {
         Self { origin, ..self }
     }
 
-    /// Who it is.
     pub fn principal(&self) -> &Arc<Principal> {
         &self.principal
     }

@@ -20,7 +20,6 @@ impl Subject {
         Self(name.into())
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -37,7 +36,6 @@ impl fmt::Display for Subject {
 pub struct Principal {
     /// The project it acts in.
     pub project: ProjectId,
-    /// Who it is.
     pub subject: Subject,
     /// The key it has shown; empty for the operator.
     pub key: KeyId,

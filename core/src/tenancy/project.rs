@@ -63,7 +63,7 @@ impl Entity for Project {
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// There is none, or none that concerns the principal.
-    #[error("there is no project `{0}`; list them with `diogenes project list`")]
+    #[error("project `{0}` does not exist; list the projects with `diogenes project list`")]
     NotFound(ProjectId),
     /// It takes no new keys, and its keys are refused.
     #[error("the project `{0}` is archived; use another project")]

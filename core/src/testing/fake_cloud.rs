@@ -69,7 +69,6 @@ pub enum Refusal {
     NoCapacity,
     /// It would exceed a quota.
     QuotaExceeded {
-        /// The limit.
         limit: u32,
         /// What instances that have not ended use of it.
         used: u32,
@@ -108,7 +107,6 @@ impl Pool {
 /// An instance of a [`FakeCloud`].
 #[derive(Clone, Debug)]
 pub struct CloudInstance<D> {
-    /// Its id.
     pub id: InstanceId,
     /// Where it was launched.
     pub rung: Placement,

@@ -21,9 +21,7 @@ pub struct FakeCompute {
 /// The tags of a [`FakeInstance`].
 #[derive(Clone, Debug)]
 pub struct Tags {
-    /// Its claim.
     pub claim: ClaimId,
-    /// Its model.
     pub model: ModelName,
 }
 

@@ -80,7 +80,6 @@ impl Model {
             .line(&format!("env = {{ PORT = \"{{port}}\", SEEN = {seen}, GATE = {gate} }}"))
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -5,9 +5,7 @@ use serde_json::Value;
 /// A streamed answer.
 #[derive(Debug)]
 pub struct EventStream {
-    /// The status.
     pub status: StatusCode,
-    /// The headers.
     pub headers: HeaderMap,
     response: reqwest::Response,
     buffer: Vec<u8>,

@@ -107,7 +107,7 @@ impl StoredItem {
     pub(super) fn into_item(self, table: &str) -> Result<Item, StoreError> {
         let document =
             serde_json::from_str(&self.document).map_err(|source| StoreError::Corrupt {
-                reason: format!("what stands at `{}` in table `{table}` is no JSON", self.key),
+                reason: format!("the document at `{}` in table `{table}` is not JSON", self.key),
                 source: Some(source.into()),
             })?;
         Ok(Item {

@@ -17,7 +17,6 @@ const MAX_MESSAGE: usize = 500;
 /// A call that failed.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// The action.
     action: &'static str,
     /// EC2's code; empty when there was no answer that has one.
     pub(super) code: String,

@@ -15,7 +15,6 @@ const PATH: [&str; 3] = ["v1", "chat", "completions"];
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    /// The text.
     pub(super) content: String,
     /// Why it ended.
     pub(super) finish_reason: Option<String>,

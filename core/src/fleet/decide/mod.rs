@@ -34,7 +34,6 @@ pub struct Situation<'a> {
     pub beats: &'a BTreeMap<ClaimId, Beat>,
     /// What callers want.
     pub demand: &'a Demand,
-    /// The time.
     pub now: Timestamp,
     /// [`ComputeBackend::settle_time`](crate::ports::ComputeBackend::settle_time).
     pub settle: Duration,
@@ -54,10 +53,7 @@ pub struct Situation<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Take a free slot.
-    Claim {
-        /// Which.
-        index: u32,
-    },
+    Claim { index: u32 },
     /// Ask the backend for the instance of a slot that is launching.
     Launch {
         /// Of which slot.
@@ -82,20 +78,14 @@ pub enum Action {
         end: EndReason,
     },
     /// Ask the backend to end an instance of a terminating slot.
-    Terminate {
-        /// Which.
-        instance: InstanceId,
-    },
+    Terminate { instance: InstanceId },
     /// Remove the record of a slot whose instance is gone.
     Free {
         /// Of which slot.
         index: u32,
     },
     /// Ask the backend to end an instance that no record owns.
-    TerminateOrphan {
-        /// Which.
-        instance: InstanceId,
-    },
+    TerminateOrphan { instance: InstanceId },
     /// Remove the records of a deleted model that has nothing left.
     ForgetModel,
 }

@@ -38,7 +38,6 @@ pub struct Round {
 /// One model of a [`Round`].
 #[derive(Debug)]
 pub struct Reconciled {
-    /// The model.
     pub model: ModelName,
     /// What its reconcile came to; one that fails leaves those of the others alone.
     pub result: Result<Outcome, ReconcileError>,

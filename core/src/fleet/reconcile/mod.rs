@@ -41,7 +41,6 @@ pub struct Reconciler {
     pub compute: Arc<dyn ComputeBackend>,
     /// What callers want.
     pub demand: Arc<dyn DemandSource>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ends the reconcile of a model that hangs.
     pub timer: Arc<dyn Timer>,

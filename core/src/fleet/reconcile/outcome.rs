@@ -31,10 +31,7 @@ pub enum FleetEvent {
         cold_start: Duration,
     },
     /// A scale-up came to nothing.
-    LaunchFailed {
-        /// Why.
-        kind: FailureKind,
-    },
+    LaunchFailed { kind: FailureKind },
     /// An instance is gone, and its slot is free.
     Freed,
 }

@@ -131,7 +131,6 @@ pub struct Item {
     pub key: Key,
     /// The write that put it there.
     pub version: Version,
-    /// Its content.
     pub document: Value,
     /// Where the index lists it.
     pub index: Option<IndexKey>,
@@ -155,7 +154,6 @@ pub enum Expect {
 pub enum Write {
     /// Replaces whatever stands at the key.
     Put {
-        /// Where.
         key: Key,
         /// The whole new document.
         document: Value,
@@ -163,27 +161,15 @@ pub enum Write {
         index: Option<IndexKey>,
         /// From this time on it is absent.
         expires_at: Option<Timestamp>,
-        /// The condition.
         expect: Expect,
     },
     /// Removes the item; with [`Expect::Any`] also when there is none.
-    Delete {
-        /// Where.
-        key: Key,
-        /// The condition.
-        expect: Expect,
-    },
+    Delete { key: Key, expect: Expect },
     /// Changes nothing; the commit happens only if the condition holds.
-    Check {
-        /// Where.
-        key: Key,
-        /// The condition.
-        expect: Expect,
-    },
+    Check { key: Key, expect: Expect },
     /// Adds to a counter, as [`StateStore::add`] does; the commit happens only if the new value
     /// is within the bound.
     Add {
-        /// The counter.
         key: Key,
         /// What is added; negative to subtract.
         delta: i64,
@@ -248,7 +234,6 @@ impl Bound {
 pub struct Conflict {
     /// The place of the failed write in the commit.
     pub write: usize,
-    /// Its key.
     pub key: Key,
     /// What stands there, so that the loser needs no second read.
     pub standing: Option<Item>,
@@ -259,7 +244,6 @@ pub struct Conflict {
 pub struct BoundReached {
     /// The place of the addition in the commit; zero for [`StateStore::add`].
     pub write: usize,
-    /// The counter.
     pub key: Key,
     /// Its value, which is unchanged; zero where it is absent.
     pub standing: i64,
@@ -279,15 +263,11 @@ pub enum StoreError {
     TooLarge {
         /// Where it was to be put.
         key: Key,
-        /// Its size.
         bytes: usize,
     },
     /// The call breaks a rule of the port; nothing was written.
     #[error("{reason}")]
-    Invalid {
-        /// Which.
-        reason: String,
-    },
+    Invalid { reason: String },
     /// The cursor is broken or belongs to another query.
     #[error("the cursor does not belong to this listing; start again without one")]
     InvalidCursor,
@@ -296,25 +276,20 @@ pub enum StoreError {
     Corrupt {
         /// What was found where.
         reason: String,
-        /// The cause.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// Nothing was written or read; the same call may succeed later.
     #[error("the store did not answer: {reason}")]
     Unavailable {
-        /// What happened.
         reason: String,
-        /// The cause.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// The answer was lost: the write may have happened or not.
     #[error("the store's answer was lost: {reason}")]
     Unknown {
-        /// What happened.
         reason: String,
-        /// The cause.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },

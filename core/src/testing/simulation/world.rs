@@ -40,11 +40,8 @@ pub struct Settings {
 /// An invariant that did not hold.
 #[derive(Debug)]
 pub struct Violation {
-    /// The schedule.
     pub seed: u64,
-    /// The step.
     pub step: usize,
-    /// What was found.
     pub what: String,
 }
 

@@ -133,7 +133,7 @@ async fn garbage_for_a_key_is_refused_without_a_look_into_the_table() {
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
         assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Deny", "{event}");
     }
-    logged(&stack, AUTHORIZER, "the event is no TOKEN event").await;
+    logged(&stack, AUTHORIZER, "the event is not a TOKEN event").await;
     assert_eq!(stack.front.calls().by(AUTHORIZER).count(), 0);
     for key in
         ["x", "dg_", "\"\\", "a b c", "dg_00000000000000000000000000000000000000000000000000"]

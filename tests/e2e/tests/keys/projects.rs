@@ -49,7 +49,7 @@ async fn a_project_lives_from_its_creation_to_its_archival() {
     for (arguments, code, text) in [
         (&["project", "create", "Search"][..], 2, "is not a project id"),
         (&["project", "create", "search"], 1, "already exists"),
-        (&["project", "show", "absent"], 6, "there is no project `absent`"),
+        (&["project", "show", "absent"], 6, "project `absent` does not exist"),
         (&["project", "archive", "default"], 1, "cannot be archived"),
         (&["key", "create", "--email", "a@b.c", "--project", "absent"], 6, "no project `absent`"),
         (&["key", "create", "--email", "a@b.c", "--project", "search"], 1, "is archived"),

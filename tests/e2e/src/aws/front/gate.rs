@@ -67,7 +67,6 @@ pub struct HeldCall {
 }
 
 impl HeldCall {
-    /// What it is.
     pub fn call(&self) -> &Recorded {
         &self.call
     }

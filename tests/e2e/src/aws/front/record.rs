@@ -78,7 +78,6 @@ impl Calls {
         self
     }
 
-    /// How many.
     pub fn count(&self) -> usize {
         self.0.len()
     }

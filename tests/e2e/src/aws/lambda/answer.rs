@@ -28,7 +28,6 @@ pub enum InvokeError {
     Function {
         /// Such as `Sandbox.Timedout`, `Runtime.ExitError` or the program's own.
         kind: String,
-        /// What happened.
         message: String,
     },
 }

@@ -10,7 +10,6 @@ use super::answer::{InvokeError, Part};
 pub(super) struct Parcel {
     /// The id of the invocation.
     pub(super) id: String,
-    /// The event.
     pub(super) payload: Bytes,
     /// When its time is over, in milliseconds since 1970.
     pub(super) deadline: u128,

@@ -12,7 +12,6 @@ use super::pool::Pool;
 /// An event that was given up: what goes to a function's failure destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// The event.
     pub payload: Bytes,
     /// How often it was tried.
     pub attempts: u32,

@@ -11,7 +11,6 @@ pub const ACCOUNT: &str = "000000000000";
 /// A function and its configuration.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Its name.
     pub name: String,
     /// The `bootstrap` program.
     pub program: PathBuf,

@@ -58,7 +58,6 @@ impl Instance {
         Ok(Self { function, desk, process, api: api.abort_handle() })
     }
 
-    /// Its process.
     pub(super) fn process(&self) -> &Process {
         &self.process
     }

@@ -23,7 +23,6 @@ pub struct Roles {
 pub struct Grant {
     /// The statement.
     pub sid: String,
-    /// The action.
     pub action: String,
     /// The resource.
     pub resource: String,

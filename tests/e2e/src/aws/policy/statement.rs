@@ -16,7 +16,6 @@ pub enum Effect {
 /// A statement of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Its name.
     pub sid: String,
     /// What it does.
     pub effect: Effect,

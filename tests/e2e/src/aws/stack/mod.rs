@@ -64,7 +64,6 @@ pub struct Stack {
 /// An instance as EC2 lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its id.
     pub id: String,
     /// Such as `g6.xlarge`.
     pub instance_type: String,

@@ -66,7 +66,6 @@ pub enum Integration {
 /// A function behind a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoked {
-    /// Its name.
     pub name: String,
     /// Whether answers are streamed.
     pub streamed: bool,
@@ -77,11 +76,9 @@ pub struct Invoked {
 /// An answer that API Gateway gives by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mock {
-    /// The status.
     pub status: u16,
     /// The type of the body.
     pub content_type: String,
-    /// The body.
     pub body: String,
 }
 
