@@ -405,6 +405,7 @@ pub fn admit_error(error: &AdmitError) -> ApiError {
 
 /// A request beyond a limit of its key.
 fn limit_error(error: &LimitExceeded) -> ApiError {
-    ApiError::new(ErrorKind::RateLimited, format!("{error}; retry after the time in `Retry-After`"))
-        .retry_after(error.retry_after)
+    let lower = if error.tokens_left().is_some() { "set a lower `max_tokens`, or " } else { "" };
+    let message = format!("{error}; {lower}retry after the time in `Retry-After`");
+    ApiError::new(ErrorKind::RateLimited, message).retry_after(error.retry_after)
 }

@@ -51,7 +51,7 @@ pub struct CreateKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     pub project: Option<ProjectId>,
-    /// Whom it belongs to.
+    /// Email address of its owner.
     pub email: String,
     /// What it is for.
     #[serde(default)]
@@ -105,7 +105,7 @@ pub struct KeyBody {
     #[schema(value_type = String)]
     #[serde(default)]
     pub project: ProjectId,
-    /// Whom it belongs to.
+    /// Email address of its owner.
     pub email: String,
     /// What it is for.
     pub name: String,
@@ -267,7 +267,7 @@ async fn registered(
     Ok(models)
 }
 
-/// List the keys of a project, of one address or of all.
+/// List the keys of a project, or those of one email address in it.
 #[utoipa::path(get, path = "/api/v1/keys", params(ListKeys), tag = "keys",
     responses((status = 200, body = KeyPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(

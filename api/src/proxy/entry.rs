@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     /// Microseconds since the epoch, rounded up, so that no request seems to precede a `down`
     /// that it came after; `i64::MIN` for never.
     last_request: AtomicI64,
+    /// When the replicas that are gone were last used, as [`Target`] counts it.
+    last_used_before: AtomicI64,
     /// Whether a task asks for another replica.
     asking: AtomicBool,
     /// Set while the fleet cannot be looked after: a full disk, say.
@@ -97,6 +99,7 @@ impl Entry {
             changes: watch::Sender::new(0),
             held: AtomicU32::new(0),
             last_request: AtomicI64::new(i64::MIN),
+            last_used_before: AtomicI64::new(i64::MIN),
             asking: AtomicBool::new(false),
             neglected: AtomicBool::new(false),
             closing,
@@ -139,7 +142,12 @@ impl Entry {
             retired.extend(leaving.cloned());
             // The records tell when a claim has ended for good.
             retired.retain(|target| {
-                target.in_flight() > 0 || view.slots.iter().any(|slot| slot.claim == target.claim)
+                let stays = target.in_flight() > 0
+                    || view.slots.iter().any(|slot| slot.claim == target.claim);
+                if !stays {
+                    self.last_used_before.fetch_max(target.last_used(), Ordering::AcqRel);
+                }
+                stays
             });
         }
         self.metrics.observe(&view);
@@ -333,6 +341,10 @@ impl Entry {
             held: self.held.load(Ordering::Acquire),
             last_request_at,
             last_arrival_at: last_request_at,
+            last_used_before: Timestamp::from_millisecond(
+                self.last_used_before.load(Ordering::Acquire),
+            )
+            .ok(),
             replicas,
         }
     }

@@ -68,12 +68,16 @@ impl Target {
         self.reported.store(load, Ordering::Relaxed);
     }
 
+    /// Milliseconds since the epoch; `i64::MIN` for never.
+    pub(super) fn last_used(&self) -> i64 {
+        self.last_used.load(Ordering::Acquire)
+    }
+
     pub(super) fn demand(&self) -> ReplicaDemand {
-        let last_used = self.last_used.load(Ordering::Acquire);
         ReplicaDemand {
             running: self.in_flight(),
             waiting: 0,
-            last_used_at: Timestamp::from_millisecond(last_used).ok(),
+            last_used_at: Timestamp::from_millisecond(self.last_used()).ok(),
         }
     }
 

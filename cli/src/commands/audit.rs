@@ -36,7 +36,7 @@ pub(crate) struct AuditArgs {
     /// Only changes before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
-    /// The most rows
+    /// Maximum number of rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     #[command(flatten)]

@@ -30,8 +30,8 @@ pub(crate) const HELP: &str = "Examples:
   diogenes ps --watch              watch the fleet
   diogenes doctor                  find out what is wrong
 
-Errors are printed on standard error: as a line of text, or with `-o json` and `-o yaml` as an object
-with message, kind and exit code and, if the server sent the error, its code and request id.
+Errors are printed on standard error: as a line of text, or with `-o json` and `-o yaml` as an
+object with message, kind and exit code and, if the server sent the error, its code and request id.
 
 Exit codes:
   0  success

@@ -33,7 +33,7 @@ use diogenes_core::fleet::{
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use diogenes_core::tenancy::Projects;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
@@ -271,6 +271,8 @@ impl Server {
     async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up =
+            if hang_ups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
         let (stop_fleet, stopped) = oneshot::channel();
         let (started, published) = oneshot::channel();
         let fleet = tokio::spawn(self.fleet.run(started, stopped));
@@ -281,6 +283,7 @@ impl Server {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = hung_up(&mut hang_up) => {}
             }
         };
         let router = diogenes_api::router(self.app);
@@ -316,6 +319,26 @@ impl Server {
         tracing::info!("bye");
         Ok(())
     }
+}
+
+/// The terminal is gone; never, where hang-ups are ignored.
+async fn hung_up(hang_up: &mut Option<Signal>) {
+    match hang_up {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether this program was started with `nohup`, or by whoever else lets it outlive its terminal.
+fn hang_ups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // A mask in hexadecimal digits, whose lowest bit is for SIGHUP (proc(5), signal(7)).
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Records that instances end because `serve` does. Without that the next start would take it for
@@ -357,12 +380,14 @@ fn deployment_id(config: &Config) -> anyhow::Result<DeploymentId> {
 /// Makes the registered models those of the file: new ones are added, changed ones changed, and
 /// ones that were in the file and are no more deleted.
 async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
+    let mut removed = Vec::new();
     for old in registry.list().await? {
         if old.source != ModelSource::Config {
             continue;
         }
         if !config.models.contains_key(&old.name) {
             registry.delete(&old.name, ModelSource::Config).await?;
+            removed.push(format!("`{}`", old.name));
             continue;
         }
         // A name that moves to another model of the file is given up before that takes it.
@@ -372,6 +397,13 @@ async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Resul
             !others.any(|(name, spec)| name == alias || spec.aliases.contains(alias))
         });
         registry.apply(&old.name, spec, ModelSource::Config).await?;
+    }
+    if !removed.is_empty() {
+        tracing::warn!(
+            models = removed.len(),
+            "removed models that an earlier configuration had and this one has not: {}",
+            removed.join(", ")
+        );
     }
     for (name, spec) in &config.models {
         registry

@@ -71,10 +71,18 @@ pub fn announced_by(line: &str) -> Option<Phase> {
 
 /// The port that a line of an inference server's log says it listens on, if any.
 ///
-/// Knows the lines of uvicorn (vLLM, SGLang and most servers in Python) and of llama.cpp's server.
+/// Knows the lines of vLLM, of uvicorn (SGLang and most servers in Python) and of llama.cpp's
+/// server.
 pub fn port_announced_by(line: &str) -> Option<u16> {
-    const MARKS: [&str; 2] = ["Uvicorn running on http://", "server is listening on http://"];
-    let rest = MARKS.iter().find_map(|mark| Some(line.split_once(mark)?.1))?;
+    const MARKS: [(&str, &str); 3] = [
+        ("Starting vLLM", " on http://"),
+        ("Uvicorn running", " on http://"),
+        ("server is listening", " on http://"),
+    ];
+    let rest = MARKS.iter().find_map(|(program, mark)| {
+        let (_, rest) = line.split_once(program)?;
+        Some(rest.split_once(mark)?.1)
+    })?;
     let authority = rest.split(|c: char| c.is_whitespace() || c == '/').next()?;
     authority.rsplit_once(':')?.1.parse().ok()
 }
@@ -84,10 +92,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_logs_of_uvicorn_and_llama_cpp_tell_the_port() {
+    fn the_logs_of_servers_tell_the_port() {
         for (line, port) in [
             ("INFO:     Uvicorn running on http://0.0.0.0:8001 (Press CTRL+C to quit)", Some(8001)),
             ("INFO:     Uvicorn running on http://[::]:30000", Some(30000)),
+            (
+                "INFO 11-21 08:00:00 [api_server.py:1446] Starting vLLM server on http://0.0.0.0:8000",
+                Some(8000),
+            ),
+            ("INFO [api_server.py:1844] Starting vLLM API server 0 on http://:::8001", Some(8001)),
+            ("Starting vLLM", None),
             (
                 "main: server is listening on http://127.0.0.1:8080 - starting the main loop",
                 Some(8080),

@@ -311,7 +311,7 @@ impl fmt::Display for DrainReason {
         f.write_str(match self {
             Self::Idle => "idle",
             Self::Down => "taken down by an operator",
-            Self::AboveCap => "above `max_replicas`",
+            Self::AboveCap => "above `max_replicas`, or the model was deleted",
             Self::SpecChanged => "the model's command or environment changed",
             Self::Lifetime => "reached its maximum lifetime",
             Self::Interrupted => "the provider is reclaiming it",

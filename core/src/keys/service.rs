@@ -7,7 +7,7 @@ use crate::entity::{Entity, StoreExt, Stored};
 use crate::keys::rights::may_hand_out;
 use crate::keys::{ApiKey, BeyondOwn, KeyId, KeyRejection, NewKey, PlainKey};
 use crate::ports::{Clock, Cursor, Entropy, Expect, StateStore, StoreError};
-use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, in_use, may};
+use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, in_use, may};
 
 /// Issues keys and looks after them.
 #[derive(Clone)]
@@ -144,6 +144,10 @@ impl Keys {
     ) -> Result<KeyList, KeyError> {
         if !by.reaches(project) {
             return Err(ProjectError::NotFound(project.clone()).into());
+        }
+        // A typo must not look like a project without keys.
+        if *project != by.project {
+            exists(&*self.store, project).await?;
         }
         let mut query = ApiKey::of_project(project, email);
         query.limit = limit;

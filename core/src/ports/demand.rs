@@ -17,6 +17,8 @@ pub struct Demand {
     /// The newest arrival of a request, as far as is told; where routers stamp, of one that found
     /// no replica. Only an arrival undoes an operator's `down`, not a request that goes on.
     pub last_arrival_at: Option<Timestamp>,
+    /// The last time that a request was in flight on a replica that is gone, as far as is known.
+    pub last_used_before: Option<Timestamp>,
     /// Per ready or draining replica.
     pub replicas: BTreeMap<ClaimId, ReplicaDemand>,
 }
@@ -40,10 +42,10 @@ impl Demand {
             .fold(self.held, |sum, replica| sum.saturating_add(replica.in_flight()))
     }
 
-    /// When a request last arrived or was in flight, as far as the replicas that still stand tell.
+    /// When a request last arrived or was in flight, as far as is known.
     pub fn last_used_at(&self) -> Option<Timestamp> {
         let uses = self.replicas.values().filter_map(|replica| replica.last_used_at);
-        uses.chain(self.last_request_at).max()
+        uses.chain(self.last_request_at).chain(self.last_used_before).max()
     }
 
     /// The use of one replica; none is known of a replica that never had a request.

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -147,19 +148,19 @@ pub enum LimitKind {
 }
 
 impl LimitKind {
-    /// The name in messages.
-    pub fn as_str(self) -> &'static str {
+    /// So many of what it counts, for messages.
+    pub fn of(self, count: u32) -> String {
+        let s = if count == 1 { "" } else { "s" };
         match self {
-            Self::Requests => "requests per minute",
-            Self::Tokens => "tokens per minute",
-            Self::Concurrency => "requests at once",
+            Self::Requests => format!("{count} request{s} per minute"),
+            Self::Tokens => format!("{count} token{s} per minute"),
+            Self::Concurrency => format!("{count} request{s} at once"),
         }
     }
 }
 
 /// A request beyond a limit.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key's limit of {limit} {} has been reached", kind.as_str())]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitExceeded {
     /// The limit that refused.
     pub kind: LimitKind,
@@ -169,3 +170,26 @@ pub struct LimitExceeded {
     /// What is left of each limit.
     pub status: RateStatus,
 }
+
+impl LimitExceeded {
+    /// The tokens that are left this minute, where the request was refused because it may use
+    /// more.
+    pub fn tokens_left(&self) -> Option<u32> {
+        let left = self.status.tokens.filter(|_| self.kind == LimitKind::Tokens)?.remaining;
+        (left > 0).then_some(left)
+    }
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.kind.of(self.limit);
+        match self.tokens_left() {
+            Some(left) => {
+                write!(f, "{left} of the key's {limit} are left, and this request may use more")
+            }
+            None => write!(f, "the key's limit of {limit} has been reached"),
+        }
+    }
+}
+
+impl std::error::Error for LimitExceeded {}

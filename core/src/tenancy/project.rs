@@ -222,6 +222,11 @@ async fn find(
     stored.map(Some).ok_or_else(|| ProjectError::NotFound(id.clone()))
 }
 
+/// An error if there is no such project.
+pub(crate) async fn exists(store: &dyn StateStore, id: &ProjectId) -> Result<(), ProjectError> {
+    find(store, id).await.map(drop)
+}
+
 /// Finds out whether `project` may be used. The check, if any, keeps a commit from happening
 /// after the project was archived.
 pub(crate) async fn in_use(

@@ -131,6 +131,7 @@ fn scaling_out() {
     }
 }
 
+#[expect(clippy::large_stack_arrays, reason = "a table reads best in one piece")]
 #[test]
 fn booting() {
     let case = || Case::new().booting(0, Phase::Weights).held(1).now(100);
@@ -251,6 +252,7 @@ fn booting() {
     }
 }
 
+#[expect(clippy::large_stack_arrays, reason = "a table reads best in one piece")]
 #[test]
 fn ready() {
     let busy = || Case::new().ready(0, 0).used(0, 1, 1000);

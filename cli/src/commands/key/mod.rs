@@ -48,7 +48,7 @@ enum Action {
     Rotate(RotateArgs),
 }
 
-/// Issue a key. It is shown only now.
+/// Issue a key; it is shown only once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes key create --email ada@example.com --name laptop
@@ -60,7 +60,7 @@ struct CreateArgs {
     /// The project it acts in [default: that of your own key]
     #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
-    /// Whom it belongs to
+    /// Email address of its owner
     #[arg(long)]
     email: String,
     /// What it is for
@@ -73,7 +73,7 @@ struct CreateArgs {
     /// A model that it may use; may be repeated [default: all]
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<ModelName>,
-    /// How long it works, as `720h` or `30d` [default: for ever]
+    /// How long it works, such as `720h` or `30d` [default: no expiry]
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     expires_in: Option<Duration>,
     /// Requests per minute
@@ -90,7 +90,7 @@ struct CreateArgs {
     quiet: bool,
 }
 
-/// List the keys of a project, of one address or of all.
+/// List the keys of a project, or those of one email address in it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes key list
@@ -205,7 +205,7 @@ fn show_created(created: &Value, quiet: bool, format: output::Format) -> Result<
             ("expires", expiry(record.expires_at)),
         ]))
     })?;
-    output::note("The key is shown once: keep it now.");
+    output::note("Save the key now; it will not be shown again.");
     Ok(())
 }
 

@@ -85,6 +85,7 @@ impl DemandSource for SharedCallers {
             held: u32::try_from(callers.held.len()).unwrap_or(u32::MAX),
             last_request_at: callers.last_request,
             last_arrival_at: callers.last_request,
+            last_used_before: None,
             replicas: claims
                 .map(|claim| {
                     let replica = ReplicaDemand {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::since;
 use diogenes_e2e::{Client, Config, Event, Model, Serve};
+use serde_json::Value;
 
 /// Far above the idle timeouts here, far below the interval at which everything is reconciled.
 const SOON: Duration = Duration::from_secs(10);
@@ -56,15 +57,19 @@ async fn a_long_stream_counts_as_use_from_its_first_byte_to_its_last() {
 #[tokio::test]
 async fn idleness_counts_from_the_end_of_the_last_request() {
     let flags = ["--load-weights-delay", "1s", "--tokens", "3"];
-    let serve = Serve::start(Config::with([Model::mock("demo", &flags)])).await;
+    let model = Model::mock("demo", &flags).line("idle_timeout = \"2s\"");
+    let serve = Serve::start(Config::with([model])).await;
     let client = serve.client();
     assert_eq!(client.chat("demo").await.status, 200);
-    let state = client.until_state("demo", "is idle", |state| state["in_flight"] == 0).await;
-    let at = |field: &str| -> Timestamp {
+    let idle = client.until_state("demo", "is idle", |state| state["in_flight"] == 0).await;
+    let at = |state: &Value, field: &str| -> Timestamp {
         state[field].as_str().expect("a time").parse().expect("a time")
     };
-    let held = since(at("last_request_at"), at("last_used_at"));
-    assert!(held >= Duration::from_secs(1), "{state}");
+    let held = since(at(&idle, "last_request_at"), at(&idle, "last_used_at"));
+    assert!(held >= Duration::from_secs(1), "{idle}");
+    // Nor is it forgotten with the replica.
+    let asleep = client.until("demo", "asleep").await;
+    assert_eq!(at(&asleep, "last_used_at"), at(&idle, "last_used_at"));
 }
 
 #[tokio::test]

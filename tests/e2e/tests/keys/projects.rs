@@ -51,7 +51,12 @@ async fn a_project_lives_from_its_creation_to_its_archival() {
         (&["project", "create", "search"], 1, "already exists"),
         (&["project", "show", "absent"], 6, "project `absent` does not exist"),
         (&["project", "archive", "default"], 1, "cannot be archived"),
-        (&["key", "create", "--email", "a@b.c", "--project", "absent"], 6, "no project `absent`"),
+        (
+            &["key", "create", "--email", "a@b.c", "--project", "absent"],
+            6,
+            "`absent` does not exist",
+        ),
+        (&["key", "list", "--project", "absent"], 6, "`absent` does not exist"),
         (&["key", "create", "--email", "a@b.c", "--project", "search"], 1, "is archived"),
         (&["key", "create", "--email", "a@b.c", "--scope", "root"], 2, "`root` is not a scope"),
     ] {

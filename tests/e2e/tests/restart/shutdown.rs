@@ -137,9 +137,11 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn sigint_ends_it_like_sigterm() {
-    let (mut serve, _client) = Serve::ready(Model::mock("demo", &[])).await;
-    rustix::process::kill_process(serve.pid(), rustix::process::Signal::INT).unwrap();
-    assert!(serve.ended().await.success());
-    assert_eq!(serve.folder().processes(), []);
+async fn an_interrupt_or_a_closed_terminal_ends_it_like_sigterm() {
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::HUP] {
+        let (mut serve, _client) = Serve::ready(Model::mock("demo", &[])).await;
+        rustix::process::kill_process(serve.pid(), signal).unwrap();
+        assert!(serve.ended().await.success());
+        assert_eq!(serve.folder().processes(), []);
+    }
 }

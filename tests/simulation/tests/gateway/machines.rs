@@ -15,7 +15,7 @@ use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Clock, ComputeBackend, ComputeError, Exit, Expect, Instance, LaunchError, LaunchRequest,
 };
-use diogenes_core::testing::{FakeCompute, MemoryStore, SeededEntropy};
+use diogenes_core::testing::{FakeCompute, FakeInstance, MemoryStore, SeededEntropy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -72,7 +72,7 @@ impl Machines {
     }
 
     pub(crate) fn alive(&self) -> usize {
-        self.cloud.instances_where(|instance| instance.is_alive()).len()
+        self.cloud.instances_where(FakeInstance::is_alive).len()
     }
 
     /// Turns some machine off, as a crash or its provider would.
@@ -134,9 +134,10 @@ impl Machines {
     /// Nothing is sent to a replica that drains.
     async fn check_arrival(&self, model: &ModelName, claim: &ClaimId) {
         let slot = self.slot_of(model, claim).await;
-        let since = match slot.map(|slot| slot.state) {
-            Some(SlotState::Draining { since, .. } | SlotState::Terminating { since, .. }) => since,
-            _ => return,
+        let Some(SlotState::Draining { since, .. } | SlotState::Terminating { since, .. }) =
+            slot.map(|slot| slot.state)
+        else {
+            return;
         };
         let late = since.saturating_add(self.router_lag).unwrap_or(Timestamp::MAX);
         if self.clock.now() > late {
@@ -345,13 +346,13 @@ async fn chunk(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
 async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<String>> {
     loop {
         if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
+            let (head, body) = buffer.split_at(end + 4);
+            let head = String::from_utf8_lossy(head).to_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-            let whole = end + 4 + length;
-            if buffer.len() >= whole {
-                let body = String::from_utf8_lossy(&buffer[end + 4..whole]).into_owned();
-                buffer.drain(..whole);
+            if let Some(body) = body.get(..length) {
+                let body = String::from_utf8_lossy(body).into_owned();
+                buffer.drain(..end + 4 + length);
                 return Ok(Some(body));
             }
         }
