@@ -373,6 +373,8 @@ pub fn key_error(error: &KeyError) -> ApiError {
             let param = match beyond {
                 BeyondOwn::Scope { .. } => "scopes",
                 BeyondOwn::Models { .. } => "models",
+                BeyondOwn::Expiry { .. } => "expires_at",
+                BeyondOwn::Limits { .. } => "limits",
             };
             ApiError::new(ErrorKind::InsufficientScope, error.to_string()).param(param)
         }

@@ -367,6 +367,34 @@ async fn keys_of_an_archived_project_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_key_does_not_get_around_its_own_end_and_limits_by_issuing_another() {
+    let world = World::new().await;
+    let hour = "2999-01-01T01:00:00Z";
+    let new = NewKey {
+        project: ProjectId::default(),
+        email: "ada@example.com".into(),
+        name: String::new(),
+        scopes: [Scope::Keys].into(),
+        models: None,
+        expires_at: Some(hour.parse().unwrap()),
+        limits: Limits { requests_per_minute: Some(5), ..Limits::default() },
+    };
+    let (_, key) = world.keys.issue(&Allowed::operator(), new).await.unwrap();
+    let denied = (StatusCode::FORBIDDEN, "insufficient_scope".to_owned());
+    for (expires_at, limits, wanted) in [
+        (json!(null), json!({"requests_per_minute": 5}), denied.clone()),
+        (json!("2999-01-01T01:00:01Z"), json!({"requests_per_minute": 5}), denied.clone()),
+        (json!(hour), json!({"tokens_per_minute": 5}), denied.clone()),
+        (json!(hour), json!({"requests_per_minute": 6}), denied),
+        (json!(hour), json!({"requests_per_minute": 5}), (StatusCode::CREATED, String::new())),
+    ] {
+        let body = json!({"email": "a@b.c", "expires_at": expires_at, "limits": limits});
+        let answer = world.ask("POST", "/api/v1/keys", Some(key.expose()), &body).await;
+        assert_eq!(answer, wanted, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn projects_that_cannot_be_are_refused() {
     let world = World::new().await;
     let (_, admin) = world.key("default", &[Scope::Admin]).await;
@@ -387,7 +415,7 @@ async fn projects_that_cannot_be_are_refused() {
         ("GET", "/api/v1/projects/%FF", Value::Null, (404, "not_found")),
         ("GET", "/api/v1/keys/%FF", Value::Null, (404, "not_found")),
         ("GET", "/api/v1/models/%FF", Value::Null, (404, "not_found")),
-        ("GET", "/api/v1/keys?project=absent", Value::Null, (200, "")),
+        ("GET", "/api/v1/keys?project=absent", Value::Null, (404, "project_not_found")),
         (
             "POST",
             "/api/v1/keys",

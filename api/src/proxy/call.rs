@@ -1,4 +1,6 @@
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +25,8 @@ pub(super) struct Call {
     pub(super) path: Cow<'static, str>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// Told once it was sent, where somebody wants to know.
+    pub(super) sent: Option<Arc<AtomicBool>>,
     /// Whether it asks for usage on our behalf and not on the caller's.
     pub(super) usage_is_ours: bool,
     pub(super) patience: Patience,
@@ -40,7 +44,15 @@ impl Call {
             headers: &self.headers,
             bearer: &target.upstream_key,
         };
-        target.upstream.send(&head, &self.body, self.timeout).await
+        let Some(sent) = &self.sent else {
+            return target.upstream.send(&head, &self.body, self.timeout).await;
+        };
+        sent.store(true, Ordering::Relaxed);
+        let answer = target.upstream.send(&head, &self.body, self.timeout).await;
+        if matches!(answer, Err(SendError::Connect(_))) {
+            sent.store(false, Ordering::Relaxed);
+        }
+        answer
     }
 }
 

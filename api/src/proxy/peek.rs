@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::control::{check_object, invalid_json};
@@ -121,27 +122,51 @@ fn splice(body: &Bytes, place: &Range<usize>, text: &str) -> Bytes {
 }
 
 /// The most tokens that a request can use: a byte-level tokenizer makes at most one token of a
-/// byte, and `n` answers have at most `max_tokens` each. Which of several limits holds is the
-/// replica's to say, so the largest counts; `default_output` where the request sets none.
+/// byte, and `n` answers to each prompt have at most `max_tokens` each. Which of several limits
+/// holds is the replica's to say, so the largest counts; `default_output` where the request sets
+/// none.
+///
+/// Replicas differ in what they take for a number, and in which one of two fields of a name they
+/// read: there is no bound for what could be read in two ways.
 pub(super) fn most_tokens(body: &[u8], default_output: u64) -> u64 {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
+    #[derive(Deserialize)]
     struct Bounds {
-        max_tokens: Option<serde_json::Value>,
-        max_completion_tokens: Option<serde_json::Value>,
-        max_output_tokens: Option<serde_json::Value>,
-        n: Option<serde_json::Value>,
-        best_of: Option<serde_json::Value>,
+        max_tokens: Option<Value>,
+        max_completion_tokens: Option<Value>,
+        max_output_tokens: Option<Value>,
+        n: Option<Value>,
+        best_of: Option<Value>,
+        prompt: Option<Prompts>,
     }
-    let bounds: Bounds = serde_json::from_slice(body).unwrap_or_default();
-    let number =
-        |value: Option<serde_json::Value>| value.as_ref().and_then(serde_json::Value::as_u64);
-    let output = number(bounds.max_completion_tokens)
-        .max(number(bounds.max_tokens))
-        .max(number(bounds.max_output_tokens))
-        .unwrap_or(default_output);
-    let answers = number(bounds.n).max(number(bounds.best_of)).unwrap_or(1).max(1);
-    (body.len() as u64).saturating_add(output.saturating_mul(answers))
+    let Ok(bounds) = serde_json::from_slice::<Bounds>(body) else { return u64::MAX };
+    let largest = |values: &[Option<Value>]| values.iter().flatten().map(at_most).max();
+    let limits = [bounds.max_completion_tokens, bounds.max_tokens, bounds.max_output_tokens];
+    let output = largest(&limits).unwrap_or(default_output);
+    let answers = largest(&[bounds.n, bounds.best_of]).unwrap_or(1).max(1);
+    let prompts = bounds.prompt.map_or(1, |prompts| prompts.0.max(1));
+    let output = output.saturating_mul(answers).saturating_mul(prompts);
+    (body.len() as u64).saturating_add(output)
+}
+
+/// The largest number that a replica may read from a value.
+fn at_most(value: &Value) -> u64 {
+    match value {
+        Value::Number(number) => number.as_u64().unwrap_or(u64::MAX),
+        _ => u64::MAX,
+    }
+}
+
+/// How many prompts a completion has: a list of texts or of lists of tokens has several.
+struct Prompts(u64);
+
+impl<'de> Deserialize<'de> for Prompts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let prompts = match Value::deserialize(from)? {
+            Value::Array(list) if !list.iter().all(Value::is_number) => list.len() as u64,
+            _ => 1,
+        };
+        Ok(Self(prompts))
+    }
 }
 
 fn refused(error: &serde_json::Error) -> ApiError {
@@ -218,7 +243,15 @@ mod tests {
             (r#","max_tokens":7,"max_completion_tokens":9,"n":2"#, 18),
             (r#","max_tokens":9,"max_completion_tokens":7,"n":2"#, 18),
             (r#","max_output_tokens":5,"n":0"#, 5),
-            (r#","max_tokens":"many","n":3"#, 300),
+            (r#","max_tokens":null,"n":3"#, 300),
+            (r#","max_tokens":7,"prompt":"a""#, 7),
+            (r#","max_tokens":7,"prompt":["a","b"],"n":2"#, 28),
+            (r#","max_tokens":7,"prompt":[1,2,3]"#, 7),
+            (r#","max_tokens":7,"prompt":[[1,2],[3]]"#, 14),
+            (r#","max_tokens":"7""#, u64::MAX),
+            (r#","max_tokens":7.0"#, u64::MAX),
+            (r#","max_tokens":7,"n":-1"#, u64::MAX),
+            (r#","max_tokens":7,"max_tokens":9"#, u64::MAX),
             (r#","max_tokens":18446744073709551615,"n":3"#, u64::MAX),
         ] {
             let body = format!(r#"{{"model":"m"{fields}}}"#);

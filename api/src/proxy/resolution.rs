@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use diogenes_core::gateway::{Route, Target};
 use http::HeaderName;
@@ -58,16 +59,17 @@ impl Resolution {
     pub(super) async fn plan(self, gateway: &Gateway) -> Result<Planned, ApiError> {
         let Self { admission, route, entry } = self;
         let Admission { by, request, mut peek, patience } = admission;
+        let counts_tokens = by.limits.tokens_per_minute.is_some();
+        let sent = counts_tokens.then(Arc::<AtomicBool>::default);
         let limited = if by.limits.is_unlimited() {
             None
         } else {
             let most = || most_tokens(&request.body, DEFAULT_OUTPUT_TOKENS);
-            Some(Limited::admit(gateway, by.principal(), most).await?)
+            Some(Limited::admit(gateway, by.principal(), most, sent.clone()).await?)
         };
         entry.asked_for();
         let view = entry.view();
         let spec = &view.model.spec;
-        let counts_tokens = by.limits.tokens_per_minute.is_some();
         let mut body = request.body;
         let asks_for_usage = counts_tokens && peek.stream && request.dialect.has_stream_options();
         let with_usage = if asks_for_usage { peek.with_usage(&body) } else { None };
@@ -89,6 +91,7 @@ impl Resolution {
             },
             headers: fields,
             body: peek.with_model(&body, upstream_model),
+            sent,
             usage_is_ours,
             patience,
             timeout: if peek.stream { spec.stall_timeout } else { spec.answer_timeout },

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, RateStatus, TokenBound};
 use diogenes_core::tenancy::Principal;
@@ -39,6 +40,9 @@ pub(super) enum Used {
 }
 
 impl Used {
+    /// For a request that a replica refused.
+    pub(super) const NOTHING: Self = Self::Estimated(Usage { prompt: 0, completion: 0 });
+
     fn usage(self) -> Usage {
         match self {
             Self::Told(usage) | Self::Estimated(usage) => usage,
@@ -73,6 +77,8 @@ pub(super) struct Limited {
     limiter: Arc<dyn Limiter>,
     clock: Arc<dyn Clock>,
     admission: Admission,
+    /// Whether the request was sent, where tokens are limited.
+    sent: Option<Arc<AtomicBool>>,
 }
 
 impl Limited {
@@ -82,6 +88,7 @@ impl Limited {
         gateway: &Gateway,
         key: &Principal,
         most: impl FnOnce() -> u64,
+        sent: Option<Arc<AtomicBool>>,
     ) -> Result<Self, ApiError> {
         let bound = TokenBound::new(key.limits.tokens_per_minute.map_or(0, |_| most()));
         let (limiter, clock) = (gateway.limiter.clone(), gateway.clock.clone());
@@ -98,13 +105,19 @@ impl Limited {
                 }
                 error
             })?;
-        Ok(Self { limiter, clock, admission })
+        Ok(Self { limiter, clock, admission, sent })
     }
 
+    /// What a request used that was sent and did not come to its end is not known: its
+    /// reservation stands.
     async fn settle(self, usage: Option<Usage>) {
-        let Self { limiter, clock, admission } = self;
-        let tokens = usage.map_or(0, Usage::total);
-        limiter.settle(admission, Some(tokens), clock.now()).await;
+        let Self { limiter, clock, admission, sent } = self;
+        let was_sent = sent.is_some_and(|sent| sent.load(Ordering::Relaxed));
+        let tokens = match usage {
+            Some(usage) => Some(usage.total()),
+            None => (!was_sent).then_some(0),
+        };
+        limiter.settle(admission, tokens, clock.now()).await;
     }
 }
 
@@ -126,10 +139,10 @@ impl Settlement {
         Some(&self.open.as_ref()?.limited.as_ref()?.admission.status)
     }
 
-    /// Settles a request whose answer came to its end.
+    /// Settles a request whose answer came to its end. An error of the replica uses nothing.
     pub(super) fn settle(mut self, end: End) {
         if let Some(open) = self.open.take() {
-            open.settle(end);
+            open.settle(End { used: end.used.or(Some(Used::NOTHING)), ..end });
         }
     }
 

@@ -178,6 +178,8 @@ fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
+    // What was a secret in a model's environment must not stay readable in freed pages.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     configure(connection, WRITER_CACHE_KIB)
 }
 

@@ -40,6 +40,11 @@ pub(crate) fn listen(address: SocketAddr) -> anyhow::Result<Listener> {
         })?;
         return Ok(Listener { socket, is_passed: false });
     };
+    if !socket2::SockRef::from(&socket).is_listener()? {
+        bail!(
+            "the socket that was passed does not listen; use `ListenStream=` and not `Accept=yes`"
+        );
+    }
     // It is close-on-exec by now: inference servers outlive us, and must not hold it.
     socket.set_nonblocking(true)?;
     Ok(Listener { socket: TcpListener::from_std(socket)?, is_passed: true })

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
-use crate::keys::{KeyError, KeyId};
+use crate::Timestamp;
+use crate::keys::{KeyError, KeyId, NewKey};
 use crate::name::ModelName;
+use crate::ports::LimitKind;
 use crate::tenancy::{Allowed, Permission, Permissions, Scope, may};
 
 /// Rights of a key that the principal who deals with it does not hold itself.
@@ -16,6 +18,16 @@ pub enum BeyondOwn {
         "the API key `{key}` may use some models only, and so may keys that it issues or changes; name models that it may use"
     )]
     Models { key: KeyId },
+    /// It would outlive its issuer.
+    #[error(
+        "the API key `{key}` expires at {expires_at}, and so must keys that it issues; set `expires_at` to that or earlier"
+    )]
+    Expiry { key: KeyId, expires_at: Timestamp },
+    /// It could use more than its issuer.
+    #[error(
+        "the API key `{key}` is limited to {limit}, and so must be keys that it issues; set their `limits`"
+    )]
+    Limits { key: KeyId, limit: String },
 }
 
 /// Whether the principal may issue, rotate or revoke keys with these rights: they must not exceed
@@ -38,5 +50,35 @@ pub(super) fn may_hand_out(
         Ok(())
     } else {
         Err(KeyError::BeyondOwn(BeyondOwn::Models { key }))
+    }
+}
+
+/// Whether the principal may issue a key of this life and with these limits: it must not get
+/// around its own by way of the keys that it issues.
+pub(super) fn may_issue(by: &Allowed<may::KeysWrite>, new: &NewKey) -> Result<(), KeyError> {
+    may_hand_out(by, &new.scopes, new.models.as_ref())?;
+    if by.permissions.contains(Permission::ProjectsAny) {
+        return Ok(());
+    }
+    let key = by.key.clone();
+    if let Some(expires_at) = by.expires_at
+        && new.expires_at.is_none_or(|at| at > expires_at)
+    {
+        return Err(KeyError::BeyondOwn(BeyondOwn::Expiry { key, expires_at }));
+    }
+    let (own, wanted) = (&by.limits, &new.limits);
+    let beyond = [
+        (LimitKind::Requests, own.requests_per_minute, wanted.requests_per_minute),
+        (LimitKind::Tokens, own.tokens_per_minute, wanted.tokens_per_minute),
+        (LimitKind::Concurrency, own.concurrency, wanted.concurrency),
+    ]
+    .into_iter()
+    .find_map(|(kind, own, wanted)| {
+        let own = own?;
+        wanted.is_none_or(|wanted| wanted > own).then(|| kind.of(own))
+    });
+    match beyond {
+        Some(limit) => Err(KeyError::BeyondOwn(BeyondOwn::Limits { key, limit })),
+        None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::keys::rights::may_hand_out;
+use crate::keys::rights::{may_hand_out, may_issue};
 use crate::keys::{ApiKey, BeyondOwn, KeyId, KeyRejection, NewKey, PlainKey};
 use crate::ports::{Clock, Cursor, Entropy, Expect, StateStore, StoreError};
 use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, in_use, may};
@@ -93,7 +93,7 @@ impl Keys {
         if !by.reaches(&new.project) {
             return Err(ProjectError::NotFound(new.project).into());
         }
-        may_hand_out(by, &new.scopes, new.models.as_ref())?;
+        may_issue(by, &new)?;
         loop {
             let project = in_use(&*self.store, &new.project).await?;
             let (record, plain) = self.fresh(new.clone());

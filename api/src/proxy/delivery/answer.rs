@@ -15,7 +15,7 @@ use crate::proxy::gateway::Gateway;
 use crate::proxy::headers;
 use crate::proxy::pursuit::{Pursuit, Reached};
 use crate::proxy::refusal;
-use crate::proxy::settlement::Settlement;
+use crate::proxy::settlement::{Settlement, Used};
 
 const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
 const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");
@@ -154,7 +154,7 @@ pub(in crate::proxy) async fn deliver(
                 AnswerBody::Whole(whole.bytes)
             }
             Err(error) => {
-                settlement.fail(&error, None);
+                settlement.fail(&error, (!status.is_success()).then_some(Used::NOTHING));
                 return Err(error);
             }
         }

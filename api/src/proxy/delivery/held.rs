@@ -12,7 +12,7 @@ use crate::proxy::call::until;
 use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::pursuit::{Move, Pursuit, Reached};
 use crate::proxy::refusal;
-use crate::proxy::settlement::{End, Settlement};
+use crate::proxy::settlement::{End, Settlement, Used};
 
 /// A stream whose caller waits for a replica: its head has left, and comments tell how far the
 /// boot is.
@@ -128,15 +128,19 @@ impl HeldStream {
                 }
                 Told::Last(event)
             }
-            Ok(Ok(Err(error))) => self.fail(&error),
-            Ok(Err(_)) => self.fail(&refusal::out_of_time(entry)),
-            Err(_) => self.fail(&refusal::refused(response.status, entry)),
+            Ok(Ok(Err(error))) => self.end(&error, Some(Used::NOTHING)),
+            Ok(Err(_)) => self.end(&refusal::out_of_time(entry), Some(Used::NOTHING)),
+            Err(_) => self.end(&refusal::refused(response.status, entry), Some(Used::NOTHING)),
         }
     }
 
     fn fail(&mut self, error: &ApiError) -> Told {
+        self.end(error, None)
+    }
+
+    fn end(&mut self, error: &ApiError, used: Option<Used>) -> Told {
         if let Some(settlement) = self.settlement.take() {
-            settlement.fail(error, None);
+            settlement.fail(error, used);
         }
         Told::Last(error.event().into())
     }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
+use crate::proxy::dialect::Dialect;
 use crate::proxy::entry::Entry;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::headers::{is_encoded, media_type};
@@ -58,16 +59,23 @@ pub(super) async fn read(
         Err(Unread::TooLarge) => return Err(refusal::too_large(most)),
     };
     let status = response.status;
-    let usage = if status.is_success() {
-        check(headers, &bytes).map_err(|flaw| match flaw {
+    let used = if status.is_success() {
+        let usage = check(headers, &bytes).map_err(|flaw| match flaw {
             Flaw::Cut => refusal::broken(BodyError::Cut, entry),
             Flaw::NotJson(what) => refusal::malformed(what, entry),
-        })?
+        })?;
+        usage.map_or_else(|| guess(call, &bytes), Used::Told)
     } else {
         check_error(status, headers, &bytes, entry)?;
-        None
+        Used::NOTHING
     };
-    Ok(Whole { bytes, end: End::new(status, usage.map(Used::Told)) })
+    Ok(Whole { bytes, end: End::new(status, Some(used)) })
+}
+
+/// The tokens of an answer that does not tell its usage: four bytes of English are about one.
+fn guess(call: &Call, answer: &[u8]) -> Used {
+    let completion = if call.dialect == Dialect::Embeddings { 0 } else { answer.len() as u64 / 4 };
+    Used::Estimated(Usage { prompt: call.body.len() as u64 / 4, completion })
 }
 
 /// What is wrong with an answer that came whole as far as HTTP can tell.

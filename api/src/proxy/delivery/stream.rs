@@ -174,8 +174,11 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        // A client that went away has used what was streamed so far.
-        let used = self.used();
+        // A client that went away has used its prompt and what was streamed so far.
+        let used = match self.watch.events() {
+            0 => Used::Estimated(Usage { prompt: self.prompt_tokens, completion: 0 }),
+            _ => self.used(),
+        };
         if let Some(settlement) = self.settlement.take() {
             settlement.abandon(used);
         }

@@ -316,3 +316,58 @@ async fn a_request_whose_answers_ended_two_replicas_does_not_meet_a_third() {
         assert_eq!(upstream.seen().len(), 2);
     }
 }
+
+/// The tokens that count against the limit of `caller` after this request.
+async fn counted(local: &Local, request: InferenceRequest, script: &str) -> u32 {
+    let limits = Limits { tokens_per_minute: Some(100_000), ..Limits::default() };
+    let upstream = Upstream::answering(script).await;
+    local.ready(&[("claim-0", upstream.address)]);
+    if let Ok(answer) = local.gateway.walk(caller(limits), request).await
+        && let AnswerBody::Stream(stream) = answer.body
+    {
+        text(stream).await;
+    }
+    let (key, none) = (caller(limits).key.clone(), TokenBound::new(0));
+    let admission = local.gateway.limiter.admit(&key, &limits, none, local.clock.now()).await;
+    let tokens = admission.unwrap().status.tokens.unwrap();
+    tokens.limit - tokens.remaining
+}
+
+#[tokio::test]
+async fn what_is_not_known_to_be_unused_counts() {
+    let body = chat(false).body.len();
+    let reserved = u32::try_from(body + 4096).unwrap();
+    let guessed = u32::try_from(body / 4 + 3).unwrap();
+    for (what, script, wanted) in [
+        ("an error of the replica", plain("400 Bad Request", JSON, r#"{"error":{}}"#), 0),
+        ("an error in HTML", plain("429 No", "content-type: text/html\r\n", "<html>"), 0),
+        ("its usage", plain("200 OK", JSON, WHOLE), 7),
+        ("no usage", plain("200 OK", JSON, r#"{"id":"abcdef"}"#), guessed),
+        ("half an answer", plain("200 OK", JSON, r#"{"id""#), reserved),
+    ] {
+        let local = Local::new(Local::spec());
+        assert_eq!(counted(&local, chat(false), &script).await, wanted, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_reservation_of_a_caller_who_goes_away_stands() {
+    let local = Local::new(Local::spec());
+    let upstream = Upstream::start(vec![Script::Hang]).await;
+    local.ready(&[("claim-0", upstream.address)]);
+    let limits = Limits { tokens_per_minute: Some(100_000), ..Limits::default() };
+    let gateway = local.gateway.clone();
+    let walk = tokio::spawn(async move { gateway.walk(caller(limits), chat(false)).await });
+    eventually("the replica has it", async || (upstream.seen().len() == 1).then_some(())).await;
+    walk.abort();
+    assert!(walk.await.unwrap_err().is_cancelled());
+    let key = caller(limits).key.clone();
+    let reserved = u32::try_from(chat(false).body.len() + 4096).unwrap();
+    eventually("it counts", async || {
+        let none = TokenBound::new(0);
+        let admission = local.gateway.limiter.admit(&key, &limits, none, local.clock.now()).await;
+        let tokens = admission.unwrap().status.tokens.unwrap();
+        (tokens.limit - tokens.remaining == reserved).then_some(())
+    })
+    .await;
+}
