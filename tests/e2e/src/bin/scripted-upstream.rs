@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use diogenes_e2e::{SCRIPT_HEADER, Script, Step};
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_cork};
 
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -106,10 +106,14 @@ fn serve(mut stream: TcpStream, number: u64, refuse: &Refuse) -> Option<()> {
         } else {
             reader.read_exact(&mut body).ok()?;
             let script = std::env::var("SCRIPT").expect("a script");
+            let closes = std::env::var_os("KEEP").is_none();
+            // The end must not come later than the answer: whoever has read that may send the next
+            // request at once.
+            set_tcp_cork(&stream, closes).ok()?;
             stream
                 .write_all(script.replace("{connection}", &number.to_string()).as_bytes())
                 .ok()?;
-            if std::env::var_os("KEEP").is_none() {
+            if closes {
                 let _ = stream.shutdown(Shutdown::Both);
                 return None;
             }

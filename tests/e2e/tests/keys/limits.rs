@@ -24,7 +24,7 @@ fn assert_limited(answer: &Answer) {
 
 /// What is left of the tokens beside a request that uses none, and that asks.
 async fn tokens_left(client: &Client) -> u64 {
-    let body = json!({"model": "demo", "messages": [], "max_tokens": -1});
+    let body = json!({"model": "demo", "messages": 7, "max_tokens": 1});
     let refused = client.post("/v1/chat/completions", &body).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
     number(&refused, "x-ratelimit-remaining-tokens")
