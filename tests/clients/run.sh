@@ -3,6 +3,8 @@
 # installed into a throw-away environment below target/clients.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=tests/clients/listening.sh
+. tests/clients/listening.sh
 
 readonly OPENAI_PYTHON="openai==3.52.0"
 readonly OPENAI_NODE="openai@7.55.0"
@@ -53,13 +55,7 @@ model() {
 "$programs/diogenes" serve --listen 127.0.0.1:0 --config "$work/diogenes.toml" --data-dir "$work/data" \
   2>"$work/log" &
 serve=$!
-url=
-for _ in $(seq 600); do
-  url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/log" | head -n 1)
-  [[ -n $url && -s $work/data/admin.key ]] && break
-  kill -0 "$serve" || { cat "$work/log"; exit 1; }
-  sleep 0.1
-done
+until_listening "$serve" "$work"
 OPENAI_BASE_URL="$url/v1"
 OPENAI_API_KEY=$(cat "$work/data/admin.key")
 export OPENAI_BASE_URL OPENAI_API_KEY

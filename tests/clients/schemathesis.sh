@@ -3,6 +3,8 @@
 # finds no program to run in its PATH.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=tests/clients/listening.sh
+. tests/clients/listening.sh
 
 readonly SCHEMATHESIS="schemathesis==4.32.5"
 readonly programs="${CARGO_TARGET_DIR:-$PWD/target}/debug"
@@ -26,14 +28,11 @@ touch "$work/diogenes.toml"
 env -i HOME="$work" PATH=/nonexistent "$programs/diogenes" serve --listen 127.0.0.1:0 \
   --config "$work/diogenes.toml" --data-dir "$work/data" 2>"$work/log" &
 serve=$!
-url=
-for _ in $(seq 600); do
-  url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/log" | head -n 1)
-  [[ -n $url && -s $work/data/admin.key ]] && break
-  kill -0 "$serve" || { cat "$work/log"; exit 1; }
-  sleep 0.1
-done
+until_listening "$serve" "$work"
 
-"$env/bin/schemathesis" --config-file tests/clients/schemathesis.toml run "$url/api/v1/openapi.json" \
+# It keeps what it has found below the directory it runs in.
+config="$PWD/tests/clients/schemathesis.toml"
+cd "$work"
+"$env/bin/schemathesis" --config-file "$config" run "$url/api/v1/openapi.json" \
   --checks all --seed 1 --max-examples 20 --no-color \
   --header "Authorization: Bearer $(cat "$work/data/admin.key")"
