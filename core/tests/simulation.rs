@@ -3,20 +3,11 @@
 
 use std::time::Duration;
 
-use diogenes_core::testing::simulation::{Settings, Simulation, Violation};
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
+use diogenes_core::testing::simulation::{Settings, Simulation, Violation, seeds};
 
 /// A violation names its seed; it is replayed with `DIOGENES_SEED`.
 fn run(settings: Settings) -> Result<(), Violation> {
-    let schedules = number("DIOGENES_SCHEDULES").unwrap_or(5_000);
-    let mut seeds = match number("DIOGENES_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..schedules,
-    };
-    seeds.try_for_each(|seed| Simulation::run(seed, settings))
+    seeds(5_000).try_for_each(|seed| Simulation::run(seed, settings))
 }
 
 #[test]

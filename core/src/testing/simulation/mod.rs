@@ -10,3 +10,13 @@ mod invariants;
 mod world;
 
 pub use world::{Settings, Simulation, Violation};
+
+/// The seeds of the schedules to run: the one that the variable `DIOGENES_SEED` replays, or as
+/// many as `DIOGENES_SCHEDULES` says, `default` of them if it says nothing.
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    match number("DIOGENES_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("DIOGENES_SCHEDULES").unwrap_or(default),
+    }
+}

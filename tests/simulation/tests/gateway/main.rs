@@ -19,20 +19,12 @@ mod journal;
 mod machines;
 mod world;
 
+use diogenes_core::testing::simulation::seeds;
 use world::{Kind, World};
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
 
 /// Runs schedules; a violation names its seed.
 fn run(kind: Kind) -> Result<(), String> {
-    let schedules = number("DIOGENES_SCHEDULES").unwrap_or(12);
-    let mut seeds = match number("DIOGENES_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..schedules,
-    };
-    seeds.try_for_each(|seed| {
+    seeds(12).try_for_each(|seed| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
