@@ -3,11 +3,23 @@ use std::time::{Duration, Instant};
 use diogenes_core::fleet::{BeatStatus, Phase};
 use diogenes_core::ports::{ComputeBackend as _, Exit, InstanceState, LaunchError, LogSource as _};
 
+use super::super::ProcessBackend;
 use super::server::Server;
 use super::support::{Machine, shell, until, until_state};
 
 fn is_ready(status: &BeatStatus) -> bool {
     matches!(status, BeatStatus::Ready { .. })
+}
+
+/// A healthy server of claim `a`, once it is reported ready.
+async fn ready_server(machine: &Machine, backend: &ProcessBackend) -> Server {
+    let server = Server::new(machine.dir.path());
+    server.on("listen");
+    server.on("healthy");
+    let request = machine.request("a", server.engine());
+    backend.launch(&request).await.unwrap();
+    machine.beat_that("a", |beat| is_ready(&beat.status)).await;
+    server
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,12 +91,7 @@ async fn the_log_tells_the_phase_and_it_never_goes_back() {
 async fn a_server_that_fails_its_checks_is_unhealthy_until_it_recovers() {
     let machine = Machine::new();
     let backend = machine.serve();
-    let server = Server::new(machine.dir.path());
-    server.on("listen");
-    server.on("healthy");
-    let request = machine.request("a", server.engine());
-    backend.launch(&request).await.unwrap();
-    machine.beat_that("a", |beat| is_ready(&beat.status)).await;
+    let server = ready_server(&machine, &backend).await;
     for switch in ["healthy", "hang"] {
         if switch == "healthy" {
             server.off(switch);
@@ -107,12 +114,7 @@ async fn a_server_that_refuses_connections_is_unhealthy_within_three_seconds() {
     let mut machine = Machine::new();
     machine.settings.health_interval = Duration::from_secs(5);
     let backend = machine.serve();
-    let server = Server::new(machine.dir.path());
-    server.on("listen");
-    server.on("healthy");
-    let request = machine.request("a", server.engine());
-    backend.launch(&request).await.unwrap();
-    machine.beat_that("a", |beat| is_ready(&beat.status)).await;
+    let server = ready_server(&machine, &backend).await;
     server.on("deaf");
     let began = Instant::now();
     let beat = machine.beat_that("a", |beat| !is_ready(&beat.status)).await;
