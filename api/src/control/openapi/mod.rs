@@ -1,6 +1,6 @@
 mod bounds;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::State;
@@ -64,27 +64,26 @@ pub(super) async fn serve(State(area): State<Arc<ClusterArea>>) -> Json<Value> {
 
 /// The document, without what this installation refuses.
 fn of_installation(rule: SpecRule) -> Value {
-    let mut document = document();
-    let with_port = "/components/schemas/ModelSpec/anyOf/2/properties";
-    if !rule.has_places
-        && let Some(with_port) = document.pointer_mut(with_port).and_then(Value::as_object_mut)
-    {
-        // One machine has every port once.
-        with_port.insert("max_replicas".into(), json!({"const": 1}));
-    }
-    let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec/properties") else {
+    // Anybody may ask for it, so it is put together once.
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+    let mut document = DOCUMENT.clone();
+    let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec") else {
         return document;
     };
-    if !rule.has_places
-        && let Some(ladder) = spec.get_mut("ladder").and_then(Value::as_object_mut)
-    {
-        ladder.insert("maxItems".into(), 0.into());
+    if !rule.has_places {
+        if let Some(Value::Object(ladder)) = spec.pointer_mut("/properties/ladder") {
+            ladder.insert("maxItems".into(), 0.into());
+        }
+        // One machine has every port once.
+        if let Some(Value::Object(with_port)) = spec.pointer_mut("/anyOf/2/properties") {
+            with_port.insert("max_replicas".into(), json!({"const": 1}));
+        }
     }
-    if !rule.has_parameters
-        && let Some(forms) = spec.pointer_mut("/env/additionalProperties/oneOf")
-        && let Some(forms) = forms.as_array_mut()
-    {
-        forms.retain(|form| form.pointer("/properties/ssm").is_none());
+    if !rule.has_parameters {
+        let forms = spec.pointer_mut("/properties/env/additionalProperties/oneOf");
+        if let Some(Value::Array(forms)) = forms {
+            forms.retain(|form| form.pointer("/properties/ssm").is_none());
+        }
     }
     document
 }
