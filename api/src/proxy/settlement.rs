@@ -21,15 +21,6 @@ pub(super) struct Settlement {
     open: Option<Open>,
 }
 
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
-    /// The status, also where it came too late for the head of the answer.
-    pub(super) status: StatusCode,
-    /// The tokens used, as far as is known.
-    pub(super) used: Option<Used>,
-}
-
 /// The tokens that a request has used until it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Used {
@@ -48,17 +39,11 @@ impl Used {
             Self::Told(usage) | Self::Estimated(usage) => usage,
         }
     }
-}
 
-impl End {
-    pub(super) fn new(status: StatusCode, used: Option<Used>) -> Self {
-        Self { status, used }
-    }
-
-    fn told(&self) -> Option<Usage> {
-        match self.used {
-            Some(Used::Told(usage)) => Some(usage),
-            Some(Used::Estimated(_)) | None => None,
+    fn told(self) -> Option<Usage> {
+        match self {
+            Self::Told(usage) => Some(usage),
+            Self::Estimated(_) => None,
         }
     }
 }
@@ -139,25 +124,25 @@ impl Settlement {
         Some(&self.open.as_ref()?.limited.as_ref()?.admission.status)
     }
 
-    /// Settles a request whose answer came to its end. An error of the replica uses nothing.
-    pub(super) fn settle(mut self, end: End) {
+    /// Settles a request whose answer came to its end.
+    pub(super) fn settle(mut self, status: StatusCode, used: Used) {
         if let Some(open) = self.open.take() {
-            open.settle(End { used: end.used.or(Some(Used::NOTHING)), ..end });
+            open.settle(status, Some(used));
         }
     }
 
-    /// Settles a request that ends with `error`.
+    /// Settles a request that ends with `error`; without `used`, what it has used is not known.
     pub(super) fn fail(mut self, error: &ApiError, used: Option<Used>) {
         if let Some(open) = self.open.take() {
             log_failure(&open.request_id, error);
-            open.settle(End::new(error.status(), used));
+            open.settle(error.status(), used);
         }
     }
 
     /// Settles a request whose caller has gone away.
     pub(super) fn abandon(mut self, used: Used) {
         if let Some(open) = self.open.take() {
-            open.settle(End::new(client_closed_request(), Some(used)));
+            open.settle(client_closed_request(), Some(used));
         }
     }
 }
@@ -165,27 +150,29 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            open.settle(End::new(client_closed_request(), None));
+            open.settle(client_closed_request(), None);
         }
     }
 }
 
 impl Open {
-    fn settle(self, end: End) {
-        self.entry.metrics.end(end.status, self.arrived.elapsed(), end.told());
+    /// `status` may have come too late for the head of the answer.
+    fn settle(self, status: StatusCode, used: Option<Used>) {
+        self.entry.metrics.end(status, self.arrived.elapsed(), used.and_then(Used::told));
+        let used = used.map(Used::usage);
         if !self.span.is_disabled() {
-            let Usage { prompt, completion } = end.used.map(Used::usage).unwrap_or_default();
+            let Usage { prompt, completion } = used.unwrap_or_default();
             let took_ms = self.arrived.elapsed().as_secs_f64() * 1000.0;
             tracing::debug!(
                 target: "diogenes::request",
                 parent: &self.span,
-                status = end.status.as_u16(), prompt_tokens = prompt,
+                status = status.as_u16(), prompt_tokens = prompt,
                 completion_tokens = completion, took_ms,
                 "request ended"
             );
         }
         if let Some(limited) = self.limited {
-            self.link.now_or_later(Box::pin(limited.settle(end.used.map(Used::usage))));
+            self.link.now_or_later(Box::pin(limited.settle(used)));
         }
     }
 }

@@ -150,7 +150,7 @@ pub(in crate::proxy) async fn deliver(
     } else {
         match plain::read(reached, &fields, call, gateway).await {
             Ok(whole) => {
-                settlement.settle(whole.end);
+                settlement.settle(status, whole.used);
                 AnswerBody::Whole(whole.bytes)
             }
             Err(error) => {

@@ -12,7 +12,7 @@ use crate::proxy::call::until;
 use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::pursuit::{Move, Pursuit, Reached};
 use crate::proxy::refusal;
-use crate::proxy::settlement::{End, Settlement, Used};
+use crate::proxy::settlement::{Settlement, Used};
 
 /// A stream whose caller waits for a replica: its head has left, and comments tell how far the
 /// boot is.
@@ -124,7 +124,7 @@ impl HeldStream {
         match event {
             Ok(Ok(Ok(event))) => {
                 if let Some(settlement) = self.settlement.take() {
-                    settlement.settle(End::new(response.status, None));
+                    settlement.settle(response.status, Used::NOTHING);
                 }
                 Told::Last(event)
             }

@@ -10,14 +10,14 @@ use crate::proxy::gateway::Gateway;
 use crate::proxy::headers::{is_encoded, media_type};
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
-use crate::proxy::settlement::{End, Used};
+use crate::proxy::settlement::Used;
 use crate::proxy::upstream::{BodyError, ResponseBody};
 use crate::proxy::usage::{Usage, WireUsage};
 
 /// An answer that has come whole.
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    pub(super) end: End,
+    pub(super) used: Used,
 }
 
 /// What is read of a whole answer; the same pass checks the syntax of all of it.
@@ -69,7 +69,7 @@ pub(super) async fn read(
         check_error(status, headers, &bytes, entry)?;
         Used::NOTHING
     };
-    Ok(Whole { bytes, end: End::new(status, Some(used)) })
+    Ok(Whole { bytes, used })
 }
 
 /// The tokens of an answer that does not tell its usage: four bytes of English are about one.

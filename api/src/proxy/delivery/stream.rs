@@ -11,7 +11,7 @@ use crate::proxy::entry::Lease;
 use crate::proxy::fleet_link::Guard;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
-use crate::proxy::settlement::{End, Settlement, Used};
+use crate::proxy::settlement::{Settlement, Used};
 use crate::proxy::upstream::{BodyError, ResponseBody};
 use crate::proxy::usage::Usage;
 use crate::proxy::watch::{Seen, Watch};
@@ -159,7 +159,7 @@ impl Passing {
     fn settle(&mut self) {
         let used = self.used();
         if let Some(settlement) = self.settlement.take() {
-            settlement.settle(End::new(StatusCode::OK, Some(used)));
+            settlement.settle(StatusCode::OK, used);
         }
     }
 
