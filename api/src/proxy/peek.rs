@@ -127,7 +127,7 @@ fn splice(body: &Bytes, place: &Range<usize>, text: &str) -> Bytes {
 /// none.
 ///
 /// Replicas differ in what they take for a number, and in which one of two fields of a name they
-/// read: there is no bound for what could be read in two ways.
+/// read: what could be read in two ways has no bound.
 pub(super) fn most_tokens(body: &[u8], default_output: u64) -> u64 {
     #[derive(Deserialize)]
     struct Bounds {

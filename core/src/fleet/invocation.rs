@@ -23,7 +23,7 @@ pub type Secrets = BTreeMap<SecretRef, Secret>;
 /// Why an engine cannot be executed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Uninvocable {
-    /// There is no program.
+    /// The command is empty.
     #[error("its `command` is empty")]
     NoCommand,
     /// A secret was not resolved.

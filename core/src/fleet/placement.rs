@@ -113,7 +113,7 @@ impl Price {
     }
 }
 
-/// A text that is no price.
+/// A text that is not a price.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a price; write dollars with up to nine decimals, such as \"0.8048\"")]
 pub struct InvalidPrice(String);

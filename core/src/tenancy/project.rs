@@ -222,7 +222,7 @@ async fn find(
     stored.map(Some).ok_or_else(|| ProjectError::NotFound(id.clone()))
 }
 
-/// An error if there is no such project.
+/// Fails for a project that does not exist.
 pub(crate) async fn exists(store: &dyn StateStore, id: &ProjectId) -> Result<(), ProjectError> {
     find(store, id).await.map(drop)
 }

@@ -51,7 +51,7 @@ impl FakeCompute {
         self.with(|cloud| cloud.end(id, exit, now));
     }
 
-    /// From now on there is no capacity in places with these labels.
+    /// From now on, places with these labels have no capacity.
     pub fn exhaust(&self, labels: &[&str]) {
         let pools = labels.iter().map(|name| Pool::of_type(name)).collect();
         self.with(|cloud| cloud.exhaust(pools));

@@ -170,6 +170,9 @@ impl Reconciler {
 type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The results of all works in their order, with [`AT_ONCE`] of them under way at a time.
+///
+/// Each is polled whenever one is woken: the simulation polls by hand and wakes nobody, which
+/// `futures_util`'s `buffered` would wait for.
 async fn some_at_once<T>(works: Vec<Work<'_, T>>) -> Vec<T> {
     let mut waiting = works.into_iter().enumerate();
     let mut under_way = Vec::new();
