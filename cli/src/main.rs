@@ -14,6 +14,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use commands::{ClientCommand, RootOptions};
 use exit::Failure;
 
+/// A request allocates and frees some dozens of pieces, most of them small; the C library takes a
+/// tenth of its CPU time for that, twice of what this one takes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Your own OpenAI-compatible endpoint that costs nothing while nobody uses it.
 #[derive(Debug, Parser)]
 #[command(name = "diogenes", version, about, max_term_width = 100, after_help = commands::HELP)]
