@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
@@ -57,12 +59,14 @@ impl Call {
 }
 
 /// Waits for `work`, but not beyond a deadline.
-pub(super) async fn until<T>(
+///
+/// As an `async fn` it would hold `work` twice: once as an argument, once as what it awaits.
+pub(super) fn until<T>(
     deadline: Option<Instant>,
     work: impl Future<Output = T>,
-) -> Result<T, Elapsed> {
+) -> impl Future<Output = Result<T, Elapsed>> {
     match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, work).await,
-        None => Ok(work.await),
+        Some(deadline) => Either::Left(tokio::time::timeout_at(deadline, work)),
+        None => Either::Right(work.map(Ok)),
     }
 }
