@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Framing};
@@ -10,6 +10,8 @@ use super::idle::IdleConnections;
 
 /// How long the last chunk of a stream may come after its last event.
 const FINISH: Duration = Duration::from_secs(1);
+/// The most bytes that are rather copied than split off their buffer.
+const MAX_COPIED: usize = 4096;
 
 /// Why a body is not whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +122,7 @@ impl ResponseBody {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 *left -= here as u64;
                 self.done = *left == 0;
-                buffer.split_to(here)
+                take(buffer, here)
             }
             Framing::Chunked(decoder) => {
                 let mut payload = BytesMut::new();
@@ -130,14 +132,11 @@ impl ResponseBody {
                     Err(_) if !payload.is_empty() => {}
                     Err(_) => return Err(BodyError::Malformed),
                 }
-                payload
+                payload.freeze()
             }
-            Framing::UntilClose => buffer.split(),
+            Framing::UntilClose => take(buffer, buffer.len()),
         };
-        if self.done && payload.is_empty() {
-            return Ok(None);
-        }
-        Ok((!payload.is_empty()).then(|| payload.freeze()))
+        Ok((!payload.is_empty()).then_some(payload))
     }
 
     /// Gives the connection back once the body is read to its end.
@@ -156,5 +155,18 @@ impl Drop for ResponseBody {
         if self.done {
             self.recycle();
         }
+    }
+}
+
+/// The first bytes of a buffer. Few are copied: a part that is split off would keep the buffer from
+/// being used again, and another would be allocated for the next read.
+fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+    match buffer.get(..length) {
+        Some(bytes) if length <= MAX_COPIED => {
+            let copy = Bytes::copy_from_slice(bytes);
+            buffer.advance(length);
+            copy
+        }
+        _ => buffer.split_to(length).freeze(),
     }
 }

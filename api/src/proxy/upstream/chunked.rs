@@ -44,10 +44,11 @@ impl ChunkedDecoder {
         loop {
             match self.state {
                 State::Size => {
-                    let Some(line) = take_line(input)? else {
+                    let Some((line, length)) = first_line(input)? else {
                         return Ok(false);
                     };
-                    let size = chunk_size(&line)?;
+                    let size = chunk_size(line)?;
+                    input.advance(length);
                     self.state = if size == 0 { State::Trailers } else { State::Data(size) };
                 }
                 State::Data(left) => {
@@ -75,12 +76,13 @@ impl ChunkedDecoder {
                     self.state = State::Size;
                 }
                 State::Trailers => {
-                    let Some(line) = take_line(input)? else {
+                    let Some((line, length)) = first_line(input)? else {
                         return Ok(false);
                     };
                     if line.is_empty() {
                         self.state = State::Done;
                     }
+                    input.advance(length);
                 }
                 State::Done => return Ok(true),
                 State::Broken => return Err(Malformed),
@@ -89,16 +91,12 @@ impl ChunkedDecoder {
     }
 }
 
-/// Takes one line without its end, if it is whole.
-fn take_line(input: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
+/// The first line without its end, if it is whole, and its length with it.
+fn first_line(input: &[u8]) -> Result<Option<(&[u8], usize)>, Malformed> {
     match memchr::memchr(b'\n', input) {
         Some(end) if end <= MAX_LINE => {
-            let mut line = input.split_to(end + 1);
-            line.truncate(end);
-            if line.last() == Some(&b'\r') {
-                line.truncate(end - 1);
-            }
-            Ok(Some(line))
+            let line = input.get(..end).unwrap_or_default();
+            Ok(Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1)))
         }
         None if input.len() <= MAX_LINE => Ok(None),
         _ => Err(Malformed),

@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, Interest};
@@ -195,7 +195,7 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<Head>, SendError> {
     let persists = has_token(&headers, &CONNECTION, "keep-alive");
     let framing = framing(status, &headers)?;
     let keep_alive = !closes && (!old || persists) && !matches!(framing, Framing::UntilClose);
-    let _ = buffer.split_to(length);
+    buffer.advance(length);
     Ok(Some(Head { status, headers, framing, keep_alive }))
 }
 
