@@ -43,7 +43,7 @@ pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
             error: anyhow::Error::new(error).context("the script cannot be written"),
         },
     )?;
-    output::piece(&String::from_utf8_lossy(&script))
+    output::drawn(&String::from_utf8_lossy(&script))
 }
 
 /// Answers a shell that asks for completions, and then ends the program; otherwise does nothing.

@@ -173,7 +173,7 @@ async fn next(logs: &Logs<'_>, page: &LogPage) -> Result<Step, Failure> {
 fn print(page: &LogPage, format: Format, stream: bool) -> Result<(), Failure> {
     let value = || serde_json::to_value(page).unwrap_or(Value::Null);
     match format {
-        Format::Table => output::piece(&page.text),
+        Format::Table => output::coloured(&page.text),
         Format::Json if stream => output::line(&value().to_string()),
         Format::Json => output::line(&output::json(&value())),
         Format::Yaml if stream => output::piece(&format!("---\n{}", output::yaml(&value())?)),

@@ -3,6 +3,7 @@
 mod audit;
 mod chat;
 mod completions;
+mod controls;
 mod doctor;
 mod key;
 mod logs;

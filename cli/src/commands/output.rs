@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{Row, Table};
 use serde_json::Value;
 
+use super::controls;
 use crate::exit::{Failure, Kind};
 
 /// How results are printed.
@@ -34,8 +35,18 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     piece(&format!("{text}\n"))
 }
 
-/// Prints text on standard output as it is, at once.
+/// Prints text on standard output, at once: as it is, but a terminal gets no control characters.
 pub(crate) fn piece(text: &str) -> Result<(), Failure> {
+    if is_terminal() { drawn(&controls::escaped(text)) } else { drawn(text) }
+}
+
+/// [`piece`], with the colours that are in the text.
+pub(crate) fn coloured(text: &str) -> Result<(), Failure> {
+    if is_terminal() { drawn(&controls::escaped_but_colours(text)) } else { drawn(text) }
+}
+
+/// Prints text on standard output as it is, with control characters of our own.
+pub(crate) fn drawn(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -49,8 +60,13 @@ pub(crate) fn piece(text: &str) -> Result<(), Failure> {
 
 /// Prints a line for the person at the terminal, on standard error.
 pub(crate) fn note(text: &str) {
+    let mut error = io::stderr().lock();
     // With nobody to tell there is nothing to do.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = if error.is_terminal() {
+        writeln!(error, "{}", controls::escaped(text))
+    } else {
+        writeln!(error, "{text}")
+    };
 }
 
 /// Prints a result in the wanted form.

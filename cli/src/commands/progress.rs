@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::{output, time};
+use super::{controls, output, time};
 use crate::client::Boot;
 
 /// Tells the person at the terminal how far `what` is, until it is dropped.
@@ -54,7 +54,7 @@ fn spinner(what: &str, shown: Arc<Mutex<Shown>>) -> ProgressBar {
         let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let gone = shown.at.elapsed();
         let text = match &shown.boot {
-            Some(boot) => describe(boot, gone),
+            Some(boot) => controls::escaped(&describe(boot, gone)),
             None => format!("waiting, {}", time::exact(gone.as_secs_f64())),
         };
         // The line is drawn again in a moment.
@@ -63,7 +63,7 @@ fn spinner(what: &str, shown: Arc<Mutex<Shown>>) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {prefix}: {boot}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = ProgressBar::new_spinner().with_style(style.with_key("boot", boot));
-    bar.set_prefix(what.to_owned());
+    bar.set_prefix(controls::escaped(what));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }

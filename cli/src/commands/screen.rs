@@ -1,4 +1,4 @@
-use super::output;
+use super::{controls, output};
 use crate::exit::Failure;
 
 /// Draws one frame over the last.
@@ -13,7 +13,7 @@ impl Screen {
             return output::line(&format!("{frame}\n"));
         }
         let (rows, columns) = console::Term::stdout().size();
-        let lines = fit(frame, rows.into(), columns.into());
+        let lines = fit(&controls::escaped(frame), rows.into(), columns.into());
         let back = match self.height {
             0 => String::new(),
             height => format!("\r\x1b[{height}A"),
@@ -21,7 +21,7 @@ impl Screen {
         self.height = lines.len();
         // Down to the end of the screen is cleared last, so that nothing flickers.
         let text = lines.join("\x1b[K\n");
-        output::piece(&format!("{back}{text}\x1b[K\n\x1b[J"))
+        output::drawn(&format!("{back}{text}\x1b[K\n\x1b[J"))
     }
 }
 

@@ -1,10 +1,9 @@
 use std::io::Read as _;
 use std::process::Stdio;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
-use crate::fake::{Fake, Program};
+use crate::fake::{Fake, Program, terminal};
 
 const ANSWER: &str = r#"{"choices": [{"message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}"#;
 const NO_MODEL: &str = r#"{"error": {"message": "model `demoo` is not registered; did you mean `demo`?", "type": "not_found_error", "param": "model", "code": "model_not_found"}}"#;
@@ -32,11 +31,7 @@ fn piped_input_is_added_to_the_question() {
 #[test]
 fn an_unknown_model_is_told_before_the_conversation() {
     let server = Fake::answering(404, NO_MODEL);
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
-    let side = std::fs::File::options().read(true).write(true).open(name).unwrap();
+    let (_terminal, side) = terminal();
     let mut program = Program::new(&["chat", "demoo", "--url", &server.url]);
     let child = program.command.stdin(side).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap();
@@ -45,4 +40,14 @@ fn an_unknown_model_is_told_before_the_conversation() {
     assert_eq!(child.wait().unwrap().code(), Some(6), "{error}");
     assert_eq!(error, "error: model `demoo` is not registered; did you mean `demo`?\n");
     assert_eq!(server.asked(), ["GET /v1/models/demoo"]);
+}
+
+#[test]
+fn a_terminal_gets_no_control_characters_of_an_answer_and_a_pipe_gets_all() {
+    let answer = r#"{"choices": [{"message": {"role": "assistant", "content": "a\u001b[2Jb\u009bc\r\td"}, "finish_reason": "stop"}]}"#;
+    let server = Fake::answering(200, answer);
+    let chat = || Program::new(&["chat", "demo", "Hello", "--url", &server.url]);
+    // A terminal begins each line anew by itself.
+    assert_eq!(chat().shown(), "a[2Jbc\r\n\td\r\n");
+    assert_eq!(chat().run().output, "a\u{1b}[2Jb\u{9b}c\r\td\n");
 }

@@ -69,3 +69,12 @@ fn a_host_that_is_not_known_is_told_from_one_that_refuses() {
     assert_eq!(unknown.code, 4);
     assert!(unknown.error.contains("http://nowhere.invalid ("), "{unknown:?}");
 }
+
+#[test]
+fn a_terminal_gets_no_control_characters_of_an_error() {
+    let error = r#"{"error": {"message": "out of memory\u001b]0;owned\u0007", "type": "t", "param": null, "code": "upstream_error"}}"#;
+    let server = Fake::answering(502, error);
+    let show = || Program::new(&["model", "show", "x", "--url", &server.url]);
+    assert_eq!(show().complaint(), "error: out of memory\\u001b]0;owned\\u0007\r\n");
+    assert_eq!(show().run().error, "error: out of memory\u{1b}]0;owned\u{7}\n");
+}

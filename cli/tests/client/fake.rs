@@ -1,5 +1,7 @@
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
 /// A server that answers as it is told, and keeps what it was asked.
@@ -146,6 +149,31 @@ impl Program {
         self.run_with(Some(input))
     }
 
+    /// Runs it with standard output on a terminal, and returns what that was sent.
+    pub(crate) fn shown(mut self) -> String {
+        let (terminal, side) = terminal();
+        self.command.stdout(side).stderr(Stdio::null());
+        self.until_its_end(terminal)
+    }
+
+    /// Runs it with standard error on a terminal, and returns what that was sent.
+    pub(crate) fn complaint(mut self) -> String {
+        let (terminal, side) = terminal();
+        self.command.stdout(Stdio::null()).stderr(side);
+        self.until_its_end(terminal)
+    }
+
+    fn until_its_end(mut self, terminal: OwnedFd) -> String {
+        let mut child = self.command.spawn().unwrap();
+        // The command has a handle of the other side, which keeps the terminal open.
+        drop(self.command);
+        let mut sent = Vec::new();
+        // A terminal whose other side is closed ends with an error.
+        let _ = File::from(terminal).read_to_end(&mut sent);
+        child.wait().unwrap();
+        String::from_utf8(sent).unwrap()
+    }
+
     fn run_with(mut self, input: Option<&str>) -> Done {
         if input.is_some() {
             self.command.stdin(Stdio::piped());
@@ -161,4 +189,14 @@ impl Program {
             error: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// A terminal, and the side of it that a program uses.
+pub(crate) fn terminal() -> (OwnedFd, File) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let side = File::options().read(true).write(true).open(name).unwrap();
+    (terminal, side)
 }

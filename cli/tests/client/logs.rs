@@ -36,3 +36,12 @@ fn a_followed_log_survives_a_restart_of_the_server() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_terminal_gets_the_colours_of_a_log_and_no_other_control_characters() {
+    let text = "\u{1b}[32mINFO\u{1b}[0m up\u{1b}[1A\n";
+    let server = Fake::with([(LOGS, &*page("first", text).1)], 404, "{}");
+    let logs = || Program::new(&["logs", "demo", "--url", &server.url]);
+    assert_eq!(logs().shown(), "\u{1b}[32mINFO\u{1b}[0m up\\u001b[1A\r\n");
+    assert_eq!(logs().run().output, text);
+}

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::message::{Assembly, Conversation};
 use crate::client::{Boot, Client, of_event};
+use crate::commands::controls::stripped;
 use crate::commands::output::{self, Paint, paint};
 use crate::commands::progress::Progress;
 use crate::exit::{Failure, Kind};
@@ -163,7 +164,8 @@ impl Asking {
         let watched = io::stdout().is_terminal();
         if watched && !added.reasoning.is_empty() {
             self.thinks = true;
-            output::piece(&paint(&added.reasoning, Paint::Dim, &io::stdout()))?;
+            let thoughts = stripped(&added.reasoning);
+            output::drawn(&paint(&thoughts, Paint::Dim, &io::stdout()))?;
         }
         if added.content.is_empty() {
             return Ok(());
@@ -171,7 +173,11 @@ impl Asking {
         if std::mem::take(&mut self.thinks) {
             output::piece("\n\n")?;
         }
-        output::piece(&added.content)
+        if watched {
+            output::drawn(&stripped(&added.content))
+        } else {
+            output::drawn(&added.content)
+        }
     }
 }
 

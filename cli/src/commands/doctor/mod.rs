@@ -10,7 +10,7 @@ mod server;
 use std::path::{Path, PathBuf};
 
 use super::options::Options;
-use super::output;
+use super::output::{self, Format};
 use crate::aws::DeploymentArgs;
 use crate::client::Address;
 use crate::exit::{Failure, Kind};
@@ -52,7 +52,12 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
         }
         of_this_machine(args).await?
     };
-    output::result(format, &report.to_value(), || Ok(report.to_string()))?;
+    match format {
+        Format::Table => output::coloured(&format!("{report}\n"))?,
+        Format::Json | Format::Yaml => {
+            output::result(format, &report.to_value(), || Ok(String::new()))?;
+        }
+    }
     match report.failures() {
         0 => Ok(()),
         1 => Err(Kind::Unhealthy.because("1 check failed")),
