@@ -51,6 +51,26 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// [`strip`] for the headers of an answer, which also loses what a replica says about an account
+/// of its own, as one does that stands before another service, and what only Diogenes may say.
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    strip(headers);
+    let is_ours_to_say = |name: &HeaderName| {
+        let name = name.as_str();
+        name.contains("ratelimit")
+            || name.starts_with("x-diogenes-")
+            || matches!(
+                name,
+                "openai-organization" | "openai-project" | "anthropic-organization-id"
+            )
+    };
+    let gone: Vec<HeaderName> =
+        headers.keys().filter(|name| is_ours_to_say(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
 /// Whether these are the headers of an SSE stream.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
@@ -105,6 +125,29 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-type", "openai-organization"]);
+    }
+
+    #[test]
+    fn an_answer_says_nothing_of_the_replicas_account() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-reset-tokens",
+            "ratelimit-policy",
+            "anthropic-ratelimit-tokens-remaining",
+            "openai-organization",
+            "openai-project",
+            "x-diogenes-cold-start-ms",
+            "connection",
+            "openai-processing-ms",
+            "retry-after",
+        ] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        strip_answer(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["openai-processing-ms", "retry-after"]);
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub(in crate::proxy) async fn deliver(
     entry.metrics.first_byte(call.arrived.elapsed());
     let status = reached.response.status;
     let mut fields = std::mem::take(&mut reached.response.headers);
-    headers::strip(&mut fields);
+    headers::strip_answer(&mut fields);
     let held = reached.waited.unwrap_or_default();
     let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(held);
     fields.insert(OVERHEAD, millis(overhead));

@@ -62,6 +62,28 @@ async fn a_caller_without_http_walks_a_request() {
 }
 
 #[tokio::test]
+async fn the_limits_that_a_caller_reads_are_those_of_its_own_key() {
+    let fields = format!(
+        "{JSON}x-ratelimit-limit-requests: 9\r\nx-ratelimit-remaining-tokens: 9\r\n\
+         openai-organization: org\r\nopenai-processing-ms: 5\r\n"
+    );
+    let upstream = Upstream::answering(&plain("200 OK", &fields, WHOLE)).await;
+    let local = Local::new(Local::spec());
+    local.ready(&[("claim-0", upstream.address)]);
+    let unlimited = walked(&local, chat(false)).await.unwrap().headers;
+    assert!(
+        !unlimited.keys().any(|name| name.as_str().starts_with("x-ratelimit")),
+        "{unlimited:?}"
+    );
+    assert!(!unlimited.contains_key("openai-organization"));
+    assert_eq!(unlimited["openai-processing-ms"], "5");
+    let limits = Limits { requests_per_minute: Some(2), ..Limits::default() };
+    let limited = local.gateway.walk(caller(limits), chat(false)).await.unwrap().headers;
+    assert_eq!(limited["x-ratelimit-limit-requests"], "2");
+    assert!(!limited.contains_key("x-ratelimit-remaining-tokens"), "{limited:?}");
+}
+
+#[tokio::test]
 async fn a_held_request_counts_once() {
     for is_stream in [false, true] {
         let local = Local::new(Local::spec());
