@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::gateway::Gateway;
 use super::headers;
 use super::peek::most_tokens;
+use super::refusal;
 use super::settlement::{Limited, Settlement};
 use super::trace;
 use crate::error::{ApiError, ErrorKind};
@@ -75,7 +76,7 @@ impl Resolution {
         let with_usage = if asks_for_usage { peek.with_usage(&body) } else { None };
         let usage_is_ours = with_usage.is_some();
         body = with_usage.unwrap_or(body);
-        let upstream_model = spec.upstream_model.as_deref().unwrap_or(view.model.name.as_str());
+        let upstream_model = refusal::upstream_name(&view);
         let span = trace::span(&request.id, &request.headers, &by.key, view.model.name.as_str());
         let mut fields = request.headers;
         headers::strip(&mut fields);

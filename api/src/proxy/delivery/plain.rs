@@ -129,6 +129,9 @@ fn check_error(
     let is_clear = !is_encoded(headers)
         && body.trim_ascii_start().starts_with(b"{")
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    if status == StatusCode::NOT_FOUND {
+        refusal::note_unknown(is_clear.then_some(body), entry);
+    }
     if is_denied || !is_clear {
         let mut error = refusal::refused(status, entry);
         if let Some(after) = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok())

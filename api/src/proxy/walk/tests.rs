@@ -84,6 +84,16 @@ async fn the_limits_that_a_caller_reads_are_those_of_its_own_key() {
 }
 
 #[tokio::test]
+async fn a_404_of_a_replica_that_says_nothing_names_the_setting() {
+    let local = Local::new(Local::spec());
+    let upstream = Upstream::answering(&plain("404 Not Found", "", "")).await;
+    local.ready(&[("claim-0", upstream.address)]);
+    let error = walked(&local, chat(false)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UpstreamRefused);
+    assert!(error.message.contains("`upstream_model`"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn a_held_request_counts_once() {
     for is_stream in [false, true] {
         let local = Local::new(Local::spec());

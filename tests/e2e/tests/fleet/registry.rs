@@ -31,6 +31,17 @@ async fn a_model_that_is_applied_can_be_asked_at_once() {
     );
 }
 
+#[tokio::test]
+async fn a_name_that_the_inference_server_does_not_know_is_logged_with_its_setting() {
+    let model = Model::mock("demo", &[]).line("upstream_model = \"omed\"");
+    let (serve, client) = Serve::ready(model).await;
+    let answer = client.chat("demo").await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    let log = serve.log();
+    let warning = log.lines().find(|line| line.contains("answered 404 to a request for `omed`"));
+    assert!(warning.is_some_and(|line| line.contains("`upstream_model`")), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_command_replaces_the_replica_once_its_stream_has_finished() {
     let serve = Serve::start(Config::default()).await;
