@@ -73,6 +73,13 @@ impl RunDir {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
+            if path.is_dir() {
+                tracing::warn!(
+                    path = %path.display(),
+                    "{} is a directory and not a run record; it is passed over", path.display()
+                );
+                continue;
+            }
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("json") => {}
                 Some("tmp") => {
@@ -134,6 +141,17 @@ mod tests {
             assert!(!names_a_file(&ClaimId::new(text)), "{text:?}");
         }
         assert!(names_a_file(&ClaimId::new("0123456789abcdef0123456789abcdef")));
+    }
+
+    #[test]
+    fn a_directory_among_the_records_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path()).unwrap();
+        for name in ["a.json", "b.tmp", "c"] {
+            fs::create_dir(dir.path().join("run").join(name)).unwrap();
+        }
+        assert_eq!(run.read_all().unwrap(), []);
+        assert_eq!(fs::read_dir(dir.path().join("run")).unwrap().count(), 3);
     }
 
     #[test]
