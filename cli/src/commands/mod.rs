@@ -3,6 +3,7 @@
 mod audit;
 mod chat;
 mod completions;
+mod confirmation;
 mod controls;
 mod doctor;
 mod key;

@@ -4,7 +4,7 @@ use diogenes_core::tenancy::ProjectId;
 use serde_json::Value;
 
 use super::options::Options;
-use super::{output, time};
+use super::{confirmation, output, time};
 use crate::client::decode;
 use crate::exit::Failure;
 
@@ -68,11 +68,15 @@ struct ShowArgs {
 /// It cannot be undone. What the project owns is kept.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  diogenes key list --project search   # the keys that will stop working
   diogenes project archive search
-  diogenes key list --project search   # the keys that stop working")]
+  diogenes project archive search --yes")]
 struct ArchiveArgs {
     /// The project's id
     id: ProjectId,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
 }
 
 pub(super) async fn run(args: ProjectArgs) -> Result<(), Failure> {
@@ -92,7 +96,12 @@ pub(super) async fn run(args: ProjectArgs) -> Result<(), Failure> {
             let project = client.get(&[&path[..], &[id.as_str()]].concat(), &[]).await?;
             show(&project, format)
         }
-        Action::Archive(ArchiveArgs { id }) => {
+        Action::Archive(ArchiveArgs { id, yes }) => {
+            let question = format!("archive project `{id}` for good? All of its keys stop working");
+            if !yes && !confirmation::ask(&format!("archiving `{id}`"), &question)? {
+                output::note("nothing was archived");
+                return Ok(());
+            }
             let path = [&path[..], &[id.as_str(), "archive"]].concat();
             let archived = client.post(&path, &serde_json::json!({})).await?;
             output::result(format, &archived, || Ok(format!("project `{id}` is archived")))

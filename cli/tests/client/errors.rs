@@ -78,3 +78,21 @@ fn a_terminal_gets_no_control_characters_of_an_error() {
     assert_eq!(show().complaint(), "error: out of memory\\u001b]0;owned\\u0007\r\n");
     assert_eq!(show().run().error, "error: out of memory\u{1b}]0;owned\u{7}\n");
 }
+
+#[test]
+fn what_cannot_be_undone_is_confirmed() {
+    let server = Fake::answering(200, "{}");
+    for (arguments, what) in [
+        (["project", "archive", "search"], "archiving `search`"),
+        (["model", "delete", "demo"], "deleting `demo`"),
+    ] {
+        let done = Program::new(&arguments).with(&["--url", &server.url]).run();
+        let error = format!("error: {what} has to be confirmed; without a terminal, use --yes\n");
+        assert_eq!((done.code, done.error), (2, error));
+        assert!(server.asked().is_empty());
+        let done = Program::new(&arguments).with(&["--url", &server.url, "--yes"]).run();
+        assert_eq!(done.code, 0, "{done:?}");
+        assert_eq!(server.asked().len(), 1);
+        server.forget();
+    }
+}

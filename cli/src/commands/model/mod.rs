@@ -1,8 +1,6 @@
 mod apply;
 mod spec;
 
-use std::io::{self, IsTerminal, Write};
-
 use clap::Subcommand;
 use diogenes_api::control::{ModelBody, ModelPage};
 use diogenes_core::duration;
@@ -10,9 +8,9 @@ use diogenes_core::fleet::ModelSource;
 
 use super::completions::models;
 use super::options::Options;
-use super::{output, time};
+use super::{confirmation, output, time};
 use crate::client::{decode, model_path};
-use crate::exit::{Failure, Kind};
+use crate::exit::Failure;
 
 /// Register, change, list and delete models.
 #[derive(Debug, clap::Args)]
@@ -89,7 +87,8 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
             output::result(format, &model, || Ok(details(&decode(model.clone())?)))
         }
         Action::Delete(DeleteArgs { name, yes }) => {
-            if !yes && !confirm(&name)? {
+            let question = format!("delete model `{name}` and stop its replicas?");
+            if !yes && !confirmation::ask(&format!("deleting `{name}`"), &question)? {
                 output::note("nothing was deleted");
                 return Ok(());
             }
@@ -97,22 +96,6 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
             output::result(format, &deleted, || Ok(format!("model `{name}` is deleted")))
         }
     }
-}
-
-fn confirm(name: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Kind::Config.because(format!(
-            "deleting `{name}` has to be confirmed; without a terminal, use --yes"
-        )));
-    }
-    let mut answer = String::new();
-    let asked = write!(io::stderr().lock(), "delete model `{name}` and stop its replicas? [y/N] ")
-        .and_then(|()| io::stdin().read_line(&mut answer));
-    asked.map_err(|error| Failure {
-        kind: Kind::Other,
-        error: anyhow::Error::new(error).context("the answer cannot be read"),
-    })?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn source(source: ModelSource) -> &'static str {

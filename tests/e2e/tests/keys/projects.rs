@@ -37,7 +37,7 @@ async fn a_project_lives_from_its_creation_to_its_archival() {
     let listed = json_of(&serve, &["key", "list"]);
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(1), "the operator's: {listed}");
 
-    json_of(&serve, &["project", "archive", "search"]);
+    json_of(&serve, &["project", "archive", "search", "--yes"]);
     assert_eq!(ada.chat("demo").await.refusal(), (401, "project_archived".into()));
     let shown = json_of(&serve, &["project", "show", "search"]);
     assert_eq!(shown["status"], "archived");
@@ -50,7 +50,7 @@ async fn a_project_lives_from_its_creation_to_its_archival() {
         (&["project", "create", "Search"][..], 2, "is not a project id"),
         (&["project", "create", "search"], 1, "already exists"),
         (&["project", "show", "absent"], 6, "project `absent` does not exist"),
-        (&["project", "archive", "default"], 1, "cannot be archived"),
+        (&["project", "archive", "default", "--yes"], 1, "cannot be archived"),
         (
             &["key", "create", "--email", "a@b.c", "--project", "absent"],
             6,
