@@ -6,6 +6,7 @@ mod commands;
 mod exit;
 mod serve;
 mod usage;
+mod wording;
 
 use std::process::ExitCode;
 

@@ -80,6 +80,7 @@ fn plain(text: &str) -> String {
         Some((wrong, "u32" | "u64" | "usize")) => {
             format!("{wrong}, expected a whole number, 0 or more")
         }
+        Some((wrong, "u16")) => format!("{wrong}, expected a port, 1 to 65535"),
         Some((wrong, expected)) if expected.starts_with("struct ") => {
             format!("{wrong}, expected an object")
         }

@@ -14,7 +14,8 @@ use crate::exit::Failure;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes audit
-  diogenes audit --subject ada@example.com --since 2026-11-01T00:00:00Z
+  diogenes audit --subject ada@example.com --since 7d
+  diogenes audit --since 2026-11-01 --until 2026-12-01
   diogenes audit --action key. --project search
   diogenes audit --target model/demo -o json | jq -r '.data[] | [.at, .subject, .action] | @tsv'")]
 pub(crate) struct AuditArgs {
@@ -30,14 +31,14 @@ pub(crate) struct AuditArgs {
     /// Only changes of this target, such as `key/3kTMd9XbQ2LpVw7z` or `model/demo`
     #[arg(long)]
     target: Option<String>,
-    /// Only changes from this time on
-    #[arg(long, value_name = "TIME")]
+    /// Only changes from this time on: RFC 3339, a date in UTC, or how long ago, as `2h` or `7d`
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<Timestamp>,
-    /// Only changes before this time
-    #[arg(long, value_name = "TIME")]
+    /// Only changes before this time, written the same
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<Timestamp>,
     /// Maximum number of rows
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = crate::wording::number::<usize>)]
     limit: usize,
     #[command(flatten)]
     options: Options,

@@ -28,7 +28,7 @@ pub(crate) struct LogsArgs {
     #[arg(short, long)]
     follow: bool,
     /// Number of last lines to start with
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = crate::wording::number::<usize>)]
     lines: usize,
     #[command(flatten)]
     options: Options,

@@ -4,6 +4,28 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 
+/// Parses a time as people write it: a time, a day, which begins at midnight UTC, or how long ago.
+pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
+    of_text(text.trim(), Timestamp::now()).ok_or_else(|| {
+        "is not a time; use `2026-11-27`, `2026-11-27T08:00:00Z`, or how long ago, as `2h` or `7d`"
+            .to_owned()
+    })
+}
+
+fn of_text(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    if text.len() == "2026-11-27".len()
+        && let Ok(midnight) = format!("{text}T00:00:00Z").parse()
+    {
+        return Some(midnight);
+    }
+    // A bare number could be anything.
+    let ago = diogenes_core::duration::parse(text).ok().filter(|_| text.parse::<f64>().is_err())?;
+    now.checked_sub(ago).ok()
+}
+
 const DAY: u64 = 24 * 3600;
 
 /// The time from `then` to `now`, none if a clock is ahead.
@@ -47,6 +69,24 @@ mod tests {
         assert_eq!(exact(94.6), "1m 35s");
         assert_eq!(exact(-1.0), "0s");
         assert_eq!(exact(f64::INFINITY), exact(Duration::MAX.as_secs_f64()));
+    }
+
+    #[test]
+    fn a_time_is_a_time_a_day_or_how_long_ago() {
+        let now: Timestamp = "2026-11-27T12:00:00Z".parse().expect("a time");
+        for (text, at) in [
+            ("2026-11-27T08:30:00Z", "2026-11-27T08:30:00Z"),
+            ("2026-11-27T08:30:00+02:00", "2026-11-27T06:30:00Z"),
+            ("2026-11-27", "2026-11-27T00:00:00Z"),
+            ("2h", "2026-11-27T10:00:00Z"),
+            ("7d", "2026-11-20T12:00:00Z"),
+            ("1h 30m", "2026-11-27T10:30:00Z"),
+        ] {
+            assert_eq!(of_text(text, now), Some(at.parse().expect("a time")), "{text}");
+        }
+        for text in ["", "yesterday", "2026", "2026-13-01", "-2h", "99999999w"] {
+            assert_eq!(of_text(text, now), None, "{text}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ServeArgs;
+use crate::wording::plain;
 
 /// The file that is read when `--config` names no other.
 pub(crate) const DEFAULT_FILE: &str = "diogenes.toml";
@@ -197,18 +198,6 @@ fn parse(text: &str) -> Result<File, Problem> {
         // A `Spanned` value is a map to serde.
         let path = error.path().to_string().replace(".$__serde_spanned_private_value", "");
         broken(error.inner(), &path)
-    })
-}
-
-/// Serde's and the standard library's words for those who write no Rust.
-fn plain(message: &str) -> String {
-    let address = "not an address; use an IP address and a port, such as `127.0.0.1:8080`";
-    let message = message
-        .replace("invalid socket address syntax", address)
-        .replace("expected a sequence", "expected a list such as `[\"vllm\", \"serve\"]`")
-        .replace("expected a map", "expected a table");
-    ["usize", "u64", "u32"].into_iter().fold(message, |message, name| {
-        message.replace(&format!("expected {name}"), "expected a whole number, 0 or more")
     })
 }
 

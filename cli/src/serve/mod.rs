@@ -75,7 +75,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse, env = "DIOGENES_DRAIN_TIMEOUT")]
     pub(crate) drain_timeout: Option<Duration>,
     /// The largest request body in bytes [default: 33554432]
-    #[arg(long, value_name = "BYTES", env = "DIOGENES_MAX_BODY_BYTES")]
+    #[arg(long, value_name = "BYTES", env = "DIOGENES_MAX_BODY_BYTES", value_parser = crate::wording::number::<usize>)]
     pub(crate) max_body_bytes: Option<usize>,
 }
 

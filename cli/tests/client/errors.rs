@@ -96,3 +96,22 @@ fn what_cannot_be_undone_is_confirmed() {
         server.forget();
     }
 }
+
+#[test]
+fn a_value_that_cannot_be_read_is_explained() {
+    for (arguments, text) in [
+        (
+            ["logs", "demo", "--lines", "x"],
+            "invalid value 'x' for '--lines <N>': is not a number; use digits, such as `100`",
+        ),
+        (
+            ["audit", "--limit=5", "--since", "yesterday"],
+            "invalid value 'yesterday' for '--since <TIME>': is not a time; use `2026-11-27`, \
+             `2026-11-27T08:00:00Z`, or how long ago, as `2h` or `7d`",
+        ),
+    ] {
+        let done = Program::new(&arguments).run();
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.error.starts_with(&format!("error: {text}\n")), "{}", done.error);
+    }
+}

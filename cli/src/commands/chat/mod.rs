@@ -36,10 +36,10 @@ pub(crate) struct ChatArgs {
     #[arg(short, long, value_name = "TEXT")]
     system: Option<String>,
     /// Maximum length of the answer, in tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     max_tokens: Option<u32>,
     /// Sampling temperature, from 0
-    #[arg(short, long, value_name = "T")]
+    #[arg(short, long, value_name = "T", value_parser = crate::wording::number::<f64>)]
     temperature: Option<f64>,
     /// Wait for the whole answer and print it at once
     #[arg(long)]

@@ -77,13 +77,13 @@ struct CreateArgs {
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     expires_in: Option<Duration>,
     /// Requests per minute
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     rpm: Option<u32>,
     /// Tokens per minute
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     tpm: Option<u32>,
     /// Requests at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     concurrency: Option<u32>,
     /// Print nothing but the key
     #[arg(short, long)]

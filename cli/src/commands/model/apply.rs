@@ -39,13 +39,13 @@ pub(super) struct ApplyArgs {
 #[derive(Debug, clap::Args)]
 struct FieldArgs {
     /// Replicas that run even without demand
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     min_replicas: Option<u32>,
     /// Maximum number of replicas
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     max_replicas: Option<u32>,
     /// Requests per replica above which another replica is started
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     target_concurrency: Option<u32>,
     /// How long an unused replica runs before it is stopped
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
@@ -72,7 +72,7 @@ struct FieldArgs {
     #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
     /// The port that the command listens on, where it cannot be told one
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = crate::wording::number::<u16>)]
     port: Option<u16>,
 }
 

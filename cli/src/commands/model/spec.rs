@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::exit::{Failure, Kind};
+use crate::wording::plain;
 
 /// Fields of a spec; some may be missing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -134,7 +135,7 @@ impl Fields {
                 let path = error.path().to_string();
                 let field = if path == "." { String::new() } else { format!("`{path}`: ") };
                 let text = error.inner().to_string();
-                Kind::Config.because(format!("{at}{field}{text}{}", hint(&text)))
+                Kind::Config.because(format!("{at}{field}{}{}", plain(&text), hint(&text)))
             })?;
         spec.validate().map_err(|error| Kind::Config.because(format!("{at}{error}")))?;
         Ok(spec)
@@ -217,6 +218,10 @@ mod tests {
             (r#"{"min_replicas": 1}"#, "missing field `command`"),
             (r#"{"command": ["x"], "idel_timeout": "5m"}"#, "did you mean `idle_timeout`?"),
             (r#"{"command": ["x"], "idle_timeout": "soon"}"#, "`idle_timeout`: "),
+            (
+                r#"{"command": ["x"], "port": 99999}"#,
+                "`port`: invalid value: integer `99999`, expected a port",
+            ),
             (r#"{"command": []}"#, "`command` is empty"),
             (r#"{"command": ["x"], "min_replicas": 2}"#, "must not exceed"),
         ] {
