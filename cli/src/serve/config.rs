@@ -89,6 +89,7 @@ fn models_of(
 ) -> anyhow::Result<BTreeMap<ModelName, ModelSpec>> {
     let mut models: BTreeMap<ModelName, ModelSpec> = BTreeMap::new();
     let mut lines = BTreeMap::new();
+    let mut ports = BTreeMap::new();
     for (name, spec) in file {
         let table = line_of(text, spec.span().start);
         let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of(&name));
@@ -100,7 +101,15 @@ fn models_of(
             anyhow::anyhow!("{}: {error}", at(line_of_field(text, table, error.field)))
         })?;
         lines.insert(parsed.clone(), line_of_field(text, table, "aliases"));
+        ports.insert(parsed.clone(), line_of_field(text, table, "port"));
         models.insert(parsed, spec);
+    }
+    for (name, spec) in &models {
+        let others = models.iter().filter(|(other, _)| *other != name);
+        spec.validate_own_port(others).map_err(|error| {
+            let line = ports.get(name).copied().unwrap_or(1);
+            anyhow::anyhow!("{}:{line}: {}: {error}", path.display(), key_of(name.as_str()))
+        })?;
     }
     for (name, line) in lines {
         let aliases = models.get(&name).map(|spec| spec.aliases.as_slice()).unwrap_or_default();

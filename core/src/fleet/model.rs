@@ -268,15 +268,16 @@ impl ModelSpec {
         if self.command.first().is_none_or(|program| program.trim().is_empty()) {
             return wrong("command", "is empty; set it to the program and its arguments");
         }
-        if self
-            .command
-            .iter()
-            .map(String::as_str)
-            .chain(self.env.values().filter_map(EnvValue::plain))
-            .chain(self.env.keys().map(String::as_str))
-            .any(|text| text.contains('\0'))
-        {
-            return wrong("command", "or `env` contains a NUL byte; remove it");
+        let values = self.env.values().filter_map(EnvValue::plain);
+        let has_nul = |text: &str| text.contains('\0');
+        for (field, is_cut) in [
+            ("command", self.command.iter().map(String::as_str).any(has_nul)),
+            ("env", self.env.keys().map(String::as_str).chain(values).any(has_nul)),
+            ("working_dir", self.working_dir.as_deref().is_some_and(has_nul)),
+        ] {
+            if is_cut {
+                return wrong(field, "contains a NUL byte; remove it");
+            }
         }
         if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
             return wrong("env", "has a variable whose name is empty or contains `=`");

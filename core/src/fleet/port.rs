@@ -1,6 +1,7 @@
 //! How an inference server comes to listen where it is expected.
 
 use super::{ModelSpec, SpecError};
+use crate::name::ModelName;
 
 /// How a command or a variable is told the port: by us, or by a shell that expands it.
 const MARKS: [&str; 3] = ["{port}", "$PORT", "${PORT"];
@@ -22,6 +23,23 @@ impl ModelSpec {
                        it on, as in `--port {port}`, set `port` if the program has a fixed one, \
                        or, if it reads the variable PORT, set `env = { PORT = \"{port}\" }`";
         Err(SpecError { field: "command", problem: problem.into() })
+    }
+
+    /// Refuses a fixed port that one of `others` has too: on one machine only the first of them
+    /// could listen on it.
+    pub fn validate_own_port<'a>(
+        &self,
+        others: impl IntoIterator<Item = (&'a ModelName, &'a Self)>,
+    ) -> Result<(), SpecError> {
+        let Some(port) = self.port else { return Ok(()) };
+        let same = others.into_iter().find(|(_, other)| other.port == Some(port));
+        same.map_or(Ok(()), |(other, _)| {
+            let problem = format!(
+                "is {port}, as that of model `{other}`; give each model a port of its own, or pass \
+                 `{{port}}` to the command"
+            );
+            Err(SpecError { field: "port", problem })
+        })
     }
 }
 

@@ -143,7 +143,11 @@ impl Registry {
             let live = standing.as_ref().map(|stored| &stored.value);
             let live = live.filter(|model| model.deleted_at.is_none());
             let spec = sent.unmasked(live.map(|model| &model.spec))?;
-            name_claim::check(&self.list().await?, name, &spec, live)?;
+            let listed = self.list().await?;
+            name_claim::check(&listed, name, &spec, live)?;
+            if source == ModelSource::Api && !self.rule.has_places {
+                check_port(&listed, name, &spec, live)?;
+            }
             let now = self.clock.now();
             let (model, expect, is_new) = match &standing {
                 None => (
@@ -321,6 +325,20 @@ impl Registry {
             tracing::warn!(model = %name, error = &error as &dyn std::error::Error, "a reconcile could not be requested");
         }
     }
+}
+
+/// Refuses a fixed port that another of the `listed` models has too, unless it has stood so far.
+fn check_port(
+    listed: &[Model],
+    name: &ModelName,
+    spec: &ModelSpec,
+    live: Option<&Model>,
+) -> Result<(), SpecError> {
+    if live.is_some_and(|model| model.spec.port == spec.port) {
+        return Ok(());
+    }
+    let others = listed.iter().filter(|other| other.name != *name);
+    spec.validate_own_port(others.map(|other| (&other.name, &other.spec)))
 }
 
 /// Names the keys in which two specs differ; values may be secrets.

@@ -12,6 +12,10 @@ async fn serve() -> Serve {
 async fn specs_that_make_no_sense() {
     let serve = serve().await;
     let client = serve.client();
+    let fixed = json!({"command": ["x"], "port": 9001});
+    assert_eq!(client.put("/api/v1/models/fixed", &fixed).await.status, 201);
+    // What stands may be applied again.
+    assert_eq!(client.put("/api/v1/models/fixed", &fixed).await.status, 200);
     let mut sheet = Sheet::default();
     let with = |field: &str, value: Value| {
         let mut spec = json!({"command": ["x", "{port}"]});
@@ -52,6 +56,9 @@ async fn specs_that_make_no_sense() {
         ("a command without a port", with("command", json!(["vllm", "serve", "x"]))),
         ("a fixed port of many", json!({"command": ["x"], "port": 9000, "max_replicas": 2})),
         ("no port", with("port", json!(0))),
+        ("a port out of range", with("port", json!(99999))),
+        ("a NUL byte in the directory", with("working_dir", json!("/a\0b"))),
+        ("the port of another model", json!({"command": ["x"], "port": 9001})),
     ] {
         sheet.add(what, &client.put("/api/v1/models/new", &spec).await);
     }

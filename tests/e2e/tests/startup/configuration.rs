@@ -45,6 +45,21 @@ fn mistakes_are_named_with_file_line_and_key() {
         ("zero_timeout", "[models.demo]\ncommand = [\"x\"]\nidle_timeout = \"0s\""),
         ("bad_alias", "[models.demo]\ncommand = [\"x\"]\naliases = [\"a b\"]"),
         ("no_port", "[models.demo]\n\ncommand = [\"vllm\", \"serve\", \"x\"]"),
+        (
+            "nul_in_the_directory",
+            "[models.demo]\ncommand = [\"{port}\"]\nworking_dir = \"/a\\u0000b\"",
+        ),
+        ("nul_in_a_variable", "[models.demo]\ncommand = [\"{port}\"]\nenv = { A = \"a\\u0000b\" }"),
+        (
+            "one_port_of_two",
+            "[models.a]\ncommand = [\"x\"]\nport = 8000\n[models.b]\ncommand = [\"y\"]\nport = 8000",
+        ),
+        ("port_out_of_range", "[models.demo]\ncommand = [\"x\"]\nport = 99999"),
+        ("port_in_quotes", "[models.demo]\ncommand = [\"x\"]\nport = \"8000\""),
+        ("number_in_quotes", "max_body_bytes = \"1000\""),
+        ("negative_number", "max_body_bytes = -1"),
+        ("huge_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 5000000000"),
+        ("no_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 1.5"),
         ("twice", "[models.demo]\ncommand = [\"x\"]\n[models.demo]\ncommand = [\"y\"]"),
     ];
     let all = mistakes.map(|(name, text)| {
