@@ -10,7 +10,7 @@ mod wording;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use commands::{ClientCommand, RootOptions};
 use exit::Failure;
@@ -43,12 +43,12 @@ enum Command {
 fn main() -> ExitCode {
     commands::answer_shell();
     let words: Vec<_> = std::env::args_os().collect();
-    let read = Cli::command()
+    let read = usage::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, usage::format_of(&matches))));
     let (cli, format) = match read {
         Ok(read) => read,
-        Err(error) => return usage::explain(error, Cli::command(), &words),
+        Err(error) => return usage::explain(error, usage::command(), &words),
     };
     run(cli).unwrap_or_else(|failure| {
         commands::output::failure(format, &failure);
@@ -87,9 +87,11 @@ fn start_logging() {
 
     use tracing_subscriber::EnvFilter;
 
-    let filter = EnvFilter::try_from_env("DIOGENES_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let filter = Some("DIOGENES_LOG").filter(|name| is_set(name)).map(EnvFilter::try_from_env);
+    let filter = filter.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new("info"));
     let json = std::env::var_os("DIOGENES_LOG_FORMAT").is_some_and(|format| format == "json");
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = std::io::stderr().is_terminal() && !is_set("NO_COLOR");
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         builder.json().init();

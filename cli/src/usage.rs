@@ -5,15 +5,54 @@ use std::process::ExitCode;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgMatches, Command, Error};
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, Error};
 
 use crate::commands::output::{self, Format};
 use crate::exit::Kind;
 
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    without_empty_variables(crate::Cli::command())
+}
+
+/// The same command, to which a variable that is set to nothing is as good as none.
+pub(crate) fn without_empty_variables(command: Command) -> Command {
+    command
+        .mut_args(|arg| {
+            let value = arg.get_env().and_then(std::env::var_os);
+            if value.is_some_and(|value| value.is_empty()) { arg.env(None) } else { arg }
+        })
+        .mut_subcommands(without_empty_variables)
+}
+
+/// Names the variable that a refused value comes from, where Clap names the flag.
+pub(crate) fn blame_variable(error: &mut Error, command: &mut Command, words: &[OsString]) {
+    command.build();
+    let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg) else { return };
+    let within = innermost(command, words);
+    let variable = within
+        .get_arguments()
+        .find(|arg| arg.to_string() == *blamed && !is_given(arg, words))
+        .and_then(|arg| arg.get_env()?.to_str())
+        .filter(|variable| std::env::var_os(variable).is_some());
+    if let Some(variable) = variable.map(str::to_owned) {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(variable));
+    }
+}
+
+/// Whether a flag is among the words.
+fn is_given(arg: &Arg, words: &[OsString]) -> bool {
+    let Some(long) = arg.get_long().map(|name| format!("--{name}")) else { return true };
+    words.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--").any(|word| {
+        word.strip_prefix(&long).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })
+}
+
 /// Prints the error, or the help or version that was asked for, and returns the exit code.
-pub(crate) fn explain(mut error: Error, command: Command, words: &[OsString]) -> ExitCode {
+pub(crate) fn explain(mut error: Error, mut command: Command, words: &[OsString]) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
     let format = wanted_format(words);
+    blame_variable(&mut error, &mut command, words);
     if error.use_stderr() && format != Format::Table {
         output::failure(format, &Kind::Config.because(in_one_line(&error)));
         return code;
@@ -21,7 +60,7 @@ pub(crate) fn explain(mut error: Error, command: Command, words: &[OsString]) ->
     if matches!(error.kind(), ErrorKind::MissingRequiredArgument | ErrorKind::ArgumentConflict) {
         // Clap's own line names every option that has a value, and so those whose variables are
         // set, as if they were required.
-        let usage = usage_of(command, words);
+        let usage = usage_of(&command, words);
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
     }
     // With nobody to tell there is nothing to do.
@@ -58,12 +97,13 @@ fn wanted_format(words: &[OsString]) -> Format {
 }
 
 /// The usage of the innermost command that the words name.
-fn usage_of(mut root: Command, words: &[OsString]) -> StyledStr {
-    root.build();
+fn usage_of(root: &Command, words: &[OsString]) -> StyledStr {
+    innermost(root, words).clone().render_usage()
+}
+
+fn innermost<'a>(root: &'a Command, words: &[OsString]) -> &'a Command {
     let words = words.iter().skip(1).take_while(|word| *word != OsStr::new("--"));
-    let command =
-        words.fold(&root, |command, word| command.find_subcommand(word).unwrap_or(command));
-    command.clone().render_usage()
+    words.fold(root, |command, word| command.find_subcommand(word).unwrap_or(command))
 }
 
 /// Without usage and hints, which are for people.
@@ -80,8 +120,6 @@ fn in_one_line(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn words(text: &str) -> Vec<OsString> {
@@ -109,7 +147,9 @@ mod tests {
             ("diogenes -v chat", "diogenes chat [OPTIONS] <MODEL> [PROMPT]..."),
             ("diogenes --url x key create", "diogenes key create [OPTIONS] --email <EMAIL>"),
         ] {
-            let found = usage_of(crate::Cli::command(), &words(text)).to_string();
+            let mut command = crate::Cli::command();
+            command.build();
+            let found = usage_of(&command, &words(text)).to_string();
             assert_eq!(found, format!("Usage: {usage}"), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
@@ -48,7 +48,7 @@ pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
 
 /// Answers a shell that asks for completions, and then ends the program; otherwise does nothing.
 pub(crate) fn answer_shell() {
-    CompleteEnv::with_factory(crate::Cli::command).var(VARIABLE).complete();
+    CompleteEnv::with_factory(crate::usage::command).var(VARIABLE).complete();
 }
 
 /// Completes an argument with the names of the models.
@@ -75,7 +75,7 @@ fn names() -> Option<Vec<String>> {
 
 /// The options of a command line that is not finished yet.
 fn options(words: impl Iterator<Item = OsString>) -> Option<Options> {
-    let matches = crate::Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+    let matches = crate::usage::command().ignore_errors(true).try_get_matches_from(words).ok()?;
     let mut matches = &matches;
     while let Some((_, within)) = matches.subcommand() {
         matches = within;

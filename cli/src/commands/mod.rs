@@ -46,7 +46,7 @@ Exit codes:
   7  the model could not be started
   8  `doctor` found a problem
 
-Environment:
+Environment, where an empty variable counts as unset:
   DIOGENES_URL         the server's URL [default: that of the `serve` that runs with the data
                        directory, else http://127.0.0.1:8080]
   DIOGENES_API_KEY     the API key [default: `admin.key` in the data directory, on this machine]

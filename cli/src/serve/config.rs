@@ -169,7 +169,8 @@ fn listen<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<SocketAd
 pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
     let base =
         std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    base.or_else(|| home.map(|home| PathBuf::from(home).join(".local/share")))
         .map(|base| base.join("diogenes"))
         .context("neither XDG_DATA_HOME nor HOME is set; name a directory with --data-dir")
 }

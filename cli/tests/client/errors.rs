@@ -115,3 +115,40 @@ fn a_value_that_cannot_be_read_is_explained() {
         assert!(done.error.starts_with(&format!("error: {text}\n")), "{}", done.error);
     }
 }
+
+#[test]
+fn a_wrong_variable_is_named_and_an_empty_one_is_none() {
+    let wrong = "is not a duration; use `30s`, `10m`, `1h 30m` or `7d`";
+    let said = |program: Program| {
+        let done = program.env("DIOGENES_DRAIN_TIMEOUT", "soon").run();
+        assert_eq!(done.code, 2, "{done:?}");
+        done.error.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        said(Program::new(&["serve"])),
+        format!("error: invalid value 'soon' for 'DIOGENES_DRAIN_TIMEOUT': `soon` {wrong}")
+    );
+    assert_eq!(
+        said(Program::new(&["serve", "--drain-timeout=never"])),
+        format!("error: invalid value 'never' for '--drain-timeout <DURATION>': `never` {wrong}")
+    );
+    let doctor =
+        Program::new(&["doctor", "-o", "json"]).env("DIOGENES_DRAIN_TIMEOUT", "soon").run();
+    let report: Value = serde_json::from_str(&doctor.output).unwrap();
+    assert_eq!(
+        report["checks"][0]["detail"],
+        format!("invalid value 'soon' for 'DIOGENES_DRAIN_TIMEOUT': `soon` {wrong}")
+    );
+    let server = Fake::answering(200, r#"{"data": []}"#);
+    let mut program = Program::new(&["ps", "--url", &server.url]);
+    for name in ["DIOGENES_DATA_DIR", "DIOGENES_CONFIG", "DIOGENES_DRAIN_TIMEOUT", "HOME"] {
+        program = program.env(name, "");
+    }
+    assert_eq!(program.run().code, 0);
+    let mut program = Program::new(&["serve", "--listen", "256.0.0.1:1"]);
+    for name in ["DIOGENES_LISTEN", "DIOGENES_ON_SHUTDOWN", "DIOGENES_MAX_BODY_BYTES"] {
+        program = program.env(name, "");
+    }
+    let done = program.run();
+    assert!(done.error.contains("'--listen <HOST:PORT>'"), "{done:?}");
+}

@@ -6,6 +6,7 @@ use clap::{Args, Command, FromArgMatches};
 use super::config_file;
 use super::report::Report;
 use crate::serve::{Config, ServeArgs};
+use crate::usage;
 
 const NAME: &str = "configuration";
 
@@ -52,14 +53,18 @@ fn load(file: Option<&Path>, data_dir: Option<&Path>) -> anyhow::Result<Config> 
             words.extend([OsString::from(flag), path.as_os_str().to_owned()]);
         }
     }
-    let matches = ServeArgs::augment_args(Command::new("serve")).try_get_matches_from(words);
-    let args =
-        matches.and_then(|matches| ServeArgs::from_arg_matches(&matches)).map_err(|error| {
+    let command = ServeArgs::augment_args(Command::new("serve"));
+    let mut command = usage::without_empty_variables(command);
+    let matches = command.clone().try_get_matches_from(&words);
+    let args = matches.and_then(|matches| ServeArgs::from_arg_matches(&matches)).map_err(
+        |mut error| {
+            usage::blame_variable(&mut error, &mut command, &words);
             // Clap's text is for a command line; here only the environment can be wrong.
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             anyhow::anyhow!("{}", first.trim_start_matches("error: ").to_owned())
-        })?;
+        },
+    )?;
     Config::load(&args)
 }
 
