@@ -25,6 +25,14 @@ impl Address {
         }
     }
 
+    /// Whether its host is an address of this machine: the system lets only those be bound.
+    pub(crate) fn is_here(&self) -> bool {
+        let host = self.0.host_str().map(|host| host.trim_matches(['[', ']']));
+        let address = host.and_then(|host| host.parse::<std::net::IpAddr>().ok());
+        self.is_loopback()
+            || address.is_some_and(|address| std::net::UdpSocket::bind((address, 0)).is_ok())
+    }
+
     /// Whether it asks for TLS.
     pub(crate) fn is_https(&self) -> bool {
         self.0.scheme() == "https"

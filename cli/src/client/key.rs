@@ -18,12 +18,15 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    /// The named key; else, for a server on this machine, the one that `serve` has left in its
-    /// data directory. That one opens everything, so no other machine gets it.
-    pub(crate) fn find(given: Option<Secret>, address: &Address, data_dir: &Path) -> Self {
-        if let Some(key) = given.filter(|key| !key.expose().trim().is_empty()) {
-            return Self::Given(Secret::new(key.expose().trim()));
-        }
+    /// The key that a flag or the environment names.
+    pub(crate) fn named(given: Option<&Secret>) -> Option<Self> {
+        let key = given?.expose().trim();
+        (!key.is_empty()).then(|| Self::Given(Secret::new(key)))
+    }
+
+    /// For a server on this machine, the key that `serve` has left in its data directory. It opens
+    /// everything, so no other machine gets it.
+    pub(crate) fn of_data_dir(address: &Address, data_dir: &Path) -> Self {
         let name_one = "set one with --api-key or DIOGENES_API_KEY";
         let path = data_dir.join(ADMIN_KEY_FILE);
         if !address.is_loopback() {
@@ -60,7 +63,8 @@ mod tests {
     use super::*;
 
     fn find(given: Option<&str>, url: &str, data_dir: &Path) -> Key {
-        Key::find(given.map(Secret::new), &url.parse().expect("a URL"), data_dir)
+        let named = Key::named(given.map(Secret::new).as_ref());
+        named.unwrap_or_else(|| Key::of_data_dir(&url.parse().expect("a URL"), data_dir))
     }
 
     #[test]

@@ -50,8 +50,10 @@ Environment, where an empty variable counts as unset:
   DIOGENES_URL         the server's URL [default: that of the `serve` that runs with the data
                        directory, else http://127.0.0.1:8080]
   DIOGENES_API_KEY     the API key [default: `admin.key` in the data directory, on this machine]
-  DIOGENES_DATA_DIR    the data directory [default: $XDG_DATA_HOME/diogenes]
-  DIOGENES_CONFIG      the configuration file of `serve` [default: ./diogenes.toml, if it exists]
+  DIOGENES_CONFIG      the configuration file of `serve`, of which the other commands read
+                       `data_dir` [default: ./diogenes.toml, if it exists]
+  DIOGENES_DATA_DIR    the data directory [default: that of the file, else
+                       $XDG_DATA_HOME/diogenes]
   DIOGENES_LISTEN, DIOGENES_ON_SHUTDOWN, DIOGENES_DRAIN_TIMEOUT, DIOGENES_MAX_BODY_BYTES
                        the flags of `serve` of the same names
   DIOGENES_LOG         the log filter of `serve`: `debug`, `info`, `diogenes_api=debug` …

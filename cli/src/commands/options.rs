@@ -5,7 +5,7 @@ use diogenes_core::secret::Secret;
 use super::output::Format;
 use crate::client::{Address, Client, DEFAULT_URL, Key};
 use crate::exit::{Failure, Kind};
-use crate::serve::{default_data_dir, running_url};
+use crate::serve::{configured_data_dir, default_data_dir, running_url};
 
 /// What every client command takes.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,11 @@ pub(crate) struct Options {
     /// The API key [default: `admin.key` in the data directory, for a server on this machine]
     #[arg(long, global = true, value_name = "KEY", value_parser = secret, env = "DIOGENES_API_KEY", hide_env_values = true)]
     pub(crate) api_key: Option<Secret>,
-    /// Data directory of `serve` [default: $XDG_DATA_HOME/diogenes]
+    /// Configuration file of `serve` [default: diogenes.toml in the current directory, if it exists]
+    #[arg(long, global = true, value_name = "FILE", env = "DIOGENES_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory of `serve` [default: `data_dir` of the configuration file, else
+    /// $XDG_DATA_HOME/diogenes]
     #[arg(long, global = true, value_name = "DIR", env = "DIOGENES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Output format
@@ -39,6 +43,9 @@ pub(crate) struct RootOptions {
     /// The API key (of client commands)
     #[arg(long, value_name = "KEY", value_parser = secret, hide = true)]
     api_key: Option<Secret>,
+    /// The configuration file of `serve` (of client commands)
+    #[arg(long, value_name = "FILE", hide = true)]
+    config: Option<PathBuf>,
     /// Where `serve` keeps its data (of client commands)
     #[arg(long, value_name = "DIR", hide = true)]
     data_dir: Option<PathBuf>,
@@ -56,6 +63,7 @@ impl RootOptions {
         let given = [
             ("--url", self.url.is_some()),
             ("--api-key", self.api_key.is_some()),
+            ("--config", self.config.is_some()),
             ("--data-dir", self.data_dir.is_some()),
             ("--output", self.output.is_some()),
             ("--verbose", self.verbose),
@@ -72,8 +80,11 @@ impl RootOptions {
 impl Options {
     /// A client of the server that the options name.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let named = self.url.clone();
-        let address = match named.or_else(|| running_url(&self.data_dir().ok()?)) {
+        let running = match self.url.clone() {
+            Some(named) => Some(named),
+            None => running_url(&self.data_dir()?),
+        };
+        let address = match running {
             Some(address) => address,
             None => DEFAULT_URL.parse().map_err(|error: String| Kind::Config.because(error))?,
         };
@@ -82,13 +93,21 @@ impl Options {
 
     /// A client of the server at `address`, with the key that the options name.
     pub(crate) fn client_of(&self, address: Address) -> Result<Client, Failure> {
-        let key = Key::find(self.api_key.clone(), &address, &self.data_dir()?);
+        let key = match Key::named(self.api_key.as_ref()) {
+            Some(key) => key,
+            None => Key::of_data_dir(&address, &self.data_dir()?),
+        };
         Client::new(address, key, self.verbose)
     }
 
+    /// The data directory that `serve` would use, with the same options.
     fn data_dir(&self) -> Result<PathBuf, Failure> {
-        let named = self.data_dir.clone().filter(|path| !path.as_os_str().is_empty());
-        named.map_or_else(|| default_data_dir().map_err(Kind::Config.failure()), Ok)
+        if let Some(named) = self.data_dir.clone().filter(|path| !path.as_os_str().is_empty()) {
+            return Ok(named);
+        }
+        let configured = configured_data_dir(self.config.as_deref());
+        let configured = configured.map_err(Kind::Config.failure())?;
+        configured.map_or_else(|| default_data_dir().map_err(Kind::Config.failure()), Ok)
     }
 }
 
@@ -150,6 +169,8 @@ mod tests {
             "diogenes key list --url http://h:1 -o json",
             "diogenes --url http://h:1 -o json key list",
             "diogenes -v --data-dir d --url http://h:1 -o json key list",
+            "diogenes --config c --url http://h:1 key -o json list",
+            "diogenes key list --config c --url http://h:1 -o json",
             "diogenes --data-dir d --url http://h:1 -o json ps -v",
         ] {
             let cli = parse(text);
@@ -169,12 +190,13 @@ mod tests {
             assert_eq!(options.output, Format::Json, "{text}");
             assert_eq!(options.verbose, text.contains("-v"), "{text}");
             assert_eq!(options.data_dir.is_some(), text.contains("data-dir"), "{text}");
+            assert_eq!(options.config.is_some(), text.contains("config"), "{text}");
         }
     }
 
     #[test]
     fn options_that_mean_nothing_are_refused() {
-        for option in ["--url http://h", "--data-dir d", "-v", "-o json"] {
+        for option in ["--url http://h", "--config c", "--data-dir d", "-v", "-o json"] {
             let cli = parse(&format!("diogenes {option} serve"));
             assert!(cli.root.refuse("serve").is_err(), "{option}");
         }

@@ -175,13 +175,40 @@ pub(crate) fn default_data_dir() -> anyhow::Result<PathBuf> {
         .context("neither XDG_DATA_HOME nor HOME is set; name a directory with --data-dir")
 }
 
-fn read(path: &Path) -> anyhow::Result<(File, String)> {
-    let text = std::fs::read_to_string(path).with_context(|| {
+/// The data directory of the file that `serve` would read. Nothing else of the file has to be
+/// right.
+pub(crate) fn configured_data_dir(named: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    #[derive(Deserialize)]
+    struct Head {
+        data_dir: Option<PathBuf>,
+    }
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    if named.is_none() && !path.exists() {
+        return Ok(None);
+    }
+    let text = text_of(path)?;
+    let head: Head = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(&text, span.start));
+        anyhow::anyhow!(
+            "{}:{line}: {}; fix it, or name the data directory with --data-dir",
+            path.display(),
+            plain(error.message())
+        )
+    })?;
+    Ok(head.data_dir)
+}
+
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| {
         format!(
             "the configuration `{}` cannot be read; check the path given with --config",
             path.display()
         )
-    })?;
+    })
+}
+
+fn read(path: &Path) -> anyhow::Result<(File, String)> {
+    let text = text_of(path)?;
     let file = parse(&text).map_err(|problem| {
         anyhow::anyhow!("{}:{}: {}", path.display(), problem.line, problem.text)
     })?;

@@ -37,7 +37,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
-pub(crate) use config::{Config, DEFAULT_FILE, default_data_dir};
+pub(crate) use config::{Config, DEFAULT_FILE, configured_data_dir, default_data_dir};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
 pub(crate) use url::running as running_url;
 

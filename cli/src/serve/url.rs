@@ -29,7 +29,8 @@ pub(crate) fn running(data_dir: &Path) -> Option<Address> {
         Err(error) => error == rustix::io::Errno::PERM,
     };
     let url = std::fs::read_to_string(data_dir.join(FILE)).ok()?;
-    url.parse().ok().filter(|_| lives)
+    // It runs on this machine. A directory that somebody else has filled must not send a key away.
+    url.parse().ok().filter(|url: &Address| lives && url.is_here())
 }
 
 #[cfg(test)]
@@ -45,6 +46,11 @@ mod tests {
         assert_eq!(found(), None);
         lock(&format!("{}\n", std::process::id()));
         assert_eq!(found().as_deref(), Some("http://127.0.0.1:4711"));
+        for elsewhere in ["https://example.com", "http://192.0.2.1:8080"] {
+            leave(dir.path(), elsewhere).expect("written");
+            assert_eq!(found(), None, "{elsewhere}");
+        }
+        leave(dir.path(), "http://127.0.0.1:4711").expect("written");
         // Past the largest pid.
         for text in ["", "2147483647", "no pid", "-1", "0"] {
             lock(text);

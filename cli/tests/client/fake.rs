@@ -133,6 +133,11 @@ impl Program {
         self
     }
 
+    /// Its home and working directory.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
     /// The data directory, made.
     pub(crate) fn data_dir(&self) -> std::path::PathBuf {
         let path = self.home.path().join(".local/share/diogenes");

@@ -1,5 +1,7 @@
 //! What a data directory tells about the server that runs with it.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::fake::{Fake, Program};
@@ -7,10 +9,14 @@ use crate::fake::{Fake, Program};
 const DOCUMENT: &str = r#"{"info": {"title": "Diogenes"}}"#;
 
 fn runs_with(program: &Program, server: &Fake) {
+    leave(&program.data_dir(), server);
+}
+
+fn leave(data_dir: &Path, server: &Fake) {
     // This test stands for the server's process.
     let lock = format!("{}\n", std::process::id());
-    std::fs::write(program.data_dir().join("lock"), lock).unwrap();
-    std::fs::write(program.data_dir().join("url"), format!("{}\n", server.url)).unwrap();
+    std::fs::write(data_dir.join("lock"), lock).unwrap();
+    std::fs::write(data_dir.join("url"), format!("{}\n", server.url)).unwrap();
 }
 
 #[test]
@@ -20,6 +26,39 @@ fn a_running_server_is_found_by_its_data_directory() {
     runs_with(&program, &server);
     assert_eq!(program.run().code, 0);
     assert_eq!(server.asked(), ["GET /api/v1/cluster"]);
+}
+
+#[test]
+fn a_running_server_is_found_by_the_configuration_that_it_runs_with() {
+    let [first, second] = [(); 2].map(|()| Fake::answering(200, r#"{"data": []}"#));
+    let program = || {
+        let program = Program::new(&["ps"]);
+        for (name, server) in [("first", &first), ("second", &second)] {
+            let data_dir = program.home().join(name);
+            std::fs::create_dir(&data_dir).unwrap();
+            leave(&data_dir, server);
+            let file = program.home().join(format!("{name}.toml"));
+            // What is wrong with the rest of the file is for `serve` to tell.
+            std::fs::write(file, format!("data_dir = {name:?}\nlisen = 1\n")).unwrap();
+        }
+        std::fs::rename(program.home().join("first.toml"), program.home().join("diogenes.toml"))
+            .unwrap();
+        program
+    };
+    let asks = |program: Program, server: &Fake| {
+        let done = program.run();
+        assert_eq!(done.code, 0, "{done:?}");
+        assert_eq!(server.asked().len(), 1);
+        server.forget();
+    };
+    asks(program(), &first);
+    asks(program().with(&["--config", "second.toml"]), &second);
+    asks(program().env("DIOGENES_CONFIG", "second.toml"), &second);
+    asks(program().env("DIOGENES_DATA_DIR", "second"), &second);
+    asks(program().env("DIOGENES_DATA_DIR", "first").with(&["--data-dir", "second"]), &second);
+    asks(program().with(&["--url", &second.url]), &second);
+    let done = program().env("DIOGENES_CONFIG", "absent.toml").run();
+    assert!(done.code == 2 && done.error.contains("`absent.toml` cannot be read"), "{done:?}");
 }
 
 #[test]

@@ -28,9 +28,6 @@ use report::Report;
   diogenes doctor --aws --stack diogenes --region us-east-1
   diogenes doctor -o json | jq '.checks[] | select(.status != \"ok\")'")]
 pub(crate) struct DoctorArgs {
-    /// Configuration file of `serve` [default: diogenes.toml in the current directory, if it exists]
-    #[arg(long, value_name = "FILE", env = "DIOGENES_CONFIG")]
-    config: Option<PathBuf>,
     /// Check a deployment on AWS instead, with your AWS credentials: the stack (by default
     /// DIOGENES_STACK, or `diogenes`), its table, GPU quotas, agents and API
     #[arg(long)]
@@ -67,11 +64,12 @@ pub(super) async fn run(args: DoctorArgs) -> Result<(), Failure> {
 
 async fn of_this_machine(args: DoctorArgs) -> Result<Report, Failure> {
     let mut report = Report::default();
+    let options = &args.options;
     let config =
-        configuration::check(args.config.as_deref(), args.options.data_dir.as_deref(), &mut report);
+        configuration::check(options.config.as_deref(), options.data_dir.as_deref(), &mut report);
     let data_dir = match &config {
         Some(config) => config.data_dir.clone(),
-        None => match &args.options.data_dir {
+        None => match &options.data_dir {
             Some(path) => path.clone(),
             None => default_data_dir().map_err(Kind::Config.failure())?,
         },
