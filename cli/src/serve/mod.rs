@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
 pub(crate) use config::{Config, DEFAULT_FILE, configured_data_dir, default_data_dir};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
-pub(crate) use url::running as running_url;
+pub(crate) use url::{FILE as URL_FILE, running as running_url};
 
 use config::OnShutdown;
 use diogenes_backends::system::{OsEntropy, SystemClock, TokioTimer};

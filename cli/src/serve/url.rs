@@ -8,7 +8,7 @@ use rustix::process::{Pid, test_kill_process};
 use crate::client::Address;
 
 /// The file in the data directory that holds it.
-const FILE: &str = "url";
+pub(crate) const FILE: &str = "url";
 
 /// Leaves the URL in the data directory. It counts as long as the process in `lock` lives.
 pub(super) fn leave(data_dir: &Path, url: &str) -> io::Result<()> {

@@ -71,6 +71,8 @@ fn doctor_does_not_call_a_port_free_that_the_running_server_does_not_use() {
     let server = Fake::with(answers, 404, "{}");
     let program = Program::new(&["doctor", "-o", "json"]);
     runs_with(&program, &server);
+    let lock = std::fs::File::open(program.data_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
     let done = program.run();
     let report: Value = serde_json::from_str(&done.output).unwrap();
     let checks = report["checks"].as_array().unwrap();

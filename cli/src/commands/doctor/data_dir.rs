@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +7,7 @@ use std::path::Path;
 use rustix::fs::Access;
 
 use super::report::Report;
-use crate::serve::ADMIN_KEY_FILE;
+use crate::serve::{ADMIN_KEY_FILE, URL_FILE, running_url};
 
 const NAME: &str = "data directory";
 /// Below this the database may fail to write.
@@ -14,42 +15,80 @@ const LEAST: u64 = 64 << 20;
 /// Below this logs and models' caches soon fill it.
 const LITTLE: u64 = 1 << 30;
 
-pub(super) fn check(path: &Path, report: &mut Report) {
+/// Checks the directory, and tells whether a `serve` runs with it.
+pub(super) fn check(path: &Path, report: &mut Report) -> bool {
+    let lock = Lock::of(path);
     let shown = path.display();
     let standing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let can_write = rustix::fs::access(standing, Access::WRITE_OK | Access::EXEC_OK).is_ok();
     if !standing.is_dir() {
         let next = "move the file away, or choose another directory with --data-dir";
         report.fail(NAME, format!("{} is not a directory", standing.display()), next);
-        return;
+        return false;
     }
     if !can_write {
         let next = "let this user write it, or choose another directory with --data-dir";
         report.fail(NAME, format!("{} cannot be written", standing.display()), next);
     } else if standing == path {
-        report.ok(NAME, format!("{shown}, {}", in_use(path)));
+        report.ok(NAME, format!("{shown}, {lock}"));
     } else {
         report.ok(NAME, format!("{shown}, will be created at the first start"));
     }
     check_space(standing, report);
     check_key(path, report);
+    if let Lock::Free = lock {
+        check_url(path, report);
+    }
+    !matches!(lock, Lock::Free)
 }
 
-/// Who has the lock. It is tried for a moment only.
-fn in_use(path: &Path) -> String {
-    let Ok(mut lock) = File::open(path.join("lock")) else {
-        return "not in use".into();
-    };
-    match lock.try_lock_shared() {
-        Ok(()) => "not in use".into(),
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            match lock.read_to_string(&mut pid).map(|_| pid.trim().parse::<u32>()) {
-                Ok(Ok(pid)) => format!("in use by process {pid}"),
-                Ok(Err(_)) | Err(_) => "in use".into(),
+/// Who has the lock.
+enum Lock {
+    Free,
+    /// A `serve`, with this process id.
+    Held(Option<u32>),
+    Unknown(io::Error),
+}
+
+impl Lock {
+    /// The lock of a directory. It is tried for a moment only.
+    fn of(path: &Path) -> Self {
+        let Ok(mut lock) = File::open(path.join("lock")) else { return Self::Free };
+        match lock.try_lock_shared() {
+            Ok(()) => Self::Free,
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let read = lock.read_to_string(&mut pid).ok();
+                Self::Held(read.and_then(|_| pid.trim().parse().ok()))
             }
+            Err(TryLockError::Error(error)) => Self::Unknown(error),
         }
-        Err(TryLockError::Error(error)) => format!("the lock cannot be checked: {error}"),
+    }
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Free => f.write_str("not in use"),
+            Self::Held(Some(pid)) => write!(f, "in use by process {pid}"),
+            Self::Held(None) => f.write_str("in use"),
+            Self::Unknown(error) => write!(f, "the lock cannot be checked: {error}"),
+        }
+    }
+}
+
+/// The URL that a `serve` has left which runs no more. Another process may have its number by now.
+fn check_url(path: &Path, report: &mut Report) {
+    const NAME: &str = "url";
+    let file = path.join(URL_FILE);
+    if let Some(url) = running_url(path) {
+        let next = format!("remove {}, or start `diogenes serve`", file.display());
+        let detail =
+            format!("{url} is stale: its `diogenes serve` has ended, but clients still use it");
+        report.warn(NAME, detail, next);
+    } else if let Ok(url) = fs::read_to_string(&file) {
+        let detail = format!("{} is stale: its `diogenes serve` has ended", url.trim());
+        report.ok(NAME, format!("{detail}; no client uses it"));
     }
 }
 
@@ -133,11 +172,32 @@ mod tests {
     #[test]
     fn a_directory_in_use_names_its_process() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert_eq!(in_use(dir.path()), "not in use");
+        assert_eq!(Lock::of(dir.path()).to_string(), "not in use");
         let lock = File::create(dir.path().join("lock")).expect("made");
         lock.lock().expect("locked");
         fs::write(dir.path().join("lock"), "4711\n").expect("written");
-        assert_eq!(in_use(dir.path()), "in use by process 4711");
+        assert_eq!(Lock::of(dir.path()).to_string(), "in use by process 4711");
+    }
+
+    #[test]
+    fn a_url_that_outlived_its_server_is_stale() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let url = |path: &Path| {
+            let report = found(path);
+            let checks = report["checks"].as_array().expect("checks").clone();
+            let check = checks.into_iter().find(|check| check["name"] == "url");
+            check.map(|check| check["status"].as_str().expect("a status").to_owned())
+        };
+        assert_eq!(url(dir.path()), None);
+        fs::write(dir.path().join("url"), "http://127.0.0.1:4711\n").expect("written");
+        fs::write(dir.path().join("lock"), "2147483647\n").expect("written");
+        assert_eq!(url(dir.path()).as_deref(), Some("ok"));
+        // The number of a process that has not the lock.
+        fs::write(dir.path().join("lock"), format!("{}\n", std::process::id())).expect("written");
+        assert_eq!(url(dir.path()).as_deref(), Some("warning"));
+        let lock = File::open(dir.path().join("lock")).expect("there");
+        lock.lock().expect("locked");
+        assert_eq!(url(dir.path()), None);
     }
 
     #[test]

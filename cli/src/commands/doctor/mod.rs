@@ -74,10 +74,10 @@ async fn of_this_machine(args: DoctorArgs) -> Result<Report, Failure> {
             None => default_data_dir().map_err(Kind::Config.failure())?,
         },
     };
-    data_dir::check(&data_dir, &mut report);
+    let is_running = data_dir::check(&data_dir, &mut report);
     gpu::check(&mut report).await;
     let options = Options { data_dir: Some(data_dir), ..args.options };
-    let found = server::check(&options, config.as_ref(), &mut report).await?;
+    let found = server::check(&options, is_running, config.as_ref(), &mut report).await?;
     models::check(config.as_ref(), &found, &mut report);
     Ok(report)
 }

@@ -13,15 +13,17 @@ use crate::serve::{Config, running_url};
 
 const NAME: &str = "server";
 
-/// Asks the server, and returns the models of one on this machine.
+/// Asks the server, and returns the models of one on this machine. `is_running` tells whether one
+/// runs with the data directory.
 pub(super) async fn check(
     options: &Options,
+    is_running: bool,
     config: Option<&Config>,
     report: &mut Report,
 ) -> Result<BTreeMap<String, ModelSpec>, Failure> {
     let default = || DEFAULT_URL.parse().map_err(|error: String| Kind::Config.because(error));
     let configured = config.and_then(address_of);
-    let running = options.data_dir.as_deref().and_then(running_url);
+    let running = options.data_dir.as_deref().filter(|_| is_running).and_then(running_url);
     let address: Address = match options.url.as_ref().or(running.as_ref()).or(configured.as_ref()) {
         Some(address) => address.clone(),
         None => default()?,
