@@ -8,7 +8,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::keys::{ApiKey, KeyId, Keys, NewKey};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, Cursor, Limits};
-use diogenes_core::tenancy::{ProjectId, Scope, may};
+use diogenes_core::tenancy::{Principal, ProjectId, Scope, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -234,7 +234,7 @@ pub(super) async fn create(
         }
     };
     let models = match &body.models {
-        Some(models) => Some(registered(&area, models).await?),
+        Some(models) => Some(registered(&area, &by, models).await?),
         None => None,
     };
     let new = NewKey {
@@ -252,16 +252,18 @@ pub(super) async fn create(
 }
 
 /// The registered names behind an allow-list that may name aliases. An unknown name is refused:
-/// most likely it is a typo, and the key would be of no use.
+/// most likely it is a typo, and the key would be of no use. Nobody is told of models that are not
+/// theirs to use.
 async fn registered(
     area: &KeysArea,
+    by: &Principal,
     names: &BTreeSet<ModelName>,
 ) -> Result<BTreeSet<ModelName>, ApiError> {
     let mut models = BTreeSet::new();
     for name in names {
         area.views.refresh(name.as_str()).await?;
-        let entry =
-            area.views.dispatcher.find(name.as_str()).map_err(|error| error.param("models"))?;
+        let found = area.views.dispatcher.find_for(name.as_str(), Some(by));
+        let entry = found.map_err(|error| error.param("models"))?;
         models.insert(entry.view().model.name.clone());
     }
     Ok(models)

@@ -54,6 +54,22 @@ async fn a_key_uses_the_models_of_its_list_only_by_whatever_name() {
 }
 
 #[tokio::test]
+async fn a_near_miss_in_a_list_names_no_model_that_the_issuer_may_not_use() {
+    let serve = serve().await;
+    let body = json!({"email": "ops@example.com", "scopes": ["keys"], "models": ["demo"]});
+    let (_, key) = serve.client().create_key(&body).await;
+    let client = serve.client_with(&key);
+    for (typo, suggested) in [("dmeo", Some("demo")), ("org/othr", None)] {
+        let body = json!({"email": "ada@example.com", "models": [typo]});
+        let answer = client.post("/api/v1/keys", &body).await;
+        assert_eq!(answer.refusal(), (404, "model_not_found".into()));
+        let text = answer.text();
+        assert!(!text.contains("org/other"), "{text}");
+        assert!(suggested.is_none_or(|name| text.contains(&format!("`{name}`"))), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_key_is_told_apart_by_its_code() {
     let serve = serve().await;
     let mut typo = serve.admin_key();
