@@ -217,12 +217,27 @@ fn the_log_is_filtered_and_paged_over_months() {
         assert_eq!(found, [times[5], times[4], times[3]]);
         for (filter, count) in [
             (AuditFilter { action: Some("key.create".into()), ..AuditFilter::default() }, 9),
-            (AuditFilter { action: Some("key".into()), ..AuditFilter::default() }, 0),
+            (AuditFilter { action: Some("model.".into()), ..AuditFilter::default() }, 0),
             (AuditFilter { target: Some("project/team-a".into()), ..AuditFilter::default() }, 1),
             (AuditFilter { subject: Some("operator".into()), ..AuditFilter::default() }, 10),
             (AuditFilter { subject: Some("nobody".into()), ..AuditFilter::default() }, 0),
         ] {
             assert_eq!(world.records(&project, &filter, 4).await.len(), count, "{filter:?}");
+        }
+        let refused = async |filter: AuditFilter| {
+            let by = Allowed::operator();
+            let listed = world.log.list(&by, &project, &filter, 5, None).await;
+            listed.unwrap_err().to_string()
+        };
+        for wrong in ["key", "key.made", "keys.", "."] {
+            let error =
+                refused(AuditFilter { action: Some(wrong.into()), ..AuditFilter::default() }).await;
+            assert!(error.contains("`action` ") && error.contains("`key.create`"), "{error}");
+        }
+        for wrong in ["demo", "models/demo"] {
+            let error =
+                refused(AuditFilter { target: Some(wrong.into()), ..AuditFilter::default() }).await;
+            assert!(error.contains("`target` ") && error.contains("`model/NAME`"), "{error}");
         }
         let cursor = Cursor::from_caller("2026-99:x");
         let by = Allowed::operator();

@@ -133,6 +133,9 @@ pub(super) async fn list(
         AuditError::NoProject(_) => {
             ApiError::new(ErrorKind::ProjectNotFound, error.to_string()).param("project")
         }
+        AuditError::Filter { field, .. } => {
+            ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(*field)
+        }
         AuditError::Store(error) => store_error(error),
     })?;
     Ok(Json(AuditPageBody {

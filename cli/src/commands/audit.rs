@@ -1,4 +1,6 @@
-use diogenes_api::control::{AuditBody, AuditPageBody};
+use std::cmp::Reverse;
+
+use diogenes_api::control::{AuditBody, AuditPageBody, ProjectPage};
 use diogenes_core::Timestamp;
 use diogenes_core::tenancy::ProjectId;
 use serde_json::{Value, json};
@@ -17,11 +19,15 @@ use crate::exit::Failure;
   diogenes audit --subject ada@example.com --since 7d
   diogenes audit --since 2026-11-01 --until 2026-12-01
   diogenes audit --action key. --project search
+  diogenes audit --all-projects --since 24h
   diogenes audit --target model/demo -o json | jq -r '.data[] | [.at, .subject, .action] | @tsv'")]
 pub(crate) struct AuditArgs {
     /// The project [default: that of the key]
     #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
+    /// Every project that the key reaches
+    #[arg(long, conflicts_with = "project")]
+    all_projects: bool,
     /// Only changes by this address, or by `operator`
     #[arg(long)]
     subject: Option<String>,
@@ -46,22 +52,47 @@ pub(crate) struct AuditArgs {
 
 pub(super) async fn run(args: AuditArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
-    let whole = rows(&client, &args).await?;
+    let whole = if args.all_projects {
+        rows_of_all(&client, &args).await?
+    } else {
+        rows(&client, &args, args.project.as_ref()).await?
+    };
     output::result(args.options.output, &whole, || {
         let records = decode::<AuditPageBody>(whole.clone())?.data;
         if records.is_empty() {
             output::note("no changes");
             return Ok(String::new());
         }
-        Ok(table(&records))
+        Ok(table(&records, args.all_projects))
     })
 }
 
+/// The newest records of all projects: each has a log of its own.
+async fn rows_of_all(client: &Client, args: &AuditArgs) -> Result<Value, Failure> {
+    let projects = client.get_all(&["api", "v1", "projects"], &[]).await?;
+    let mut all: Vec<(Timestamp, Value)> = Vec::new();
+    for project in decode::<ProjectPage>(projects)?.data {
+        let of_one = rows(client, args, Some(&project.id)).await?;
+        let of_one = of_one.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
+        for record in of_one {
+            all.push((decode::<AuditBody>(record.clone())?.at, record));
+        }
+    }
+    all.sort_by_key(|(at, _)| Reverse(*at));
+    all.truncate(args.limit);
+    let data: Vec<Value> = all.into_iter().map(|(_, record)| record).collect();
+    Ok(json!({"data": data, "next_cursor": null}))
+}
+
 /// As many of the newest records as are asked for, over several pages.
-async fn rows(client: &Client, args: &AuditArgs) -> Result<Value, Failure> {
+async fn rows(
+    client: &Client,
+    args: &AuditArgs,
+    project: Option<&ProjectId>,
+) -> Result<Value, Failure> {
     let time = |at: &Option<Timestamp>| at.map(|at| at.to_string());
     let filters = [
-        ("project", args.project.as_ref().map(ToString::to_string)),
+        ("project", project.map(ToString::to_string)),
         ("subject", args.subject.clone()),
         ("action", args.action.clone()),
         ("target", args.target.clone()),
@@ -90,20 +121,26 @@ async fn rows(client: &Client, args: &AuditArgs) -> Result<Value, Failure> {
     }
 }
 
-fn table(records: &[AuditBody]) -> String {
-    output::table(
-        &["TIME", "SUBJECT", "ACTION", "TARGET", "FROM", "SUMMARY"],
-        records.iter().map(|record| {
-            vec![
-                time::stamp(record.at),
-                record.subject.clone(),
-                record.action.to_string(),
-                record.target.clone(),
-                record.address.clone().unwrap_or_else(|| "-".into()),
-                record.summary.clone(),
-            ]
-        }),
-    )
+fn table(records: &[AuditBody], with_project: bool) -> String {
+    let mut header = vec!["TIME", "SUBJECT", "ACTION", "TARGET", "FROM", "SUMMARY"];
+    if with_project {
+        header.insert(1, "PROJECT");
+    }
+    let row = |record: &AuditBody| {
+        let mut row = vec![
+            time::stamp(record.at),
+            record.subject.clone(),
+            record.action.to_string(),
+            record.target.clone(),
+            record.address.clone().unwrap_or_else(|| "-".into()),
+            record.summary.clone(),
+        ];
+        if with_project {
+            row.insert(1, record.project.to_string());
+        }
+        row
+    };
+    output::table(&header, records.iter().map(row))
 }
 
 #[cfg(test)]
@@ -119,9 +156,14 @@ mod tests {
         }]))
         .expect("records");
         assert_eq!(
-            table(&records),
+            table(&records, false),
             "TIME                  SUBJECT          ACTION    TARGET      FROM       SUMMARY\n\
              2026-01-01T00:00:00Z  ada@example.com  model.up  model/demo  127.0.0.1"
+        );
+        assert_eq!(
+            table(&records, true),
+            "TIME                  PROJECT  SUBJECT          ACTION    TARGET      FROM       SUMMARY\n\
+             2026-01-01T00:00:00Z  default  ada@example.com  model.up  model/demo  127.0.0.1"
         );
     }
 }

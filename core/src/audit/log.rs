@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::record::{AuditRecord, Month, RETENTION};
+use super::record::{Action, AuditRecord, Month, RETENTION, TARGETS};
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::ports::{Clock, Cursor, Direction, Query, StateStore, StoreError, Table};
@@ -46,6 +46,14 @@ pub enum AuditError {
     /// The principal has no business with this project.
     #[error("project `{0}` does not exist; list the projects with `diogenes project list`")]
     NoProject(ProjectId),
+    /// No record can be meant.
+    #[error("`{field}` {problem}")]
+    Filter {
+        /// The field of the filter.
+        field: &'static str,
+        /// What is wrong with it, and what there is.
+        problem: String,
+    },
     /// The store failed.
     #[error("the audit log could not be read")]
     Store(#[from] StoreError),
@@ -69,6 +77,7 @@ impl AuditLog {
         if !by.reaches(project) {
             return Err(AuditError::NoProject(project.clone()));
         }
+        filter.validate()?;
         let now = self.clock.now();
         let oldest = now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN);
         let last = Month::of(filter.since.map_or(oldest, |since| since.max(oldest)));
@@ -104,6 +113,26 @@ impl AuditLog {
 }
 
 impl AuditFilter {
+    /// Refuses what no change of this version is: a typo must not look like a quiet month.
+    fn validate(&self) -> Result<(), AuditError> {
+        let wrong = |field, problem| Err(AuditError::Filter { field, problem });
+        if let Some(action) = self.action.as_deref().filter(|action| !Action::is_known(action)) {
+            let all = Action::ALL.iter().map(|action| format!("`{action}`"));
+            let all = all.collect::<Vec<_>>().join(", ");
+            let problem = format!(
+                "{action:?} is not an action; there are {all}, and their beginnings, such as `key.`"
+            );
+            return wrong("action", problem);
+        }
+        let is_target = |target: &&str| TARGETS.iter().any(|kind| target.starts_with(kind));
+        if let Some(target) = self.target.as_deref().filter(|target| !is_target(target)) {
+            let problem =
+                format!("{target:?} is not a target; use `key/ID`, `model/NAME` or `project/ID`");
+            return wrong("target", problem);
+        }
+        Ok(())
+    }
+
     fn takes(&self, record: &AuditRecord) -> bool {
         let is = |wanted: &Option<String>, value: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == value)

@@ -52,7 +52,16 @@ actions! {
     project_archive, "project.archive";
 }
 
+/// What a target begins with.
+pub(super) const TARGETS: [&str; 3] = ["key/", "model/", "project/"];
+
 impl Action {
+    /// Whether `wanted` is an action of this version, or, as `key.`, what some of them begin with.
+    pub(super) fn is_known(wanted: &str) -> bool {
+        let is_kind = wanted.ends_with('.');
+        Self::ALL.iter().any(|action| *action == wanted || (is_kind && action.starts_with(wanted)))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

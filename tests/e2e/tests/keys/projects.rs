@@ -100,8 +100,23 @@ async fn the_audit_log_tells_who_changed_what_from_where() {
 
     let filtered = json_of(&serve, &["audit", "--action", "key.", "--subject", "operator"]);
     assert_eq!(filtered["data"].as_array().map(Vec::len), Some(1), "{filtered}");
+    json_of(&serve, &["project", "create", "search"]);
+    let key = ["key", "create", "--email", "bob@example.com", "--project", "search"];
+    let key = json_of(&serve, &key);
+    assert_eq!(admin.scale("demo", "pin").await.status, 202);
+    let all = json_of(&serve, &["audit", "--all-projects", "--limit", "3"]);
+    let all: Vec<_> = all["data"].as_array().unwrap().iter().collect();
+    let told: Vec<_> = all.iter().map(|record| [&record["project"], &record["action"]]).collect();
+    assert_eq!(
+        json!(told),
+        json!([["default", "model.pin"], ["search", "key.create"], ["search", "project.create"]])
+    );
+    let bob = serve.client_with(key["key"].as_str().unwrap());
+    assert_eq!(bob.get("/api/v1/audit").await.status, 403);
+    let (code, error) = refusal(&serve, &["audit", "--action", "key.made"]);
+    assert!(code == Some(1) && error.contains("`key.create`"), "{error}");
     let newest = json_of(&serve, &["audit", "--limit", "1"]);
     assert_eq!(newest["data"][0]["action"], "model.pin");
     let table = String::from_utf8(serve.cli(&["audit"]).stdout).unwrap();
-    assert!(table.starts_with("TIME ") && table.lines().count() == 5, "{table}");
+    assert!(table.starts_with("TIME ") && table.lines().count() == 6, "{table}");
 }
