@@ -152,3 +152,16 @@ fn a_wrong_variable_is_named_and_an_empty_one_is_none() {
     let done = program.run();
     assert!(done.error.contains("'--listen <HOST:PORT>'"), "{done:?}");
 }
+
+#[test]
+fn a_model_that_is_not_registered_is_told_by_ps() {
+    let server = Fake::answering(200, r#"{"data": [{"model": "demo", "aliases": ["short"]}]}"#);
+    let ps = |name| Program::new(&["ps", name, "--url", &server.url]).run();
+    for (name, hint) in [("NOPE", ""), ("dmeo", "; did you mean `demo`?")] {
+        let done = ps(name);
+        let error = format!(
+            "error: model `{name}` is not registered{hint}; `diogenes model list` shows those that are\n"
+        );
+        assert_eq!((done.code, done.error), (6, error));
+    }
+}
