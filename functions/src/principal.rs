@@ -23,6 +23,9 @@ pub fn to_context(key: &ApiKey) -> BTreeMap<&'static str, String> {
     if !key.limits.is_unlimited() {
         context.insert("limits", json(serde_json::to_string(&key.limits)));
     }
+    if let Some(first) = &key.limited_as {
+        context.insert("limited_as", first.to_string());
+    }
     if let Some(expiry) = key.expires_at {
         context.insert("expires_at", expiry.to_string());
     }
@@ -65,6 +68,7 @@ pub fn from_context(text: impl Fn(&str) -> Option<String>) -> Option<Principal> 
         permissions: scopes.map(Scope::permissions).fold(Permissions::default(), Permissions::and),
         models,
         limits,
+        limited_as: text("limited_as").map(KeyId::from_caller),
         expires_at,
     })
 }
@@ -96,6 +100,7 @@ mod tests {
             expires_at: None,
             revoked_at: None,
             rotated_to: None,
+            limited_as: None,
         }
     }
 
@@ -106,6 +111,7 @@ mod tests {
             models: Some(BTreeSet::from(["a/b".parse().unwrap()])),
             limits: Limits { requests_per_minute: Some(5), ..Limits::default() },
             expires_at: Some(Timestamp::UNIX_EPOCH),
+            limited_as: Some(KeyId::from_caller("first")),
             ..key()
         };
         for key in [key(), limited] {

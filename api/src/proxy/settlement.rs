@@ -77,7 +77,7 @@ impl Limited {
     ) -> Result<Self, ApiError> {
         let bound = TokenBound::new(key.limits.tokens_per_minute.map_or(0, |_| most()));
         let (limiter, clock) = (gateway.limiter.clone(), gateway.clock.clone());
-        let admission = limiter.admit(&key.key, &key.limits, bound, clock.now()).await;
+        let admission = limiter.admit(key.limit_key(), &key.limits, bound, clock.now()).await;
         let admission =
             admission.map_err(|refused| {
                 let mut error = admit_error(&refused);

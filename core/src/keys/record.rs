@@ -42,6 +42,10 @@ pub struct ApiKey {
     /// The key that replaces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_to: Option<KeyId>,
+    /// The first of the keys that it was rotated from, as which it counts against its limits: a
+    /// rotation must not begin a fresh minute, nor double the limits while both keys work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_as: Option<KeyId>,
 }
 
 /// Why a key is refused.
@@ -101,6 +105,7 @@ impl From<ApiKey> for Principal {
             permissions: permissions.fold(Permissions::default(), Permissions::and),
             models: key.models,
             limits: key.limits,
+            limited_as: key.limited_as,
             expires_at: key.expires_at,
         }
     }

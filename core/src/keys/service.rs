@@ -195,7 +195,7 @@ impl Keys {
             may_hand_out(by, &old.value.scopes, old.value.models.as_ref())?;
             old.value.check(now)?;
             let project = in_use(&*self.store, &old.value.project).await?;
-            let (fresh, plain) = self.fresh(NewKey {
+            let (mut fresh, plain) = self.fresh(NewKey {
                 project: old.value.project.clone(),
                 email: old.value.email.clone(),
                 name: old.value.name.clone(),
@@ -204,6 +204,8 @@ impl Keys {
                 expires_at: old.value.expires_at,
                 limits: old.value.limits,
             });
+            let first = old.value.limited_as.clone().unwrap_or_else(|| old.value.id.clone());
+            fresh.limited_as = Some(first);
             let mut retired = old.value.clone();
             retired.rotated_to = Some(fresh.id.clone());
             let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);
@@ -250,6 +252,7 @@ impl Keys {
             expires_at: new.expires_at,
             revoked_at: None,
             rotated_to: None,
+            limited_as: None,
         };
         (record, plain)
     }

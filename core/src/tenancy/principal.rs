@@ -45,6 +45,8 @@ pub struct Principal {
     pub models: Option<BTreeSet<ModelName>>,
     /// How much it may use.
     pub limits: Limits,
+    /// The key that its requests count for against the limits; its own when absent.
+    pub limited_as: Option<KeyId>,
     /// When it stops being accepted.
     pub expires_at: Option<Timestamp>,
 }
@@ -59,6 +61,7 @@ impl Principal {
             permissions: Permissions::all(),
             models: None,
             limits: Limits::default(),
+            limited_as: None,
             expires_at: None,
         }
     }
@@ -66,6 +69,11 @@ impl Principal {
     /// Whether it may use `model`, named as registered.
     pub fn may_use(&self, model: &ModelName) -> bool {
         self.models.as_ref().is_none_or(|models| models.contains(model))
+    }
+
+    /// The key that its requests count for against its limits.
+    pub fn limit_key(&self) -> &KeyId {
+        self.limited_as.as_ref().unwrap_or(&self.key)
     }
 
     /// Whether records of `project` exist for it.

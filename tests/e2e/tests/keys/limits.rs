@@ -60,6 +60,24 @@ async fn requests_per_minute_are_counted_and_refused() {
 }
 
 #[tokio::test]
+async fn a_rotated_key_goes_on_with_the_minute_of_the_old_one() {
+    let (serve, admin) = Serve::ready(Model::mock("demo", &["--tokens", "3"])).await;
+    let body = json!({"email": "ada@example.com", "limits": {"requests_per_minute": 3}});
+    let (mut id, key) = admin.create_key(&body).await;
+    let old = serve.client_with(&key);
+    assert_eq!(old.chat("demo").await.status, 200);
+    for left in [1, 0] {
+        let rotate = format!("/api/v1/keys/{id}/rotate");
+        let rotated = admin.post(&rotate, &json!({"grace": "1h"})).await.json();
+        id = rotated["id"].as_str().expect("an id").to_owned();
+        let fresh = serve.client_with(rotated["key"].as_str().expect("a key"));
+        let answer = fresh.chat("demo").await;
+        assert_eq!(number(&answer, "x-ratelimit-remaining-requests"), left);
+    }
+    assert_limited(&old.chat("demo").await);
+}
+
+#[tokio::test]
 async fn limits_of_one_key_do_not_touch_another() {
     let (serve, client) = with_limits(&["--tokens", "3"], &json!({"requests_per_minute": 1})).await;
     client.chat("demo").await;
