@@ -161,6 +161,10 @@ pub struct LogPage {
     pub text: String,
     /// The offset to go on at.
     pub next_offset: u64,
+    /// Why the model could not be started since, where that start has left no log: this one is of
+    /// an earlier replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -261,6 +265,7 @@ pub(super) async fn logs(
         Ok(entry) => entry.view().model.name.clone(),
         Err(_) => parse_name(&query.model)?,
     };
+    let is_newest = query.claim.is_none();
     let most = query.max_bytes.unwrap_or(64 << 10).clamp(1, 1 << 20);
     let chunk = match query.claim {
         Some(claim) => {
@@ -270,13 +275,32 @@ pub(super) async fn logs(
         None => area.logs(&by).tail(&name, most).await,
     };
     let chunk = chunk.map_err(|error| ApiError::internal(&error))?;
+    let failure = known.as_ref().ok().and_then(|entry| last_failure(&entry.view()));
     let Some(chunk) = chunk else {
         return Err(known.err().unwrap_or_else(|| {
-            ApiError::new(
-                ErrorKind::NotFound,
-                format!("model `{name}` has not run yet, so it has no log; start it with `diogenes up {name}`"),
-            )
+            let why = match failure {
+                Some(Failure { reason, .. }) => {
+                    format!("could not be started, so it has no log: {reason}")
+                }
+                None => {
+                    format!("has not run yet, so it has no log; start it with `diogenes up {name}`")
+                }
+            };
+            ApiError::new(ErrorKind::NotFound, format!("model `{name}` {why}"))
         }));
     };
-    Ok(Json(LogPage { claim: chunk.claim, text: chunk.text, next_offset: chunk.next_offset }))
+    let is_of_another =
+        |failure: &Failure| failure.claim.as_ref().is_some_and(|claim| *claim != chunk.claim);
+    let failure = failure.filter(|failure| is_newest && is_of_another(failure));
+    Ok(Json(LogPage {
+        claim: chunk.claim,
+        text: chunk.text,
+        next_offset: chunk.next_offset,
+        failure: failure.map(|failure| failure.reason),
+    }))
+}
+
+/// Why the last start of a model failed, unless another is on its way.
+fn last_failure(view: &ModelView) -> Option<Failure> {
+    view.control.failure.clone().filter(|_| view.slots.is_empty())
 }

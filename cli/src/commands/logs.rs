@@ -49,8 +49,20 @@ pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
         }
         page => page?,
     };
+    let first_is_empty = first.text.is_empty();
     let page = LogPage { text: last_lines(&first.text, args.lines).to_owned(), ..first };
     print(&page, format, args.follow)?;
+    if format == Format::Table {
+        if let Some(reason) = &page.failure {
+            output::note(&format!(
+                "--- that is the log of an earlier replica: since then `{}` could not be started: \
+                 {reason}",
+                args.model
+            ));
+        } else if first_is_empty {
+            output::note("--- the log is empty: the inference server has printed nothing");
+        }
+    }
     if args.follow { follow(&logs, page, format).await } else { Ok(()) }
 }
 

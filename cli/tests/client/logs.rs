@@ -45,3 +45,28 @@ fn a_terminal_gets_the_colours_of_a_log_and_no_other_control_characters() {
     assert_eq!(logs().shown(), "\u{1b}[32mINFO\u{1b}[0m up\\u001b[1A\r\n");
     assert_eq!(logs().run().output, text);
 }
+
+#[test]
+fn a_log_that_is_not_of_the_last_start_says_so_and_an_empty_one_too() {
+    let page = |text: &str, failure: &[(&str, &str)]| {
+        let mut page = serde_json::json!({"claim": "first", "text": text, "next_offset": 0});
+        for (name, value) in failure {
+            page[name] = (*value).into();
+        }
+        page.to_string()
+    };
+    for (answer, output, note) in [
+        (
+            page("up\n", &[("failure", "`vllm` was not found")]),
+            "up\n",
+            "--- that is the log of an earlier replica: since then `demo` could not be started: \
+             `vllm` was not found\n",
+        ),
+        (page("", &[]), "", "--- the log is empty: the inference server has printed nothing\n"),
+        (page("up\n", &[]), "up\n", ""),
+    ] {
+        let server = Fake::with([(LOGS, &*answer)], 404, "{}");
+        let done = Program::new(&["logs", "demo", "--url", &server.url]).run();
+        assert_eq!((done.code, &*done.output, &*done.error), (0, output, note));
+    }
+}

@@ -64,6 +64,38 @@ async fn a_replica_that_crashes_with_nobody_there_is_replaced_by_the_next_reques
     assert_eq!(client.chat("demo").await.status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_has_left_no_log_is_told_with_the_log_before_it() {
+    let serve = Serve::start(Config::default()).await;
+    let client = serve.client();
+    let logs = async || client.get("/api/v1/cluster/logs?model=demo").await;
+    let broken = Model::command("demo", &["/nowhere/vllm", "{port}"]).spec();
+    client.put("/api/v1/models/demo", &broken).await;
+    client.until_state("demo", "is there", |state| state["model"] == "demo").await;
+    client.scale("demo", "up").await;
+    client.until("demo", "failed").await;
+    let answer = logs().await;
+    assert_eq!(answer.refusal(), (404, "not_found".into()));
+    assert!(
+        answer.text().contains("could not be started, so it has no log: "),
+        "{}",
+        answer.text()
+    );
+
+    client.put("/api/v1/models/demo", &Model::mock("demo", &[]).spec()).await;
+    client.scale("demo", "up").await;
+    client.until("demo", "ready").await;
+    assert_eq!(logs().await.json()["failure"], serde_json::Value::Null);
+    client.put("/api/v1/models/demo", &broken).await;
+    client.scale("demo", "down").await;
+    client.until("demo", "asleep").await;
+    client.scale("demo", "up").await;
+    client.until("demo", "failed").await;
+    let page = logs().await.json();
+    assert!(page["text"].as_str().is_some_and(|text| !text.is_empty()), "{page}");
+    assert!(page["failure"].as_str().is_some_and(|why| why.contains("/nowhere/vllm")), "{page}");
+}
+
 /// Two replicas that each say which they are, and the one of slot 0.
 async fn scripted_pair() -> (Serve, Client, Client) {
     let script = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
