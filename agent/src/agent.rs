@@ -165,14 +165,26 @@ impl Instance {
         tasks::advance(&self.facts, Phase::Image);
         let client = Client::new(self.listen(), upstream_key.clone(), pace.patience);
         let probe = Probe::new(self.listen(), &engine.health_path, upstream_key, pace.patience);
-        let exit = tokio::select! {
-            exit = server.ended() => Some(exit),
-            never = tasks::health(&probe, &client, &self.facts, &self.meter, *pace) => match never {},
-            () = &mut stop => None,
+        let watched = async {
+            tokio::select! {
+                () = probe.until_ready(|_| pace.check_boot) => {}
+                reason = tasks::misplaced(&probe, &self.log, *pace) => return reason,
+            }
+            tracing::info!("the inference server answers");
+            self.facts.send_modify(|facts| facts.ready = true);
+            match tasks::health(&probe, &client, &self.facts, &self.meter, *pace).await {}
         };
-        if let Some(exit) = exit {
-            self.is_over(exit::reason(exit.as_ref()));
-            return stop.await;
+        tokio::select! {
+            exit = server.ended() => {
+                self.is_over(exit::reason(exit.as_ref()));
+                return stop.await;
+            }
+            reason = watched => {
+                self.is_over(reason);
+                server.stop(pace.kill_grace).await;
+                return stop.await;
+            }
+            () = &mut stop => {}
         }
         self.facts.send_modify(|facts| {
             facts.ending.get_or_insert_with(|| "the instance shuts down".into());

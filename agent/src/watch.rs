@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use diogenes_backends::engine::health::{Change, Health, Probe};
+use diogenes_backends::engine::port::{Misplaced, PortWatch};
 use diogenes_core::fleet::{ClaimId, Lease, Phase};
 use diogenes_core::ports::StateStore;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::deadman::{DeadMan, News};
-use crate::engine::{Client, Meter, Metrics, Shared, Unanswered, lock};
+use crate::engine::{Client, Log, Meter, Metrics, Shared, Unanswered, lock};
 use crate::facts::Facts;
 use crate::metadata::{Metadata, interruption};
 use crate::settings::Pace;
@@ -25,7 +26,22 @@ pub(crate) fn advance(facts: &watch::Sender<Facts>, reached: Phase) {
     });
 }
 
-/// Waits for the server to become ready, then watches its health and its load.
+/// Waits until it is clear that the server listens on another port than its own; returns the
+/// reason to give it up. A machine of the fleet has one port that can be reached.
+pub(crate) async fn misplaced(probe: &Probe, log: &Shared<Log>, pace: Pace) -> String {
+    let mut port = PortWatch::new(pace.check_ready, false);
+    loop {
+        sleep(pace.check_boot).await;
+        let announced = lock(log).listens_on();
+        match port.look(announced, probe).await {
+            None => {}
+            Some(Misplaced::Suspected(what)) => tracing::warn!("the log {what}"),
+            Some(Misplaced::GivenUp(reason)) => return reason,
+        }
+    }
+}
+
+/// Watches the health and the load of a server that was ready.
 pub(crate) async fn health(
     probe: &Probe,
     client: &Client,
@@ -33,9 +49,6 @@ pub(crate) async fn health(
     meter: &Shared<Meter>,
     pace: Pace,
 ) -> Infallible {
-    probe.until_ready(|_| pace.check_boot).await;
-    tracing::info!("the inference server answers");
-    facts.send_modify(|facts| facts.ready = true);
     let mut health = Health::default();
     loop {
         match client.get("/metrics").await {

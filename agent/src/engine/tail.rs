@@ -34,6 +34,11 @@ impl Log {
         growing.end(|line| kept.add(line))
     }
 
+    /// The port that the server has last said it listens on.
+    pub(crate) fn listens_on(&self) -> Option<u16> {
+        self.growing.listens_on()
+    }
+
     /// The last whole lines, and how many bytes the log has at their end.
     pub(crate) fn tail(&self) -> (Vec<String>, u64) {
         (self.kept.lines.iter().cloned().collect(), self.kept.end)

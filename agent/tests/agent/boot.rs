@@ -3,7 +3,7 @@ use diogenes_core::ports::Clock as _;
 use diogenes_core::secret::SecretRef;
 use diogenes_core::testing::ManualClock;
 
-use super::machine::{Machine, WAIT, long_request, orders, reason, until};
+use super::machine::{Machine, WAIT, long_request, orders, reason, runs, until};
 use super::store::Mood;
 
 fn is_phase(phase: Phase) -> impl Fn(&diogenes_core::fleet::Beat) -> bool {
@@ -169,6 +169,45 @@ async fn a_server_that_fails_its_health_check_is_unhealthy_until_it_answers_agai
     assert!(reason.ends_with(", 3 times in a row"), "{reason}");
     machine.mock.refuse_connections(false).await;
     machine.beat(|beat| matches!(beat.status, BeatStatus::Ready { .. })).await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_listens_on_another_port_is_given_up_and_told() {
+    let mut machine = Machine::new().await;
+    let script =
+        format!("echo 'Uvicorn running on http://0.0.0.0:1'; echo $$ >\"$DIR/pid\"; {WAIT}");
+    machine.order(&orders(&machine.dir, &script));
+    machine.start().await;
+    let own = machine.mock.addr().port();
+    assert_eq!(
+        machine.unhealthy().await,
+        format!(
+            "the inference server listens on port 1 instead of {own} (pass `{{port}}` to its \
+             `command`)"
+        )
+    );
+    let pid = machine.file("pid").await;
+    until(|| if runs(&pid) { Err("it still runs") } else { Ok(()) }).await;
+    machine.pass(std::time::Duration::from_secs(61)).await;
+    machine.shut_down().await;
+    machine.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_answers_is_served_by_whatever_its_log_says_of_ports() {
+    let script = format!("echo 'Uvicorn running on http://0.0.0.0:1'; {WAIT}");
+    let mut machine = Machine::new().await;
+    machine.order(&orders(&machine.dir, &script));
+    machine.mock.refuse_connections(false).await;
+    machine.start().await;
+    let is_told = |beat: &diogenes_core::fleet::Beat| !beat.log_tail.is_empty();
+    let is_ready = |beat: &_| is_told(beat) && matches!(beat.status, BeatStatus::Ready { .. });
+    machine.beat(is_ready).await;
+    // Far longer than it is waited for.
+    let beats = machine.store.beats().len();
+    until(|| Some(()).filter(|()| machine.store.beats().len() >= beats + 10).ok_or("beats")).await;
+    assert!(is_ready(&machine.last()), "{:?}", machine.last());
     machine.stop().await;
 }
 

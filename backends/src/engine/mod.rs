@@ -5,6 +5,7 @@
 //! - [`start`]: its process.
 //! - [`output`]: the lines of its log, and the phases that they announce.
 //! - [`health`]: its health check.
+//! - [`port`]: whether it listens where it is looked for.
 //! - [`loopback`]: how it is reached from its own machine.
 //! - [`exit`]: how it ended.
 
@@ -12,5 +13,6 @@ pub mod exit;
 pub mod health;
 pub mod loopback;
 pub mod output;
+pub mod port;
 pub mod secrets;
 pub mod start;

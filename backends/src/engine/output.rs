@@ -1,7 +1,8 @@
-//! What an inference server writes, line by line, and the phases that its lines announce.
+//! What an inference server writes, line by line, and the phases and the port that its lines
+//! announce.
 
 use diogenes_core::fleet::Phase;
-use diogenes_core::fleet::phase::announced_by;
+use diogenes_core::fleet::phase::{announced_by, port_announced_by};
 
 /// The most characters of a line that a beat carries.
 pub(crate) const KEPT: usize = 500;
@@ -10,7 +11,10 @@ const LONGEST: usize = 64 * 1024;
 
 /// Cuts output into lines, however it arrives.
 #[derive(Debug, Default)]
-pub struct Lines(Vec<u8>);
+pub struct Lines {
+    growing: Vec<u8>,
+    port: Option<u16>,
+}
 
 impl Lines {
     /// Appends output and hands every line that it ends to `each`; returns the furthest phase
@@ -21,8 +25,8 @@ impl Lines {
             // A progress bar returns the carriage and begins no line.
             if *byte == b'\n' || *byte == b'\r' {
                 furthest = furthest.max(self.end(&mut each));
-            } else if self.0.len() < LONGEST {
-                self.0.push(*byte);
+            } else if self.growing.len() < LONGEST {
+                self.growing.push(*byte);
             }
         }
         furthest
@@ -30,11 +34,17 @@ impl Lines {
 
     /// Ends a last line without a line feed.
     pub fn end(&mut self, each: impl FnOnce(&str)) -> Option<Phase> {
-        let line = String::from_utf8_lossy(&self.0);
+        let line = String::from_utf8_lossy(&self.growing);
         each(&line);
         let phase = announced_by(&line);
-        self.0.clear();
+        self.port = port_announced_by(&line).or(self.port);
+        self.growing.clear();
         phase
+    }
+
+    /// The port that the server has last said it listens on.
+    pub fn listens_on(&self) -> Option<u16> {
+        self.port
     }
 }
 
@@ -60,12 +70,23 @@ mod tests {
     }
 
     #[test]
+    fn the_port_that_was_told_last_counts() {
+        let mut lines = Lines::default();
+        lines.push(b"Uvicorn running on http://0.0.0.0:8001", |_| {});
+        assert_eq!(lines.listens_on(), None);
+        lines.push(b"\nINFO loaded\n", |_| {});
+        assert_eq!(lines.listens_on(), Some(8001));
+        lines.push(b"Uvicorn running on http://0.0.0.0:8002\n", |_| {});
+        assert_eq!(lines.listens_on(), Some(8002));
+    }
+
+    #[test]
     fn a_line_without_end_costs_no_memory_and_is_cut() {
         let mut lines = Lines::default();
         for _ in 0..100 {
             lines.push("ü".repeat(10_000).as_bytes(), |_| {});
         }
-        assert_eq!(lines.0.len(), LONGEST);
+        assert_eq!(lines.growing.len(), LONGEST);
         let mut ended = Vec::new();
         lines.push(b"\n", |line| ended.extend(kept(line)));
         assert_eq!(ended, ["ü".repeat(KEPT)]);

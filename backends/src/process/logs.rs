@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use diogenes_core::fleet::phase::port_announced_by;
 use diogenes_core::fleet::{ClaimId, MAX_LOG_LINES, Phase};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::LogChunk;
@@ -141,26 +140,24 @@ pub(super) struct PhaseReader {
     path: PathBuf,
     offset: u64,
     lines: Lines,
-    port: Option<u16>,
 }
 
 impl PhaseReader {
     /// Reads the log at `path` from its start.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, offset: 0, lines: Lines::default(), port: None }
+        Self { path, offset: 0, lines: Lines::default() }
     }
 
     /// The port that the server has last said it listens on.
     pub(super) fn listens_on(&self) -> Option<u16> {
-        self.port
+        self.lines.listens_on()
     }
 
     /// The furthest phase that the lines since the last look announce.
     pub(super) fn advance(&mut self) -> io::Result<Option<Phase>> {
         let fresh = bytes(&self.path, self.offset, STEP)?;
         self.offset += fresh.len() as u64;
-        let port = &mut self.port;
-        Ok(self.lines.push(&fresh, |line| *port = port_announced_by(line).or(*port)))
+        Ok(self.lines.push(&fresh, |_| {}))
     }
 }
 

@@ -16,6 +16,7 @@ use super::Shared;
 use super::logs::PhaseReader;
 use super::record::RunRecord;
 use crate::engine::health::{Change, Health, Probe};
+use crate::engine::port::{Misplaced, PortWatch};
 
 /// How often the log of a booting server is read.
 const LOG_INTERVAL: Duration = Duration::from_millis(100);
@@ -31,9 +32,6 @@ const YOUNG: Duration = Duration::from_mins(1);
 /// How often it is seen whether a server still listens. A process that lives and refuses
 /// connections serves nobody, and it costs less to find out than a health check.
 const GLANCE: Duration = Duration::from_secs(1);
-/// For how many health checks a server that says in its log that it listens on another port may
-/// still refuse connections on its own.
-const ELSEWHERE: u32 = 6;
 /// How long a beat stands.
 const BEAT_LIFE: Duration = Duration::from_hours(24);
 /// After how long a beat that still holds is written again, so that it does not expire.
@@ -88,7 +86,7 @@ impl Reporter {
     async fn boot(&self, mut phase: Phase) {
         let log = self.shared.logs.path_of(&self.model, &self.claim);
         let mut reader = PhaseReader::new(log);
-        let mut elsewhere = None;
+        let mut port = PortWatch::new(self.shared.settings.health_interval, true);
         let pause = |elapsed| if elapsed < YOUNG { EAGER } else { PATIENT };
         let ready = self.probe.until_ready(pause);
         tokio::pin!(ready);
@@ -110,35 +108,19 @@ impl Reporter {
                 phase = reached;
                 self.report(booting(phase)).await;
             }
-            if let Some(port) = reader.listens_on().filter(|port| *port != self.probe.port()) {
-                self.look_for_it_at(port, &mut elsewhere).await;
+            match port.look(reader.listens_on(), &self.probe).await {
+                None => {}
+                Some(Misplaced::Suspected(what)) => tracing::warn!(
+                    model = %self.model, claim = %self.claim,
+                    "the log of `{}` {what}", self.model
+                ),
+                Some(Misplaced::GivenUp(reason)) => {
+                    self.report(BeatStatus::Unhealthy { reason }).await;
+                    // Its end is all that is left.
+                    std::future::pending::<()>().await;
+                }
             }
         }
-    }
-
-    /// What to do about a server whose log says that it listens on `port`, which is not its own:
-    /// tell, and give up on it if it goes on refusing connections on its own.
-    async fn look_for_it_at(&self, port: u16, since: &mut Option<Instant>) {
-        let own = self.probe.port();
-        let Some(began) = *since else {
-            *since = Some(Instant::now());
-            tracing::warn!(
-                model = %self.model, claim = %self.claim, port, expected = own,
-                "`{}` says that it listens on port {port} instead of {own}", self.model
-            );
-            return;
-        };
-        let patience = self.shared.settings.health_interval * ELSEWHERE;
-        if began.elapsed() < patience || !self.probe.is_refused().await {
-            return;
-        }
-        let reason = format!(
-            "the inference server listens on port {port} instead of {own} (pass `{{port}}` to its \
-             `command`, or set `port = {port}`)"
-        );
-        self.report(BeatStatus::Unhealthy { reason }).await;
-        // Its end is all that is left.
-        std::future::pending::<()>().await;
     }
 
     /// Checks a server that was ready, for ever.
