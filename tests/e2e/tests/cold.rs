@@ -85,6 +85,31 @@ async fn a_herd_of_first_requests_launches_one_process() {
 }
 
 #[tokio::test]
+async fn a_herd_that_one_replica_can_serve_starts_no_second_one() {
+    let flags = ["--load-weights-delay", "1s", "--ttft", "3s", "--tokens", "5"];
+    let model = Model::mock("demo", &flags).line("max_replicas = 2\ntarget_concurrency = 40");
+    let serve = Serve::start(Config::with([model])).await;
+    let client = serve.client();
+    let calls: Vec<_> = (0..40)
+        .map(|_| {
+            let client = serve.client();
+            tokio::spawn(async move { client.chat("demo").await.status.as_u16() })
+        })
+        .collect();
+    client.until_state("demo", "holds all of them", |state| state["held"] == 40).await;
+    // None of them counts twice, or one replica would not seem to be enough.
+    let serves_all = |state: &serde_json::Value| state["in_flight"] == 40 && state["held"] == 0;
+    client.until_state("demo", "serves all of them", serves_all).await;
+    // A reconcile that sees them.
+    assert_eq!(client.scale("demo", "unpin").await.status, 202);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    let launches = serve.log().matches("launched ").count();
+    assert_eq!(launches, 1, "{}", serve.log());
+}
+
+#[tokio::test]
 async fn beyond_max_held_a_request_is_turned_away() {
     let model = Model::mock("demo", &["--load-weights-delay", "2s"]).line("max_held = 3");
     let serve = Serve::start(Config::with([model])).await;

@@ -8,6 +8,7 @@ use diogenes_core::keys::StoreLimiter;
 use diogenes_core::tenancy::Principal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -33,6 +34,11 @@ impl Drop for Served {
 
 /// An inference server that answers every request with a short stream.
 async fn upstream() -> Served {
+    upstream_behind(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))).await
+}
+
+/// The same, which begins each answer once it gets a permit for it.
+async fn upstream_behind(gate: Arc<Semaphore>) -> Served {
     const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
         connection: close\r\n\r\ndata: {\"choices\":[]}\n\ndata: [DONE]\n\n";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,9 +46,11 @@ async fn upstream() -> Served {
     let task = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
+            let gate = gate.clone();
             tokio::spawn(async move {
                 let mut request = Vec::new();
                 while !request.ends_with(b"}") && stream.read_buf(&mut request).await? > 0 {}
+                gate.acquire().await.unwrap().forget();
                 stream.write_all(ANSWER.as_bytes()).await
             });
         }
@@ -79,7 +87,8 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, counted).await.unwrap();
+        let in_time = timeout(PATIENCE, counted).await;
+        assert!(in_time.is_ok(), "{} requests are held instead of {wanted}", self.held().await);
     }
 }
 
@@ -160,6 +169,24 @@ async fn a_held_stream_looks_for_its_replica_and_gives_its_place_back() {
     assert!((1..=polls).contains(&reads), "{reads} reads, {polls} polls");
     assert_eq!((world.held().await, world.store.unfinished()), (0, 0));
     assert!(world.stamp(Some(&claim)).await.is_some());
+}
+
+#[tokio::test]
+async fn a_held_request_gives_its_place_back_when_it_is_sent() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let upstream = upstream_behind(gate.clone()).await;
+    let router = world.router().await;
+    let mut answer = Answer::ask(&router, true).await;
+    answer.until(": diogenes {").await;
+    world.wait_for_held(1).await;
+    world.ready(0, &format!("http://{}", upstream.address)).await;
+    // The replica has not answered with a byte yet, and may take its time.
+    world.wait_for_held(0).await;
+    assert!(!answer.text.contains("choices"), "{}", answer.text);
+    gate.add_permits(1);
+    assert!(answer.last_byte().await.contains("data: [DONE]"));
+    assert_eq!((world.held().await, world.store.unfinished()), (0, 0));
 }
 
 #[tokio::test]
