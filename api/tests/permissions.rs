@@ -19,8 +19,8 @@ use diogenes_api::control::{
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
-use diogenes_core::audit::AuditLog;
-use diogenes_core::fleet::{BeatLogs, Registry};
+use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
+use diogenes_core::fleet::{BeatLogs, ModelSource, ModelSpec, Registry, read_view};
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
 use diogenes_core::ports::{Clock, Limits, StateStore, Wake};
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
@@ -47,6 +47,8 @@ struct Route {
     /// The answer to those who are let in. What is not there is 404 with another code than
     /// that of another project's record.
     answer: (u16, &'static str),
+    /// The action of the one audit record that it leaves; empty for what changes nothing.
+    audit: &'static str,
 }
 
 fn nothing() -> Value {
@@ -62,6 +64,7 @@ fn inference(path: &'static str) -> Route {
         request: path,
         body: || json!({"model": "absent", "input": "x"}),
         answer: (404, "model_not_found"),
+        audit: "",
     }
 }
 
@@ -74,6 +77,7 @@ fn open(path: &'static str) -> Route {
         request: path,
         body: nothing,
         answer: (200, ""),
+        audit: "",
     }
 }
 
@@ -108,6 +112,7 @@ fn routes() -> Vec<Route> {
             is_of_project: true,
             body: || json!({"email": "new@example.com", "project": "team-a"}),
             answer: (201, ""),
+            audit: "key.create",
             ..control("POST", "/api/v1/keys", KeysWrite)
         },
         Route {
@@ -118,18 +123,21 @@ fn routes() -> Vec<Route> {
         Route {
             is_of_project: true,
             request: "/api/v1/keys/{key}",
+            audit: "key.revoke",
             ..control("DELETE", "/api/v1/keys/{id}", KeysWrite)
         },
         Route {
             is_of_project: true,
             request: "/api/v1/keys/{key}/rotate",
             answer: (201, ""),
+            audit: "key.rotate",
             ..control("POST", "/api/v1/keys/{id}/rotate", KeysWrite)
         },
         control("GET", "/api/v1/projects", ProjectsRead),
         Route {
             body: || json!({"id": "fresh"}),
             answer: (201, ""),
+            audit: "project.create",
             ..control("POST", "/api/v1/projects", ProjectsWrite)
         },
         Route {
@@ -139,6 +147,7 @@ fn routes() -> Vec<Route> {
         },
         Route {
             request: "/api/v1/projects/third/archive",
+            audit: "project.archive",
             ..control("POST", "/api/v1/projects/{id}/archive", ProjectsWrite)
         },
         Route {
@@ -156,17 +165,19 @@ fn routes() -> Vec<Route> {
             request: "/api/v1/models/fresh",
             body: || json!({"command": ["vllm", "--port", "{port}"]}),
             answer: (201, ""),
+            audit: "model.apply",
             ..control("PUT", "/api/v1/models/{*name}", ModelsWrite)
         },
         Route {
-            request: "/api/v1/models/absent",
-            answer: (404, "model_not_found"),
+            request: "/api/v1/models/kept",
+            audit: "model.delete",
             ..control("DELETE", "/api/v1/models/{*name}", ModelsWrite)
         },
         control("GET", "/api/v1/cluster", ClusterRead),
         Route {
-            body: || json!({"model": "absent", "action": "up"}),
-            answer: (404, "model_not_found"),
+            body: || json!({"model": "kept", "action": "up"}),
+            answer: (202, ""),
+            audit: "model.up",
             ..control("POST", "/api/v1/cluster/scale", ClusterScale)
         },
         Route {
@@ -177,10 +188,11 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// A fresh installation with the projects `team-a`, `team-b` and `third`.
+/// A fresh installation with the projects `team-a`, `team-b` and `third`, and the model `kept`.
 struct World {
     router: Router,
     keys: Keys,
+    audit: AuditLog,
 }
 
 impl World {
@@ -201,6 +213,15 @@ impl World {
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
         let views = FleetViews::local(dispatcher.clone());
         let registry = Registry::new(store.clone(), clock.clone(), wake);
+        let spec = ModelSpec::new(["vllm", "--port", "{port}"]);
+        let kept = "kept".parse().unwrap();
+        registry
+            .on_behalf_of(Actor::operator())
+            .apply(&kept, spec, ModelSource::Api)
+            .await
+            .unwrap();
+        dispatcher.publish(read_view(&*store, &kept).await.unwrap().unwrap());
+        let audit = AuditLog::new(store.clone(), clock.clone());
         let parts = ClusterParts {
             views: views.clone(),
             demand: dispatcher,
@@ -216,7 +237,7 @@ impl World {
                 clock.clone(),
             )),
             projects: Arc::new(ProjectsArea::new(entrance.clone(), projects)),
-            audit: Arc::new(AuditArea::new(entrance.clone(), AuditLog::new(store, clock.clone()))),
+            audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {
@@ -231,7 +252,7 @@ impl World {
                 settings: AppSettings::default(),
             }),
         });
-        Self { router, keys }
+        Self { router, keys, audit }
     }
 
     /// The id and the text of a new key.
@@ -257,6 +278,18 @@ impl World {
         key: Option<&str>,
         body: &Value,
     ) -> (StatusCode, String) {
+        let (status, body) = self.answer(method, path, key, body).await;
+        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The status and the body of the answer.
+    async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> (StatusCode, Value) {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap());
         if let Some(key) = key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
@@ -266,8 +299,20 @@ impl World {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// The actions of every audit record there is, in alphabetic order.
+    async fn actions(&self) -> Vec<String> {
+        let mut actions = Vec::new();
+        for project in ["default", "team-a", "team-b", "third", "fresh"] {
+            let (by, project) = (Allowed::operator(), project.parse().unwrap());
+            let filter = AuditFilter::default();
+            let page = self.audit.list(&by, &project, &filter, 100, None).await.unwrap();
+            actions.extend(page.records.iter().map(|record| record.action.to_string()));
+        }
+        actions.sort();
+        actions
     }
 }
 
@@ -298,6 +343,7 @@ async fn every_route_lets_in_whom_the_table_names() {
                 None => None,
             };
             let path = route.request.replace("{key}", &target);
+            let mut actions = world.actions().await;
             let (status, code) =
                 world.ask(route.method, &path, key.as_deref(), &(route.body)()).await;
             let wanted = expected(&route, scope, project == "team-a");
@@ -308,7 +354,39 @@ async fn every_route_lets_in_whom_the_table_names() {
                 route.method,
                 route.path
             );
+            if status.is_success() && !route.audit.is_empty() {
+                actions.push(route.audit.to_owned());
+                actions.sort();
+            }
+            let found = world.actions().await;
+            assert_eq!(found, actions, "the audit log after {} {}", route.method, route.path);
         }
+    }
+}
+
+#[test]
+fn every_route_that_changes_something_is_audited() {
+    for route in routes() {
+        let changes = route.path.starts_with("/api/v1/") && route.method != "GET";
+        assert_eq!(!route.audit.is_empty(), changes, "{} {}", route.method, route.path);
+    }
+}
+
+#[tokio::test]
+async fn only_who_may_see_every_project_is_shown_more_than_its_own() {
+    let world = World::new().await;
+    let all = ["default", "team-a", "team-b", "third"];
+    for (scope, wanted) in
+        [(Scope::Admin, &all[..]), (Scope::ProjectAdmin, &["team-a"]), (Scope::Read, &["team-a"])]
+    {
+        let (_, key) = world.key("team-a", &[scope]).await;
+        let (status, page) =
+            world.answer("GET", "/api/v1/projects", Some(&key), &Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        let shown = page["data"].as_array().unwrap();
+        let shown: BTreeSet<_> = shown.iter().map(|one| one["id"].as_str().unwrap()).collect();
+        assert_eq!(shown, wanted.iter().copied().collect(), "{scope}");
+        assert_eq!(page["next_cursor"], Value::Null, "{scope}");
     }
 }
 
@@ -436,7 +514,7 @@ async fn projects_that_cannot_be_are_refused() {
 
 #[test]
 fn the_table_names_every_route() {
-    let written: BTreeSet<_> = sources().iter().flat_map(|text| routes_in(text)).collect();
+    let written: BTreeSet<_> = sources().iter().flat_map(|text| routes_in(text).unwrap()).collect();
     let table: BTreeSet<_> =
         routes().iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
     assert_eq!(table, written);
@@ -459,24 +537,69 @@ fn sources() -> Vec<String> {
     all
 }
 
-/// The methods and paths of `.route("PATH", get(…).post(…))`.
-fn routes_in(source: &str) -> Vec<(String, String)> {
-    let calls = source.split(".route(").skip(1);
-    let calls = calls.filter_map(|call| call.trim_start().split_once('"')?.1.split_once('"'));
+#[test]
+fn routes_that_could_not_be_named_are_seen() {
+    for unreadable in [
+        r#".route("/a", any(handler))"#,
+        r#".route("/a", get(handler).on(MethodFilter::PUT, other))"#,
+        r#".route("/a", axum::routing::any(handler))"#,
+        r#".route("/a", get(handler).fallback(other))"#,
+        ".route(PATH, get(handler))",
+        r#".route("/a", handlers)"#,
+        r#".nest("/a", other)"#,
+        r#".nest_service("/a", other)"#,
+        r#".route_service("/a", other)"#,
+        ".fallback_service(other)",
+    ] {
+        assert!(routes_in(unreadable).is_err(), "{unreadable}");
+    }
+    let readable = r#".route("/a", get(|a| any(a)).post(b))"#;
+    let of = |method: &str| (method.to_owned(), "/a".to_owned());
+    assert_eq!(routes_in(readable), Ok(vec![of("GET"), of("POST")]));
+}
+
+/// The methods and paths of `.route("PATH", get(…).post(…))`; an error for what may lead to a
+/// handler in another way.
+fn routes_in(source: &str) -> Result<Vec<(String, String)>, String> {
+    const OTHERS: [&str; 4] = [".nest(", ".nest_service(", ".route_service(", ".fallback_service("];
+    if let Some(other) = OTHERS.into_iter().find(|other| source.contains(other)) {
+        return Err(format!("`{other}` leads to handlers that this test does not see"));
+    }
+    let mut routes = Vec::new();
+    for call in source.split(".route(").skip(1) {
+        let path = call.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+        let (path, rest) = path.ok_or("a route without its path beside it")?;
+        let handlers = outer_calls(rest.trim_start().trim_start_matches(','));
+        if handlers.is_empty() {
+            return Err(format!("`{path}` has no handler beside it"));
+        }
+        for method in handlers {
+            if !["get", "post", "put", "delete", "patch"].contains(&method) {
+                return Err(format!("`{path}` has handlers by `{method}`"));
+            }
+            routes.push((method.to_uppercase(), path.to_owned()));
+        }
+    }
+    Ok(routes)
+}
+
+/// `get` and `post` of `get(…).post(…)) …`.
+fn outer_calls(text: &str) -> Vec<&str> {
+    let mut calls = Vec::new();
+    let (mut depth, mut begin) = (0, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => {
+                if depth == 0 {
+                    calls.push(text[begin..at].trim());
+                }
+                depth += 1;
+            }
+            ')' if depth == 0 => break,
+            ')' => depth -= 1,
+            '.' if depth == 0 => begin = at + 1,
+            _ => {}
+        }
+    }
     calls
-        .flat_map(|(path, rest)| {
-            let mut depth = 1;
-            let end = rest.find(|c| {
-                depth += i32::from(c == '(') - i32::from(c == ')');
-                depth == 0
-            });
-            let handlers = &rest[..end.unwrap()];
-            let methods = ["get", "post", "put", "delete", "patch"];
-            let methods = methods.into_iter().filter(|method| {
-                handlers.contains(&format!(" {method}("))
-                    || handlers.contains(&format!(".{method}("))
-            });
-            methods.map(|method| (method.to_uppercase(), path.to_owned())).collect::<Vec<_>>()
-        })
-        .collect()
 }
