@@ -4,9 +4,10 @@ use diogenes_e2e::Answer;
 use serde_json::Value;
 
 /// The headers that belong to errors.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "allow",
     "retry-after",
+    "x-should-retry",
     "www-authenticate",
     "x-diogenes-phase",
     "x-ratelimit-limit-requests",
