@@ -103,3 +103,18 @@ pub enum InvalidReference {
         rule: &'static str,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_a_secret() {
+        let secret = Secret::new("hunter2");
+        for shown in [format!("{secret:?}"), format!("{secret:#?}"), format!("{:?}", Some(&secret))]
+        {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        assert_eq!(secret.expose(), "hunter2");
+    }
+}

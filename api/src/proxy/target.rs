@@ -106,3 +106,17 @@ impl Target {
         self.reachable.store(true, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::upstream::Origin;
+
+    #[test]
+    fn debug_shows_nothing_of_the_key_of_a_replica() {
+        let upstream = Upstream::new(Origin::parse("http://127.0.0.1:1").unwrap());
+        let target = Target::new(0, ClaimId::new("claim"), upstream, Secret::new("hunter2"));
+        let shown = format!("{target:?}");
+        assert!(shown.contains("claim") && !shown.contains("hunter2"), "{shown}");
+    }
+}
