@@ -171,3 +171,6 @@ impl FleetLoop {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

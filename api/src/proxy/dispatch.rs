@@ -63,7 +63,7 @@ impl Dispatcher {
     }
 
     /// What is known of a model.
-    pub(super) fn view_of(&self, name: &ModelName) -> Option<Arc<ModelView>> {
+    pub(crate) fn view_of(&self, name: &ModelName) -> Option<Arc<ModelView>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.get(name).map(|entry| entry.view())
     }
