@@ -90,8 +90,16 @@ fn hex(bits: u64) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+    use std::sync::{Arc, Mutex};
+
+    use diogenes_core::ports::Limits;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
-    use http::HeaderValue;
+    use crate::proxy::testing::{Local, Upstream, caller, chat, model, plain};
 
     fn read(values: &[&str]) -> Option<TraceParent> {
         let mut headers = HeaderMap::new();
@@ -138,5 +146,95 @@ mod tests {
         assert_ne!(a, b);
         let text = format!("00-{}-{}-00", a.trace_id(), a.parent_id());
         assert_eq!(read(&[&text]), Some(a));
+    }
+
+    /// Keeps the spans and events of one target.
+    struct Listener {
+        target: &'static str,
+        heard: Arc<Mutex<Vec<String>>>,
+    }
+
+    struct Text(String);
+
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            write!(self.0, " {field}={value:?}").unwrap();
+        }
+    }
+
+    impl Listener {
+        fn hear(&self, text: Text) -> u64 {
+            let mut heard = self.heard.lock().unwrap();
+            heard.push(text.0);
+            heard.len() as u64
+        }
+    }
+
+    impl Subscriber for Listener {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == self.target
+        }
+
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            let mut text = Text(format!("span {}", span.metadata().name()));
+            span.record(&mut text);
+            Id::from_u64(self.hear(text))
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            let mut text = Text(format!("event in {:?}", event.parent().map(Id::into_u64)));
+            event.record(&mut text);
+            self.hear(text);
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// What listeners to `target` hear of a request within the trace [`TRACE`].
+    async fn heard(target: &'static str) -> Vec<String> {
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        // For this thread, and the runtime of a test has no other.
+        let _guard =
+            tracing::subscriber::set_default(Listener { target, heard: Arc::clone(&heard) });
+        let local = Local::new(Local::spec());
+        let answer = plain("200 OK", "content-type: application/json\r\n", "{}");
+        let upstream = Upstream::answering(&answer).await;
+        local.ready(&[("claim-0", upstream.address)]);
+        let mut request = chat(false);
+        let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+        request.headers.insert("traceparent", HeaderValue::try_from(parent).unwrap());
+        let answer = local.gateway.walk(caller(Limits::default()), request).await.unwrap();
+        assert_eq!(answer.status, 200);
+        drop(answer);
+        let heard = heard.lock().unwrap();
+        heard.clone()
+    }
+
+    #[tokio::test]
+    async fn listeners_hear_of_the_callers_trace_and_of_one_end() {
+        let heard = heard("diogenes::request").await;
+        let [span, end] = &heard[..] else { panic!("{heard:?}") };
+        assert!(span.starts_with("span request "), "{span}");
+        for field in [
+            &format!("trace_id={TRACE}"),
+            "parent_id=00f067aa0ba902b7",
+            "request.id=\"request-1\"",
+            "key.id=test",
+            &format!("model=\"{}\"", model()),
+        ] {
+            assert!(span.contains(&format!(" {field}")), "{field}: {span}");
+        }
+        assert!(end.starts_with("event in Some(1) ") && end.contains(" status=200 "), "{end}");
+    }
+
+    #[tokio::test]
+    async fn without_a_listener_no_span_is_made() {
+        assert_eq!(heard("diogenes::nothing").await, [""; 0]);
+        let id = HeaderValue::from_static("request-1");
+        let key = KeyId::from_caller("test");
+        assert!(span(&id, &HeaderMap::new(), &key, "model").is_disabled());
     }
 }
