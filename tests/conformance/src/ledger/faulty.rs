@@ -32,15 +32,20 @@ impl Dice {
     }
 }
 
-/// Asserts something of the books after each commit.
-pub(super) type Assertion = Box<dyn Fn(&Books) + Send + Sync>;
+/// Says what is wrong with the books after a commit.
+pub(super) type Check = Box<dyn Fn(&Books) -> Result<(), String> + Send + Sync>;
 
 pub(super) struct Faulty {
-    inner: Arc<dyn StateStore>,
     dice: Dice,
+    ledgers: Arc<Ledgers>,
+}
+
+/// The store and the books, which go on when a caller of the store is killed.
+struct Ledgers {
+    inner: Arc<dyn StateStore>,
     kept: Mutex<Kept>,
-    assertion: Option<Assertion>,
-    /// Taken for a commit and its entry in the books, where something is asserted of them.
+    check: Check,
+    /// Taken for a commit and its entry in the books, so that those are exact after each.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -49,6 +54,7 @@ pub(super) struct Faulty {
 struct Kept {
     records: BTreeMap<Key, Value>,
     books: Books,
+    wrong: Option<String>,
 }
 
 impl Kept {
@@ -65,22 +71,44 @@ impl Kept {
 }
 
 impl Faulty {
-    /// Asserts something of the books after each commit, where those come one after the other.
-    pub(super) fn new(inner: Arc<dyn StateStore>, seed: u64, assertion: Option<Assertion>) -> Self {
+    /// Checks the books after each commit.
+    pub(super) fn new(inner: Arc<dyn StateStore>, seed: u64, check: Check) -> Self {
         let (kept, turn) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { inner, dice: Dice::new(seed), kept, assertion, turn }
+        Self { dice: Dice::new(seed), ledgers: Arc::new(Ledgers { inner, kept, check, turn }) }
+    }
+
+    /// What was wrong first, after some commit.
+    pub(super) fn wrong(&self) -> Option<String> {
+        self.ledgers.kept.lock().unwrap().wrong.clone()
     }
 
     /// The books by what stands in the store now.
     pub(super) async fn audit(&self) -> Books {
-        let keys: Vec<_> = self.kept.lock().unwrap().records.keys().cloned().collect();
+        let keys: Vec<_> = self.ledgers.kept.lock().unwrap().records.keys().cloned().collect();
         let mut kept = Kept::default();
         for key in keys {
-            if let Some(item) = self.inner.get(&key).await.unwrap() {
+            if let Some(item) = self.ledgers.inner.get(&key).await.unwrap() {
                 kept.put(&key, &item.document);
             }
         }
         kept.books
+    }
+}
+
+impl Ledgers {
+    async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
+        let _turn = self.turn.lock().await;
+        let versions = self.inner.commit(writes).await?;
+        let mut kept = self.kept.lock().unwrap();
+        for write in writes {
+            if let Write::Put { key, document, .. } = write {
+                kept.put(key, document);
+            }
+        }
+        if let Err(wrong) = (self.check)(&kept.books) {
+            kept.wrong.get_or_insert(wrong);
+        }
+        Ok(versions)
     }
 }
 
@@ -100,11 +128,11 @@ fn entries(record: &Value) -> Vec<(Account, u64)> {
 impl StateStore for Faulty {
     async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         tokio::task::yield_now().await;
-        self.inner.get(key).await
+        self.ledgers.inner.get(key).await
     }
 
     async fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        self.inner.list(query).await
+        self.ledgers.inner.list(query).await
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
@@ -113,27 +141,17 @@ impl StateStore for Faulty {
         for write in writes {
             if let Write::Put { key, .. } = write {
                 let nothing = serde_json::json!({ "charges": [] });
-                let mut kept = self.kept.lock().unwrap();
+                let mut kept = self.ledgers.kept.lock().unwrap();
                 kept.records.entry(key.clone()).or_insert(nothing);
             }
         }
         if self.dice.below(20) == 0 {
             return Err(StoreError::Unavailable { reason: "it is down".into(), source: None });
         }
-        let turn = if self.assertion.is_some() { Some(self.turn.lock().await) } else { None };
-        let versions = self.inner.commit(writes).await?;
-        {
-            let mut kept = self.kept.lock().unwrap();
-            for write in writes {
-                if let Write::Put { key, document, .. } = write {
-                    kept.put(key, document);
-                }
-            }
-            if let Some(assertion) = &self.assertion {
-                assertion(&kept.books);
-            }
-        }
-        drop(turn);
+        // What has left for the store happens, whether or not its caller is killed meanwhile.
+        let (ledgers, writes) = (Arc::clone(&self.ledgers), writes.to_vec());
+        let sent = tokio::spawn(async move { ledgers.commit(&writes).await });
+        let versions = sent.await.expect("a commit does not panic")?;
         tokio::task::yield_now().await;
         if self.dice.below(10) == 0 {
             return Err(StoreError::Unknown { reason: "the answer is lost".into(), source: None });
@@ -148,10 +166,10 @@ impl StateStore for Faulty {
         bound: Bound,
         expires_at: Option<Timestamp>,
     ) -> Result<i64, StoreError> {
-        self.inner.add(key, delta, bound, expires_at).await
+        self.ledgers.inner.add(key, delta, bound, expires_at).await
     }
 
     async fn count(&self, key: &Key) -> Result<i64, StoreError> {
-        self.inner.count(key).await
+        self.ledgers.inner.count(key).await
     }
 }
