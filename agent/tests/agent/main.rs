@@ -9,3 +9,4 @@ mod machine;
 mod notices;
 mod program;
 mod store;
+mod unit;

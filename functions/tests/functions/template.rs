@@ -97,3 +97,55 @@ fn the_outputs_are_those_that_others_read() {
         assert!(outputs.contains(name), "{name} is not in {outputs:?}");
     }
 }
+
+#[test]
+fn the_root_volume_is_as_fast_as_the_parameter_says() {
+    let disks = &properties("LaunchTemplate")["LaunchTemplateData"]["BlockDeviceMappings"];
+    let [disk] = &disks.as_array().unwrap()[..] else { panic!("{disks}") };
+    assert_eq!(disk["Ebs"]["VolumeType"], "gp3");
+    assert_eq!(disk["Ebs"]["Throughput"], reference("GpuVolumeThroughput"));
+    let parameter = &read()["Parameters"]["GpuVolumeThroughput"];
+    // EBS includes 125 MiB/s, at which a boot takes minutes longer; 3,000 operations of 256 KiB a
+    // second, which it includes too, can be no more than 750.
+    let bounds = [&parameter["MinValue"], &parameter["Default"], &parameter["MaxValue"]];
+    assert_eq!(bounds.map(|bound| bound.as_u64().unwrap()), [125, 500, 750]);
+}
+
+/// The routes of the instances' subnets that lead to the internet.
+fn routes_out() -> Map<String, Value> {
+    let routes = resources("AWS::EC2::Route").into_iter();
+    routes
+        .filter(|(_, route)| route["Properties"]["RouteTableId"] == reference("InstanceRouteTable"))
+        .collect()
+}
+
+#[test]
+fn an_instance_reaches_no_internet_unless_it_is_asked_for() {
+    let template = read();
+    for parameter in ["GpuPublicIpv4", "GpuIpv6Internet"] {
+        assert_eq!(template["Parameters"][parameter]["Default"], "false", "{parameter}");
+    }
+    let is_true = |parameter: &str| json!({"Fn::Equals": [reference(parameter), "true"]});
+    let conditions = &template["Conditions"];
+    assert_eq!(conditions["HasPublicIpv4"], is_true("GpuPublicIpv4"));
+    assert_eq!(
+        conditions["HasIpv6Internet"],
+        json!({"Fn::Or": [{"Condition": "HasPublicIpv4"}, is_true("GpuIpv6Internet")]})
+    );
+    let routes = routes_out();
+    assert!(routes.contains_key("InstanceIpv6Out"), "{routes:?}");
+    for (name, route) in &routes {
+        let to = &route["Properties"];
+        let wanted = if to["DestinationIpv6CidrBlock"].is_null() {
+            "HasPublicIpv4"
+        } else {
+            // Nobody reaches it from there.
+            assert_eq!(to["EgressOnlyInternetGatewayId"], reference("EgressOnlyGateway"), "{name}");
+            "HasIpv6Internet"
+        };
+        assert_eq!(route["Condition"], wanted, "{name}");
+    }
+    let egress = properties("InstanceSecurityGroup")["SecurityGroupEgress"].to_string();
+    let by_ipv6 = egress.find("::/0").unwrap();
+    assert!(egress[..by_ipv6].contains(r#"{"Fn::If":["HasIpv6Internet","#), "{egress}");
+}

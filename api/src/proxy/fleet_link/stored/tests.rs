@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use diogenes_core::entity::StoreExt;
-use diogenes_core::fleet::{Model, ModelSource, Order, Registry, UseStamp};
+use diogenes_core::fleet::{Model, ModelSource, Order, Phase, Progress, Registry, UseStamp};
 use diogenes_core::ports::{Clock as _, Expect};
 use tokio::time::sleep;
 
@@ -173,4 +173,30 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
         world.link.look(&world.entry(), world.started).await;
     }
     assert_eq!(world.asked(), 1, "the reminder");
+}
+
+#[tokio::test]
+async fn routers_look_the_less_often_the_longer_a_boot_takes_and_not_together() {
+    let world = World::new().await;
+    let seconds = Duration::from_secs_f64;
+    for (elapsed, eta, about) in [
+        // A tenth of what is left, from the shortest to the longest pause.
+        (0.0, Some(0.0), 0.9),
+        (0.0, Some(5.0), 0.9),
+        (0.0, Some(20.0), 2.0),
+        (0.0, Some(300.0), 4.0),
+        // Where nobody knows: a second more with every minute.
+        (0.0, None, 0.9),
+        (60.0, None, 1.9),
+        (600.0, None, 4.0),
+    ] {
+        let (elapsed, eta) = (seconds(elapsed), eta.map(seconds));
+        let progress = Progress { phase: Phase::Boot, elapsed, eta };
+        let pauses: Vec<_> =
+            (0..200).map(|_| world.link.pause(&progress).as_secs_f64() / about).collect();
+        let (least, most) =
+            pauses.iter().fold((f64::MAX, 0.0_f64), |(a, b), one| (a.min(*one), b.max(*one)));
+        assert!((0.8..0.9).contains(&least), "{least} of {about} s at {progress:?}");
+        assert!((1.1..=1.2).contains(&most), "{most} of {about} s at {progress:?}");
+    }
 }
