@@ -402,3 +402,25 @@ fn projects_are_listed_with_the_default_one_first() {
         }
     });
 }
+
+#[test]
+fn a_key_whose_project_has_no_record_is_refused() {
+    block_on(async {
+        let world = World::new();
+        let project = world.project("team-a").await;
+        let new = new_key(&project, "ada@example.com");
+        let (_, plain) = world.keys.issue(&Allowed::operator(), new).await.unwrap();
+        world.keys.verify(&plain).await.unwrap();
+        // As of a table that was restored to an earlier time.
+        let key = Key::new(format!("PROJECT#{project}"), "PROJECT");
+        let is_there = world.store.get(&key).await.unwrap().is_some();
+        assert!(is_there);
+        world.store.remove(key, Expect::Any).await.unwrap();
+        let refused = world.keys.verify(&plain).await.unwrap_err();
+        let KeyError::Rejected(KeyRejection::Project(named)) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(named, &project);
+        assert!(refused.to_string().contains("`team-a`"), "{refused}");
+    });
+}
