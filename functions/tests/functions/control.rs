@@ -14,13 +14,13 @@ use diogenes_functions::start::Base;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-struct Function {
+pub(crate) struct Function {
     store: Arc<MemoryStore>,
-    base: Base,
+    pub(crate) base: Base,
 }
 
 impl Function {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::default());
         let store = Arc::new(MemoryStore::new(clock.clone()));
         let base = Base {

@@ -7,6 +7,7 @@
     reason = "the fixtures are not inside test functions"
 )]
 
+mod authorizer;
 mod control;
 mod metrics;
 mod template;
