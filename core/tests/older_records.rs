@@ -1,20 +1,30 @@
 //! A table of version 0.1.0, read and written by this version.
 
-#![expect(clippy::unwrap_used, reason = "the fixture is not inside a test function")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the fixture is not inside a test function"
+)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{
-    Model, ModelSource, NameClaim, Order, Registry, RegistryError, SlotState, StoredDemand,
-    read_view,
+    AgentRules, BeatLogs, DeploymentId, InstanceId, Lease, Model, ModelSource, NameClaim, Order,
+    Phase, Reconciler, Registry, RegistryError, Slot, SlotState, StoredDemand, read_view,
 };
-use diogenes_core::keys::{KeyError, KeyRejection, Keys};
+use diogenes_core::keys::{KeyError, KeyId, KeyRejection, Keys, StoreLimiter};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{DemandSource, Expect, IndexKey, Key, StateStore, Write};
+use diogenes_core::ports::{
+    AdmitError, Bound, Clock as _, ComputeBackend, ComputeError, DemandSource, Expect, IndexKey,
+    Instance, InstanceState, Key, LaunchError, LaunchRequest, Limiter as _, Limits, LogSource as _,
+    StateStore, TokenBound, Write,
+};
 use diogenes_core::tenancy::{Allowed, ProjectId};
-use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, Patient, SeededEntropy};
 use pollster::block_on;
 use serde_json::Value;
 
@@ -37,12 +47,19 @@ impl World {
         let store = Arc::new(MemoryStore::new(clock.clone()));
         for item in fixture("table.json").as_array().unwrap() {
             let text = |name: &str| item[name].as_str().map(str::to_owned);
+            let expires: Option<Timestamp> = text("expires").map(|end| end.parse().unwrap());
+            if let Some(counters) = text("pk").unwrap().strip_prefix("COUNTER#") {
+                let key = Key::new(counters, text("sk").unwrap());
+                let value = item["value"].as_i64().unwrap();
+                block_on(store.add(&key, value, Bound::None, expires)).unwrap();
+                continue;
+            }
             let index = text("ipk").zip(text("isk"));
             let write = Write::Put {
                 key: Key::new(text("pk").unwrap(), text("sk").unwrap()),
                 document: item["document"].clone(),
                 index: index.map(|(partition, sort)| IndexKey { partition, sort }),
-                expires_at: text("expires").map(|end| end.parse().unwrap()),
+                expires_at: expires,
                 expect: Expect::Absent,
             };
             block_on(store.commit(&[write])).unwrap();
@@ -54,7 +71,6 @@ impl World {
         Self { store, clock, registry, keys, plain: fixture("keys.json") }
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a test that cannot go on fails at once")]
     fn verify(&self, key: &str) -> Result<String, KeyError> {
         let plain = self.plain[key].as_str().unwrap().parse().unwrap();
         block_on(self.keys.verify(&plain)).map(|key| key.email)
@@ -139,4 +155,109 @@ fn stamps_of_a_router_of_0_1_0_count() {
     assert_eq!(demand.last_arrival_at, at("2026-11-26T18:11:51Z"));
     let view = block_on(read_view(&*world.store, &name("demo"))).unwrap().unwrap();
     assert_eq!(demand.of(&view.slots[0].claim).last_used_at, at("2026-11-26T18:12:30Z"));
+}
+
+/// The instances that 0.1.0 launched; none of them may be ended, and none added.
+struct Running(Vec<Slot>);
+
+#[async_trait]
+impl ComputeBackend for Running {
+    async fn launch(&self, request: &LaunchRequest) -> Result<InstanceId, LaunchError> {
+        Err(LaunchError::Quota { reason: format!("{} runs already", request.model) })
+    }
+
+    async fn describe(&self) -> Result<Vec<Instance>, ComputeError> {
+        let instance = |slot: &Slot| Instance {
+            id: slot.instance().cloned().unwrap(),
+            claim: Some(slot.claim.clone()),
+            model: Some(slot.model.clone()),
+            state: InstanceState::Running,
+            launched_at: None,
+            addresses: vec!["10.0.0.7".parse().unwrap()],
+        };
+        Ok(self.0.iter().map(instance).collect())
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<(), ComputeError> {
+        Err(ComputeError::Denied { reason: format!("{id} shall go on") })
+    }
+
+    fn settle_time(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn the_orchestrator_goes_on_with_agents_of_0_1_0() {
+    let world = World::new();
+    let slot_of = |model: &str| {
+        let view = block_on(read_view(&*world.store, &name(model))).unwrap().unwrap();
+        view.slots.into_iter().next().unwrap()
+    };
+    let (mut demo, other) = (slot_of("demo"), slot_of("org/other"));
+    let demand = Arc::new(StoredDemand::new(world.store.clone(), world.clock.clone()));
+    let told = block_on(demand.demand(&demo.model)).unwrap();
+    assert_eq!(told.held, 2, "as its routers have counted");
+    let told = told.of(&demo.claim);
+    assert_eq!((told.running, told.waiting), (2, 1), "as its agent has told");
+    let logs = BeatLogs::new(world.store.clone());
+    let log = block_on(logs.tail(&demo.model, 1000)).unwrap().unwrap();
+    assert!(log.text.ends_with("INFO:     Application startup complete.\n"), "{log:?}");
+
+    // One whose readiness nobody has taken down yet.
+    let instance = demo.instance().cloned().unwrap();
+    let launched_at = demo.claimed_at;
+    demo.state = SlotState::Booting { instance, launched_at, phase: Phase::Boot };
+    block_on(world.store.save(demo.clone(), Expect::Any)).unwrap();
+    let lease = |slot: &Slot| {
+        let lease = block_on(world.store.load::<Lease>(&Lease::key_of(&slot.claim)));
+        lease.unwrap().unwrap()
+    };
+    let before = [lease(&demo), lease(&other)];
+    let reconciler = Reconciler {
+        store: world.store.clone(),
+        compute: Arc::new(Running(vec![demo.clone(), other.clone()])),
+        demand,
+        clock: world.clock.clone(),
+        timer: Arc::new(Patient),
+        entropy: Arc::new(SeededEntropy::new(2)),
+        deployment: DeploymentId::new("diogenes"),
+        router_lag: Duration::ZERO,
+        launch_patience: Duration::ZERO,
+        agents: Some(AgentRules { max_lifetime: Duration::from_hours(24) }),
+    };
+    for (slot, before) in [&demo, &other].into_iter().zip(before) {
+        let outcome = block_on(reconciler.reconcile(&slot.model)).unwrap();
+        assert!(outcome.refused.is_none(), "{:?}", outcome.refused);
+        let after = lease(slot);
+        assert_ne!(after.version, before.version, "the agent sees a new version");
+        assert_eq!(after.value.bumped_at, world.clock.now());
+    }
+    for model in ["demo", "org/other"] {
+        let SlotState::Ready { base_url, .. } = slot_of(model).state else {
+            panic!("{:?}", slot_of(model))
+        };
+        assert_eq!(base_url, "http://10.0.0.7:8000");
+    }
+}
+
+#[test]
+fn what_routers_of_0_1_0_have_counted_of_a_key_counts() {
+    let world = World::new();
+    let limiter = StoreLimiter::new(world.store.clone());
+    let key = KeyId::from_caller("p2G4XrxqF0UXjHDR");
+    let limits = Limits {
+        requests_per_minute: Some(100),
+        tokens_per_minute: Some(100_000),
+        concurrency: None,
+    };
+    let admit = |tokens| {
+        let bound = TokenBound::new(tokens);
+        block_on(limiter.admit(&key, &limits, bound, world.clock.now()))
+    };
+    let refused = admit(1_001);
+    assert!(matches!(refused, Err(AdmitError::Exceeded(_))), "99,000 tokens were used");
+    drop(admit(1_000).unwrap());
+    let refused = admit(0);
+    assert!(matches!(refused, Err(AdmitError::Exceeded(_))), "100 requests were made");
 }

@@ -212,6 +212,21 @@ async fn a_server_that_answers_is_served_by_whatever_its_log_says_of_ports() {
 }
 
 #[tokio::test]
+async fn orders_of_0_1_0_are_followed() {
+    const ORDERS: &str = include_str!("../../../tests/fixtures/0.1.0/user_data.json");
+    let mut machine = Machine::new().await;
+    machine.imds.set("user-data", ORDERS);
+    machine.start().await;
+    assert_eq!(
+        machine.unhealthy().await,
+        "the model cannot run on this instance: `/opt/of-0.1.0/bin/vllm` was not found; check \
+         `command` of the model"
+    );
+    assert_eq!(machine.last().claim.as_str(), "b89a25185b2569a6bc28e73f33d91b7c");
+    machine.stop().await;
+}
+
+#[tokio::test]
 async fn beats_go_on_when_the_store_comes_back() {
     let mut machine = Machine::serving(WAIT, |_| {}).await;
     for mood in [Mood::Down, Mood::Hanging] {
