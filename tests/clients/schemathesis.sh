@@ -32,7 +32,8 @@ until_listening "$serve" "$work"
 
 # It keeps what it has found below the directory it runs in.
 config="$PWD/tests/clients/schemathesis.toml"
+export SCHEMATHESIS_HOOKS="$PWD/tests/clients/schemathesis_hooks.py"
 cd "$work"
 "$env/bin/schemathesis" --config-file "$config" run "$url/api/v1/openapi.json" \
-  --checks all --seed 1 --max-examples 20 --no-color \
+  --checks all --exclude-checks use_after_free --seed 1 --max-examples 20 --no-color \
   --header "Authorization: Bearer $(cat "$work/data/admin.key")"

@@ -98,6 +98,7 @@ fn bounds() -> Value {
                 "env": {
                     "propertyNames": {"minLength": 1, "pattern": "^[^=\u{0}]+$"},
                 },
+                "working_dir": {"pattern": NO_NUL},
                 "health_path": {"pattern": "^/[!-~]*$"},
                 "aliases": {"items": name},
                 "min_replicas": {"minimum": 0, "maximum": 100},

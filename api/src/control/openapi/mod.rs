@@ -74,9 +74,12 @@ fn of_installation(rule: SpecRule) -> Value {
         if let Some(Value::Object(ladder)) = spec.pointer_mut("/properties/ladder") {
             ladder.insert("maxItems".into(), 0.into());
         }
-        // One machine has every port once.
-        if let Some(Value::Object(with_port)) = spec.pointer_mut("/anyOf/2/properties") {
-            with_port.insert("max_replicas".into(), json!({"const": 1}));
+        // One machine has every port once, also where the command is told its port.
+        if let Value::Object(spec) = &mut *spec {
+            let has_port =
+                json!({"required": ["port"], "properties": {"port": {"type": "integer"}}});
+            spec.insert("if".into(), has_port);
+            spec.insert("then".into(), json!({"properties": {"max_replicas": {"const": 1}}}));
         }
     }
     if !rule.has_parameters {
@@ -96,9 +99,9 @@ mod tests {
     fn the_document_of_one_machine_has_no_ladder_and_no_parameters() {
         let spec = |rule: SpecRule| {
             let document = of_installation(rule);
-            let with_port = &document["components"]["schemas"]["ModelSpec"]["anyOf"][2];
-            assert_eq!(with_port["required"], json!(["port"]));
-            assert_eq!(with_port["properties"].get("max_replicas").is_some(), !rule.has_places);
+            let spec = &document["components"]["schemas"]["ModelSpec"];
+            assert_eq!(spec.get("if").is_some(), !rule.has_places);
+            assert_eq!(spec.pointer("/then/properties/max_replicas").is_some(), !rule.has_places);
             document["components"]["schemas"]["ModelSpec"]["properties"].clone()
         };
         let everything = SpecRule::default();
