@@ -36,8 +36,8 @@ fn advice(path: &str, headers: &HeaderMap) -> String {
     };
     if is_inference(path) || path.strip_prefix("/v1/v1").is_some_and(is_inference) {
         return format!(
-            "unknown path `{path}`; the base URL of OpenAI clients is `{}/v1`",
-            origin(headers)
+            "unknown path `{path}`; the base URL of OpenAI clients is {}",
+            base_url(headers)
         );
     }
     if path == "/v1" || path.starts_with("/v1/") {
@@ -50,15 +50,19 @@ fn advice(path: &str, headers: &HeaderMap) -> String {
     )
 }
 
-/// The server as the client knows it.
-fn origin(headers: &HeaderMap) -> String {
+/// The base URL as the client should write it. API Gateway's own host (`ID.execute-api.REGION.…`) has
+/// the stage in every path, which does not reach us.
+fn base_url(headers: &HeaderMap) -> String {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let scheme = match text(header::HeaderName::from_static("x-forwarded-proto")) {
         Some("https") => "https",
         _ => "http",
     };
     let host = text(header::HOST).filter(|host| host.len() <= 255).unwrap_or("HOST");
-    format!("{scheme}://{host}")
+    if host.contains(".execute-api.") {
+        return format!("`{scheme}://{host}/STAGE/v1`, with the stage of the API for `STAGE`");
+    }
+    format!("`{scheme}://{host}/v1`")
 }
 
 #[cfg(test)]
@@ -78,6 +82,10 @@ mod tests {
         headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
         assert!(advice("/responses", &headers).contains("`https://127.0.0.1:8080/v1`"));
         assert!(advice("/embeddings", &HeaderMap::new()).contains("`http://HOST/v1`"));
+        let host = HeaderValue::from_static("a1b2.execute-api.us-east-1.amazonaws.com");
+        headers.insert(header::HOST, host);
+        let right = "`https://a1b2.execute-api.us-east-1.amazonaws.com/STAGE/v1`";
+        assert!(advice("/v1/v1/embeddings", &headers).contains(right));
         for path in ["/v1", "/v1/", "/v1/audio/speech", "/v1/v1"] {
             let advice = advice(path, &headers);
             assert!(advice.contains("`/v1/chat/completions`, `/v1/completions`"), "{advice}");
