@@ -227,12 +227,5 @@ pub(super) fn upstream_name(view: &ModelView) -> &str {
 
 /// A replica that answers a streamed request with something else.
 pub(super) fn no_stream(entry: &Entry) -> ApiError {
-    let view = entry.view();
-    let name = &view.model.name;
-    ApiError::new(
-        ErrorKind::UpstreamRefused,
-        format!(
-            "the inference server of model `{name}` answered a streamed request with something other than a stream; ask without `stream`"
-        ),
-    )
+    malformed("to a streamed request is not a stream", entry)
 }
