@@ -12,6 +12,8 @@ use super::fleet_link::{Guard, Place};
 use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
 use super::refusal;
+use super::resolution::Planned;
+use super::settlement::Settlement;
 use super::upstream::{SendError, UpstreamResponse};
 use crate::error::ApiError;
 
@@ -50,8 +52,11 @@ pub(super) struct Reached {
 }
 
 impl Pursuit {
-    pub(super) fn new(gateway: Arc<Gateway>, call: Call, route: Route, entry: Arc<Entry>) -> Self {
-        Self { gateway, call, entry, route, outcomes: Vec::new(), hold: None }
+    /// Follows the plan of a request; apart from it, what is settled at the end.
+    pub(super) fn new(gateway: Arc<Gateway>, planned: Planned) -> (Self, Settlement) {
+        let Planned { call, route, entry, settlement } = planned;
+        let pursuit = Self { gateway, call, entry, route, outcomes: Vec::new(), hold: None };
+        (pursuit, settlement)
     }
 
     pub(super) fn casualties(&self) -> &Arc<Casualties> {

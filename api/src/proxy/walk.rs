@@ -39,9 +39,8 @@ impl Gateway {
     }
 
     async fn answer(self: &Arc<Self>, planned: Planned) -> Result<Answer, ApiError> {
-        let Planned { call, route, entry, settlement } = planned;
-        let (deadline, stream) = (call.deadline, call.patience.stream);
-        let mut pursuit = Pursuit::new(self.clone(), call, route, entry);
+        let (mut pursuit, settlement) = Pursuit::new(self.clone(), planned);
+        let (deadline, stream) = (pursuit.call.deadline, pursuit.call.patience.stream);
         let error = loop {
             match until(deadline, pursuit.next()).await {
                 Err(_) => break refusal::out_of_time(&pursuit.entry),
