@@ -67,7 +67,7 @@ done
 if [[ -n $table ]]; then where=(--table "$table"); else where=(--stack "$stack"); fi
 
 if [[ -n ${DIOGENES:-} ]]; then
-  command -v "$DIOGENES" >/dev/null || fail 3 "DIOGENES names $DIOGENES, which is no program"
+  command -v "$DIOGENES" >/dev/null || fail 3 "DIOGENES names $DIOGENES, which is not an executable"
   diogenes=("$DIOGENES")
 else
   command -v cargo >/dev/null || fail 3 "\`cargo\` is missing; install Rust (https://rustup.rs), or name a program with DIOGENES"

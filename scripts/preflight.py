@@ -259,7 +259,7 @@ def look(account, name, values, region):
         try:
             return judge()
         except (BotoCoreError, ClientError) as error:
-            return [(WARNING, subject, f"it could not be looked at: {error}", "look in the console")]
+            return [(WARNING, subject, f"could not be checked: {error}", "look in the console")]
 
     yield from judge_name(name)
     status = "unknown"

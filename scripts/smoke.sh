@@ -87,7 +87,7 @@ while (($#)); do
   esac
 done
 for number in "$boot_timeout" "$idle_timeout"; do
-  [[ $number =~ ^[1-9][0-9]*$ ]] || fail 2 "$number is no number of seconds"
+  [[ $number =~ ^[1-9][0-9]*$ ]] || fail 2 "$number is not a number of seconds"
 done
 for program in aws curl jq; do
   command -v "$program" >/dev/null || fail 3 "\`$program\` is missing"
@@ -99,7 +99,7 @@ if [[ -n $key_file ]]; then
 fi
 if [[ -n $spec_file ]]; then
   jq -e '(.command | type == "array") and (.ladder | type == "array")' "$spec_file" >/dev/null \
-    || fail 2 "$spec_file is no spec of a model for AWS: JSON with \`command\` and \`ladder\`"
+    || fail 2 "$spec_file is not a model spec for AWS, which is JSON with \`command\` and \`ladder\`"
   type=$(jq -r '[.ladder[].instance_type] | unique | join(" or ")' "$spec_file")
 fi
 if [[ -n $region ]]; then

@@ -45,7 +45,7 @@ pub struct Args {
     /// The account that runs the inference server [default: the agent's own]
     #[arg(long, value_name = "NAME")]
     engine_user: Option<String>,
-    /// What ends the instance; it is split as a shell splits it, and run without one.
+    /// Command that shuts the instance down; parsed like a shell command line, but run without a shell.
     #[arg(long, value_name = "COMMAND", default_value = "shutdown -h now")]
     #[arg(value_parser = words)]
     shutdown_command: Words,

@@ -82,7 +82,7 @@ impl Orders {
         let user_data: UserData = serde_json::from_str(&text).map_err(NoOrders::UserData)?;
         match whoami(metadata).await {
             Ok((instance, address)) => Ok(Self { user_data, instance: Some(instance), address }),
-            // A machine that is no instance has no metadata; with a file it needs none.
+            // A machine that is not an instance has no metadata; with a file it needs none.
             Err(error) if file.is_some() => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

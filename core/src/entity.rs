@@ -55,7 +55,7 @@ impl<T: Entity> Stored<T> {
     pub fn from_item(item: Item) -> Result<Self, StoreError> {
         let value =
             serde_json::from_value(item.document).map_err(|source| StoreError::Corrupt {
-                reason: format!("`{}` is no {}", item.key, T::KIND),
+                reason: format!("`{}` is not a {}", item.key, T::KIND),
                 source: Some(source.into()),
             })?;
         Ok(Self { value, version: item.version })

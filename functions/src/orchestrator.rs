@@ -46,7 +46,7 @@ enum Task {
 #[derive(thiserror::Error)]
 pub enum EventError {
     /// Nobody sends such events.
-    #[error("the event is none that the orchestrator knows: {0}")]
+    #[error("unknown event: {0}")]
     Unknown(String),
     /// The reconcile stopped half-way; the next one goes on there.
     #[error("the fleet could not be reconciled: {}", chain(.0))]

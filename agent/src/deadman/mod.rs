@@ -22,7 +22,7 @@ pub use end::Shutdown;
 pub use switch::{Cause, Limits, Switch, WITHOUT_ORDERS};
 
 /// What the rest of the agent tells the switch.
-enum Word {
+enum Message {
     Limits(Limits),
     Lease(Version, Duration),
     End(Duration, String),
@@ -30,7 +30,7 @@ enum Word {
 
 /// The agent's end of the switch.
 pub struct DeadMan {
-    words: mpsc::Sender<Word>,
+    words: mpsc::Sender<Message>,
     clock: Arc<dyn BootClock>,
 }
 
@@ -57,9 +57,9 @@ impl DeadMan {
         thread::Builder::new().name("dead-man".into()).spawn(move || {
             let cause = loop {
                 match heard.recv_timeout(tick) {
-                    Ok(Word::Limits(limits)) => switch.arm(limits),
-                    Ok(Word::Lease(version, at)) => switch.saw_lease(version, at),
-                    Ok(Word::End(at, reason)) => switch.end_at(at, reason),
+                    Ok(Message::Limits(limits)) => switch.arm(limits),
+                    Ok(Message::Lease(version, at)) => switch.saw_lease(version, at),
+                    Ok(Message::End(at, reason)) => switch.end_at(at, reason),
                     Err(RecvTimeoutError::Timeout) => {}
                     // The rest of the agent is gone; the switch stands.
                     Err(RecvTimeoutError::Disconnected) => thread::sleep(tick),
@@ -77,18 +77,18 @@ impl DeadMan {
 
     /// Sets the control plane's limits.
     pub fn arm(&self, limits: Limits) {
-        self.tell(Word::Limits(limits));
+        self.tell(Message::Limits(limits));
     }
 
     /// Reports the version of the lease that a read which began at `at` found.
     pub fn saw_lease(&self, version: Version, at: Duration) {
-        self.tell(Word::Lease(version, at));
+        self.tell(Message::Lease(version, at));
     }
 
     /// Ends the instance in a while.
     pub fn end_in(&self, delay: Duration, reason: impl Into<String>) {
         let at = self.clock.since_boot().saturating_add(delay);
-        self.tell(Word::End(at, reason.into()));
+        self.tell(Message::End(at, reason.into()));
     }
 
     /// The time on the switch's clock.
@@ -96,7 +96,7 @@ impl DeadMan {
         self.clock.since_boot()
     }
 
-    fn tell(&self, word: Word) {
+    fn tell(&self, word: Message) {
         // Once the thread ends the machine it hears nothing more, and need not.
         let _ = self.words.send(word);
     }

@@ -30,7 +30,7 @@ pub(crate) enum Unanswered {
     /// Nobody listens.
     #[error("it could not be reached: {0}")]
     Unreachable(#[from] io::Error),
-    /// The connection broke, or what came back is no HTTP.
+    /// The connection broke, or what came back is not HTTP.
     #[error("it sent an incomplete or invalid HTTP response: {0}")]
     Broken(#[from] hyper::Error),
     /// The path cannot be asked for, or the answer is too long.

@@ -37,7 +37,7 @@ impl Metrics {
 }
 
 /// Name and value of a line such as `name{label="text"} 1.0`; none for a comment, and for a
-/// value that is no amount.
+/// value that is not an amount.
 fn sample(line: &str) -> Option<(&str, f64)> {
     let (name, value) = match line.split_once('{') {
         // A label's text may hold braces; the value does not.

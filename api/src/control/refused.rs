@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 
 use crate::error::{ApiError, ErrorKind};
 
-/// A body that is no JSON, or no object. Serde would take a list for the fields in order.
+/// A body that is not JSON or not an object. Serde would take a list for the fields in order.
 pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
     match body.trim_ascii_start().first() {
         Some(b'{') => Ok(()),
@@ -23,7 +23,7 @@ pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
     }
 }
 
-/// A body that is no JSON.
+/// A body that is not JSON.
 pub(crate) fn invalid_json(error: &serde_json::Error) -> ApiError {
     ApiError::new(
         ErrorKind::InvalidJson,

@@ -70,8 +70,8 @@ pub(super) fn too_many_held(view: &ModelView, now: Timestamp) -> ApiError {
     ApiError::new(
         ErrorKind::TooManyHeld,
         format!(
-            "{} requests already wait for `{}` to start; retry after the time in `Retry-After`",
-            spec.max_held, view.model.name
+            "`{}` is starting, and the limit of requests that may wait for it, {}, is reached; retry after the time in `Retry-After`",
+            view.model.name, spec.max_held
         ),
     )
     .retry_after(after)
@@ -131,7 +131,7 @@ pub(super) fn out_of_time(entry: &Entry) -> ApiError {
     ApiError::new(
         ErrorKind::Deadline,
         format!(
-            "model `{}` did not finish within the time that one request may take here; what came before is incomplete: stream the answer, or ask for a shorter one",
+            "model `{}` did not finish within the time limit of one request, so any partial answer is incomplete; stream the answer, or ask for a shorter one",
             view.model.name
         ),
     )
@@ -162,7 +162,7 @@ fn flawed(kind: ErrorKind, label: &'static str, what: &str, entry: &Entry) -> Ap
     ApiError::new(
         kind,
         format!(
-            "the answer of model `{name}` {what}; discard what came of it and retry the request"
+            "the answer of model `{name}` {what}; discard any partial answer and retry the request"
         ),
     )
 }
@@ -185,7 +185,7 @@ pub(super) fn refused(status: StatusCode, entry: &Entry) -> ApiError {
         return ApiError::new(
             ErrorKind::UpstreamDenied,
             format!(
-                "the inference server of model `{name}` refused Diogenes with status {number}; your own key is fine: its operator has to look at `diogenes logs {name}`"
+                "the inference server of model `{name}` refused Diogenes with status {number}; your API key is not the problem: ask the operator to check `diogenes logs {name}`"
             ),
         );
     }

@@ -17,7 +17,7 @@ pub(super) enum Seen {
     Going,
     /// The end of the stream, after so many bytes. What follows is of no interest.
     Ended(usize),
-    /// Behind so many bytes an event whose data is no JSON object.
+    /// Behind so many bytes an event whose data is not a JSON object.
     Malformed(usize),
 }
 

@@ -23,7 +23,6 @@ pub enum DataDirError {
         pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]
     Locked {
-        /// The directory.
         path: PathBuf,
         /// The process, where the lock file tells.
         pid: Option<u32>,
@@ -33,17 +32,13 @@ pub enum DataDirError {
         "`{}` is not a directory; move it away or choose another data directory",
         path.display()
     )]
-    NotADirectory {
-        /// What is no directory.
-        path: PathBuf,
-    },
+    NotADirectory { path: PathBuf },
     /// It cannot be created or written.
     #[error(
         "`{}` cannot be written; let this user write it or choose another data directory",
         path.display()
     )]
     ReadOnly {
-        /// The directory.
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -51,7 +46,6 @@ pub enum DataDirError {
     /// Anything else.
     #[error("`{}` cannot be used as data directory; see the cause", path.display())]
     Other {
-        /// The directory.
         path: PathBuf,
         #[source]
         source: io::Error,

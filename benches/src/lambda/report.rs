@@ -53,7 +53,7 @@ pub(crate) fn table(all: &[Starts<'_>]) -> (String, Vec<String>) {
             if name == HELLO { "–".to_owned() } else { format!("{later:.2}") },
             limit.map_or_else(|| "–".to_owned(), |limit| format!("{limit:.0}")),
         );
-        // A difference that is no number keeps no bound.
+        // A difference that is not a number keeps no bound.
         if limit.is_some_and(|limit| later.is_nan() || later > limit) {
             broken.push(format!("{name} answers {later:.2} ms later than hello"));
         }

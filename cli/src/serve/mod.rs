@@ -378,7 +378,7 @@ fn deployment_id(config: &Config) -> anyhow::Result<DeploymentId> {
 }
 
 /// Makes the registered models those of the file: new ones are added, changed ones changed, and
-/// ones that were in the file and are no more deleted.
+/// ones that were in the file and are no longer deleted.
 async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
     let mut removed = Vec::new();
     for old in registry.list().await? {
@@ -401,7 +401,7 @@ async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Resul
     if !removed.is_empty() {
         tracing::warn!(
             models = removed.len(),
-            "removed models that an earlier configuration had and this one has not: {}",
+            "removed models that are no longer in the configuration: {}",
             removed.join(", ")
         );
     }

@@ -71,7 +71,7 @@ fn a_limit_that_nobody_would_count_is_refused() {
     let aws = Aws::start();
     let limited = [&ADA[..], &["--table", "the-table", "--concurrency", "1"]].concat();
     let run = diogenes(&limited, &operator(&aws.url()));
-    assert!(run.code == 2 && run.err.contains("not supported on AWS"), "{run:?}");
+    assert!(run.code == 2 && run.err.contains("not supported by this deployment"), "{run:?}");
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub enum EndReason {
     Exited(Option<Exit>),
     /// The backend does not know it any more.
     Lost,
-    /// It answered its health check no more.
+    /// It failed its health check.
     Unhealthy,
     /// Its agent was not heard of for too long.
     Silent,

@@ -19,7 +19,7 @@ const CHECKSUM: usize = 6;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlainKey(Secret);
 
-/// Text that is no key of ours, known without a look into the store.
+/// Text that is not a key of ours, known without a look into the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedKey {
     /// It does not look like a key at all.

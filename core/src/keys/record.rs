@@ -61,7 +61,9 @@ pub enum KeyRejection {
     #[error("the API key `{0}` has expired")]
     Expired(KeyId),
     /// Its project is archived, or gone.
-    #[error("the project `{0}` of the API key is archived; use a key of another project")]
+    #[error(
+        "the project `{0}` of the API key is archived or no longer exists; use a key of another project"
+    )]
     Project(ProjectId),
 }
 

@@ -13,19 +13,19 @@ pub enum BeyondOwn {
         "the API key `{key}` may not issue or change keys with the scope `{scope}`; use one with the scope `admin`"
     )]
     Scope { key: KeyId, scope: Scope },
-    /// Models.
+    /// It could use models that its issuer may not.
     #[error(
-        "the API key `{key}` may use some models only, and so may keys that it issues or changes; name models that it may use"
+        "the API key `{key}` is limited to certain models and can only issue or change keys limited to the same ones; set `models`"
     )]
     Models { key: KeyId },
     /// It would outlive its issuer.
     #[error(
-        "the API key `{key}` expires at {expires_at}, and so must keys that it issues; set `expires_at` to that or earlier"
+        "the API key `{key}` expires at {expires_at}, and the keys it issues must expire no later; set `expires_at` to that or earlier"
     )]
     Expiry { key: KeyId, expires_at: Timestamp },
     /// It could use more than its issuer.
     #[error(
-        "the API key `{key}` is limited to {limit}, and so must be keys that it issues; set their `limits`"
+        "the API key `{key}` is limited to {limit}, and the keys it issues need the same or lower limits; set their `limits`"
     )]
     Limits { key: KeyId, limit: String },
 }

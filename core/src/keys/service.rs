@@ -32,7 +32,7 @@ pub enum KeyError {
     /// No key has this id.
     #[error("API key `{0}` does not exist; list keys with `diogenes key list`")]
     NotFound(KeyId),
-    /// A key that counts no more cannot be rotated.
+    /// A revoked or expired key cannot be rotated.
     #[error(transparent)]
     Rejected(#[from] KeyRejection),
     /// A field makes no sense.
@@ -87,7 +87,8 @@ impl Keys {
     ) -> Result<(ApiKey, PlainKey), KeyError> {
         new.validate(self.clock.now())?;
         if new.limits.concurrency.is_some() && !self.counts_concurrency {
-            let problem = "is not supported on AWS; limit requests or tokens per minute".into();
+            let problem =
+                "is not supported by this deployment; limit requests or tokens per minute".into();
             return Err(KeyError::Invalid { field: "limits.concurrency", problem });
         }
         if !by.reaches(&new.project) {

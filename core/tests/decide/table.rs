@@ -188,11 +188,7 @@ fn booting() {
         (
             "an exit that the agent reports",
             case().beat(0, BeatStatus::Unhealthy { reason: "the server exited".into() }),
-            vec![fail(
-                FailureKind::Exited,
-                "the server exited while it booted",
-                EndReason::Exited(None),
-            )],
+            vec![fail(FailureKind::Exited, "the server exited", EndReason::Exited(None))],
         ),
         (
             "on its way out",

@@ -52,7 +52,7 @@ fn a_model_whose_launch_hangs_keeps_no_other_waiting() {
         world.order(number, Order::Up);
     }
     let round = block_on(world.reconciler.reconcile_all()).unwrap();
-    assert_eq!(failures(round), ["it was not done within 30s"]);
+    assert_eq!(failures(round), ["reconciling did not finish within 30s"]);
     assert_eq!(world.running(), 5);
     // It goes on where it stopped.
     *world.backend.hangs.lock().unwrap() = None;

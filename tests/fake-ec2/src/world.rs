@@ -67,7 +67,7 @@ impl World {
 }
 
 /// The class of an instance type, `g` of `g6e.2xlarge`, and its vCPUs as most families have them;
-/// none of text that is no instance type.
+/// none of text that is not an instance type.
 pub(crate) fn class_and_vcpus(instance_type: &str) -> Option<(&str, u32)> {
     let (family, size) = instance_type.split_once('.')?;
     let generation = family.find(|letter: char| letter.is_ascii_digit())?;

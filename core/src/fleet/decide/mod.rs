@@ -55,35 +55,15 @@ pub enum Action {
     /// Take a free slot.
     Claim { index: u32 },
     /// Ask the backend for the instance of a slot that is launching.
-    Launch {
-        /// Of which slot.
-        index: u32,
-    },
+    Launch { index: u32 },
     /// Write the slot after an event.
-    Move {
-        /// Of which slot.
-        index: u32,
-        /// What happened to it.
-        event: SlotEvent,
-    },
+    Move { index: u32, event: SlotEvent },
     /// End a claim that never served, and back off.
-    Fail {
-        /// Of which slot.
-        index: u32,
-        /// What kind of failure it is.
-        kind: FailureKind,
-        /// What to tell callers.
-        reason: String,
-        /// Why the claim ends.
-        end: EndReason,
-    },
+    Fail { index: u32, kind: FailureKind, reason: String, end: EndReason },
     /// Ask the backend to end an instance of a terminating slot.
     Terminate { instance: InstanceId },
     /// Remove the record of a slot whose instance is gone.
-    Free {
-        /// Of which slot.
-        index: u32,
-    },
+    Free { index: u32 },
     /// Ask the backend to end an instance that no record owns.
     TerminateOrphan { instance: InstanceId },
     /// Remove the records of a deleted model that has nothing left.

@@ -130,8 +130,7 @@ fn tend_booting(
         }
         // An agent says so of a server that has ended; its instance lives on for a while.
         Some(BeatStatus::Unhealthy { reason }) => {
-            let reason = format!("{reason} while it booted");
-            decision.act(fail(FailureKind::Exited, reason, EndReason::Exited(None)));
+            decision.act(fail(FailureKind::Exited, reason.clone(), EndReason::Exited(None)));
             return false;
         }
         Some(BeatStatus::Booting { phase: reached }) if *reached > phase => {

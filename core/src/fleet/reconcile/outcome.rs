@@ -49,11 +49,8 @@ pub enum ReconcileError {
     })]
     Compute(#[from] ComputeError),
     /// It took too long.
-    #[error("it was not done within {}", crate::duration::format(*limit))]
-    TimedOut {
-        /// How long it was given.
-        limit: Duration,
-    },
+    #[error("reconciling did not finish within {}", crate::duration::format(*limit))]
+    TimedOut { limit: Duration },
     /// A slot was asked for the impossible: a bug.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),

@@ -132,7 +132,7 @@ pub async fn cursor_of_another_query_is_refused(fixture: &Fixture) {
     fixture.page(&query).await;
 }
 
-/// What is no cursor at all is refused, and never a place.
+/// What is not a cursor at all is refused, and never a place.
 pub async fn garbage_cursor_is_refused(fixture: &Fixture) {
     fill(fixture).await;
     let (_, mut query) = first_items(fixture, &paged(3, Direction::Ascending), 3).await;

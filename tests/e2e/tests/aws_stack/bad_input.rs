@@ -32,7 +32,7 @@ async fn the_orchestrator_refuses_what_is_no_event_of_its_own() {
         let ran = stack.host.invoke(ORCHESTRATOR, event).await;
         assert!(ran.is_err(), "{event}: {ran:?}");
     }
-    logged(&stack, ORCHESTRATOR, "the event is none that the orchestrator knows").await;
+    logged(&stack, ORCHESTRATOR, "unknown event").await;
     let log = stack.host.logs(ORCHESTRATOR);
     assert!(log.contains("aws.s3"), "the event is shown: {log}");
     assert_eq!(stack.front.calls().by(ORCHESTRATOR).count(), 0);

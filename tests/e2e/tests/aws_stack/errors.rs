@@ -58,7 +58,7 @@ async fn every_refusal_is_an_error_object_with_its_status() {
         ["POST /v1/chat/completions", "GET /v1/models", "GET /api/v1/keys", "GET /api/v1/models"];
     let nowhere = ["GET /nowhere", "GET /v1", "POST /healthz", "PUT /api/v1/openapi.json"];
     for line in functions.iter().chain(&["GET /v1/nowhere", "DELETE /api/v1/nowhere"]) {
-        // What is no bearer token never reaches the authorizer.
+        // What is not a bearer token never reaches the authorizer.
         for none in [None, Some("Basic YTpi"), Some("Bearer "), Some("dg_x")] {
             let answer = ask(&stack, line, none).await;
             assert_eq!(error_of(&answer, line), missing(), "{line} {none:?}");

@@ -47,7 +47,7 @@ async fn specs_that_make_no_sense() {
         ("too long", with("drain_timeout", json!("100000h"))),
         ("no life", with("max_lifetime", json!(0))),
         ("an unknown choice", with("cold_start", json!("wait"))),
-        ("an alias that is no name", with("aliases", json!(["a b"]))),
+        ("an alias that is not a name", with("aliases", json!(["a b"]))),
         ("an alias that is taken", with("aliases", json!(["demo"]))),
         ("an alias that is an alias", with("aliases", json!(["short"]))),
         ("a rung of nothing", with("ladder", json!([{"market": "spot"}]))),

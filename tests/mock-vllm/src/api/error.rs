@@ -39,7 +39,7 @@ impl ApiError {
         }
     }
 
-    /// A body that is no JSON, or lacks a field, or has one of another type.
+    /// A body that is not JSON, or lacks a field, or has one of another type.
     pub(crate) fn body(error: &serde_json::Error) -> Self {
         let column = error.column();
         if error.is_data() {

@@ -146,7 +146,7 @@ fn judge(needs: &[Need<'_>], values: &BTreeMap<Quota, f64>, region: &str, report
         }
     }
     for need in needs.iter().filter(|need| need.quota.is_none()) {
-        // What is no EC2 instance type cannot be launched at all.
+        // What is not an EC2 instance type cannot be launched at all.
         let text = format!("the quota that `{}` counts against is unknown", need.kind);
         report.warn(NAME, text, "check that its ladder names an EC2 instance type, and look under Service Quotas in the console");
     }

@@ -6,7 +6,7 @@ use crate::aws::{DeployedTable, Problem};
 
 const NAME: &str = "table";
 
-/// Looks at the table's shape and reads the models with their slots; nothing if it is no table of
+/// Looks at the table's shape and reads the models with their slots; nothing if it is not a table of
 /// ours.
 pub(super) async fn check(table: &DeployedTable, report: &mut Report) -> Option<Vec<ModelView>> {
     let name = table.store.table();

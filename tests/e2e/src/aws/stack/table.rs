@@ -62,9 +62,9 @@ fn keys(of: &Value) -> Vec<KeySchemaElement> {
 }
 
 fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
-    of[name].as_array().unwrap_or_else(|| panic!("`{name}` is no list in {of}"))
+    of[name].as_array().unwrap_or_else(|| panic!("`{name}` is not a list in {of}"))
 }
 
 fn text<'a>(of: &'a Value, name: &str) -> &'a str {
-    of[name].as_str().unwrap_or_else(|| panic!("`{name}` is no text in {of}"))
+    of[name].as_str().unwrap_or_else(|| panic!("`{name}` is not text in {of}"))
 }

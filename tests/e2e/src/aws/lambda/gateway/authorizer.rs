@@ -116,7 +116,7 @@ async fn ask(
 fn read(answer: &[u8]) -> Result<Verdict, String> {
     let answer: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
     let known = ["principalId", "policyDocument", "context", "usageIdentifierKey"];
-    let fields = answer.as_object().ok_or("it is no object")?;
+    let fields = answer.as_object().ok_or("it is not an object")?;
     if let Some(field) = fields.keys().find(|field| !known.contains(&field.as_str())) {
         return Err(format!("`{field}` is not known"));
     }
@@ -125,12 +125,12 @@ fn read(answer: &[u8]) -> Result<Verdict, String> {
     let policy = Policy::parse(answer.get("policyDocument").ok_or("there is no policy")?)?;
     let mut fields = BTreeMap::new();
     let context = answer.get("context").filter(|context| !context.is_null());
-    let context = context.map(|context| context.as_object().ok_or("the context is no object"));
+    let context = context.map(|context| context.as_object().ok_or("the context is not an object"));
     for (name, value) in context.transpose()?.into_iter().flatten() {
         let text = match value {
             Value::String(text) => text.clone(),
             Value::Bool(_) | Value::Number(_) => value.to_string(),
-            _ => return Err(format!("`{name}` of the context is no scalar")),
+            _ => return Err(format!("`{name}` of the context is not a scalar")),
         };
         fields.insert(name.clone(), text);
     }

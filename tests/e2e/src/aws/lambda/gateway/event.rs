@@ -154,7 +154,7 @@ pub(super) fn proxy_event(
     let text = match (body.is_empty(), binary) {
         (true, _) => None,
         (false, true) => Some(BASE64_STANDARD.encode(body)),
-        // What is no UTF-8 gets lost.
+        // What is not UTF-8 gets lost.
         (false, false) => Some(String::from_utf8_lossy(body).into_owned()),
     };
     let or_null = |map: Map<String, Value>| if map.is_empty() { Value::Null } else { map.into() };

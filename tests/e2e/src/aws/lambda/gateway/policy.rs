@@ -57,7 +57,7 @@ impl Policy {
 impl Statement {
     fn parse(statement: &Value) -> Result<Self, String> {
         let known = ["Sid", "Effect", "Action", "Resource"];
-        let fields = statement.as_object().ok_or("a statement is no object")?;
+        let fields = statement.as_object().ok_or("a statement is not an object")?;
         if let Some(field) = fields.keys().find(|field| !known.contains(&field.as_str())) {
             return Err(format!("`{field}` in a statement is not known here"));
         }

@@ -160,7 +160,7 @@ impl Refusals {
             }
             for (name, expression) in &response.headers {
                 if literal(expression).is_none() {
-                    let problem = format!("`{expression}` of `{name}` is no 'literal'");
+                    let problem = format!("`{expression}` of `{name}` is not a 'literal'");
                     return Err(error("ResponseParameters", problem));
                 }
             }

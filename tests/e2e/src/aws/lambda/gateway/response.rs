@@ -71,11 +71,11 @@ pub(super) fn buffered(
     }
     let text = match answer.get("body") {
         None | Some(Value::Null) => "",
-        Some(body) => body.as_str().ok_or("`body` is no text")?,
+        Some(body) => body.as_str().ok_or("`body` is not text")?,
     };
     let encoded = match answer.get("isBase64Encoded") {
         None | Some(Value::Null) => false,
-        Some(encoded) => encoded.as_bool().ok_or("`isBase64Encoded` is no truth value")?,
+        Some(encoded) => encoded.as_bool().ok_or("`isBase64Encoded` is not a boolean")?,
     };
     // Without a binary media type among what the client accepts first, it gets the Base64.
     let body = if encoded && is_binary(accept.unwrap_or("*/*"), binary) {
@@ -111,7 +111,7 @@ fn head(
         None => StatusCode::OK,
         Some(Value::Number(number)) => status(&number.to_string())?,
         Some(Value::String(text)) => status(text)?,
-        Some(_) => return Err("`statusCode` is no number".into()),
+        Some(_) => return Err("`statusCode` is not a number".into()),
     };
     let mut headers = HeaderMap::new();
     for (name, value) in object(fields, "headers")? {
@@ -119,7 +119,7 @@ fn head(
         add(&mut headers, name, value)?;
     }
     for (name, values) in object(fields, "multiValueHeaders")? {
-        let values = values.as_array().ok_or(format!("`{name}` is no list"))?;
+        let values = values.as_array().ok_or(format!("`{name}` is not a list"))?;
         // The list wins over a single value of the same name.
         headers.remove(name);
         for value in values {
@@ -140,7 +140,7 @@ fn head(
 }
 
 fn status(text: &str) -> Result<StatusCode, String> {
-    text.parse().map_err(|_| format!("`{text}` is no status"))
+    text.parse().map_err(|_| format!("`{text}` is not a status"))
 }
 
 fn object<'a>(
@@ -150,7 +150,7 @@ fn object<'a>(
     let object = match fields.get(name) {
         None | Some(Value::Null) => None,
         Some(Value::Object(object)) => Some(object),
-        Some(_) => return Err(format!("`{name}` is no object")),
+        Some(_) => return Err(format!("`{name}` is not an object")),
     };
     Ok(object.into_iter().flatten())
 }
@@ -159,7 +159,7 @@ fn add(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), String>
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Bool(truth) => truth.to_string(),
-        _ => return Err(format!("the header `{name}` is no text")),
+        _ => return Err(format!("the header `{name}` is not text")),
     };
     let lower = name.to_lowercase();
     if DROPPED.contains(&lower.as_str()) {
@@ -167,8 +167,8 @@ fn add(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), String>
     }
     let name =
         if REMAPPED.contains(&lower.as_str()) { format!("x-amzn-remapped-{lower}") } else { lower };
-    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header"))?;
-    let value = text.parse().map_err(|_| format!("`{text}` is no header's value"))?;
+    let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not a header"))?;
+    let value = text.parse().map_err(|_| format!("`{text}` is not a header value"))?;
     headers.append(name, value);
     Ok(())
 }

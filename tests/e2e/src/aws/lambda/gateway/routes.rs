@@ -9,7 +9,7 @@ pub(super) struct Found<'a> {
     pub(super) parameters: BTreeMap<String, String>,
 }
 
-/// Finds the resource of a path, then the method: a resource without it is no route, even if a
+/// Finds the resource of a path, then the method: a resource without it is not a route, even if a
 /// less exact resource has it. Literal parts go before `{name}`, and those before `{name+}`.
 pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &str) -> Option<Found<'a>> {
     let path = path.strip_suffix('/').unwrap_or(path);

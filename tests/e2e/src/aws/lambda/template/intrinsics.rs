@@ -81,7 +81,7 @@ impl<'a> Resolver<'a> {
             }
             ("Fn::Sub", []) => match argument.as_str() {
                 Some(pattern) => self.substitute(pattern, &Map::new(), place),
-                None => Err(TemplateError::new(place, "this is no text")),
+                None => Err(TemplateError::new(place, "this is not text")),
             },
             ("Fn::Sub", [pattern, variables]) => {
                 let variables = self.resolve(variables, place)?.unwrap_or_default();
@@ -215,6 +215,6 @@ fn text(value: &Value, place: &str) -> Result<String, TemplateError> {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
-        other => Err(TemplateError::new(place, format!("`{other}` is no text"))),
+        other => Err(TemplateError::new(place, format!("`{other}` is not text"))),
     }
 }

@@ -44,7 +44,7 @@ impl<'a> Section<'a> {
         match value {
             None => Ok(Self { map: Map::new(), place, resolver }),
             Some(Value::Object(map)) => Ok(Self { map: map.clone(), place, resolver }),
-            Some(other) => Err(TemplateError::new(place, format!("`{other}` is no map"))),
+            Some(other) => Err(TemplateError::new(place, format!("`{other}` is not a map"))),
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Section<'a> {
             Value::String(text) => Ok(Some(text)),
             Value::Number(number) => Ok(Some(number.to_string())),
             Value::Bool(truth) => Ok(Some(truth.to_string())),
-            other => Err(TemplateError::new(self.at(field), format!("`{other}` is no text"))),
+            other => Err(TemplateError::new(self.at(field), format!("`{other}` is not text"))),
         }
     }
 
@@ -115,6 +115,6 @@ impl<'a> Section<'a> {
         let texts = value.as_array().and_then(|texts| {
             texts.iter().map(|text| text.as_str().map(str::to_owned)).collect::<Option<_>>()
         });
-        texts.ok_or_else(|| TemplateError::new(self.at(field), "this is no list of texts"))
+        texts.ok_or_else(|| TemplateError::new(self.at(field), "this is not a list of texts"))
     }
 }
