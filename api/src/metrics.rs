@@ -218,6 +218,12 @@ impl ModelMetrics {
         self.in_flight.inc();
     }
 
+    /// A request that has begun counts for another model from here on.
+    pub(crate) fn hand_over(&self, to: &Self) {
+        self.in_flight.dec();
+        to.in_flight.inc();
+    }
+
     pub(crate) fn end(&self, status: StatusCode, took: Duration, usage: Option<Usage>) {
         self.in_flight.dec();
         if status == StatusCode::OK {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::fleet::{ModelSpec, ModelView};
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
 use futures_util::FutureExt as _;
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
 use super::dialect::Dialect;
+use super::peek::Peek;
+use super::refusal;
 use super::target::Target;
 use super::upstream::{RequestHead, SendError, UpstreamResponse};
 
@@ -26,20 +29,27 @@ pub(super) struct Call {
     /// Path and query.
     pub(super) path: Cow<'static, str>,
     pub(super) headers: HeaderMap,
+    /// As it came, but for usage that is asked for on our behalf.
     pub(super) body: Bytes,
+    pub(super) peek: Peek,
     /// Told once it was sent, where somebody wants to know.
     pub(super) sent: Option<Arc<AtomicBool>>,
     /// Whether it asks for usage on our behalf and not on the caller's.
     pub(super) usage_is_ours: bool,
     pub(super) patience: Patience,
-    /// How long a replica may take to begin its answer, and to go on with it.
-    pub(super) timeout: Duration,
     /// When the answer must have ended, where a request may not take as long as it likes.
     pub(super) deadline: Option<Instant>,
 }
 
 impl Call {
-    pub(super) async fn send(&self, target: &Target) -> Result<UpstreamResponse, SendError> {
+    /// Sends it to a replica of a model.
+    pub(super) async fn send(
+        &self,
+        target: &Target,
+        view: &ModelView,
+    ) -> Result<UpstreamResponse, SendError> {
+        let body = self.peek.with_model(&self.body, refusal::upstream_name(view));
+        let timeout = self.timeout(&view.model.spec);
         let head = RequestHead {
             method: &Method::POST,
             path: &self.path,
@@ -47,14 +57,19 @@ impl Call {
             bearer: &target.upstream_key,
         };
         let Some(sent) = &self.sent else {
-            return target.upstream.send(&head, &self.body, self.timeout).await;
+            return target.upstream.send(&head, &body, timeout).await;
         };
         sent.store(true, Ordering::Relaxed);
-        let answer = target.upstream.send(&head, &self.body, self.timeout).await;
+        let answer = target.upstream.send(&head, &body, timeout).await;
         if matches!(answer, Err(SendError::Connect(_))) {
             sent.store(false, Ordering::Relaxed);
         }
         answer
+    }
+
+    /// How long a replica may take to begin its answer, and to go on with it.
+    pub(super) fn timeout(&self, spec: &ModelSpec) -> Duration {
+        if self.patience.stream { spec.stall_timeout } else { spec.answer_timeout }
     }
 }
 

@@ -153,6 +153,11 @@ impl Dispatcher {
         views
     }
 
+    /// The entry of the model that answers to `name`, if there is one.
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Entry>> {
+        self.routes.load().get(name).cloned()
+    }
+
     /// The entry of the model that answers to `name`.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Entry>, ApiError> {
         self.find_for(name, None)

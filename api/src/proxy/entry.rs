@@ -30,6 +30,9 @@ pub(crate) struct Entry {
     last_used_before: AtomicI64,
     /// Whether a task asks for another replica.
     asking: AtomicBool,
+    /// When it was last woken for requests that other models of their route answer; milliseconds
+    /// since the epoch.
+    warmed: AtomicI64,
     /// Set while the fleet cannot be looked after: a full disk, say.
     neglected: AtomicBool,
     /// Set once the server is on its way out.
@@ -101,6 +104,7 @@ impl Entry {
             last_request: AtomicI64::new(i64::MIN),
             last_used_before: AtomicI64::new(i64::MIN),
             asking: AtomicBool::new(false),
+            warmed: AtomicI64::new(0),
             neglected: AtomicBool::new(false),
             closing,
             ask_again,
@@ -203,6 +207,17 @@ impl Entry {
     pub(super) fn asked_for(&self) {
         let now = self.clock.now().as_microsecond().saturating_add(1);
         self.last_request.fetch_max(now, Ordering::AcqRel);
+    }
+
+    /// Whether it is time to wake the model for requests that others of their route answer: the
+    /// first of them does, and then one from time to time.
+    pub(super) fn is_due_to_warm(&self) -> bool {
+        let (now, last) = (self.now_millis(), self.warmed.load(Ordering::Relaxed));
+        let pause = i64::try_from(self.ask_again.as_millis()).unwrap_or(i64::MAX);
+        // A clock that was set back must not keep it cold.
+        let is_due = now < last || now.saturating_sub(last) >= pause;
+        is_due
+            && self.warmed.compare_exchange(last, now, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Whether any replica is in rotation.

@@ -11,6 +11,7 @@ use super::call::Call;
 use super::entry::Entry;
 use super::fleet_link::{FleetLink, Place};
 use super::refusal;
+use super::route::Route;
 use crate::error::{ApiError, store_error};
 
 /// How often a held stream is told how far the boot is.
@@ -21,8 +22,11 @@ pub(super) struct Hold {
     pub(super) since: Timestamp,
     /// Its place among the requests that wait; none while an attempt is under way.
     pub(super) place: Option<Place>,
+    /// The model that it waits for.
+    entry: Arc<Entry>,
     began: Instant,
-    changes: watch::Receiver<u64>,
+    /// Of every model of the route: any may be the first to serve.
+    changes: Vec<watch::Receiver<u64>>,
     look: Pin<Box<Sleep>>,
     report: Pin<Box<Sleep>>,
     report_every: Duration,
@@ -39,20 +43,17 @@ pub(super) enum Turn {
 }
 
 impl Hold {
-    /// Takes a place among the requests that wait, and wakes the model.
+    /// Takes a place among the requests that wait for the model of `entry`, and wakes it.
     pub(super) async fn begin(
+        route: &Route,
         entry: &Arc<Entry>,
         link: &dyn FleetLink,
         call: &Call,
     ) -> Result<Self, ApiError> {
-        let changes = entry.changes();
+        let changes = route.entries().map(|entry| entry.changes()).collect();
         let view = entry.view();
         let since = entry.now();
-        let place = link.enter(entry, view.model.spec.max_held).await;
-        let place = place.map_err(|error| store_error(&error))?;
-        let place = place.ok_or_else(|| refusal::too_many_held(&view, since))?;
-        link.ask(entry).await;
-        entry.metrics.held_request();
+        let place = take_place(entry, link).await?;
         let began = Instant::now();
         let report_every = match view.model.spec.hold_event_interval {
             interval if interval.is_zero() || !call.patience.stream => REPORT_EVERY,
@@ -61,6 +62,7 @@ impl Hold {
         Ok(Self {
             since,
             place: Some(place),
+            entry: entry.clone(),
             began,
             changes,
             look: Box::pin(tokio::time::sleep(link.pause(&view.progress(since)))),
@@ -70,6 +72,24 @@ impl Hold {
         })
     }
 
+    /// Whether it waits for the model of `entry`.
+    pub(super) fn is_for(&self, entry: &Arc<Entry>) -> bool {
+        Arc::ptr_eq(&self.entry, entry)
+    }
+
+    /// Goes on with waiting, for another model. The time that it has waited counts.
+    pub(super) async fn turn_to(
+        &mut self,
+        entry: &Arc<Entry>,
+        link: &dyn FleetLink,
+    ) -> Result<(), ApiError> {
+        self.place = None;
+        self.place = Some(take_place(entry, link).await?);
+        self.entry = entry.clone();
+        self.reported = None;
+        Ok(())
+    }
+
     /// The time since the wait began.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
@@ -77,7 +97,9 @@ impl Hold {
 
     /// What changes from here on ends the next [`turn`](Self::turn).
     pub(super) fn mark(&mut self) {
-        self.changes.mark_unchanged();
+        for changes in &mut self.changes {
+            changes.mark_unchanged();
+        }
     }
 
     /// Waits until something may have changed, or for the next report; at most until the wait has
@@ -94,8 +116,7 @@ impl Hold {
         }
         let ends = most.and_then(|most| self.began.checked_add(most));
         tokio::select! {
-            // An error means that the entry is gone with its sender: impossible while we hold it.
-            _ = self.changes.changed() => Turn::Changed,
+            () = any(&mut self.changes) => Turn::Changed,
             () = until(ends) => Turn::Changed,
             () = &mut self.report => self.tell(progress),
             () = &mut self.look => {
@@ -118,4 +139,26 @@ async fn until(end: Option<Instant>) {
         Some(end) => tokio::time::sleep_until(end).await,
         None => std::future::pending().await,
     }
+}
+
+/// A place among the requests that wait for a model, which is woken.
+async fn take_place(entry: &Arc<Entry>, link: &dyn FleetLink) -> Result<Place, ApiError> {
+    let view = entry.view();
+    let place = link.enter(entry, view.model.spec.max_held).await;
+    let place = place.map_err(|error| store_error(&error))?;
+    let place = place.ok_or_else(|| refusal::too_many_held(&view, entry.now()))?;
+    link.ask(entry).await;
+    entry.metrics.held_request();
+    Ok(place)
+}
+
+/// Waits for the first change.
+async fn any(changes: &mut [watch::Receiver<u64>]) {
+    if let [changes] = changes {
+        // An error means that the entry is gone with its sender: impossible while it is waited for.
+        let _ = changes.changed().await;
+        return;
+    }
+    let all = changes.iter_mut().map(|changes| Box::pin(changes.changed()));
+    let _ = futures_util::future::select_all(all).await;
 }

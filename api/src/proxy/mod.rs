@@ -3,7 +3,7 @@
 //! One request is one walk, and each step is made from the one before it:
 //!
 //! 1. `admission`: who asks, and what for;
-//! 2. `resolution`: the model that the name leads to;
+//! 2. `resolution`: the models that the name leads to, by a `route` or alone;
 //! 3. `pursuit`: the plan ([`diogenes_core::gateway`]), carried out: `hold` and attempts
 //!    (`call`);
 //! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched;
@@ -29,6 +29,7 @@ mod peek;
 mod pursuit;
 mod refusal;
 mod resolution;
+mod route;
 mod routes;
 mod settlement;
 mod state;

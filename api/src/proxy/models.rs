@@ -9,6 +9,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::ProxyState;
+use super::route::Route;
 use crate::error::{ApiError, ErrorKind};
 
 /// OpenAI's model object; callers may ask for it whether it runs or not.
@@ -38,14 +39,17 @@ impl ModelObject {
     }
 }
 
-/// `GET /v1/models`: the models that the key may use, their aliases included.
+/// `GET /v1/models`: the models that the key may use, their aliases and the routes included.
 pub(super) async fn list(
     State(app): State<Arc<ProxyState>>,
     parts: Parts,
 ) -> Result<Json<ModelObjects>, ApiError> {
     let key = app.authenticator.allow::<may::InferenceUse>(&parts).await?;
     app.gateway.views.refresh_models().await?;
-    let views = app.gateway.views.dispatcher.views();
+    let dispatcher = &app.gateway.views.dispatcher;
+    let views = dispatcher.views();
+    let routes = app.gateway.routes.iter();
+    let routes = routes.filter(|(name, _)| dispatcher.get(name.as_str()).is_none());
     let data = views
         .iter()
         .filter(|view| key.may_use(&view.model.name))
@@ -53,6 +57,10 @@ pub(super) async fn list(
             let names = std::iter::once(&view.model.name).chain(&view.model.spec.aliases);
             names.map(|name| ModelObject::new(name.to_string(), view))
         })
+        .chain(routes.filter_map(|(name, spec)| {
+            let route = Route::along(name, spec, dispatcher, key.principal()).ok()?;
+            Some(ModelObject::new(name.to_string(), &route.first().view()))
+        }))
         .collect();
     Ok(Json(ModelObjects { object: "list", data }))
 }
@@ -68,7 +76,14 @@ pub(super) async fn show(
         ApiError::new(ErrorKind::NotFound, "the path is not valid UTF-8; see `GET /v1/models`")
     })?;
     app.gateway.views.refresh(&id).await?;
-    let entry = app.gateway.views.dispatcher.find_for(&id, Some(key.principal()))?;
+    let dispatcher = &app.gateway.views.dispatcher;
+    if dispatcher.get(&id).is_none()
+        && let Some((name, spec)) = app.gateway.routes.get_key_value(id.as_str())
+    {
+        let route = Route::along(name, spec, dispatcher, key.principal())?;
+        return Ok(Json(ModelObject::new(id, &route.first().view())));
+    }
+    let entry = dispatcher.find_for(&id, Some(key.principal()))?;
     let view = entry.view();
     if !key.may_use(&view.model.name) {
         // As if it were not there: the key's holder has no business with it.

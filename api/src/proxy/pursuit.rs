@@ -1,8 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use diogenes_core::fleet::Progress;
-use diogenes_core::gateway::{GiveUp, Health, Outcome, Route, Step, Waiting, next};
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::{ModelView, Progress};
+use diogenes_core::gateway::{GiveUp, Health, Outcome, Step, Waiting, next};
 use tokio::time::Instant;
 
 use super::call::Call;
@@ -13,6 +14,7 @@ use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
 use super::refusal;
 use super::resolution::Planned;
+use super::route::Route;
 use super::settlement::Settlement;
 use super::upstream::{SendError, UpstreamResponse};
 use crate::error::ApiError;
@@ -22,6 +24,7 @@ use crate::error::ApiError;
 pub(super) struct Pursuit {
     gateway: Arc<Gateway>,
     pub(super) call: Call,
+    /// The model that it waits for or is sent to.
     pub(super) entry: Arc<Entry>,
     route: Route,
     outcomes: Vec<Outcome>,
@@ -49,12 +52,15 @@ pub(super) struct Reached {
     /// How long the request was held.
     pub(super) waited: Option<Duration>,
     pub(super) sent_at: Instant,
+    /// Along which route, and why this far; none where the request names a model.
+    pub(super) routed: Option<String>,
 }
 
 impl Pursuit {
     /// Follows the plan of a request; apart from it, what is settled at the end.
     pub(super) fn new(gateway: Arc<Gateway>, planned: Planned) -> (Self, Settlement) {
-        let Planned { call, route, entry, settlement } = planned;
+        let Planned { call, route, settlement } = planned;
+        let entry = route.first().clone();
         let pursuit = Self { gateway, call, entry, route, outcomes: Vec::new(), hold: None };
         (pursuit, settlement)
     }
@@ -74,55 +80,81 @@ impl Pursuit {
             if let Some(hold) = &mut self.hold {
                 hold.mark();
             }
-            let view = self.entry.view();
             let now = self.entry.now();
-            let health = Health {
-                view: &view,
-                reachable: self.entry.is_reachable(),
-                neglected: self.entry.is_neglected(),
-                casualties: self.gateway.casualties.count(&self.call, &self.entry),
-            };
-            let waiting = Waiting {
-                patience: self.call.patience,
-                since: self.hold.as_ref().map_or(now, |hold| hold.since),
-                waited: self.waited().unwrap_or_default(),
-                closing: self.entry.is_closing(),
-            };
-            match next(&self.route, &[health], &self.outcomes, &waiting, now) {
-                Step::Attempt(_) => {
-                    if let Some(done) = self.attempt().await {
+            match self.step(now) {
+                Step::Attempt { target, warm } => {
+                    if let Some(done) = self.attempt(target, warm).await {
                         return done;
                     }
                 }
-                Step::Wait { most, .. } => {
-                    let progress = view.progress(now);
+                Step::Wait { target, most } => {
+                    self.entry = self.route.at(target).clone();
+                    let progress = self.entry.view().progress(now);
                     if let Some(told) = self.wait(&progress, most).await {
                         return told;
                     }
                 }
                 Step::GiveUp(why) => {
+                    self.entry = self.route.first().clone();
                     if matches!(why, GiveUp::Warming(_)) && self.hold.is_none() {
                         // Whoever is turned away will come back.
                         self.gateway.views.link.ask(&self.entry).await;
                     }
-                    return Move::Refused(refusal::given_up(&why, &view, now));
+                    return Move::Refused(refusal::given_up(&why, &self.entry.view(), now));
                 }
             }
         }
     }
 
-    /// Sends the request to the best replica. Nothing comes of it where none is left.
-    async fn attempt(&mut self) -> Option<Move> {
+    /// What the plan says.
+    fn step(&self, now: Timestamp) -> Step {
+        let waiting = Waiting {
+            patience: self.call.patience,
+            since: self.hold.as_ref().map_or(now, |hold| hold.since),
+            waited: self.waited().unwrap_or_default(),
+            closing: self.entry.is_closing(),
+        };
+        let decide =
+            |health: &[_]| next(self.route.while_cold, health, &self.outcomes, &waiting, now);
+        let first = self.route.first();
+        if self.route.is_single() {
+            return decide(&[self.health(first, &first.view())]);
+        }
+        let views: Vec<_> = self.route.entries().map(|entry| (entry, entry.view())).collect();
+        let health: Vec<_> = views.iter().map(|(entry, view)| self.health(entry, view)).collect();
+        decide(&health)
+    }
+
+    fn health<'a>(&self, entry: &Entry, view: &'a ModelView) -> Health<'a> {
+        Health {
+            view,
+            reachable: entry.is_reachable(),
+            neglected: entry.is_neglected(),
+            casualties: self.gateway.casualties.count(&self.call, entry),
+        }
+    }
+
+    /// Sends the request to the best replica of a target. Nothing comes of it where none is left.
+    async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
+        self.entry = self.route.at(target).clone();
         let waited = self.waited();
         let lease = match &mut self.hold {
             Some(hold) => self.entry.start(&mut hold.place)?,
             None => self.entry.start(&mut None::<Place>)?,
         };
+        if target > 0 {
+            self.entry.asked_for();
+        }
+        let cold = warm.map(|place| self.route.at(place));
+        if let Some(cold) = cold.filter(|cold| cold.is_due_to_warm()) {
+            self.gateway.views.link.ask(cold).await;
+        }
         let in_use = self.gateway.views.link.in_use(&self.entry, &lease.target.claim);
         let sent_at = Instant::now();
-        match self.call.send(&lease.target).await {
+        match self.call.send(&lease.target, &self.entry.view()).await {
             Ok(response) => {
-                let reached = Reached { response, lease, in_use, waited, sent_at };
+                let routed = self.routed(target, warm);
+                let reached = Reached { response, lease, in_use, waited, sent_at, routed };
                 Some(Move::Reached(Box::new(reached)))
             }
             Err(SendError::Connect(_)) => {
@@ -141,10 +173,21 @@ impl Pursuit {
         }
     }
 
+    /// What is told of the route: which of its targets has answered, and why none before it.
+    fn routed(&self, target: usize, warm: Option<usize>) -> Option<String> {
+        let name = self.route.name.as_ref()?;
+        let place = target + 1;
+        Some(match (target, warm) {
+            (0, _) => format!("{name}; position={place}"),
+            (_, Some(_)) => format!("{name}; position={place}; reason=cold"),
+            (_, None) => format!("{name}; position={place}; reason=unavailable"),
+        })
+    }
+
     async fn wait(&mut self, progress: &Progress, most: Option<Duration>) -> Option<Move> {
         let link = &*self.gateway.views.link;
         let Some(hold) = &mut self.hold else {
-            return Some(match Hold::begin(&self.entry, link, &self.call).await {
+            return Some(match Hold::begin(&self.route, &self.entry, link, &self.call).await {
                 Ok(hold) => {
                     self.hold = Some(hold);
                     Move::Waits
@@ -152,7 +195,12 @@ impl Pursuit {
                 Err(error) => Move::Refused(error),
             });
         };
-        if hold.place.is_none() {
+        if !hold.is_for(&self.entry) {
+            // Its first choice has refused meanwhile.
+            if let Err(error) = hold.turn_to(&self.entry, link).await {
+                return Some(Move::Refused(error));
+            }
+        } else if hold.place.is_none() {
             // Its replica refused the connection. It had a place, and it is not sent to the end of
             // the queue; where the store cannot be asked it waits uncounted.
             hold.place = link.enter(&self.entry, u32::MAX).await.ok().flatten();

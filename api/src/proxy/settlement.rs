@@ -119,6 +119,14 @@ impl Settlement {
         Self { open: Some(Open { entry, request_id, arrived, limited, link, span }) }
     }
 
+    /// Counts the request for the model that answers, if a route has led to another than its first.
+    pub(super) fn answered_by(&mut self, entry: &Arc<Entry>) {
+        if let Some(open) = self.open.as_mut().filter(|open| !Arc::ptr_eq(&open.entry, entry)) {
+            open.entry.metrics.hand_over(&entry.metrics);
+            open.entry = entry.clone();
+        }
+    }
+
     /// What is left of the limits of the key, if it has any.
     pub(super) fn rate_status(&self) -> Option<&RateStatus> {
         Some(&self.open.as_ref()?.limited.as_ref()?.admission.status)

@@ -11,6 +11,7 @@ use diogenes_core::fleet::{
     ClaimId, Control, InstanceId, Launch, Model, ModelSource, ModelSpec, ModelView, PhaseTimes,
     Placement, Slot, SlotState,
 };
+use diogenes_core::gateway::Routes;
 use diogenes_core::keys::{KeyId, LocalLimiter};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, Demand, DemandSource, Limits};
@@ -69,13 +70,17 @@ pub(super) struct Local {
 
 impl Local {
     pub(super) fn new(spec: ModelSpec) -> Self {
+        Self::with_routes(spec, Routes::new())
+    }
+
+    pub(super) fn with_routes(spec: ModelSpec, routes: Routes) -> Self {
         let (clock, wake) = (TokioClock::new(), Arc::new(CountingWake::default()));
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics, clock.clone(), wake.clone()));
         let limiter = Arc::new(LocalLimiter::default());
         let settings = GatewaySettings::default();
         let views = FleetViews::local(dispatcher.clone());
-        let gateway = Gateway::new(views, limiter, clock.clone(), settings);
+        let gateway = Gateway::new(views, limiter, clock.clone(), settings).with_routes(routes);
         let local = Self { clock, wake, dispatcher, gateway: Arc::new(gateway), spec };
         local.publish(&[], |_| {});
         local
@@ -91,9 +96,19 @@ impl Local {
         replicas: &[(&str, SocketAddr)],
         change: impl FnOnce(&mut Control),
     ) {
+        self.publish_as(model(), replicas, change);
+    }
+
+    /// Publishes a model of the same spec.
+    pub(super) fn publish_as(
+        &self,
+        name: ModelName,
+        replicas: &[(&str, SocketAddr)],
+        change: impl FnOnce(&mut Control),
+    ) {
         let began = Timestamp::from_second(1_800_000_000).unwrap();
         let model = Model {
-            name: model(),
+            name,
             spec: self.spec.clone(),
             source: ModelSource::Api,
             created_at: began,
@@ -130,7 +145,11 @@ impl Local {
     }
 
     pub(super) async fn demand(&self) -> Demand {
-        self.dispatcher.demand(&model()).await.unwrap()
+        self.demand_of(&model()).await
+    }
+
+    pub(super) async fn demand_of(&self, model: &ModelName) -> Demand {
+        self.dispatcher.demand(model).await.unwrap()
     }
 
     pub(super) fn spec() -> ModelSpec {

@@ -60,4 +60,6 @@ impl Gateway {
 }
 
 #[cfg(test)]
+mod route_tests;
+#[cfg(test)]
 mod tests;

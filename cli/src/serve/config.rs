@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use diogenes_backends::process;
 use diogenes_core::fleet::ModelSpec;
+use diogenes_core::gateway::{RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use serde::Deserialize;
 use toml::Spanned;
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) kill_grace: Duration,
     pub(crate) max_body_bytes: usize,
     pub(crate) models: BTreeMap<ModelName, ModelSpec>,
+    pub(crate) routes: Routes,
 }
 
 /// What becomes of the inference servers when `serve` ends.
@@ -55,6 +57,8 @@ struct File {
     max_body_bytes: Option<usize>,
     #[serde(default)]
     models: BTreeMap<String, Spanned<ModelSpec>>,
+    #[serde(default)]
+    routes: BTreeMap<String, Spanned<RouteSpec>>,
 }
 
 impl Config {
@@ -65,6 +69,7 @@ impl Config {
         let (file, text) = if is_there { read(path)? } else { (File::default(), String::new()) };
         let data_dir = args.data_dir.clone().or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let models = models_of(file.models, &text, path)?;
+        let routes = routes_of(&file.routes, &models, &text, path)?;
         Ok(Self {
             file: is_there.then(|| std::path::absolute(path).unwrap_or_else(|_| path.into())),
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -77,6 +82,7 @@ impl Config {
             kill_grace: file.kill_grace.unwrap_or(Duration::from_secs(10)),
             max_body_bytes: args.max_body_bytes.or(file.max_body_bytes).unwrap_or(32 << 20),
             models,
+            routes,
         })
     }
 }
@@ -92,7 +98,7 @@ fn models_of(
     let mut ports = BTreeMap::new();
     for (name, spec) in file {
         let table = line_of(text, spec.span().start);
-        let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of(&name));
+        let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of("models", &name));
         let parsed: ModelName = name.parse().with_context(|| at(table))?;
         let spec = spec.into_inner();
         // A file has no earlier values, so that a mask in it means nothing.
@@ -108,7 +114,11 @@ fn models_of(
         let others = models.iter().filter(|(other, _)| *other != name);
         spec.validate_own_port(others).map_err(|error| {
             let line = ports.get(name).copied().unwrap_or(1);
-            anyhow::anyhow!("{}:{line}: {}: {error}", path.display(), key_of(name.as_str()))
+            anyhow::anyhow!(
+                "{}:{line}: {}: {error}",
+                path.display(),
+                key_of("models", name.as_str())
+            )
         })?;
     }
     for (name, line) in lines {
@@ -123,20 +133,51 @@ fn models_of(
             bail!(
                 "{}:{line}: {}: model `{other}` uses `{alias}` too; choose another alias",
                 path.display(),
-                key_of(name.as_str())
+                key_of("models", name.as_str())
             );
         }
     }
     Ok(models)
 }
 
-/// The table of a model as it is written: `models.demo`, `models."org/demo"`.
-fn key_of(name: &str) -> String {
+/// Checks the routes: names, targets, and that no model hides one.
+fn routes_of(
+    file: &BTreeMap<String, Spanned<RouteSpec>>,
+    models: &BTreeMap<ModelName, ModelSpec>,
+    text: &str,
+    path: &Path,
+) -> anyhow::Result<Routes> {
+    let names: Vec<&str> = file.keys().map(String::as_str).collect();
+    let mut routes = Routes::new();
+    for (name, spec) in file {
+        let table = line_of(text, spec.span().start);
+        let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of("routes", name));
+        let parsed: ModelName = name.parse().with_context(|| at(table))?;
+        let spec = spec.get_ref();
+        let targets = at(line_of_field(text, table, "targets"));
+        if let Err(error) = spec.validate() {
+            bail!("{targets}: {error}");
+        }
+        if let Some(target) = spec.targets.iter().find(|target| names.contains(&target.as_str())) {
+            bail!("{targets}: `{target}` is a route; name models, as a route leads to no other");
+        }
+        let hides =
+            models.iter().find(|(model, spec)| **model == parsed || spec.aliases.contains(&parsed));
+        if let Some((model, _)) = hides {
+            bail!("{}: model `{model}` answers to this name; choose another name", at(table));
+        }
+        routes.insert(parsed, spec.clone());
+    }
+    Ok(routes)
+}
+
+/// A table as it is written: `models.demo`, `models."org/demo"`.
+fn key_of(table: &str, name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !name.is_empty() && name.chars().all(bare) {
-        format!("models.{name}")
+        format!("{table}.{name}")
     } else {
-        format!("models.{name:?}")
+        format!("{table}.{name:?}")
     }
 }
 

@@ -171,6 +171,10 @@ fn log_configuration(config: &Config) {
     } else {
         tracing::info!(models, "no configuration file; models: {list}");
     }
+    for (name, route) in &config.routes {
+        let targets = route.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(route = %name, targets, "route {name}: {targets}");
+    }
 }
 
 /// How long the newest connections may take to send a request when `serve` ends.
@@ -240,12 +244,15 @@ impl Server {
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,
-                gateway: Arc::new(Gateway::new(
-                    views,
-                    Arc::new(LocalLimiter::default()),
-                    clock.clone(),
-                    GatewaySettings::default(),
-                )),
+                gateway: Arc::new(
+                    Gateway::new(
+                        views,
+                        Arc::new(LocalLimiter::default()),
+                        clock.clone(),
+                        GatewaySettings::default(),
+                    )
+                    .with_routes(config.routes.clone()),
+                ),
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },
             }),

@@ -5,5 +5,7 @@
 
 pub mod ledger;
 mod plan;
+mod route;
 
-pub use plan::{GiveUp, Health, Outcome, Route, Step, Target, Waiting, next};
+pub use plan::{GiveUp, Health, Outcome, Step, Waiting, next};
+pub use route::{InvalidRoute, RouteSpec, Routes, Strategy, WhileCold};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::fleet::{ColdStart, Failure, ModelSpec, ModelView, Progress};
-use crate::name::ModelName;
+use crate::gateway::WhileCold;
 use crate::routing::Patience;
 
 /// How long a request waits while the fleet cannot be looked after.
@@ -11,20 +11,6 @@ const PATIENCE_WITH_THE_STORE: Duration = Duration::from_secs(3);
 const LONGEST_WISH: Duration = Duration::from_hours(24);
 /// How many replicas one request may bring down before it is turned away.
 const MAX_CASUALTIES: usize = 2;
-
-/// Where a name leads: targets, the first choice first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The targets; at least one.
-    pub targets: Vec<Target>,
-}
-
-/// Who may answer a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The replicas of a model of the fleet.
-    Model(ModelName),
-}
 
 /// How one target of a route stands.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +50,13 @@ pub struct Waiting {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Send it to this target of the route.
-    Attempt(usize),
+    /// Send it to a target of the route.
+    Attempt {
+        /// The place of the target in the route.
+        target: usize,
+        /// A target before it that would be better and has to start first: wake it.
+        warm: Option<usize>,
+    },
     /// Wait for this target, in all at most so long; without a limit where there is none.
     Wait {
         /// The place of the target in the route.
@@ -100,29 +91,36 @@ pub enum GiveUp {
 
 /// Decides what to do next for a request.
 ///
-/// `health` tells how each target of `route` stands, in the route's order; `outcomes` what the
-/// attempts so far came to. The first target that can serve gets the request. While none can, it
-/// waits for the first that may yet; where none may, the first target's reason is the answer.
+/// `health` tells how each target of the route stands, the first choice first; `outcomes` what the
+/// attempts so far came to. A target that refuses is passed over. Of the others the first that can
+/// serve gets the request; `while_cold` says whether one that has yet to start is passed over too.
+/// While none can serve, the request waits for the first that may; where none may, the first
+/// target's reason is the answer.
 pub fn next(
-    route: &Route,
+    while_cold: WhileCold,
     health: &[Health<'_>],
     outcomes: &[Outcome],
     waiting: &Waiting,
     now: Timestamp,
 ) -> Step {
-    debug_assert_eq!(route.targets.len(), health.len());
     if outcomes.contains(&Outcome::Sent) {
         return Step::GiveUp(GiveUp::Attempted);
     }
-    let mut wait = None;
-    let mut reason = None;
+    let (mut warm, mut wait, mut reason) = (None, None, None);
     for (target, health) in health.iter().enumerate() {
         match prospect(health, waiting, now) {
-            Prospect::Serves => return Step::Attempt(target),
+            Prospect::Serves => return Step::Attempt { target, warm },
             Prospect::MayServe(most) => {
-                wait.get_or_insert(Step::Wait { target, most });
+                warm.get_or_insert(target);
+                let wait = wait.get_or_insert(Step::Wait { target, most });
+                if while_cold == WhileCold::Hold {
+                    return wait.clone();
+                }
             }
             Prospect::Refuses(why) => {
+                if matches!(why, GiveUp::Warming(_)) {
+                    warm.get_or_insert(target);
+                }
                 reason.get_or_insert(Step::GiveUp(why));
             }
         }

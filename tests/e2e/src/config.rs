@@ -7,6 +7,7 @@ use crate::programs::{mock_vllm, scripted_upstream};
 pub struct Config {
     head: String,
     models: Vec<Model>,
+    tail: String,
 }
 
 /// A model of it.
@@ -20,13 +21,20 @@ pub struct Model {
 impl Config {
     /// A configuration with these models.
     pub fn with(models: impl IntoIterator<Item = Model>) -> Self {
-        Self { head: String::new(), models: models.into_iter().collect() }
+        Self { head: String::new(), models: models.into_iter().collect(), ..Self::default() }
     }
 
     /// Adds a line before the models.
     #[must_use]
     pub fn line(mut self, line: &str) -> Self {
         writeln!(self.head, "{line}").unwrap();
+        self
+    }
+
+    /// Adds text behind the models.
+    #[must_use]
+    pub fn tables(mut self, text: &str) -> Self {
+        self.tail.push_str(text);
         self
     }
 
@@ -38,6 +46,7 @@ impl Config {
             writeln!(text, "[models.{:?}]\ncommand = {command}\n{}", model.name, model.fields)
                 .unwrap();
         }
+        text.push_str(&self.tail);
         text
     }
 }

@@ -19,6 +19,7 @@ use crate::proxy::settlement::{Settlement, Used};
 
 const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
 const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");
+const ROUTE: HeaderName = HeaderName::from_static("x-diogenes-route");
 const COLD_START: HeaderName = HeaderName::from_static("x-diogenes-cold-start-ms");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-diogenes-overhead-ms");
 
@@ -115,11 +116,12 @@ pub(in crate::proxy) fn open(
 pub(in crate::proxy) async fn deliver(
     mut reached: Reached,
     call: &Call,
-    settlement: Settlement,
+    mut settlement: Settlement,
     gateway: &Gateway,
 ) -> Result<Answer, ApiError> {
     let entry = reached.lease.entry().clone();
     entry.metrics.first_byte(call.arrived.elapsed());
+    settlement.answered_by(&entry);
     let status = reached.response.status;
     let mut fields = std::mem::take(&mut reached.response.headers);
     headers::strip_answer(&mut fields);
@@ -129,6 +131,9 @@ pub(in crate::proxy) async fn deliver(
     fields.insert(TARGET, reached.lease.target.label.clone());
     if let Ok(name) = HeaderValue::from_str(entry.view().model.name.as_str()) {
         fields.insert(MODEL, name);
+    }
+    if let Some(routed) = reached.routed.as_deref().and_then(|text| text.parse().ok()) {
+        fields.insert(ROUTE, routed);
     }
     if let Some(waited) = reached.waited {
         entry.metrics.woke_after(waited);

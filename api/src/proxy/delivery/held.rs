@@ -100,14 +100,20 @@ impl HeldStream {
             return self.fail(&refusal::malformed(refusal::COMPRESSED, entry));
         }
         let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(waited);
-        let report = serde_json::json!({
+        let mut report = serde_json::json!({
             "phase": "ready",
             "model": entry.view().model.name,
             "target": reached.lease.target.label.to_str().unwrap_or_default(),
             "cold_start_ms": u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
             "overhead_ms": overhead.as_micros() as f64 / 1000.0,
         });
-        let Some(settlement) = self.settlement.take() else { return Told::Last(Bytes::new()) };
+        if let (Some(routed), Some(fields)) = (&reached.routed, report.as_object_mut()) {
+            fields.insert("route".into(), routed.as_str().into());
+        }
+        let Some(mut settlement) = self.settlement.take() else {
+            return Told::Last(Bytes::new());
+        };
+        settlement.answered_by(entry);
         let passing = Passing::new(reached, call, settlement, self.pursuit.casualties());
         Told::Opened(Box::new(passing.after(comment(&report).into())))
     }
@@ -120,7 +126,11 @@ impl HeldStream {
             return self.fail(&refusal::no_stream(entry));
         }
         let event = plain::error_event(response.body, response.status, &response.headers, entry);
-        let event = tokio::time::timeout(call.timeout, until(call.deadline, event)).await;
+        let event = tokio::time::timeout(
+            call.timeout(&entry.view().model.spec),
+            until(call.deadline, event),
+        )
+        .await;
         match event {
             Ok(Ok(Ok(event))) => {
                 if let Some(settlement) = self.settlement.take() {

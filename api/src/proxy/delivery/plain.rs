@@ -44,7 +44,10 @@ pub(super) async fn read(
     let most = gateway.settings.max_response_bytes;
     let Reached { response, lease, sent_at, in_use: _in_use, .. } = reached;
     let entry = lease.entry();
-    let answer = tokio::time::timeout_at(sent_at + call.timeout, read_whole(response.body, most));
+    let answer = tokio::time::timeout_at(
+        sent_at + call.timeout(&entry.view().model.spec),
+        read_whole(response.body, most),
+    );
     let Ok(read) = until(call.deadline, answer).await else {
         return Err(refusal::out_of_time(entry));
     };

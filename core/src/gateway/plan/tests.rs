@@ -58,11 +58,11 @@ fn waiting(stream: bool, waited: u64) -> Waiting {
 }
 
 fn step(health: Health<'_>, waiting: &Waiting) -> Step {
-    next(&route(1), &[health], &[], waiting, at(0))
+    next(WhileCold::Next, &[health], &[], waiting, at(0))
 }
 
-fn route(targets: usize) -> Route {
-    Route { targets: vec![Target::Model("demo".parse().unwrap()); targets] }
+fn attempt(target: usize) -> Step {
+    Step::Attempt { target, warm: None }
 }
 
 fn why(step: Step) -> GiveUp {
@@ -79,7 +79,7 @@ fn a_replica_in_rotation_serves_whatever_else_is_said_of_the_model() {
     view.control.down_at = Some(at(0));
     let health = Health { reachable: true, neglected: true, ..health(&view) };
     let waiting = Waiting { closing: true, ..waiting(false, 10) };
-    assert_eq!(step(health, &waiting), Step::Attempt(0));
+    assert_eq!(step(health, &waiting), attempt(0));
 }
 
 #[test]
@@ -174,9 +174,10 @@ fn the_end_of_the_server_the_store_and_the_model_end_a_wait() {
 fn a_request_that_left_is_never_sent_again() {
     let view = view();
     let reachable = Health { reachable: true, ..health(&view) };
-    let step =
-        |outcomes: &[Outcome]| next(&route(1), &[reachable], outcomes, &waiting(false, 0), at(0));
-    assert_eq!(step(&[Outcome::Unsent, Outcome::Unsent]), Step::Attempt(0));
+    let step = |outcomes: &[Outcome]| {
+        next(WhileCold::Next, &[reachable], outcomes, &waiting(false, 0), at(0))
+    };
+    assert_eq!(step(&[Outcome::Unsent, Outcome::Unsent]), attempt(0));
     assert_eq!(step(&[Outcome::Unsent, Outcome::Sent]), Step::GiveUp(GiveUp::Attempted));
 }
 
@@ -184,7 +185,7 @@ fn a_request_that_left_is_never_sent_again() {
 fn a_request_that_brought_two_replicas_down_gets_no_third() {
     let view = view();
     let health = |casualties| Health { reachable: true, casualties, ..health(&view) };
-    assert_eq!(step(health(1), &waiting(false, 0)), Step::Attempt(0));
+    assert_eq!(step(health(1), &waiting(false, 0)), attempt(0));
     assert_eq!(why(step(health(2), &waiting(false, 0))), GiveUp::BringsReplicasDown);
 }
 
@@ -192,11 +193,41 @@ fn a_request_that_brought_two_replicas_down_gets_no_third() {
 fn of_several_targets_the_first_that_serves_does_and_the_first_that_may_is_waited_for() {
     let (mut failed, cold) = (view(), view());
     failed.control.failure = Some(failure(&failed, -1, 60));
+    let (failed, cold) = (health(&failed), health(&cold));
+    let serves = Health { reachable: true, ..cold };
+    let step = |all: &[Health<'_>]| next(WhileCold::Next, all, &[], &waiting(true, 0), at(0));
+    // What has failed is not started again by a request that another target answers.
+    assert_eq!(step(&[failed, serves]), attempt(1));
+    assert_eq!(step(&[failed, cold, serves]), Step::Attempt { target: 2, warm: Some(1) });
+    assert_eq!(step(&[cold, cold, serves]), Step::Attempt { target: 2, warm: Some(0) });
+    assert_eq!(step(&[serves, cold]), attempt(0));
+    assert_eq!(step(&[failed, cold]), Step::Wait { target: 1, most: None });
+    assert!(matches!(step(&[failed, failed]), Step::GiveUp(GiveUp::Failed(_))));
+}
+
+#[test]
+fn a_route_that_holds_waits_for_its_first_choice_unless_that_refuses() {
+    let (mut failed, cold) = (view(), view());
+    failed.control.failure = Some(failure(&failed, -1, 60));
+    let (failed, cold) = (health(&failed), health(&cold));
+    let serves = Health { reachable: true, ..cold };
+    let step = |all: &[Health<'_>]| next(WhileCold::Hold, all, &[], &waiting(true, 0), at(0));
+    assert_eq!(step(&[cold, serves]), Step::Wait { target: 0, most: None });
+    assert_eq!(step(&[failed, serves]), attempt(1));
+    assert_eq!(step(&[failed, cold, serves]), Step::Wait { target: 1, most: None });
+}
+
+#[test]
+fn a_caller_who_does_not_wait_is_answered_by_the_next_target_and_warms_the_first() {
+    let mut rejects = view();
+    change(&mut rejects, |model| model.spec.cold_start = ColdStart::Reject);
+    let cold = view();
     let serves = Health { reachable: true, ..health(&cold) };
-    let step = |all: &[Health<'_>]| next(&route(all.len()), all, &[], &waiting(true, 0), at(0));
-    assert_eq!(step(&[health(&failed), health(&cold), serves]), Step::Attempt(2));
-    assert_eq!(step(&[health(&failed), health(&cold)]), Step::Wait { target: 1, most: None });
-    assert!(matches!(step(&[health(&failed), health(&failed)]), Step::GiveUp(GiveUp::Failed(_))));
+    for while_cold in [WhileCold::Next, WhileCold::Hold] {
+        let all = [health(&rejects), serves];
+        let step = next(while_cold, &all, &[], &waiting(false, 0), at(0));
+        assert_eq!(step, Step::Attempt { target: 1, warm: Some(0) });
+    }
 }
 
 prop_compose! {
@@ -236,9 +267,9 @@ proptest! {
         (view, waiting, reachable, neglected, casualties, outcomes) in situations()
     ) {
         let health = Health { view: &view, reachable, neglected, casualties };
-        match next(&route(1), &[health], &outcomes, &waiting, at(0)) {
-            Step::Attempt(target) => {
-                prop_assert_eq!(target, 0);
+        match next(WhileCold::Next, &[health], &outcomes, &waiting, at(0)) {
+            Step::Attempt { target, warm } => {
+                prop_assert_eq!((target, warm), (0, None));
                 prop_assert!(reachable && view.model.deleted_at.is_none());
                 prop_assert!(!outcomes.contains(&Outcome::Sent) && casualties < 2);
             }

@@ -60,6 +60,16 @@ fn mistakes_are_named_with_file_line_and_key() {
         ("negative_number", "max_body_bytes = -1"),
         ("huge_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 5000000000"),
         ("no_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 1.5"),
+        ("route_without_targets", "[routes.a]\ntargets = []"),
+        ("route_with_a_target_twice", "[routes.a]\ntargets = [\"x\", \"x\"]"),
+        ("route_to_a_route", "[routes.a]\ntargets = [\"b\"]\n[routes.b]\ntargets = [\"a\"]"),
+        (
+            "route_behind_a_model",
+            "[models.a]\ncommand = [\"{port}\"]\n[routes.a]\ntargets = [\"b\"]",
+        ),
+        ("route_of_an_unknown_strategy", "[routes.a]\ntargets = [\"b\"]\nstrategy = \"cost\""),
+        ("route_typo", "[routes.a]\ntarget = [\"b\"]"),
+        ("route_to_no_name", "[routes.a]\ntargets = [\"a b\"]"),
         ("twice", "[models.demo]\ncommand = [\"x\"]\n[models.demo]\ncommand = [\"y\"]"),
     ];
     let all = mistakes.map(|(name, text)| {

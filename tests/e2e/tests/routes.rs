@@ -1,0 +1,66 @@
+//! Routes of `serve`: names that lead to one of several models.
+
+use diogenes_e2e::{Config, Event, Model, Serve};
+use serde_json::Value;
+
+const ROUTE: &str = "[routes.assistant]\ntargets = [\"big\", \"small\"]\n";
+
+fn big() -> Model {
+    Model::mock("big", &["--load-weights-delay", "1s", "--tokens", "5"])
+}
+
+fn small() -> Model {
+    Model::mock("small", &["--tokens", "5"])
+}
+
+#[tokio::test]
+async fn a_small_model_answers_until_the_big_one_is_ready() {
+    let serve = Serve::start(Config::with([big(), small()]).tables(ROUTE)).await;
+    let client = serve.client();
+    // The small one runs.
+    assert_eq!(client.chat("small").await.status, 200);
+    let first = client.chat("assistant").await;
+    assert_eq!((first.status.as_u16(), first.header("x-diogenes-model")), (200, Some("small")));
+    assert_eq!(first.header("x-diogenes-route"), Some("assistant; position=2; reason=cold"));
+    assert_eq!(first.header("x-diogenes-cold-start-ms"), None);
+    assert_eq!(first.json()["model"], "small");
+    // That has woken the big one, and nothing else will.
+    client.until("big", "ready").await;
+    let later = client.chat("assistant").await;
+    assert_eq!(later.header("x-diogenes-model"), Some("big"));
+    assert_eq!(later.header("x-diogenes-route"), Some("assistant; position=1"));
+    assert_eq!(later.json()["model"], "big");
+}
+
+#[tokio::test]
+async fn a_cold_route_is_held_and_streams() {
+    let serve = Serve::start(Config::with([big(), small()]).tables(ROUTE)).await;
+    let events = serve.client().chat_stream("assistant").await.all().await;
+    assert_eq!(events.last(), Some(&Event::Done));
+    let ready: Vec<Value> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Comment(text) => serde_json::from_str(text.strip_prefix("diogenes ")?).ok(),
+            _ => None,
+        })
+        .filter(|report: &Value| report["phase"] == "ready")
+        .collect();
+    assert_eq!(ready[0]["model"], "big");
+    assert_eq!(ready[0]["route"], "assistant; position=1");
+}
+
+#[tokio::test]
+async fn routes_are_listed_beside_the_models() {
+    let serve = Serve::start(Config::with([small()]).tables(ROUTE)).await;
+    let listed = serve.client().get("/v1/models").await.json();
+    let names: Vec<&str> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["small", "assistant"]);
+    assert_eq!(serve.client().get("/v1/models/assistant").await.status, 200);
+    // A target that nobody has registered is passed over.
+    assert_eq!(serve.client().chat("assistant").await.header("x-diogenes-model"), Some("small"));
+}
