@@ -183,7 +183,9 @@ async fn caps_hold(fixture: &Fixture, run: Run) {
     }
     assert_eq!(faulty.wrong(), None, "{replay}");
     let commits = commits.load(Ordering::Relaxed);
-    assert!(killed > 0 && commits > requests as u64 / 4, "{killed} killed, {commits}; {replay}");
+    // Of the few that a slow store sees, all of the doomed may have ended before their time.
+    let has_kills = killed > 0 || fixture.is_remote;
+    assert!(has_kills && commits > requests as u64 / 4, "{killed} killed, {commits}; {replay}");
     assert!(refused > 0, "no cap was ever reached; {replay}");
     // The counters say what the records say, also of those that nobody settled.
     fixture.pass(LIFE);
