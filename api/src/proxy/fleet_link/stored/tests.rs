@@ -178,25 +178,24 @@ async fn a_wait_asks_for_a_reconcile_until_a_replica_is_on_its_way() {
 #[tokio::test]
 async fn routers_look_the_less_often_the_longer_a_boot_takes_and_not_together() {
     let world = World::new().await;
-    let seconds = Duration::from_secs_f64;
+    let (seconds, millis) = (Duration::from_secs, Duration::from_millis);
     for (elapsed, eta, about) in [
         // A tenth of what is left, from the shortest to the longest pause.
-        (0.0, Some(0.0), 0.9),
-        (0.0, Some(5.0), 0.9),
-        (0.0, Some(20.0), 2.0),
-        (0.0, Some(300.0), 4.0),
+        (0, Some(0), 900),
+        (0, Some(5), 900),
+        (0, Some(20), 2000),
+        (0, Some(300), 4000),
         // Where nobody knows: a second more with every minute.
-        (0.0, None, 0.9),
-        (60.0, None, 1.9),
-        (600.0, None, 4.0),
+        (0, None, 900),
+        (60, None, 1900),
+        (600, None, 4000),
     ] {
-        let (elapsed, eta) = (seconds(elapsed), eta.map(seconds));
-        let progress = Progress { phase: Phase::Boot, elapsed, eta };
-        let pauses: Vec<_> =
-            (0..200).map(|_| world.link.pause(&progress).as_secs_f64() / about).collect();
-        let (least, most) =
-            pauses.iter().fold((f64::MAX, 0.0_f64), |(a, b), one| (a.min(*one), b.max(*one)));
-        assert!((0.8..0.9).contains(&least), "{least} of {about} s at {progress:?}");
-        assert!((1.1..=1.2).contains(&most), "{most} of {about} s at {progress:?}");
+        let progress =
+            Progress { phase: Phase::Boot, elapsed: seconds(elapsed), eta: eta.map(seconds) };
+        let pauses: Vec<_> = (0..200).map(|_| world.link.pause(&progress)).collect();
+        let (least, most) = (*pauses.iter().min().unwrap(), *pauses.iter().max().unwrap());
+        let tenths = |count| millis(about) * count / 10;
+        assert!((tenths(8)..tenths(9)).contains(&least), "{least:?} at {progress:?}");
+        assert!((tenths(11)..tenths(12)).contains(&most), "{most:?} at {progress:?}");
     }
 }
