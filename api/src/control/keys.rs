@@ -251,7 +251,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// The registered names behind an allow-list that may name aliases. An unknown name is refused:
+/// The registered names behind an allow-list that may name aliases and routes. An unknown name is refused:
 /// most likely it is a typo, and the key would be of no use. Nobody is told of models that are not
 /// theirs to use.
 async fn registered(
@@ -262,6 +262,11 @@ async fn registered(
     let mut models = BTreeSet::new();
     for name in names {
         area.views.refresh(name.as_str()).await?;
+        let route = area.views.dispatcher.route_named(name.as_str());
+        if let Some((route, _)) = route.filter(|(route, _)| by.may_use(route)) {
+            models.insert(route.clone());
+            continue;
+        }
         let found = area.views.dispatcher.find_for(name.as_str(), Some(by));
         let entry = found.map_err(|error| error.param("models"))?;
         models.insert(entry.view().model.name.clone());

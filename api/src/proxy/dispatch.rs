@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
+use diogenes_core::gateway::{RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
 use diogenes_core::tenancy::Principal;
@@ -21,6 +22,8 @@ use crate::metrics::Metrics;
 pub struct Dispatcher {
     /// By name and by alias.
     routes: ArcSwap<HashMap<String, Arc<Entry>>>,
+    /// Names that lead to one of several models.
+    paths: Routes,
     /// By name.
     entries: Mutex<HashMap<ModelName, Arc<Entry>>>,
     metrics: Arc<Metrics>,
@@ -40,6 +43,7 @@ impl Dispatcher {
     pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
         Self {
             routes: ArcSwap::default(),
+            paths: Routes::new(),
             entries: Mutex::default(),
             metrics,
             clock,
@@ -54,6 +58,24 @@ impl Dispatcher {
     pub fn one_of_many(mut self) -> Self {
         self.ask_again = ASK_AGAIN_OF_MANY;
         self
+    }
+
+    /// The same with routes. A model's name or alias goes before a route of that name.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Routes) -> Self {
+        self.paths = routes;
+        self
+    }
+
+    /// The routes that no model hides.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = (&ModelName, &RouteSpec)> {
+        self.paths.iter().filter(|(name, _)| self.get(name.as_str()).is_none())
+    }
+
+    /// The route of this name, unless a model hides it.
+    pub(crate) fn route_named(&self, name: &str) -> Option<(&ModelName, &RouteSpec)> {
+        let route = self.paths.get_key_value(name)?;
+        self.get(name).is_none().then_some(route)
     }
 
     /// The model that answers to `name`, as far as is known.
@@ -163,7 +185,7 @@ impl Dispatcher {
         self.find_for(name, None)
     }
 
-    /// The same for a caller with this key: a near miss names no model that the key may not use.
+    /// The same for a caller with this key: a near miss names nothing that the key may not use.
     pub(crate) fn find_for(
         &self,
         name: &str,
@@ -173,9 +195,10 @@ impl Dispatcher {
         if let Some(entry) = routes.get(name) {
             return Ok(entry.clone());
         }
-        let may_use = |entry: &Entry| key.is_none_or(|key| key.may_use(&entry.view().model.name));
-        let candidates = routes.iter().filter(|(_, entry)| may_use(entry));
-        let hint = match nearest(name, candidates.map(|(name, _)| name.as_str())) {
+        let may_use = |name: &ModelName| key.is_none_or(|key| key.may_use(name));
+        let models = routes.iter().filter(|(_, entry)| may_use(&entry.view().model.name));
+        let paths = self.paths.keys().filter(|name| may_use(name)).map(ModelName::as_str);
+        let hint = match nearest(name, models.map(|(name, _)| name.as_str()).chain(paths)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if routes.is_empty() => "add it with `diogenes model apply`".into(),
             None => "list them with `GET /v1/models` or `diogenes model list`".into(),

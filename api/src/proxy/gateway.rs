@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use diogenes_core::gateway::Routes;
 use diogenes_core::ports::{Clock, Limiter};
 
 use super::casualties::Casualties;
@@ -15,7 +14,6 @@ pub struct Gateway {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: GatewaySettings,
     pub(super) casualties: Arc<Casualties>,
-    pub(super) routes: Routes,
 }
 
 /// Bounds of answers.
@@ -56,14 +54,6 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         settings: GatewaySettings,
     ) -> Self {
-        let (casualties, routes) = (Arc::default(), Routes::new());
-        Self { views, limiter, clock, settings, casualties, routes }
-    }
-
-    /// The same with routes. A model's name or alias goes before a route of that name.
-    #[must_use]
-    pub fn with_routes(mut self, routes: Routes) -> Self {
-        self.routes = routes;
-        self
+        Self { views, limiter, clock, settings, casualties: Arc::default() }
     }
 }

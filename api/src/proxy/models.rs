@@ -48,8 +48,6 @@ pub(super) async fn list(
     app.gateway.views.refresh_models().await?;
     let dispatcher = &app.gateway.views.dispatcher;
     let views = dispatcher.views();
-    let routes = app.gateway.routes.iter();
-    let routes = routes.filter(|(name, _)| dispatcher.get(name.as_str()).is_none());
     let data = views
         .iter()
         .filter(|view| key.may_use(&view.model.name))
@@ -57,7 +55,7 @@ pub(super) async fn list(
             let names = std::iter::once(&view.model.name).chain(&view.model.spec.aliases);
             names.map(|name| ModelObject::new(name.to_string(), view))
         })
-        .chain(routes.filter_map(|(name, spec)| {
+        .chain(dispatcher.routes().filter_map(|(name, spec)| {
             let route = Route::along(name, spec, dispatcher, key.principal()).ok()?;
             Some(ModelObject::new(name.to_string(), &route.first().view()))
         }))
@@ -77,9 +75,7 @@ pub(super) async fn show(
     })?;
     app.gateway.views.refresh(&id).await?;
     let dispatcher = &app.gateway.views.dispatcher;
-    if dispatcher.get(&id).is_none()
-        && let Some((name, spec)) = app.gateway.routes.get_key_value(id.as_str())
-    {
+    if let Some((name, spec)) = dispatcher.route_named(&id) {
         let route = Route::along(name, spec, dispatcher, key.principal())?;
         return Ok(Json(ModelObject::new(id, &route.first().view())));
     }

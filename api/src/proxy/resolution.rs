@@ -37,21 +37,18 @@ impl Admission {
         let FleetViews { dispatcher, .. } = &gateway.views;
         gateway.views.refresh(&self.peek.model).await?;
         let name = self.peek.model.as_str();
-        let route = match (dispatcher.get(name), gateway.routes.get_key_value(name)) {
-            (None, Some((name, spec))) => {
-                for target in &spec.targets {
-                    gateway.views.refresh(target.as_str()).await?;
-                }
-                Route::along(name, spec, dispatcher, self.by.principal())?
+        let route = if let Some((name, spec)) = dispatcher.route_named(name) {
+            for target in &spec.targets {
+                gateway.views.refresh(target.as_str()).await?;
             }
-            (Some(entry), _) => {
-                let name = entry.view().model.name.clone();
-                if !self.by.may_use(&name) {
-                    return Err(not_allowed(self.by.principal(), &name));
-                }
-                Route::to(entry)
+            Route::along(name, spec, dispatcher, self.by.principal())?
+        } else {
+            let entry = dispatcher.find_for(name, Some(self.by.principal()))?;
+            let name = entry.view().model.name.clone();
+            if !self.by.may_use(&name) {
+                return Err(not_allowed(self.by.principal(), &name));
             }
-            (None, None) => Route::to(dispatcher.find_for(name, Some(self.by.principal()))?),
+            Route::to(entry)
         };
         Ok(Resolution { admission: self, route })
     }

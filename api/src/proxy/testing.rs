@@ -76,11 +76,12 @@ impl Local {
     pub(super) fn with_routes(spec: ModelSpec, routes: Routes) -> Self {
         let (clock, wake) = (TokioClock::new(), Arc::new(CountingWake::default()));
         let metrics = Arc::new(Metrics::default());
-        let dispatcher = Arc::new(Dispatcher::new(metrics, clock.clone(), wake.clone()));
+        let dispatcher = Dispatcher::new(metrics, clock.clone(), wake.clone());
+        let dispatcher = Arc::new(dispatcher.with_routes(routes));
         let limiter = Arc::new(LocalLimiter::default());
         let settings = GatewaySettings::default();
         let views = FleetViews::local(dispatcher.clone());
-        let gateway = Gateway::new(views, limiter, clock.clone(), settings).with_routes(routes);
+        let gateway = Gateway::new(views, limiter, clock.clone(), settings);
         let local = Self { clock, wake, dispatcher, gateway: Arc::new(gateway), spec };
         local.publish(&[], |_| {});
         local

@@ -209,7 +209,8 @@ impl Server {
             .with_rule(diogenes_backends::process::RULE);
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
-        let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
+        let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
+        let dispatcher = Arc::new(dispatcher.with_routes(config.routes.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
@@ -244,15 +245,12 @@ impl Server {
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,
-                gateway: Arc::new(
-                    Gateway::new(
-                        views,
-                        Arc::new(LocalLimiter::default()),
-                        clock.clone(),
-                        GatewaySettings::default(),
-                    )
-                    .with_routes(config.routes.clone()),
-                ),
+                gateway: Arc::new(Gateway::new(
+                    views,
+                    Arc::new(LocalLimiter::default()),
+                    clock.clone(),
+                    GatewaySettings::default(),
+                )),
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },
             }),

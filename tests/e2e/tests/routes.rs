@@ -64,3 +64,17 @@ async fn routes_are_listed_beside_the_models() {
     // A target that nobody has registered is passed over.
     assert_eq!(serve.client().chat("assistant").await.header("x-diogenes-model"), Some("small"));
 }
+
+#[tokio::test]
+async fn a_key_can_be_issued_for_a_route() {
+    let serve = Serve::start(Config::with([small()]).tables(ROUTE)).await;
+    let body = serde_json::json!({"email": "ann@example.com", "models": ["assistant"]});
+    let (_, key) = serve.client().create_key(&body).await;
+    let client = serve.client_with(&key);
+    assert_eq!(client.chat("assistant").await.header("x-diogenes-model"), Some("small"));
+    assert_eq!(client.chat("small").await.refusal().0, 403);
+    let misspelt = serde_json::json!({"email": "ann@example.com", "models": ["asistant"]});
+    let refused = serve.client().post("/api/v1/keys", &misspelt).await;
+    assert_eq!(refused.status, 404, "{}", refused.text());
+    assert!(refused.text().contains("did you mean `assistant`?"), "{}", refused.text());
+}

@@ -206,6 +206,13 @@ async fn a_key_gets_as_far_along_a_route_as_its_models() {
 }
 
 #[tokio::test]
+async fn a_near_miss_names_the_route() {
+    let body = r#"{"model":"asistant","messages":[]}"#;
+    let error = walked(&local("next"), request(Dialect::ChatCompletions, body)).await.unwrap_err();
+    assert!(error.message.contains("did you mean `assistant`?"), "{}", error.message);
+}
+
+#[tokio::test]
 async fn a_model_goes_before_a_route_of_its_name_and_a_route_without_models_is_not_found() {
     let local = local("next");
     let own = Upstream::start(vec![whole()]).await;
