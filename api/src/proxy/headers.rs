@@ -30,6 +30,23 @@ fn stays_here(name: &HeaderName) -> bool {
 
 /// Removes what must not be passed on: the fixed list, and what `Connection` names.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    remove(headers, stays_here);
+}
+
+/// [`strip`] for the headers of an answer, which also loses what a replica says about an account
+/// of its own, as one does that stands before another service, and what only Diogenes may say.
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    remove(headers, |name| stays_here(name) || is_ours_to_say(name.as_str()));
+}
+
+fn is_ours_to_say(name: &str) -> bool {
+    name.contains("ratelimit")
+        || name.starts_with("x-diogenes-")
+        || matches!(name, "openai-organization" | "openai-project" | "anthropic-organization-id")
+}
+
+/// Removes what `Connection` names, and what `is_gone` says.
+fn remove(headers: &mut HeaderMap, is_gone: impl Fn(&HeaderName) -> bool) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -40,32 +57,7 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(&name);
     }
-    let mut gone: Vec<HeaderName> = Vec::new();
-    for name in headers.keys() {
-        if stays_here(name) {
-            gone.push(name.clone());
-        }
-    }
-    for name in gone {
-        headers.remove(name);
-    }
-}
-
-/// [`strip`] for the headers of an answer, which also loses what a replica says about an account
-/// of its own, as one does that stands before another service, and what only Diogenes may say.
-pub(super) fn strip_answer(headers: &mut HeaderMap) {
-    strip(headers);
-    let is_ours_to_say = |name: &HeaderName| {
-        let name = name.as_str();
-        name.contains("ratelimit")
-            || name.starts_with("x-diogenes-")
-            || matches!(
-                name,
-                "openai-organization" | "openai-project" | "anthropic-organization-id"
-            )
-    };
-    let gone: Vec<HeaderName> =
-        headers.keys().filter(|name| is_ours_to_say(name)).cloned().collect();
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| is_gone(name)).cloned().collect();
     for name in gone {
         headers.remove(name);
     }
