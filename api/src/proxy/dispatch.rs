@@ -21,9 +21,9 @@ use crate::metrics::Metrics;
 /// entry by name or alias without a lock.
 pub struct Dispatcher {
     /// By name and by alias.
-    routes: ArcSwap<HashMap<String, Arc<Entry>>>,
+    names: ArcSwap<HashMap<String, Arc<Entry>>>,
     /// Names that lead to one of several models.
-    paths: Routes,
+    routes: Routes,
     /// By name.
     entries: Mutex<HashMap<ModelName, Arc<Entry>>>,
     metrics: Arc<Metrics>,
@@ -42,8 +42,8 @@ impl Dispatcher {
     /// A dispatcher that knows no model yet.
     pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
         Self {
-            routes: ArcSwap::default(),
-            paths: Routes::new(),
+            names: ArcSwap::default(),
+            routes: Routes::new(),
             entries: Mutex::default(),
             metrics,
             clock,
@@ -63,25 +63,25 @@ impl Dispatcher {
     /// The same with routes. A model's name or alias goes before a route of that name.
     #[must_use]
     pub fn with_routes(mut self, routes: Routes) -> Self {
-        self.paths = routes;
+        self.routes = routes;
         self
     }
 
     /// The routes that no model hides.
     pub(crate) fn routes(&self) -> impl Iterator<Item = (&ModelName, &RouteSpec)> {
-        self.paths.iter().filter(|(name, _)| self.get(name.as_str()).is_none())
+        self.routes.iter().filter(|(name, _)| self.get(name.as_str()).is_none())
     }
 
     /// The route of this name, unless a model hides it.
     pub(crate) fn route_named(&self, name: &str) -> Option<(&ModelName, &RouteSpec)> {
-        let route = self.paths.get_key_value(name)?;
+        let route = self.routes.get_key_value(name)?;
         self.get(name).is_none().then_some(route)
     }
 
     /// The model that answers to `name`, as far as is known.
     pub(super) fn resolve(&self, name: &str) -> Option<ModelName> {
-        let routes = self.routes.load();
-        routes.get(name).map(|entry| entry.view().model.name.clone())
+        let names = self.names.load();
+        names.get(name).map(|entry| entry.view().model.name.clone())
     }
 
     /// What is known of a model.
@@ -177,7 +177,7 @@ impl Dispatcher {
 
     /// The entry of the model that answers to `name`, if there is one.
     pub(super) fn get(&self, name: &str) -> Option<Arc<Entry>> {
-        self.routes.load().get(name).cloned()
+        self.names.load().get(name).cloned()
     }
 
     /// The entry of the model that answers to `name`.
@@ -191,16 +191,16 @@ impl Dispatcher {
         name: &str,
         key: Option<&Principal>,
     ) -> Result<Arc<Entry>, ApiError> {
-        let routes = self.routes.load();
-        if let Some(entry) = routes.get(name) {
+        let names = self.names.load();
+        if let Some(entry) = names.get(name) {
             return Ok(entry.clone());
         }
         let may_use = |name: &ModelName| key.is_none_or(|key| key.may_use(name));
-        let models = routes.iter().filter(|(_, entry)| may_use(&entry.view().model.name));
-        let paths = self.paths.keys().filter(|name| may_use(name)).map(ModelName::as_str);
-        let hint = match nearest(name, models.map(|(name, _)| name.as_str()).chain(paths)) {
+        let models = names.iter().filter(|(_, entry)| may_use(&entry.view().model.name));
+        let routes = self.routes.keys().filter(|name| may_use(name)).map(ModelName::as_str);
+        let hint = match nearest(name, models.map(|(name, _)| name.as_str()).chain(routes)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if routes.is_empty() => "add it with `diogenes model apply`".into(),
+            None if names.is_empty() => "add it with `diogenes model apply`".into(),
             None => "list them with `GET /v1/models` or `diogenes model list`".into(),
         };
         let shown: String = name.chars().take(200).collect();
@@ -212,21 +212,21 @@ impl Dispatcher {
     }
 
     fn rebuild(&self, entries: &HashMap<ModelName, Arc<Entry>>) {
-        let mut routes = HashMap::new();
+        let mut names = HashMap::new();
         let live = || entries.values().filter(|entry| entry.view().model.deleted_at.is_none());
         let mut by_age: Vec<_> = live().map(|entry| (entry, entry.view())).collect();
         by_age.sort_by(|(_, a), (_, b)| b.model.seniority().cmp(&a.model.seniority()));
         // The oldest last, which keeps an alias that two models have.
         for (entry, _) in by_age {
             for alias in &entry.view().model.spec.aliases {
-                routes.insert(alias.to_string(), entry.clone());
+                names.insert(alias.to_string(), entry.clone());
             }
         }
         // Names come last: no alias hides a model.
         for entry in live() {
-            routes.insert(entry.view().model.name.to_string(), entry.clone());
+            names.insert(entry.view().model.name.to_string(), entry.clone());
         }
-        self.routes.store(Arc::new(routes));
+        self.names.store(Arc::new(names));
     }
 }
 
