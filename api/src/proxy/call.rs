@@ -15,7 +15,6 @@ use tokio::time::error::Elapsed;
 
 use super::dialect::Dialect;
 use super::peek::Peek;
-use super::refusal;
 use super::target::Target;
 use super::upstream::{RequestHead, SendError, UpstreamResponse};
 
@@ -48,7 +47,7 @@ impl Call {
         target: &Target,
         view: &ModelView,
     ) -> Result<UpstreamResponse, SendError> {
-        let body = self.peek.with_model(&self.body, refusal::upstream_name(view));
+        let body = self.peek.with_model(&self.body, view.model.upstream_name());
         let timeout = self.timeout(&view.model.spec);
         let head = RequestHead {
             method: &Method::POST,

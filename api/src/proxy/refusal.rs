@@ -192,7 +192,7 @@ pub(super) fn refused(status: StatusCode, entry: &Entry) -> ApiError {
     let next = if status == StatusCode::NOT_FOUND {
         format!(
             "it may not have this endpoint, or not know the model as `{}`: its operator can set `upstream_model` to the name that it knows",
-            upstream_name(&view)
+            view.model.upstream_name()
         )
     } else {
         format!("see `diogenes logs {name}`")
@@ -208,7 +208,7 @@ pub(super) fn refused(status: StatusCode, entry: &Entry) -> ApiError {
 /// of it, if that makes sense.
 pub(super) fn note_unknown(body: Option<&[u8]>, entry: &Entry) {
     let view = entry.view();
-    let (name, sent) = (&view.model.name, upstream_name(&view));
+    let (name, sent) = (&view.model.name, view.model.upstream_name());
     // One about the path, or about an adapter, is a matter between the caller and the replica.
     let is_about_it = |body: &[u8]| memchr::memmem::find(body, sent.as_bytes()).is_some();
     if body.is_none_or(is_about_it) {
@@ -217,12 +217,6 @@ pub(super) fn note_unknown(body: Option<&[u8]>, entry: &Entry) {
             "the inference server of `{name}` answered 404 to a request for `{sent}`; if it knows the model by another name, set `upstream_model` of `{name}` to that"
         );
     }
-}
-
-/// The name that requests for a model carry to its replicas.
-pub(super) fn upstream_name(view: &ModelView) -> &str {
-    let spec = &view.model.spec;
-    spec.upstream_model.as_deref().unwrap_or(view.model.name.as_str())
 }
 
 /// A replica that answers a streamed request with something else.

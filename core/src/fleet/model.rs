@@ -377,6 +377,11 @@ impl ModelSpec {
 impl Model {
     const PARTITION: &'static str = "MODELS";
 
+    /// The name that requests carry to its replicas.
+    pub fn upstream_name(&self) -> &str {
+        self.spec.upstream_model.as_deref().unwrap_or(self.name.as_str())
+    }
+
     /// Where the record of `name` stands: beside its slots, so that one listing reads all of it.
     pub fn key_of(name: &ModelName) -> Key {
         Key::new(format!("MODEL#{name}"), "MODEL")
