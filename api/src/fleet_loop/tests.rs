@@ -1,11 +1,12 @@
-use diogenes_core::fleet::{DeploymentId, Model, ModelSource, ModelSpec, Order, Registry};
-use diogenes_core::ports::{Expect, IndexKey, StateStore as _, Write};
+use diogenes_core::fleet::{DeploymentId, ModelSource, ModelSpec, Order, Registry};
+use diogenes_core::ports::StateStore as _;
 use diogenes_core::testing::{
-    CountingWake, FakeCompute, ManualClock, MemoryStore, Patient, SeededEntropy,
+    CountingWake, FakeCompute, ManualClock, MemoryStore, Patient, SeededEntropy, unreadable_model,
 };
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::proxy::testing::eventually;
 
 /// A loop over the models `m0`, `m1` and `m2`, and what is around it.
 struct World {
@@ -50,24 +51,17 @@ impl World {
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
         Self { store, wake, registry, dispatcher, fleet }
     }
+}
 
-    /// Makes the record of a model unreadable.
-    async fn damage(store: &MemoryStore, number: usize) {
-        let write = Write::Put {
-            key: Model::key_of(&name(number)),
-            document: serde_json::json!({"name": 7}),
-            index: Some(IndexKey { partition: "MODELS".into(), sort: name(number).to_string() }),
-            expires_at: None,
-            expect: Expect::Any,
-        };
-        store.commit(&[write]).await.unwrap();
-    }
+/// Makes the record of a model unreadable.
+async fn damage(store: &MemoryStore, number: usize) {
+    store.commit(&[unreadable_model(&name(number))]).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_model_that_cannot_be_reconciled_keeps_no_other_from_being_published() {
     let World { store, wake, registry, dispatcher, fleet } = World::new().await;
-    World::damage(&store, 0).await;
+    damage(&store, 0).await;
     let (started, has_started) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let running = tokio::spawn(fleet.run(started, stopped));
@@ -78,18 +72,13 @@ async fn a_model_that_cannot_be_reconciled_keeps_no_other_from_being_published()
     assert_eq!(published(), ["m1", "m2"]);
 
     // One that fails later stands as it stood, and what comes after it goes on.
-    World::damage(&store, 1).await;
+    damage(&store, 1).await;
     registry.order(&name(2), Order::Pin).await.unwrap();
     for number in [1, 2] {
         wake.wake(&Topic::Model(name(number))).await.unwrap();
     }
     let is_pinned = || dispatcher.view_of(&name(2)).is_some_and(|view| view.control.pinned);
-    let pinned = async {
-        while !is_pinned() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), pinned).await.unwrap();
+    eventually("it is pinned", async || is_pinned().then_some(())).await;
     assert_eq!(published(), ["m1", "m2"]);
     drop(stop);
     running.await.unwrap();

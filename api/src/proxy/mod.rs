@@ -35,7 +35,7 @@ mod settlement;
 mod state;
 mod target;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trace;
 mod upstream;
 mod usage;

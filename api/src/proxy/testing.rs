@@ -49,7 +49,7 @@ impl Clock for TokioClock {
 }
 
 /// Waits until `done`, for as long as a busy machine may need.
-pub(super) async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..4000 {
         if let Some(value) = done().await {
             return value;

@@ -1,6 +1,7 @@
 //! For tests: stores, clocks and compute backends without a machine behind them.
 
 mod clock;
+mod damage;
 mod entropy;
 mod fake_cloud;
 mod fake_compute;
@@ -9,6 +10,7 @@ pub mod simulation;
 mod wake;
 
 pub use clock::{Impatient, ManualClock, Patient};
+pub use damage::unreadable_model;
 pub use entropy::SeededEntropy;
 pub use fake_cloud::{CloudInstance, FakeCloud, Lag, Order, Pool, Refusal, Shown};
 pub use fake_compute::{FakeCompute, FakeInstance, Tags};

@@ -7,16 +7,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, DeploymentId, InstanceId, Load, Model, ModelSource, ModelSpec, Order,
-    Reconciler, Registry, Round, Slot, SlotState, StoredDemand,
+    Beat, BeatStatus, DeploymentId, InstanceId, Load, ModelSource, ModelSpec, Order, Reconciler,
+    Registry, Round, Slot, SlotState, StoredDemand,
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Clock as _, ComputeBackend, ComputeError, Expect, IndexKey, Instance, LaunchError,
-    LaunchRequest, StateStore as _, Write,
+    Clock as _, ComputeBackend, ComputeError, Expect, Instance, LaunchError, LaunchRequest,
+    StateStore as _,
 };
 use diogenes_core::testing::{
-    CountingWake, FakeCompute, Impatient, ManualClock, MemoryStore, SeededEntropy,
+    CountingWake, FakeCompute, Impatient, ManualClock, MemoryStore, SeededEntropy, unreadable_model,
 };
 use pollster::block_on;
 
@@ -146,14 +146,7 @@ impl World {
 
     /// Makes the record of a model unreadable.
     pub(crate) fn damage(&self, number: usize) {
-        let write = Write::Put {
-            key: Model::key_of(&name(number)),
-            document: serde_json::json!({"name": 7}),
-            index: Some(IndexKey { partition: "MODELS".into(), sort: name(number).to_string() }),
-            expires_at: None,
-            expect: Expect::Any,
-        };
-        block_on(self.store.commit(&[write])).unwrap();
+        block_on(self.store.commit(&[unreadable_model(&name(number))])).unwrap();
     }
 
     pub(crate) fn describes(&self) -> usize {
