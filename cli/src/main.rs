@@ -15,8 +15,8 @@ use clap::{FromArgMatches, Parser, Subcommand};
 use commands::{ClientCommand, RootOptions};
 use exit::Failure;
 
-/// A request allocates and frees some dozens of pieces, most of them small; the C library takes a
-/// tenth of its CPU time for that, twice of what this one takes.
+/// A request allocates dozens of small pieces. With the C library's allocator it was measured to
+/// take some 8 % more CPU at 32 connections.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -30,7 +30,7 @@ enum Message {
 
 /// The agent's end of the switch.
 pub struct DeadMan {
-    words: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Message>,
     clock: Arc<dyn BootClock>,
 }
 
@@ -51,7 +51,7 @@ impl DeadMan {
         shutdown: Shutdown,
         tick: Duration,
     ) -> io::Result<(Self, UnboundedReceiver<News>)> {
-        let (words, heard) = mpsc::channel();
+        let (messages, heard) = mpsc::channel();
         let (tell, news) = unbounded_channel();
         let times = Arc::clone(&clock);
         thread::Builder::new().name("dead-man".into()).spawn(move || {
@@ -72,7 +72,7 @@ impl DeadMan {
             let _ = tell.send(News::Ends(cause));
             end::end(&shutdown, &|failure| drop(tell.send(News::Failed(failure))));
         })?;
-        Ok((Self { words, clock }, news))
+        Ok((Self { messages, clock }, news))
     }
 
     /// Sets the control plane's limits.
@@ -96,8 +96,8 @@ impl DeadMan {
         self.clock.since_boot()
     }
 
-    fn tell(&self, word: Message) {
+    fn tell(&self, message: Message) {
         // Once the thread ends the machine it hears nothing more, and need not.
-        let _ = self.words.send(word);
+        let _ = self.messages.send(message);
     }
 }

@@ -77,7 +77,7 @@ impl fmt::Display for Lock {
     }
 }
 
-/// The URL that a `serve` has left which runs no more. Another process may have its number by now.
+/// The URL left by a `serve` that has ended. Another process may have its number by now.
 fn check_url(path: &Path, report: &mut Report) {
     const NAME: &str = "url";
     let file = path.join(URL_FILE);
