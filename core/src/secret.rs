@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A secret: `Debug` shows none of it. It is written to the store as it is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,39 @@ impl SecretRef {
                         !rest.is_empty() && rest.split('/').all(|part| !part.is_empty())
                     })
             }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reference)
+    }
+}
+
+struct Reference;
+
+impl<'de> Visitor<'de> for Reference {
+    type Value = SecretRef;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reference with one of `env`, `file` and `ssm`")
+    }
+
+    // The usual error would print the text, which may be the secret itself.
+    fn visit_str<E: Error>(self, _: &str) -> Result<SecretRef, E> {
+        Err(E::custom(
+            "is text; name where the secret is kept instead: { env = \"NAME\" } or { file = \"/path\" }",
+        ))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretRef, A::Error> {
+        let one = || A::Error::custom("a reference has exactly one of `env`, `file` and `ssm`");
+        let (kind, name) = map.next_entry::<String, String>()?.ok_or_else(one)?;
+        let reference = SecretRef::new(&kind, name).map_err(A::Error::custom)?;
+        match map.next_key::<String>()? {
+            None => Ok(reference),
+            Some(_) => Err(one()),
         }
     }
 }

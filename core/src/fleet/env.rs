@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -122,14 +123,8 @@ impl<'de> Visitor<'de> for TextOrReference {
         Ok(text.into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EnvValue, A::Error> {
-        let one = || A::Error::custom("a reference has exactly one of `env`, `file` and `ssm`");
-        let (kind, name) = map.next_entry::<String, String>()?.ok_or_else(one)?;
-        let reference = SecretRef::new(&kind, name).map_err(A::Error::custom)?;
-        match map.next_key::<String>()? {
-            None => Ok(reference.into()),
-            Some(_) => Err(one()),
-        }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EnvValue, A::Error> {
+        SecretRef::deserialize(MapAccessDeserializer::new(map)).map(EnvValue::Reference)
     }
 }
 

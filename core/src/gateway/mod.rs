@@ -3,9 +3,15 @@
 //!
 //! `diogenes_api::proxy` walks it.
 
+mod breaker;
 pub mod ledger;
 mod plan;
+mod provider;
 mod route;
 
-pub use plan::{GiveUp, Health, Outcome, Step, Waiting, next};
+pub use breaker::Breaker;
+pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next};
+pub use provider::{
+    InvalidProvider, InvalidProviderName, ProviderKind, ProviderName, ProviderSpec, ProviderSpecs,
+};
 pub use route::{InvalidRoute, RouteSpec, Routes, Strategy, WhileCold};

@@ -11,11 +11,27 @@ const PATIENCE_WITH_THE_STORE: Duration = Duration::from_secs(3);
 const LONGEST_WISH: Duration = Duration::from_hours(24);
 /// How many replicas one request may bring down before it is turned away.
 const MAX_CASUALTIES: usize = 2;
+/// How often one request goes to one provider; the same as OpenAI's clients do.
+const MAX_TRIES: usize = 3;
+/// The longest pause before a request goes to a provider again. A longer one is the caller's.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How one target of a route stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Health<'a> {
-    /// The newest view of its model.
+pub enum Health<'a> {
+    /// A model of the fleet.
+    Model(ModelHealth<'a>),
+    /// A model of a provider.
+    Provider {
+        /// From when on requests may be sent; see [`Breaker`](super::Breaker).
+        opens_at: Option<Timestamp>,
+    },
+}
+
+/// How a model of the fleet stands.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelHealth<'a> {
+    /// Its newest view.
     pub view: &'a ModelView,
     /// Whether one of its replicas is in rotation.
     pub reachable: bool,
@@ -25,13 +41,30 @@ pub struct Health<'a> {
     pub casualties: usize,
 }
 
-/// What an attempt that brought no answer came to.
+/// An attempt that brought no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// The place of its target in the route.
+    pub target: usize,
+    /// What it came to.
+    pub outcome: Outcome,
+}
+
+/// What an attempt came to that brought no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was no connection: the request has not left, and may go elsewhere.
+    /// A replica: there was no connection. The request has not left, and may go to another.
     Unsent,
-    /// The request has left. It is never sent again: it may be what brought the target down.
+    /// A replica: the request has left. It is sent to no other: it may be what brought the target
+    /// down. A provider may have it.
     Sent,
+    /// The target has refused it, and will refuse it again.
+    Refused,
+    /// A provider has failed, and may be asked again from then on.
+    Failed {
+        /// Until when to leave it alone.
+        until: Timestamp,
+    },
 }
 
 /// A request as far as its waiting matters.
@@ -61,8 +94,13 @@ pub enum Step {
     Wait {
         /// The place of the target in the route.
         target: usize,
-        /// The longest wait.
+        /// The longest wait until the plan is asked again.
         most: Option<Duration>,
+    },
+    /// Wait until then: a provider may be asked again.
+    Pause {
+        /// When to ask the plan again.
+        until: Timestamp,
     },
     /// Answer with an error.
     GiveUp(GiveUp),
@@ -71,8 +109,13 @@ pub enum Step {
 /// Why a request gets no answer from any target.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GiveUp {
-    /// An attempt was sent and failed; its own error is the answer.
+    /// Attempts were made and failed; what the last one came to is the answer.
     Attempted,
+    /// A provider is left alone for now, as it has failed or asked for it.
+    Unavailable {
+        /// Until when.
+        until: Timestamp,
+    },
     /// The request has brought down two replicas already.
     BringsReplicasDown,
     /// The model was deleted while the request waited.
@@ -91,52 +134,115 @@ pub enum GiveUp {
 
 /// Decides what to do next for a request.
 ///
-/// `health` tells how each target of the route stands, the first choice first; `outcomes` what the
-/// attempts so far came to. A target that refuses is passed over. Of the others the first that can
+/// `health` tells how each target of the route stands, the first choice first; `attempts` what
+/// those so far came to. A target that refuses is passed over. Of the others the first that can
 /// serve gets the request; `while_cold` says whether one that has yet to start is passed over too.
-/// While none can serve, the request waits for the first that may; where none may, the first
-/// target's reason is the answer.
+/// While none can serve, the request waits for the first that may; where none may, for a provider
+/// that may be asked again soon. Otherwise what the last attempt came to is the answer, or the
+/// first target's reason.
 pub fn next(
     while_cold: WhileCold,
     health: &[Health<'_>],
-    outcomes: &[Outcome],
+    attempts: &[Attempted],
     waiting: &Waiting,
     now: Timestamp,
 ) -> Step {
-    if outcomes.contains(&Outcome::Sent) {
-        return Step::GiveUp(GiveUp::Attempted);
-    }
     let (mut warm, mut wait, mut reason) = (None, None, None);
+    let mut soonest: Option<Timestamp> = None;
     for (target, health) in health.iter().enumerate() {
-        match prospect(health, waiting, now) {
+        match prospect(target, health, attempts, waiting, now) {
             Prospect::Serves => return Step::Attempt { target, warm },
             Prospect::MayServe(most) => {
                 warm.get_or_insert(target);
-                let wait = wait.get_or_insert(Step::Wait { target, most });
+                wait.get_or_insert((target, most));
                 if while_cold == WhileCold::Hold {
-                    return wait.clone();
+                    break;
                 }
+            }
+            Prospect::MayServeAt(at) => {
+                soonest = Some(soonest.map_or(at, |soonest| soonest.min(at)));
             }
             Prospect::Refuses(why) => {
                 if matches!(why, GiveUp::Warming(_)) {
                     warm.get_or_insert(target);
                 }
-                reason.get_or_insert(Step::GiveUp(why));
+                reason.get_or_insert(why);
             }
         }
     }
-    wait.or(reason).unwrap_or(Step::GiveUp(GiveUp::Deleted))
+    if let Some((target, most)) = wait {
+        // Whichever comes first.
+        let again = soonest.map(|at| waiting.waited.saturating_add(until(now, at)));
+        return Step::Wait { target, most: most.into_iter().chain(again).min() };
+    }
+    match soonest {
+        Some(at) if until(now, at) <= LONGEST_PAUSE && !waiting.closing => {
+            Step::Pause { until: at }
+        }
+        _ if attempts.iter().any(Attempted::has_an_answer) => {
+            Step::GiveUp(GiveUp::Attempted)
+        }
+        soonest => {
+            let unavailable = soonest.map(|until| GiveUp::Unavailable { until });
+            Step::GiveUp(reason.or(unavailable).unwrap_or(GiveUp::Deleted))
+        }
+    }
+}
+
+impl Attempted {
+    /// Whether there is something to tell of it. A replica without a connection is waited for.
+    fn has_an_answer(&self) -> bool {
+        self.outcome != Outcome::Unsent
+    }
+}
+
+/// The time from `now` to `at`.
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
 
 /// What a request can expect of one target.
 enum Prospect {
     Serves,
     MayServe(Option<Duration>),
+    MayServeAt(Timestamp),
     Refuses(GiveUp),
 }
 
-fn prospect(health: &Health<'_>, waiting: &Waiting, now: Timestamp) -> Prospect {
-    let Health { view, reachable, neglected, casualties } = *health;
+fn prospect(
+    target: usize,
+    health: &Health<'_>,
+    attempts: &[Attempted],
+    waiting: &Waiting,
+    now: Timestamp,
+) -> Prospect {
+    let here = || attempts.iter().filter(|attempt| attempt.target == target);
+    if here().any(|attempt| attempt.outcome == Outcome::Refused) {
+        return Prospect::Refuses(GiveUp::Attempted);
+    }
+    match health {
+        Health::Model(_) if attempts.iter().any(|attempt| attempt.outcome == Outcome::Sent) => {
+            Prospect::Refuses(GiveUp::Attempted)
+        }
+        Health::Model(health) => prospect_of_model(health, waiting, now),
+        Health::Provider { opens_at } => {
+            if here().count() >= MAX_TRIES {
+                return Prospect::Refuses(GiveUp::Attempted);
+            }
+            let failed = here().filter_map(|attempt| match attempt.outcome {
+                Outcome::Failed { until } => Some(until),
+                _ => None,
+            });
+            match failed.chain(*opens_at).max().filter(|at| *at > now) {
+                Some(at) => Prospect::MayServeAt(at),
+                None => Prospect::Serves,
+            }
+        }
+    }
+}
+
+fn prospect_of_model(health: &ModelHealth<'_>, waiting: &Waiting, now: Timestamp) -> Prospect {
+    let ModelHealth { view, reachable, neglected, casualties } = *health;
     if view.model.deleted_at.is_some() {
         return Prospect::Refuses(GiveUp::Deleted);
     }

@@ -4,18 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::ModelName;
 
-/// A name that callers use as `model`, and the models that may answer in its place.
+/// A name that callers use as `model`, and who may answer in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
     /// How a target is chosen.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Names or aliases of models, the first choice first.
+    /// Names or aliases of models, or models of providers (`openai/gpt-5-mini`), the first choice
+    /// first.
     pub targets: Vec<ModelName>,
     /// What becomes of a request while a target has yet to start.
     #[serde(default)]
     pub while_cold: WhileCold,
+    /// Whether requests may leave for providers. Their keys must allow it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
 }
 
 /// How the targets of a route are chosen.

@@ -43,8 +43,23 @@ fn failure(view: &ModelView, failed: i64, until: i64) -> Failure {
     }
 }
 
-fn health(view: &ModelView) -> Health<'_> {
-    Health { view, reachable: false, neglected: false, casualties: 0 }
+fn health(view: &ModelView) -> ModelHealth<'_> {
+    ModelHealth { view, reachable: false, neglected: false, casualties: 0 }
+}
+
+/// What is decided for targets that are all models.
+fn next_of(
+    while_cold: WhileCold,
+    models: &[ModelHealth<'_>],
+    attempts: &[Attempted],
+    waiting: &Waiting,
+) -> Step {
+    let health: Vec<_> = models.iter().copied().map(Health::Model).collect();
+    next(while_cold, &health, attempts, waiting, at(0))
+}
+
+fn attempted(target: usize, outcome: Outcome) -> Attempted {
+    Attempted { target, outcome }
 }
 
 /// A request that has waited for `waited` seconds.
@@ -57,8 +72,8 @@ fn waiting(stream: bool, waited: u64) -> Waiting {
     }
 }
 
-fn step(health: Health<'_>, waiting: &Waiting) -> Step {
-    next(WhileCold::Next, &[health], &[], waiting, at(0))
+fn step(health: ModelHealth<'_>, waiting: &Waiting) -> Step {
+    next_of(WhileCold::Next, &[health], &[], waiting)
 }
 
 fn attempt(target: usize) -> Step {
@@ -77,7 +92,7 @@ fn a_replica_in_rotation_serves_whatever_else_is_said_of_the_model() {
     let mut view = view();
     view.control.failure = Some(failure(&view, -1, 60));
     view.control.down_at = Some(at(0));
-    let health = Health { reachable: true, neglected: true, ..health(&view) };
+    let health = ModelHealth { reachable: true, neglected: true, ..health(&view) };
     let waiting = Waiting { closing: true, ..waiting(false, 10) };
     assert_eq!(step(health, &waiting), attempt(0));
 }
@@ -161,21 +176,22 @@ fn the_end_of_the_server_the_store_and_the_model_end_a_wait() {
     let mut view = view();
     let closing = Waiting { closing: true, ..waiting(true, 10) };
     assert_eq!(why(step(health(&view), &closing)), GiveUp::ShuttingDown);
-    let neglected = Health { neglected: true, ..health(&view) };
+    let neglected = ModelHealth { neglected: true, ..health(&view) };
     assert!(matches!(step(neglected, &waiting(true, 2)), Step::Wait { .. }));
     assert_eq!(why(step(neglected, &waiting(true, 3))), GiveUp::Neglected);
     change(&mut view, |model| model.deleted_at = Some(at(0)));
     assert_eq!(why(step(health(&view), &waiting(true, 10))), GiveUp::Deleted);
-    let reachable = Health { reachable: true, ..health(&view) };
+    let reachable = ModelHealth { reachable: true, ..health(&view) };
     assert_eq!(why(step(reachable, &waiting(true, 10))), GiveUp::Deleted);
 }
 
 #[test]
 fn a_request_that_left_is_never_sent_again() {
     let view = view();
-    let reachable = Health { reachable: true, ..health(&view) };
+    let reachable = ModelHealth { reachable: true, ..health(&view) };
     let step = |outcomes: &[Outcome]| {
-        next(WhileCold::Next, &[reachable], outcomes, &waiting(false, 0), at(0))
+        let attempts: Vec<_> = outcomes.iter().map(|outcome| attempted(0, *outcome)).collect();
+        next_of(WhileCold::Next, &[reachable], &attempts, &waiting(false, 0))
     };
     assert_eq!(step(&[Outcome::Unsent, Outcome::Unsent]), attempt(0));
     assert_eq!(step(&[Outcome::Unsent, Outcome::Sent]), Step::GiveUp(GiveUp::Attempted));
@@ -184,7 +200,7 @@ fn a_request_that_left_is_never_sent_again() {
 #[test]
 fn a_request_that_brought_two_replicas_down_gets_no_third() {
     let view = view();
-    let health = |casualties| Health { reachable: true, casualties, ..health(&view) };
+    let health = |casualties| ModelHealth { reachable: true, casualties, ..health(&view) };
     assert_eq!(step(health(1), &waiting(false, 0)), attempt(0));
     assert_eq!(why(step(health(2), &waiting(false, 0))), GiveUp::BringsReplicasDown);
 }
@@ -194,8 +210,8 @@ fn of_several_targets_the_first_that_serves_does_and_the_first_that_may_is_waite
     let (mut failed, cold) = (view(), view());
     failed.control.failure = Some(failure(&failed, -1, 60));
     let (failed, cold) = (health(&failed), health(&cold));
-    let serves = Health { reachable: true, ..cold };
-    let step = |all: &[Health<'_>]| next(WhileCold::Next, all, &[], &waiting(true, 0), at(0));
+    let serves = ModelHealth { reachable: true, ..cold };
+    let step = |all: &[ModelHealth<'_>]| next_of(WhileCold::Next, all, &[], &waiting(true, 0));
     // What has failed is not started again by a request that another target answers.
     assert_eq!(step(&[failed, serves]), attempt(1));
     assert_eq!(step(&[failed, cold, serves]), Step::Attempt { target: 2, warm: Some(1) });
@@ -210,8 +226,8 @@ fn a_route_that_holds_waits_for_its_first_choice_unless_that_refuses() {
     let (mut failed, cold) = (view(), view());
     failed.control.failure = Some(failure(&failed, -1, 60));
     let (failed, cold) = (health(&failed), health(&cold));
-    let serves = Health { reachable: true, ..cold };
-    let step = |all: &[Health<'_>]| next(WhileCold::Hold, all, &[], &waiting(true, 0), at(0));
+    let serves = ModelHealth { reachable: true, ..cold };
+    let step = |all: &[ModelHealth<'_>]| next_of(WhileCold::Hold, all, &[], &waiting(true, 0));
     assert_eq!(step(&[cold, serves]), Step::Wait { target: 0, most: None });
     assert_eq!(step(&[failed, serves]), attempt(1));
     assert_eq!(step(&[failed, cold, serves]), Step::Wait { target: 1, most: None });
@@ -222,12 +238,66 @@ fn a_caller_who_does_not_wait_is_answered_by_the_next_target_and_warms_the_first
     let mut rejects = view();
     change(&mut rejects, |model| model.spec.cold_start = ColdStart::Reject);
     let cold = view();
-    let serves = Health { reachable: true, ..health(&cold) };
+    let serves = ModelHealth { reachable: true, ..health(&cold) };
     for while_cold in [WhileCold::Next, WhileCold::Hold] {
         let all = [health(&rejects), serves];
-        let step = next(while_cold, &all, &[], &waiting(false, 0), at(0));
+        let step = next_of(while_cold, &all, &[], &waiting(false, 0));
         assert_eq!(step, Step::Attempt { target: 1, warm: Some(0) });
     }
+}
+
+const UP: Health<'_> = Health::Provider { opens_at: None };
+
+fn failed(target: usize, until: i64) -> Attempted {
+    attempted(target, Outcome::Failed { until: at(until) })
+}
+
+#[test]
+fn a_provider_answers_while_a_model_starts_and_after_one_that_failed() {
+    let cold = view();
+    let cold = Health::Model(health(&cold));
+    let step = |while_cold, attempts: &[Attempted]| {
+        next(while_cold, &[cold, UP], attempts, &waiting(true, 0), at(0))
+    };
+    assert_eq!(step(WhileCold::Next, &[]), Step::Attempt { target: 1, warm: Some(0) });
+    assert_eq!(step(WhileCold::Hold, &[]), Step::Wait { target: 0, most: None });
+    // What may have brought a replica down cannot bring a provider down.
+    for while_cold in [WhileCold::Next, WhileCold::Hold] {
+        assert_eq!(step(while_cold, &[attempted(0, Outcome::Sent)]), attempt(1));
+        assert_eq!(step(while_cold, &[attempted(0, Outcome::Refused)]), attempt(1));
+    }
+}
+
+#[test]
+fn a_provider_that_fails_is_asked_again_unless_another_target_serves() {
+    let step = |all: &[Health<'_>], attempts: &[Attempted]| {
+        next(WhileCold::Next, all, attempts, &waiting(false, 0), at(0))
+    };
+    let given_up = Step::GiveUp(GiveUp::Attempted);
+    assert_eq!(step(&[UP], &[failed(0, 1)]), Step::Pause { until: at(1) });
+    assert_eq!(step(&[UP], &[failed(0, -1), failed(0, 0)]), attempt(0));
+    assert_eq!(step(&[UP], &[failed(0, -2), failed(0, -1), failed(0, 0)]), given_up);
+    assert_eq!(step(&[UP, UP], &[failed(0, 1)]), attempt(1));
+    assert_eq!(step(&[UP, UP], &[failed(0, 2), failed(1, 1)]), Step::Pause { until: at(1) });
+    // What says no for good, or for longer than a caller would wait, is not asked again.
+    assert_eq!(step(&[UP], &[attempted(0, Outcome::Refused)]), given_up);
+    assert_eq!(step(&[UP], &[failed(0, 60)]), given_up);
+    let closing = Waiting { closing: true, ..waiting(false, 0) };
+    assert_eq!(next(WhileCold::Next, &[UP], &[failed(0, 1)], &closing, at(0)), given_up);
+}
+
+#[test]
+fn a_provider_that_is_to_be_left_alone_is_passed_over() {
+    let closed = |until| Health::Provider { opens_at: Some(at(until)) };
+    let step = |all: &[Health<'_>]| next(WhileCold::Next, all, &[], &waiting(true, 7), at(0));
+    assert_eq!(step(&[closed(60), UP]), attempt(1));
+    assert_eq!(step(&[closed(0)]), attempt(0));
+    assert_eq!(step(&[closed(2)]), Step::Pause { until: at(2) });
+    assert_eq!(step(&[closed(60)]), Step::GiveUp(GiveUp::Unavailable { until: at(60) }));
+    // A model that starts is waited for, but no longer than until the provider is back.
+    let cold = view();
+    let wait = |most| Step::Wait { target: 0, most: Some(Duration::from_secs(most)) };
+    assert_eq!(step(&[Health::Model(health(&cold)), closed(60)]), wait(67));
 }
 
 prop_compose! {
@@ -266,8 +336,9 @@ proptest! {
     fn nothing_is_sent_twice_nor_to_what_is_gone_and_no_wait_passes_its_limit(
         (view, waiting, reachable, neglected, casualties, outcomes) in situations()
     ) {
-        let health = Health { view: &view, reachable, neglected, casualties };
-        match next(WhileCold::Next, &[health], &outcomes, &waiting, at(0)) {
+        let health = ModelHealth { view: &view, reachable, neglected, casualties };
+        let attempts: Vec<_> = outcomes.iter().map(|outcome| attempted(0, *outcome)).collect();
+        match next_of(WhileCold::Next, &[health], &attempts, &waiting) {
             Step::Attempt { target, warm } => {
                 prop_assert_eq!((target, warm), (0, None));
                 prop_assert!(reachable && view.model.deleted_at.is_none());
@@ -279,6 +350,7 @@ proptest! {
                 // A plain request always has a limit.
                 prop_assert!(most.is_some() || waiting.patience.stream);
             }
+            Step::Pause { .. } => prop_assert!(false, "there is no provider to pause for"),
             Step::GiveUp(GiveUp::Attempted) => {
                 prop_assert!(outcomes.contains(&Outcome::Sent));
             }

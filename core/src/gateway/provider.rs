@@ -1,0 +1,200 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::SecretRef;
+
+/// A service outside the fleet that hosts models, such as OpenAI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSpec {
+    /// What it speaks.
+    pub kind: ProviderKind,
+    /// Where its API begins: `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// Where its API key is kept; none where it asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SecretRef>,
+    /// How long a connection may take to be made.
+    #[serde(default = "ten_seconds", with = "crate::duration")]
+    pub connect_timeout: Duration,
+    /// How long a stream may take to begin.
+    #[serde(default = "a_minute", with = "crate::duration")]
+    pub first_byte_timeout: Duration,
+    /// How long a stream may pause.
+    #[serde(default = "a_minute", with = "crate::duration")]
+    pub stall_timeout: Duration,
+    /// How long an answer may take in all, streamed or not.
+    #[serde(default = "ten_minutes", with = "crate::duration")]
+    pub timeout: Duration,
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn a_minute() -> Duration {
+    Duration::from_mins(1)
+}
+
+/// As both official clients of OpenAI.
+fn ten_minutes() -> Duration {
+    Duration::from_mins(10)
+}
+
+/// What a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    /// OpenAI's API, as many others speak it too.
+    #[serde(rename = "openai")]
+    OpenAi,
+}
+
+/// A provider that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {problem}")]
+pub struct InvalidProvider {
+    /// The field of the provider.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl ProviderSpec {
+    /// Checks what serde cannot.
+    pub fn validate(&self) -> Result<(), InvalidProvider> {
+        let invalid = |field, problem| Err(InvalidProvider { field, problem });
+        let rest = ["https://", "http://"].iter().find_map(|scheme| self.base_url.strip_prefix(scheme));
+        let Some(rest) = rest else {
+            return invalid("base_url", "must begin with `https://` or `http://`");
+        };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.contains('@') {
+            return invalid("base_url", "must not contain credentials; set `api_key`");
+        }
+        let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if host.is_empty() || host.starts_with(':') || !host.bytes().all(is_of_host) {
+            return invalid("base_url", "names no host; write `https://api.example.com/v1`");
+        }
+        if path.contains(['?', '#']) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return invalid("base_url", "must end with a path, such as `/v1`");
+        }
+        let timeouts = [
+            ("connect_timeout", self.connect_timeout),
+            ("first_byte_timeout", self.first_byte_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("timeout", self.timeout),
+        ];
+        match timeouts.into_iter().find(|(_, timeout)| timeout.is_zero()) {
+            Some((field, _)) => invalid(field, "must be longer than 0"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The name of a provider: what stands before the first `/` of the names of its models.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ProviderName(String);
+
+impl ProviderName {
+    /// As it stands before the `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProviderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A text that names no provider.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name for a provider; use 1 to 40 lower-case letters, digits and `-`")]
+pub struct InvalidProviderName(String);
+
+impl FromStr for ProviderName {
+    type Err = InvalidProviderName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let may_stand =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_name = (1..=40).contains(&text.len()) && text.bytes().all(may_stand);
+        is_name.then(|| Self(text.into())).ok_or_else(|| InvalidProviderName(text.into()))
+    }
+}
+
+/// The providers by name.
+pub type ProviderSpecs = BTreeMap<ProviderName, ProviderSpec>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(base_url: &str) -> ProviderSpec {
+        let spec = serde_json::json!({"kind": "openai", "base_url": base_url});
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn a_base_url_is_a_host_and_a_path() {
+        for good in [
+            "https://api.openai.com/v1",
+            "https://api.openai.com/v1/",
+            "http://127.0.0.1:8000",
+            "http://[::1]:8000/v1",
+            "https://example.com/openai/deployments/x",
+        ] {
+            assert_eq!(spec(good).validate(), Ok(()), "{good}");
+        }
+        for (bad, part) in [
+            ("api.openai.com/v1", "must begin with"),
+            ("ftp://api.openai.com", "must begin with"),
+            ("https://", "names no host"),
+            ("https:///v1", "names no host"),
+            ("https://:443/v1", "names no host"),
+            ("https://a b/v1", "names no host"),
+            ("https://key@example.com/v1", "credentials"),
+            ("https://example.com/v1?key=1", "must end with a path"),
+        ] {
+            let error = spec(bad).validate().unwrap_err().to_string();
+            assert!(error.contains(part), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn timeouts_have_defaults_and_none_is_zero() {
+        let mut spec = spec("https://example.com");
+        assert_eq!((spec.stall_timeout, spec.timeout), (a_minute(), ten_minutes()));
+        spec.stall_timeout = Duration::ZERO;
+        assert_eq!(spec.validate().unwrap_err().field, "stall_timeout");
+    }
+
+    #[test]
+    fn a_key_is_a_reference_and_never_the_key() {
+        let with = |api_key| {
+            serde_json::from_value::<ProviderSpec>(serde_json::json!({
+                "kind": "openai", "base_url": "https://example.com", "api_key": api_key
+            }))
+        };
+        assert!(with(serde_json::json!({"env": "OPENAI_API_KEY"})).is_ok());
+        let error = with(serde_json::json!("sk-secret")).unwrap_err().to_string();
+        assert!(!error.contains("sk-secret"), "{error}");
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["openai", "my-azure", "x1"] {
+            assert!(good.parse::<ProviderName>().is_ok(), "{good}");
+        }
+        for bad in ["", "OpenAI", "a/b", "a b", "ä", &"x".repeat(41)] {
+            assert!(bad.parse::<ProviderName>().is_err(), "{bad}");
+        }
+    }
+}
