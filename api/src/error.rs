@@ -45,6 +45,8 @@ pub enum ErrorKind {
     InsufficientScope,
     /// The key may not use this model.
     ModelNotAllowed,
+    /// The key, or the route, lets no request leave for a provider.
+    EgressNotAllowed,
     /// `diogenes.toml` owns this model.
     ModelReadOnly,
     /// Somebody else wrote meanwhile.
@@ -67,6 +69,8 @@ pub enum ErrorKind {
     ModelFailed(FailureKind),
     /// An operator took the model down while the request waited.
     ModelDown,
+    /// A provider has failed, or asks to be left alone for now.
+    ProviderUnavailable,
     /// The replica refused or closed the connection.
     UpstreamUnreachable,
     /// The replica answered with an error that says nothing, or not with what was asked for.
@@ -109,6 +113,7 @@ impl ErrorKind {
             Self::ExpiredApiKey => (StatusCode::UNAUTHORIZED, "expired_api_key"),
             Self::InsufficientScope => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::ModelNotAllowed => (StatusCode::FORBIDDEN, "model_not_allowed"),
+            Self::EgressNotAllowed => (StatusCode::FORBIDDEN, "egress_not_allowed"),
             Self::ModelNotFound => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::KeyNotFound => (StatusCode::NOT_FOUND, "key_not_found"),
             Self::ProjectNotFound => (StatusCode::NOT_FOUND, "project_not_found"),
@@ -131,6 +136,7 @@ impl ErrorKind {
             Self::UpstreamMalformed => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
             Self::UpstreamTooLarge => (StatusCode::BAD_GATEWAY, "upstream_too_large"),
             Self::ModelWarming => (StatusCode::SERVICE_UNAVAILABLE, "model_warming"),
+            Self::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"),
             Self::ModelDown => (StatusCode::SERVICE_UNAVAILABLE, "model_down"),
             Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
@@ -375,6 +381,7 @@ pub fn key_error(error: &KeyError) -> ApiError {
                 BeyondOwn::Models { .. } => "models",
                 BeyondOwn::Expiry { .. } => "expires_at",
                 BeyondOwn::Limits { .. } => "limits",
+                BeyondOwn::Egress { .. } => "egress",
             };
             ApiError::new(ErrorKind::InsufficientScope, error.to_string()).param(param)
         }

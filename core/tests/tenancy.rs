@@ -90,6 +90,7 @@ fn new_key(project: &ProjectId, email: &str) -> NewKey {
         models: None,
         expires_at: None,
         limits: Limits::default(),
+        egress: false,
     }
 }
 

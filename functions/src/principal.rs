@@ -23,6 +23,9 @@ pub fn to_context(key: &ApiKey) -> BTreeMap<&'static str, String> {
     if !key.limits.is_unlimited() {
         context.insert("limits", json(serde_json::to_string(&key.limits)));
     }
+    if key.egress {
+        context.insert("egress", "true".into());
+    }
     if let Some(first) = &key.limited_as {
         context.insert("limited_as", first.to_string());
     }
@@ -68,6 +71,7 @@ pub fn from_context(text: impl Fn(&str) -> Option<String>) -> Option<Principal> 
         permissions: scopes.map(Scope::permissions).fold(Permissions::default(), Permissions::and),
         models,
         limits,
+        egress: text("egress").as_deref() == Some("true"),
         limited_as: text("limited_as").map(KeyId::from_caller),
         expires_at,
     })
@@ -96,6 +100,7 @@ mod tests {
             scopes: BTreeSet::from([Scope::Inference]),
             models: None,
             limits: Limits::default(),
+            egress: false,
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
             revoked_at: None,
@@ -110,6 +115,7 @@ mod tests {
             scopes: BTreeSet::from(Scope::ALL),
             models: Some(BTreeSet::from(["a/b".parse().unwrap()])),
             limits: Limits { requests_per_minute: Some(5), ..Limits::default() },
+            egress: true,
             expires_at: Some(Timestamp::UNIX_EPOCH),
             limited_as: Some(KeyId::from_caller("first")),
             ..key()

@@ -80,6 +80,9 @@ pub struct CreateKey {
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = LimitsBody)]
     pub limits: Limits,
+    /// Whether its requests may leave for providers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
 }
 
 /// Limits of a key; an absent one does not limit.
@@ -118,6 +121,9 @@ pub struct KeyBody {
     /// How much it may use.
     #[schema(value_type = LimitsBody)]
     pub limits: Limits,
+    /// Whether its requests may leave for providers.
+    #[serde(default)]
+    pub egress: bool,
     /// `active`, `revoked` or `expired`.
     pub status: String,
     /// When it was issued.
@@ -150,6 +156,7 @@ impl KeyBody {
             scopes: key.scopes,
             models: key.models,
             limits: key.limits,
+            egress: key.egress,
             status: status.into(),
             created_at: key.created_at,
             expires_at: key.expires_at,
@@ -245,13 +252,14 @@ pub(super) async fn create(
         models,
         expires_at,
         limits: body.limits,
+        egress: body.egress,
     };
     let (record, plain) = area.keys.issue(&by, new).await.map_err(|error| key_error(&error))?;
     let created = CreatedKey { key: plain.expose().into(), record: KeyBody::new(record, now) };
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// The registered names behind an allow-list that may name aliases and routes. An unknown name is
+/// The registered names behind an allow-list that may name aliases, routes and models of providers. An unknown name is
 /// refused: most likely it is a typo, and the key would be of no use. Nobody is told of models that
 /// are not theirs to use.
 async fn registered(
@@ -266,6 +274,12 @@ async fn registered(
         if let Some((route, _)) = route.filter(|(route, _)| by.may_use(route)) {
             models.insert(route.clone());
             continue;
+        }
+        if let Some(hosted) = area.views.dispatcher.hosted(name.as_str()) {
+            if by.may_use(&hosted.name) {
+                models.insert(hosted.name);
+                continue;
+            }
         }
         let found = area.views.dispatcher.find_for(name.as_str(), Some(by));
         let entry = found.map_err(|error| error.param("models"))?;

@@ -1,10 +1,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::fleet::{ModelSpec, ModelView};
+use diogenes_core::fleet::ModelView;
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
 use futures_util::FutureExt as _;
@@ -15,6 +14,7 @@ use tokio::time::error::Elapsed;
 
 use super::dialect::Dialect;
 use super::peek::Peek;
+use super::provider::Hosted;
 use super::target::Target;
 use super::upstream::{RequestHead, SendError, UpstreamResponse};
 
@@ -48,7 +48,8 @@ impl Call {
         view: &ModelView,
     ) -> Result<UpstreamResponse, SendError> {
         let body = self.peek.with_model(&self.body, view.model.upstream_name());
-        let timeout = self.timeout(&view.model.spec);
+        let spec = &view.model.spec;
+        let timeout = if self.patience.stream { spec.stall_timeout } else { spec.answer_timeout };
         let head = RequestHead {
             method: &Method::POST,
             path: &self.path,
@@ -66,9 +67,13 @@ impl Call {
         answer
     }
 
-    /// How long a replica may take to begin its answer, and to go on with it.
-    pub(super) fn timeout(&self, spec: &ModelSpec) -> Duration {
-        if self.patience.stream { spec.stall_timeout } else { spec.answer_timeout }
+    /// Sends it to a provider.
+    pub(super) async fn send_out(&self, hosted: &Hosted) -> Result<UpstreamResponse, SendError> {
+        let body = self.peek.with_model(&self.body, hosted.model());
+        if let Some(sent) = &self.sent {
+            sent.store(true, Ordering::Relaxed);
+        }
+        hosted.send(&self.path, &self.headers, body, self.patience.stream).await
     }
 }
 

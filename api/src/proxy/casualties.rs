@@ -28,9 +28,12 @@ pub(super) struct Casualties {
 }
 
 impl Casualties {
-    /// Notes that the connection to the replica of `claim` was lost over a request.
-    pub(super) fn note(&self, call: &Call, claim: &ClaimId) {
-        self.note_hash(self.hash(call), claim);
+    /// Notes that the connection to the replica of `claim` was lost over a request. Providers have
+    /// no replicas that it could bring down.
+    pub(super) fn note(&self, call: &Call, claim: Option<&ClaimId>) {
+        if let Some(claim) = claim {
+            self.note_hash(self.hash(call), claim);
+        }
     }
 
     /// The same for later, when the request itself is gone.
@@ -80,8 +83,10 @@ pub(super) struct Suspect {
 
 impl Suspect {
     /// Notes that the answer of the replica of `claim` was cut.
-    pub(super) fn note(&self, claim: &ClaimId) {
-        self.casualties.note_hash(self.request, claim);
+    pub(super) fn note(&self, claim: Option<&ClaimId>) {
+        if let Some(claim) = claim {
+            self.casualties.note_hash(self.request, claim);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
 use diogenes_core::tenancy::Principal;
 
 use super::entry::Entry;
+use super::provider::{Hosted, Providers};
 use crate::error::{ApiError, ErrorKind};
 use crate::metrics::Metrics;
 
@@ -24,12 +25,13 @@ pub struct Dispatcher {
     names: ArcSwap<HashMap<String, Arc<Entry>>>,
     /// Names that lead to one of several models.
     routes: Routes,
+    providers: Providers,
     /// By name.
     entries: Mutex<HashMap<ModelName, Arc<Entry>>>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     wake: Arc<dyn Wake>,
-    closing: Arc<AtomicBool>,
+    closing: AtomicBool,
     ask_again: Duration,
 }
 
@@ -44,11 +46,12 @@ impl Dispatcher {
         Self {
             names: ArcSwap::default(),
             routes: Routes::new(),
+            providers: Providers::default(),
             entries: Mutex::default(),
             metrics,
             clock,
             wake,
-            closing: Arc::default(),
+            closing: AtomicBool::new(false),
             ask_again: ASK_AGAIN,
         }
     }
@@ -65,6 +68,22 @@ impl Dispatcher {
     pub fn with_routes(mut self, routes: Routes) -> Self {
         self.routes = routes;
         self
+    }
+
+    /// The same with providers. A model's name or alias, and a route, go before a provider's model.
+    #[must_use]
+    pub fn with_providers(mut self, providers: Providers) -> Self {
+        self.providers = providers;
+        self
+    }
+
+    /// The provider's model of this name, unless a model hides it.
+    pub(crate) fn hosted(&self, name: &str) -> Option<Hosted> {
+        if self.get(name).is_some() { None } else { self.providers.hosted(name) }
+    }
+
+    pub(super) fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// The routes that no model hides.
@@ -106,6 +125,11 @@ impl Dispatcher {
         }
     }
 
+    /// Whether the server is on its way out.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
     /// Takes over a newer view of a model; a deleted one can no longer be asked for.
     pub fn publish(&self, view: ModelView) {
         let name = view.model.name.clone();
@@ -120,14 +144,8 @@ impl Dispatcher {
             entry.update(view);
         } else {
             let metrics = self.metrics.for_model(&name);
-            let entry = Entry::new(
-                view,
-                metrics,
-                self.clock.clone(),
-                self.wake.clone(),
-                self.closing.clone(),
-                self.ask_again,
-            );
+            let entry =
+                Entry::new(view, metrics, self.clock.clone(), self.wake.clone(), self.ask_again);
             entries.insert(name, entry);
         }
         if !same_routes {

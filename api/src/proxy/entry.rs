@@ -35,10 +35,8 @@ pub(crate) struct Entry {
     warmed: AtomicI64,
     /// Set while the fleet cannot be looked after: a full disk, say.
     neglected: AtomicBool,
-    /// Set once the server is on its way out.
-    closing: Arc<AtomicBool>,
     ask_again: Duration,
-    pub(super) metrics: ModelMetrics,
+    pub(super) metrics: Arc<ModelMetrics>,
     clock: Arc<dyn Clock>,
     wake: Arc<dyn Wake>,
 }
@@ -92,7 +90,6 @@ impl Entry {
         metrics: ModelMetrics,
         clock: Arc<dyn Clock>,
         wake: Arc<dyn Wake>,
-        closing: Arc<AtomicBool>,
         ask_again: Duration,
     ) -> Arc<Self> {
         let entry = Arc::new(Self {
@@ -106,9 +103,8 @@ impl Entry {
             asking: AtomicBool::new(false),
             warmed: AtomicI64::new(0),
             neglected: AtomicBool::new(false),
-            closing,
             ask_again,
-            metrics,
+            metrics: Arc::new(metrics),
             clock,
             wake,
         });
@@ -185,10 +181,6 @@ impl Entry {
 
     pub(super) fn is_neglected(&self) -> bool {
         self.neglected.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
     }
 
     /// Takes over what an agent reports of a replica's load.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use super::call::Call;
+use super::destination::Destination;
 use super::entry::Entry;
 use super::fleet_link::{FleetLink, Place};
 use super::refusal;
@@ -50,7 +51,8 @@ impl Hold {
         link: &dyn FleetLink,
         call: &Call,
     ) -> Result<Self, ApiError> {
-        let changes = route.entries().map(|entry| entry.changes()).collect();
+        let models = route.destinations().filter_map(Destination::entry);
+        let changes = models.map(|entry| entry.changes()).collect();
         let view = entry.view();
         let since = entry.now();
         let place = take_place(entry, link).await?;

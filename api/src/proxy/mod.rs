@@ -1,9 +1,11 @@
-//! `/v1`: the way of a request to the replicas of the fleet, and of their answers back.
+//! `/v1`: the way of a request to the replicas of the fleet or to a provider, and of their answers
+//! back.
 //!
 //! One request is one walk, and each step is made from the one before it:
 //!
 //! 1. `admission`: who asks, and what for;
-//! 2. `resolution`: the models that the name leads to, by a `route` or alone;
+//! 2. `resolution`: the models that the name leads to, by a `route` or alone, each a
+//!    `destination`;
 //! 3. `pursuit`: the plan ([`diogenes_core::gateway`]), carried out: `hold` and attempts
 //!    (`call`);
 //! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched;
@@ -17,6 +19,7 @@ mod admission;
 mod call;
 mod casualties;
 mod delivery;
+mod destination;
 mod dialect;
 pub mod dispatch;
 mod entry;
@@ -26,6 +29,7 @@ mod headers;
 mod hold;
 mod models;
 mod peek;
+mod provider;
 mod pursuit;
 mod refusal;
 mod resolution;
@@ -39,6 +43,7 @@ pub(crate) mod testing;
 mod trace;
 mod upstream;
 mod usage;
+mod verdict;
 mod views;
 mod walk;
 mod watch;
@@ -48,6 +53,7 @@ pub use delivery::{Answer, AnswerBody, AnswerStream};
 pub use dialect::Dialect;
 pub use dispatch::Dispatcher;
 pub use gateway::{Deadlines, Gateway, GatewaySettings};
+pub use provider::{NoClient, Providers};
 pub(crate) use routes::{models_router, router};
 pub use state::ProxyState;
 pub(crate) use usage::Usage;

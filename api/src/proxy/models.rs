@@ -9,6 +9,8 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::ProxyState;
+use super::destination::Destination;
+use super::entry::Entry;
 use super::route::Route;
 use crate::error::{ApiError, ErrorKind};
 
@@ -30,12 +32,15 @@ pub(super) struct ModelObjects {
 
 impl ModelObject {
     fn new(id: String, view: &ModelView) -> Self {
-        Self {
-            id,
-            object: "model",
-            created: view.model.created_at.as_second(),
-            owned_by: "diogenes",
-        }
+        let created = view.model.created_at.as_second();
+        Self { id, object: "model", created, owned_by: "diogenes" }
+    }
+
+    /// A route is as old as its first model; with none of the fleet, nobody knows how old.
+    fn of_route(id: String, route: &Route) -> Self {
+        let created = |entry: &Arc<Entry>| entry.view().model.created_at.as_second();
+        let created = route.destinations().find_map(Destination::entry).map_or(0, created);
+        Self { id, object: "model", created, owned_by: "diogenes" }
     }
 }
 
@@ -56,8 +61,8 @@ pub(super) async fn list(
             names.map(|name| ModelObject::new(name.to_string(), view))
         })
         .chain(dispatcher.routes().filter_map(|(name, spec)| {
-            let route = Route::along(name, spec, dispatcher, key.principal()).ok()?;
-            Some(ModelObject::new(name.to_string(), &route.first().view()))
+            let route = Route::along(name, spec, dispatcher, key.principal(), &[]).ok()?;
+            Some(ModelObject::of_route(name.to_string(), &route))
         }))
         .collect();
     Ok(Json(ModelObjects { object: "list", data }))
@@ -76,8 +81,8 @@ pub(super) async fn show(
     app.gateway.views.refresh(&id).await?;
     let dispatcher = &app.gateway.views.dispatcher;
     if let Some((name, spec)) = dispatcher.route_named(&id) {
-        let route = Route::along(name, spec, dispatcher, key.principal())?;
-        return Ok(Json(ModelObject::new(id, &route.first().view())));
+        let route = Route::along(name, spec, dispatcher, key.principal(), &[])?;
+        return Ok(Json(ModelObject::of_route(id, &route)));
     }
     let entry = dispatcher.find_for(&id, Some(key.principal()))?;
     let view = entry.view();

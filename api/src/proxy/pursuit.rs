@@ -3,31 +3,38 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ModelView, Progress};
-use diogenes_core::gateway::{GiveUp, Health, Outcome, Step, Waiting, next};
+use diogenes_core::gateway::{
+    Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next,
+};
 use tokio::time::Instant;
 
 use super::call::Call;
 use super::casualties::Casualties;
+use super::destination::{Answerer, Destination};
 use super::entry::{Entry, Lease};
-use super::fleet_link::{Guard, Place};
+use super::fleet_link::Place;
 use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
+use super::provider::Hosted;
 use super::refusal;
 use super::resolution::Planned;
 use super::route::Route;
 use super::settlement::Settlement;
 use super::upstream::{SendError, UpstreamResponse};
+use super::verdict::{Verdict, pause, verdict};
 use crate::error::ApiError;
 
 /// Third and fourth step: follows the plan for one request, which waits and is attempted until a
-/// replica begins to answer, or the plan gives up.
+/// replica or a provider begins to answer, or the plan gives up.
 pub(super) struct Pursuit {
     gateway: Arc<Gateway>,
     pub(super) call: Call,
-    /// The model that it waits for or is sent to.
-    pub(super) entry: Arc<Entry>,
+    /// What it waits for or is sent to.
+    pub(super) at: Destination,
     route: Route,
-    outcomes: Vec<Outcome>,
+    attempts: Vec<Attempted>,
+    /// What the last attempt came to, which is the answer if it stays the last.
+    last: Option<Move>,
     hold: Option<Hold>,
 }
 
@@ -37,7 +44,7 @@ pub(super) enum Move {
     Waits,
     /// The boot that it waits for is so far.
     Progress(Progress),
-    /// A replica has begun to answer.
+    /// An answer has begun.
     Reached(Box<Reached>),
     /// There will be no answer.
     Refused(ApiError),
@@ -46,9 +53,7 @@ pub(super) enum Move {
 /// An answer that has begun.
 pub(super) struct Reached {
     pub(super) response: UpstreamResponse,
-    pub(super) lease: Lease,
-    /// Shows the fleet that the replica is in use.
-    pub(super) in_use: Option<Box<dyn Guard>>,
+    pub(super) by: Answerer,
     /// How long the request was held.
     pub(super) waited: Option<Duration>,
     pub(super) sent_at: Instant,
@@ -60,9 +65,9 @@ impl Pursuit {
     /// Follows the plan of a request; apart from it, what is settled at the end.
     pub(super) fn new(gateway: Arc<Gateway>, planned: Planned) -> (Self, Settlement) {
         let Planned { call, route, settlement } = planned;
-        let entry = route.first().clone();
-        let pursuit = Self { gateway, call, entry, route, outcomes: Vec::new(), hold: None };
-        (pursuit, settlement)
+        let at = route.first().clone();
+        let (attempts, last, hold) = (Vec::new(), None, None);
+        (Self { gateway, call, at, route, attempts, last, hold }, settlement)
     }
 
     pub(super) fn casualties(&self) -> &Arc<Casualties> {
@@ -80,7 +85,7 @@ impl Pursuit {
             if let Some(hold) = &mut self.hold {
                 hold.mark();
             }
-            let now = self.entry.now();
+            let now = self.gateway.clock.now();
             match self.step(now) {
                 Step::Attempt { target, warm } => {
                     if let Some(done) = self.attempt(target, warm).await {
@@ -88,22 +93,31 @@ impl Pursuit {
                     }
                 }
                 Step::Wait { target, most } => {
-                    self.entry = self.route.at(target).clone();
-                    let progress = self.entry.view().progress(now);
-                    if let Some(told) = self.wait(&progress, most).await {
+                    let Some(entry) = self.route.at(target).entry().cloned() else { continue };
+                    self.at = Destination::Model(entry.clone());
+                    if let Some(told) = self.wait(&entry, now, most).await {
                         return told;
                     }
                 }
-                Step::GiveUp(why) => {
-                    self.entry = self.route.first().clone();
-                    if matches!(why, GiveUp::Warming(_)) && self.hold.is_none() {
-                        // Whoever is turned away will come back.
-                        self.gateway.views.link.ask(&self.entry).await;
-                    }
-                    return Move::Refused(refusal::given_up(&why, &self.entry.view(), now));
+                Step::Pause { until } => {
+                    let pause = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+                    tokio::time::sleep(pause).await;
                 }
+                Step::GiveUp(why) => return self.give_up(&why, now).await,
             }
         }
+    }
+
+    async fn give_up(&mut self, why: &GiveUp, now: Timestamp) -> Move {
+        if let Some(last) = self.last.take().filter(|_| *why == GiveUp::Attempted) {
+            return last;
+        }
+        self.at = self.route.first().clone();
+        if let (GiveUp::Warming(_), None, Some(entry)) = (why, &self.hold, self.at.entry()) {
+            // Whoever is turned away will come back.
+            self.gateway.views.link.ask(entry).await;
+        }
+        Move::Refused(refusal::given_up(why, &self.at, now))
     }
 
     /// What the plan says.
@@ -112,64 +126,147 @@ impl Pursuit {
             patience: self.call.patience,
             since: self.hold.as_ref().map_or(now, |hold| hold.since),
             waited: self.waited().unwrap_or_default(),
-            closing: self.entry.is_closing(),
+            closing: self.gateway.views.dispatcher.is_closing(),
         };
         let decide =
-            |health: &[_]| next(self.route.while_cold, health, &self.outcomes, &waiting, now);
-        let first = self.route.first();
+            |health: &[_]| next(self.route.while_cold, health, &self.attempts, &waiting, now);
         if self.route.is_single() {
-            return decide(&[self.health(first, &first.view())]);
+            return match self.route.first() {
+                Destination::Model(entry) => decide(&[self.health(entry, &entry.view())]),
+                Destination::Hosted(hosted) => decide(&[health_of(hosted)]),
+            };
         }
-        let views: Vec<_> = self.route.entries().map(|entry| (entry, entry.view())).collect();
-        let health: Vec<_> = views.iter().map(|(entry, view)| self.health(entry, view)).collect();
-        decide(&health)
+        // What the healths of models borrow.
+        let views: Vec<_> = self
+            .route
+            .destinations()
+            .map(|destination| match destination {
+                Destination::Model(entry) => Ok((entry, entry.view())),
+                Destination::Hosted(hosted) => Err(health_of(hosted)),
+            })
+            .collect();
+        let health = views.iter().map(|target| match target {
+            Ok((entry, view)) => self.health(entry, view),
+            Err(provider) => *provider,
+        });
+        decide(&health.collect::<Vec<_>>())
     }
 
     fn health<'a>(&self, entry: &Entry, view: &'a ModelView) -> Health<'a> {
-        Health {
+        Health::Model(ModelHealth {
             view,
             reachable: entry.is_reachable(),
             neglected: entry.is_neglected(),
             casualties: self.gateway.casualties.count(&self.call, entry),
-        }
+        })
     }
 
-    /// Sends the request to the best replica of a target. Nothing comes of it where none is left.
+    /// Sends the request to a target. Nothing comes of it where the plan is to be asked again.
     async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
-        self.entry = self.route.at(target).clone();
+        self.at = self.route.at(target).clone();
         let waited = self.waited();
+        let (by, sent_at, answer) = match self.at.clone() {
+            Destination::Model(entry) => {
+                let by = self.begin(&entry, target)?;
+                self.warm(warm).await;
+                let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
+                let sent_at = Instant::now();
+                let answer = self.call.send(&by.target, &entry.view()).await;
+                if matches!(answer, Err(SendError::Connect(_))) {
+                    self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
+                    entry.take_out(&by.target);
+                    entry.wake().await;
+                    return None;
+                }
+                (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer)
+            }
+            Destination::Hosted(hosted) => {
+                if let Some(hold) = &mut self.hold {
+                    hold.place = None;
+                }
+                self.warm(warm).await;
+                hosted.begin(self.gateway.clock.now());
+                let sent_at = Instant::now();
+                let answer = self.call.send_out(&hosted).await;
+                (Answerer::Provider(hosted), sent_at, answer)
+            }
+        };
+        let outcome = self.outcome(target, &by, &answer);
+        let done = match answer {
+            Ok(response) => {
+                let routed = self.routed(target, warm);
+                let reached = Reached { response, by, waited, sent_at, routed };
+                Move::Reached(Box::new(reached))
+            }
+            Err(error) => {
+                if matches!(error, SendError::Closed(_)) {
+                    self.gateway.casualties.note(&self.call, by.claim());
+                }
+                Move::Refused(refusal::no_answer(&error, &self.at))
+            }
+        };
+        let Some(outcome) = outcome else { return Some(done) };
+        self.attempts.push(Attempted { target, outcome });
+        self.last = Some(done);
+        None
+    }
+
+    /// A place on the best replica of a model; none where none is in rotation any more.
+    fn begin(&mut self, entry: &Arc<Entry>, target: usize) -> Option<Lease> {
         let lease = match &mut self.hold {
-            Some(hold) => self.entry.start(&mut hold.place)?,
-            None => self.entry.start(&mut None::<Place>)?,
+            Some(hold) => entry.start(&mut hold.place)?,
+            None => entry.start(&mut None::<Place>)?,
         };
         if target > 0 {
-            self.entry.asked_for();
+            entry.asked_for();
         }
-        let cold = warm.map(|place| self.route.at(place));
+        Some(lease)
+    }
+
+    /// Wakes a better target, now and then.
+    async fn warm(&self, place: Option<usize>) {
+        let cold = place.and_then(|place| self.route.at(place).entry());
         if let Some(cold) = cold.filter(|cold| cold.is_due_to_warm()) {
             self.gateway.views.link.ask(cold).await;
         }
-        let in_use = self.gateway.views.link.in_use(&self.entry, &lease.target.claim);
-        let sent_at = Instant::now();
-        match self.call.send(&lease.target, &self.entry.view()).await {
-            Ok(response) => {
-                let routed = self.routed(target, warm);
-                let reached = Reached { response, lease, in_use, waited, sent_at, routed };
-                Some(Move::Reached(Box::new(reached)))
-            }
-            Err(SendError::Connect(_)) => {
-                self.outcomes.push(Outcome::Unsent);
-                self.entry.take_out(&lease.target);
-                self.entry.wake().await;
-                None
-            }
-            Err(error) => {
-                self.outcomes.push(Outcome::Sent);
-                if matches!(error, SendError::Closed(_)) {
-                    self.gateway.casualties.note(&self.call, &lease.target.claim);
+    }
+
+    /// What an attempt has come to, where another may follow.
+    fn outcome(
+        &self,
+        target: usize,
+        by: &Answerer,
+        answer: &Result<UpstreamResponse, SendError>,
+    ) -> Option<Outcome> {
+        let now = self.gateway.clock.now();
+        let verdict = match answer {
+            Ok(response) => verdict(response.status, &response.headers, now),
+            Err(_) => Verdict::Later(None),
+        };
+        match by {
+            Answerer::Replica { .. } => match (answer, verdict) {
+                (Err(_), _) => Some(Outcome::Sent),
+                // Where there is nobody else, its own words are the answer.
+                (Ok(_), Verdict::Later(_)) if !self.route.is_single() => Some(Outcome::Refused),
+                _ => None,
+            },
+            Answerer::Provider(hosted) => match verdict {
+                Verdict::Answer => {
+                    hosted.succeeded();
+                    None
                 }
-                Some(Move::Refused(refusal::no_answer(&error, &self.entry)))
-            }
+                Verdict::Elsewhere => {
+                    hosted.failed(now, None);
+                    Some(Outcome::Refused)
+                }
+                Verdict::Later(wish) => {
+                    hosted.failed(now, wish);
+                    let here = self.attempts.iter().filter(|attempt| attempt.target == target);
+                    let pause = pause(here.count() + 1).max(wish.unwrap_or_default());
+                    let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
+                    Some(Outcome::Failed { until })
+                }
+            },
         }
     }
 
@@ -184,10 +281,15 @@ impl Pursuit {
         })
     }
 
-    async fn wait(&mut self, progress: &Progress, most: Option<Duration>) -> Option<Move> {
+    async fn wait(
+        &mut self,
+        entry: &Arc<Entry>,
+        now: Timestamp,
+        most: Option<Duration>,
+    ) -> Option<Move> {
         let link = &*self.gateway.views.link;
         let Some(hold) = &mut self.hold else {
-            return Some(match Hold::begin(&self.route, &self.entry, link, &self.call).await {
+            return Some(match Hold::begin(&self.route, entry, link, &self.call).await {
                 Ok(hold) => {
                     self.hold = Some(hold);
                     Move::Waits
@@ -195,22 +297,23 @@ impl Pursuit {
                 Err(error) => Move::Refused(error),
             });
         };
-        if !hold.is_for(&self.entry) {
+        if !hold.is_for(entry) {
             // Its first choice has refused meanwhile.
-            if let Err(error) = hold.turn_to(&self.entry, link).await {
+            if let Err(error) = hold.turn_to(entry, link).await {
                 return Some(Move::Refused(error));
             }
         } else if hold.place.is_none() {
             // Its replica refused the connection. It had a place, and it is not sent to the end of
             // the queue; where the store cannot be asked it waits uncounted.
-            hold.place = link.enter(&self.entry, u32::MAX).await.ok().flatten();
+            hold.place = link.enter(entry, u32::MAX).await.ok().flatten();
         }
-        match hold.turn(&self.entry, link, progress, most).await {
+        match hold.turn(entry, link, &entry.view().progress(now), most).await {
             Turn::Changed => None,
-            Turn::Report => {
-                let now = self.entry.now();
-                Some(Move::Progress(self.entry.view().progress(now)))
-            }
+            Turn::Report => Some(Move::Progress(entry.view().progress(self.gateway.clock.now()))),
         }
     }
+}
+
+fn health_of(hosted: &Hosted) -> Health<'static> {
+    Health::Provider { opens_at: hosted.opens_at() }
 }

@@ -7,7 +7,8 @@ use diogenes_core::fleet::{Failure, FailureKind, ModelView};
 use diogenes_core::gateway::GiveUp;
 use http::StatusCode;
 
-use super::entry::Entry;
+use super::destination::Destination;
+use super::provider::Hosted;
 use super::upstream::{BodyError, SendError};
 use crate::error::{ApiError, ErrorKind};
 
@@ -19,10 +20,20 @@ const SOON: Duration = Duration::from_mins(1);
 /// What is wrong with an answer in a coding that nobody asked for; behind "the answer".
 pub(super) const COMPRESSED: &str = "is compressed, though that was not asked for";
 
-/// Why the plan gave a request up.
-pub(super) fn given_up(why: &GiveUp, view: &ModelView, now: Timestamp) -> ApiError {
-    let name = &view.model.name;
+/// Why the plan gave a request up; `first` is the first choice.
+pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> ApiError {
+    let name = first.name();
     match why {
+        GiveUp::Unavailable { until } => {
+            let wait = diogenes_core::fleet::eta::since(now, *until).max(Duration::from_secs(1));
+            ApiError::new(
+                ErrorKind::ProviderUnavailable,
+                format!(
+                    "model `{name}` is not asked for now, as its provider has failed or wants to be left alone; retry after the time in `Retry-After`"
+                ),
+            )
+            .retry_after(wait)
+        }
         GiveUp::Attempted => ApiError::new(
             ErrorKind::UpstreamUnreachable,
             format!("model `{name}` did not answer; retry the request"),
@@ -101,14 +112,16 @@ fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
 }
 
 /// What to tell a caller whose request got no answer.
-pub(super) fn no_answer(error: &SendError, entry: &Entry) -> ApiError {
-    let view = entry.view();
-    let name = &view.model.name;
+pub(super) fn no_answer(error: &SendError, by: &Destination) -> ApiError {
+    let name = by.name();
     tracing::warn!(
         model = %name, error = error as &dyn std::error::Error,
         "a request to `{name}` got no answer"
     );
     let (kind, what) = match error {
+        SendError::Connect(_) if by.entry().is_none() => {
+            (ErrorKind::UpstreamUnreachable, "could not be reached")
+        }
         SendError::Connect(_) | SendError::Closed(_) => {
             (ErrorKind::UpstreamUnreachable, "closed the connection before it answered")
         }
@@ -117,28 +130,30 @@ pub(super) fn no_answer(error: &SendError, entry: &Entry) -> ApiError {
         }
         SendError::TimedOut => (ErrorKind::UpstreamStalled, "did not answer in time"),
     };
-    entry.metrics.broken(kind.http().1);
-    ApiError::new(
-        kind,
-        format!("model `{name}` {what}; retry the request, and see `diogenes logs {name}`"),
-    )
+    by.metrics().broken(kind.http().1);
+    let see = match by {
+        Destination::Model(_) => format!("see `diogenes logs {name}`"),
+        Destination::Hosted(hosted) => {
+            format!("see whether {} answers", hosted.spec().base_url)
+        }
+    };
+    ApiError::new(kind, format!("model `{name}` {what}; retry the request, and {see}"))
 }
 
 /// What to tell a caller for whom the time that a request may take is over.
-pub(super) fn out_of_time(entry: &Entry) -> ApiError {
-    let view = entry.view();
-    entry.metrics.broken("deadline");
+pub(super) fn out_of_time(by: &Destination) -> ApiError {
+    by.metrics().broken("deadline");
     ApiError::new(
         ErrorKind::Deadline,
         format!(
             "model `{}` did not finish within the time limit of one request, so any partial answer is incomplete; stream the answer, or ask for a shorter one",
-            view.model.name
+            by.name()
         ),
     )
 }
 
 /// What to tell a caller whose answer broke off.
-pub(super) fn broken(broken: BodyError, entry: &Entry) -> ApiError {
+pub(super) fn broken(broken: BodyError, by: &Destination) -> ApiError {
     let (kind, label, what) = match broken {
         BodyError::Cut => (ErrorKind::UpstreamCut, "cut", "ended before it was complete"),
         BodyError::Stalled => (ErrorKind::UpstreamStalled, "stalled", "stopped coming"),
@@ -146,18 +161,17 @@ pub(super) fn broken(broken: BodyError, entry: &Entry) -> ApiError {
             (ErrorKind::UpstreamMalformed, "malformed", "was not a valid HTTP response")
         }
     };
-    flawed(kind, label, what, entry)
+    flawed(kind, label, what, by)
 }
 
 /// What to tell a caller whose answer is not what the endpoint answers with.
-pub(super) fn malformed(what: &str, entry: &Entry) -> ApiError {
-    flawed(ErrorKind::UpstreamMalformed, "malformed", what, entry)
+pub(super) fn malformed(what: &str, by: &Destination) -> ApiError {
+    flawed(ErrorKind::UpstreamMalformed, "malformed", what, by)
 }
 
-fn flawed(kind: ErrorKind, label: &'static str, what: &str, entry: &Entry) -> ApiError {
-    let view = entry.view();
-    let name = &view.model.name;
-    entry.metrics.broken(label);
+fn flawed(kind: ErrorKind, label: &'static str, what: &str, by: &Destination) -> ApiError {
+    let name = by.name();
+    by.metrics().broken(label);
     tracing::warn!(model = %name, kind = label, "an answer of `{name}` {what}");
     ApiError::new(
         kind,
@@ -175,8 +189,12 @@ pub(super) fn too_large(most: usize) -> ApiError {
     )
 }
 
-/// A replica that refused with a status, and said nothing that a caller could use.
-pub(super) fn refused(status: StatusCode, entry: &Entry) -> ApiError {
+/// Who refused with a status, and said nothing that a caller could use.
+pub(super) fn refused(status: StatusCode, by: &Destination) -> ApiError {
+    let entry = match by {
+        Destination::Model(entry) => entry,
+        Destination::Hosted(hosted) => return refused_out(status, hosted),
+    };
     let view = entry.view();
     let name = &view.model.name;
     let number = status.as_u16();
@@ -204,9 +222,32 @@ pub(super) fn refused(status: StatusCode, entry: &Entry) -> ApiError {
     .upstream_status(status)
 }
 
+/// The same for a provider.
+fn refused_out(status: StatusCode, hosted: &Hosted) -> ApiError {
+    let (name, provider, number) = (&hosted.name, hosted.provider(), status.as_u16());
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        tracing::error!(%provider, model = %name, status = number, "`{provider}` refused the API key that Diogenes sent");
+        return ApiError::new(
+            ErrorKind::UpstreamDenied,
+            format!(
+                "the provider `{provider}` refused Diogenes with status {number}; your API key is not the problem: ask the operator to check `api_key` of `[providers.{provider}]`"
+            ),
+        );
+    }
+    ApiError::new(
+        ErrorKind::UpstreamRefused,
+        format!(
+            "the provider `{provider}` answered to a request for `{}` with status {number} and nothing to pass on",
+            hosted.model()
+        ),
+    )
+    .upstream_status(status)
+}
+
 /// Tells the operator of a 404 that may be about the model's name; `body` is what the replica said
 /// of it, if that makes sense.
-pub(super) fn note_unknown(body: Option<&[u8]>, entry: &Entry) {
+pub(super) fn note_unknown(body: Option<&[u8]>, by: &Destination) {
+    let Destination::Model(entry) = by else { return };
     let view = entry.view();
     let (name, sent) = (&view.model.name, view.model.upstream_name());
     // One about the path, or about an adapter, is a matter between the caller and the replica.
@@ -220,6 +261,6 @@ pub(super) fn note_unknown(body: Option<&[u8]>, entry: &Entry) {
 }
 
 /// A replica that answers a streamed request with something else.
-pub(super) fn no_stream(entry: &Entry) -> ApiError {
-    malformed("to a streamed request is not a stream", entry)
+pub(super) fn no_stream(by: &Destination) -> ApiError {
+    malformed("to a streamed request is not a stream", by)
 }

@@ -1,18 +1,22 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use diogenes_core::name::ModelName;
 use http::HeaderName;
 
 use super::admission::Admission;
 use super::call::Call;
+use super::destination::Destination;
+use super::dispatch::Dispatcher;
 use super::gateway::Gateway;
 use super::headers;
 use super::peek::most_tokens;
-use super::route::{Route, not_allowed};
+use super::provider::Hosted;
+use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
 use super::trace;
 use super::views::FleetViews;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind, store_error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The tokens of an answer that are reserved under a limit where the request does not say.
@@ -37,28 +41,64 @@ impl Admission {
         let FleetViews { dispatcher, .. } = &gateway.views;
         gateway.views.refresh(&self.peek.model).await?;
         let name = self.peek.model.as_str();
+        let key = self.by.principal();
         let route = if let Some((name, spec)) = dispatcher.route_named(name) {
+            let mut former = Vec::new();
             for target in &spec.targets {
                 gateway.views.refresh(target.as_str()).await?;
+                if dispatcher.hosted(target.as_str()).is_some()
+                    && was_a_model(dispatcher, target).await?
+                {
+                    former.push(target);
+                }
             }
-            Route::along(name, spec, dispatcher, self.by.principal())?
+            Route::along(name, spec, dispatcher, key, &former)?
+        } else if let Some(hosted) = dispatcher.hosted(name) {
+            if was_a_model(dispatcher, &hosted.name).await? {
+                return Err(former_model(&hosted));
+            }
+            if !key.may_use(&hosted.name) {
+                return Err(not_allowed(key, &hosted.name));
+            }
+            if !key.egress {
+                return Err(key_stays_here(key));
+            }
+            Route::to(Destination::Hosted(Arc::new(hosted)))
         } else {
-            let entry = dispatcher.find_for(name, Some(self.by.principal()))?;
+            let entry = dispatcher.find_for(name, Some(key))?;
             let name = entry.view().model.name.clone();
-            if !self.by.may_use(&name) {
-                return Err(not_allowed(self.by.principal(), &name));
+            if !key.may_use(&name) {
+                return Err(not_allowed(key, &name));
             }
-            Route::to(entry)
+            Route::to(Destination::Model(entry))
         };
         Ok(Resolution { admission: self, route })
     }
+}
+
+/// Whether a model of the fleet has had the name of this model of a provider.
+async fn was_a_model(dispatcher: &Dispatcher, name: &ModelName) -> Result<bool, ApiError> {
+    dispatcher.providers().was_a_model(name).await.map_err(|error| store_error(&error))
+}
+
+/// A provider's model whose name was once the fleet's.
+fn former_model(hosted: &Hosted) -> ApiError {
+    let name = &hosted.name;
+    ApiError::new(
+        ErrorKind::ModelNotFound,
+        format!(
+            "`{name}` was a model of this server and is not registered any more; its requests are not sent to the provider `{}` instead",
+            hosted.provider()
+        ),
+    )
+    .param("model")
 }
 
 impl Resolution {
     /// Counts the request against the limits of its key, and makes it ready to be sent.
     pub(super) async fn plan(self, gateway: &Gateway) -> Result<Planned, ApiError> {
         let Self { admission, route } = self;
-        let entry = route.first();
+        let first = route.first();
         let Admission { by, request, mut peek, patience } = admission;
         let counts_tokens = by.limits.tokens_per_minute.is_some();
         let sent = counts_tokens.then(Arc::<AtomicBool>::default);
@@ -68,14 +108,15 @@ impl Resolution {
             let most = || most_tokens(&request.body, DEFAULT_OUTPUT_TOKENS);
             Some(Limited::admit(gateway, by.principal(), most, sent.clone()).await?)
         };
-        entry.asked_for();
-        let view = entry.view();
+        if let Some(entry) = first.entry() {
+            entry.asked_for();
+        }
         let mut body = request.body;
         let asks_for_usage = counts_tokens && peek.stream && request.dialect.has_stream_options();
         let with_usage = if asks_for_usage { peek.with_usage(&body) } else { None };
         let usage_is_ours = with_usage.is_some();
         body = with_usage.unwrap_or(body);
-        let span = trace::span(&request.id, &request.headers, &by.key, view.model.name.as_str());
+        let span = trace::span(&request.id, &request.headers, &by.key, || first.name());
         let mut fields = request.headers;
         headers::strip(&mut fields);
         fields.insert(REQUEST_ID, request.id.clone());
@@ -100,8 +141,14 @@ impl Resolution {
                 .map(|deadlines| request.arrived + deadlines.of(patience.stream)),
         };
         let link = gateway.views.link.clone();
-        let settlement =
-            Settlement::open(entry.clone(), request.id, request.arrived, limited, link, span);
+        let settlement = Settlement::open(
+            first.metrics().clone(),
+            request.id,
+            request.arrived,
+            limited,
+            link,
+            span,
+        );
         Ok(Planned { call, route, settlement })
     }
 }

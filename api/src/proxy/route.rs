@@ -4,78 +4,131 @@ use diogenes_core::gateway::{RouteSpec, WhileCold};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::Principal;
 
+use super::destination::Destination;
 use super::dispatch::Dispatcher;
-use super::entry::Entry;
 use crate::error::{ApiError, ErrorKind};
 
-/// Where the name in a request leads: the models that may answer, the first choice first.
+/// Where the name in a request leads, the first choice first.
 pub(super) struct Route {
     /// Its name; none where the request names a model.
     pub(super) name: Option<ModelName>,
     pub(super) while_cold: WhileCold,
-    first: Arc<Entry>,
+    first: Destination,
     /// Empty for nearly every request, and then it takes no memory.
-    others: Vec<Arc<Entry>>,
+    others: Vec<Destination>,
 }
 
 impl Route {
     /// The way to one model.
-    pub(super) fn to(entry: Arc<Entry>) -> Self {
-        Self { name: None, while_cold: WhileCold::default(), first: entry, others: Vec::new() }
+    pub(super) fn to(destination: Destination) -> Self {
+        Self {
+            name: None,
+            while_cold: WhileCold::default(),
+            first: destination,
+            others: Vec::new(),
+        }
     }
 
     /// The way along a route, as far as its models are registered and the key may use them. Who may
-    /// use the route by its name may use all of them.
+    /// use the route by its name may use all of them. A model of the fleet goes before a provider's
+    /// of the same name; `former` are names that models of the fleet have had.
     pub(super) fn along(
         name: &ModelName,
         spec: &RouteSpec,
         dispatcher: &Dispatcher,
         key: &Principal,
+        former: &[&ModelName],
     ) -> Result<Self, ApiError> {
         let may_use_all = key.may_use(name);
-        let registered: Vec<_> =
-            spec.targets.iter().filter_map(|target| dispatcher.get(target.as_str())).collect();
-        if registered.is_empty() {
-            let targets: Vec<_> = spec.targets.iter().map(|name| format!("`{name}`")).collect();
-            let targets = targets.join(", ");
-            return Err(ApiError::new(
-                ErrorKind::ModelNotFound,
-                format!("no target of the route `{name}` is registered; add one of {targets} with `diogenes model apply`"),
-            )
-            .param("model"));
-        }
-        let mut entries: Vec<Arc<Entry>> = Vec::with_capacity(registered.len());
-        for entry in registered {
+        let mut destinations: Vec<Destination> = Vec::with_capacity(spec.targets.len());
+        let (mut is_registered, mut stays_here) = (false, false);
+        for target in &spec.targets {
+            let (destination, model) = if let Some(entry) = dispatcher.get(target.as_str()) {
+                let model = entry.view().model.name.clone();
+                (Destination::Model(entry), model)
+            } else if let Some(hosted) = dispatcher.providers().hosted(target.as_str())
+                && !former.contains(&target)
+            {
+                if !spec.egress || !key.egress {
+                    stays_here = true;
+                    continue;
+                }
+                (Destination::Hosted(Arc::new(hosted)), target.clone())
+            } else {
+                continue;
+            };
+            is_registered = true;
             // Two names may be aliases of one model.
-            let is_new = entries.iter().all(|known| !Arc::ptr_eq(known, &entry));
-            if is_new && (may_use_all || key.may_use(&entry.view().model.name)) {
-                entries.push(entry);
+            let is_new = destinations.iter().all(|known| !known.is(&destination));
+            if is_new && (may_use_all || key.may_use(&model)) {
+                destinations.push(destination);
             }
         }
-        let mut entries = entries.into_iter();
-        let first = entries.next().ok_or_else(|| not_allowed(key, name))?;
-        let (while_cold, others) = (spec.while_cold, entries.collect());
+        let mut destinations = destinations.into_iter();
+        let Some(first) = destinations.next() else {
+            return Err(match (is_registered, stays_here) {
+                (true, _) => not_allowed(key, name),
+                (false, true) if !spec.egress => route_stays_here(name),
+                (false, true) => key_stays_here(key),
+                (false, false) => nobody(name, spec),
+            });
+        };
+        let (while_cold, others) = (spec.while_cold, destinations.collect());
         Ok(Self { name: Some(name.clone()), while_cold, first, others })
     }
 
-    pub(super) fn first(&self) -> &Arc<Entry> {
+    pub(super) fn first(&self) -> &Destination {
         &self.first
     }
 
-    /// Whether there is but one model.
+    /// Whether there is but one destination.
     pub(super) fn is_single(&self) -> bool {
         self.others.is_empty()
     }
 
-    /// The models in order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    /// The destinations in order.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = &Destination> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// The model at a place; the first where there is none.
-    pub(super) fn at(&self, place: usize) -> &Arc<Entry> {
+    /// The destination at a place; the first where there is none.
+    pub(super) fn at(&self, place: usize) -> &Destination {
         place.checked_sub(1).and_then(|place| self.others.get(place)).unwrap_or(&self.first)
     }
+}
+
+/// A route to nobody.
+fn nobody(name: &ModelName, spec: &RouteSpec) -> ApiError {
+    let targets: Vec<_> = spec.targets.iter().map(|name| format!("`{name}`")).collect();
+    let targets = targets.join(", ");
+    ApiError::new(
+        ErrorKind::ModelNotFound,
+        format!("no target of the route `{name}` is registered; add one of {targets} with `diogenes model apply`"),
+    )
+    .param("model")
+}
+
+/// A route whose targets are all a provider's, and which lets nothing out.
+fn route_stays_here(name: &ModelName) -> ApiError {
+    ApiError::new(
+        ErrorKind::EgressNotAllowed,
+        format!(
+            "all targets of the route `{name}` are models of providers, but the route lets no request leave; its operator can set `egress = true` in it"
+        ),
+    )
+    .param("model")
+}
+
+/// A key whose requests may not leave for a provider.
+pub(super) fn key_stays_here(key: &Principal) -> ApiError {
+    ApiError::new(
+        ErrorKind::EgressNotAllowed,
+        format!(
+            "the API key `{}` may not send requests to providers; ask for a key that was created with `--egress`",
+            key.key
+        ),
+    )
+    .param("model")
 }
 
 /// A key that may not use a model, or any model of a route.

@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::entry::Entry;
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
 use super::usage::Usage;
 use crate::error::{ApiError, admit_error};
+use crate::metrics::ModelMetrics;
 
 /// Last step: what is settled when a request ends, once, however it ends: metrics, the key's
 /// tokens and its place among the requests at once.
@@ -49,7 +49,7 @@ impl Used {
 }
 
 struct Open {
-    entry: Arc<Entry>,
+    metrics: Arc<ModelMetrics>,
     request_id: HeaderValue,
     arrived: Instant,
     limited: Option<Limited>,
@@ -108,22 +108,22 @@ impl Limited {
 
 impl Settlement {
     pub(super) fn open(
-        entry: Arc<Entry>,
+        metrics: Arc<ModelMetrics>,
         request_id: HeaderValue,
         arrived: Instant,
         limited: Option<Limited>,
         link: Arc<dyn FleetLink>,
         span: Span,
     ) -> Self {
-        entry.metrics.begin();
-        Self { open: Some(Open { entry, request_id, arrived, limited, link, span }) }
+        metrics.begin();
+        Self { open: Some(Open { metrics, request_id, arrived, limited, link, span }) }
     }
 
     /// Counts the request for the model that answers, if a route has led to another than its first.
-    pub(super) fn answered_by(&mut self, entry: &Arc<Entry>) {
-        if let Some(open) = self.open.as_mut().filter(|open| !Arc::ptr_eq(&open.entry, entry)) {
-            open.entry.metrics.hand_over(&entry.metrics);
-            open.entry = entry.clone();
+    pub(super) fn answered_by(&mut self, metrics: &Arc<ModelMetrics>) {
+        if let Some(open) = self.open.as_mut().filter(|open| !Arc::ptr_eq(&open.metrics, metrics)) {
+            open.metrics.hand_over(metrics);
+            open.metrics = metrics.clone();
         }
     }
 
@@ -166,7 +166,7 @@ impl Drop for Settlement {
 impl Open {
     /// `status` may have come too late for the head of the answer.
     fn settle(self, status: StatusCode, used: Option<Used>) {
-        self.entry.metrics.end(status, self.arrived.elapsed(), used.and_then(Used::told));
+        self.metrics.end(status, self.arrived.elapsed(), used.and_then(Used::told));
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {
             let Usage { prompt, completion } = used.unwrap_or_default();

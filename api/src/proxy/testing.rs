@@ -11,20 +11,22 @@ use diogenes_core::fleet::{
     ClaimId, Control, InstanceId, Launch, Model, ModelSource, ModelSpec, ModelView, PhaseTimes,
     Placement, Slot, SlotState,
 };
-use diogenes_core::gateway::Routes;
+use diogenes_core::gateway::{ProviderName, ProviderSpec, Routes};
 use diogenes_core::keys::{KeyId, LocalLimiter};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Clock, Demand, DemandSource, Limits};
+use diogenes_core::ports::{Clock, Demand, DemandSource, Limits, StateStore};
 use diogenes_core::secret::Secret;
 use diogenes_core::tenancy::{Allowed, Principal, may};
-use diogenes_core::testing::CountingWake;
+use diogenes_core::testing::{CountingWake, MemoryStore};
 use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings, InferenceRequest};
+use super::{
+    Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings, InferenceRequest, Providers,
+};
 use crate::metrics::Metrics;
 
 pub(super) fn model() -> ModelName {
@@ -74,10 +76,21 @@ impl Local {
     }
 
     pub(super) fn with_routes(spec: ModelSpec, routes: Routes) -> Self {
+        let store = MemoryStore::new(TokioClock::new());
+        Self::with_providers(spec, routes, [], Arc::new(store))
+    }
+
+    pub(super) fn with_providers(
+        spec: ModelSpec,
+        routes: Routes,
+        providers: impl IntoIterator<Item = (ProviderName, ProviderSpec, Option<Secret>)>,
+        store: Arc<dyn StateStore>,
+    ) -> Self {
         let (clock, wake) = (TokioClock::new(), Arc::new(CountingWake::default()));
         let metrics = Arc::new(Metrics::default());
+        let providers = Providers::new(providers, &routes, store, &metrics).unwrap();
         let dispatcher = Dispatcher::new(metrics, clock.clone(), wake.clone());
-        let dispatcher = Arc::new(dispatcher.with_routes(routes));
+        let dispatcher = Arc::new(dispatcher.with_routes(routes).with_providers(providers));
         let limiter = Arc::new(LocalLimiter::default());
         let settings = GatewaySettings::default();
         let views = FleetViews::local(dispatcher.clone());

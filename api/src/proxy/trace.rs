@@ -1,6 +1,7 @@
 use std::fmt;
 
 use diogenes_core::keys::KeyId;
+use diogenes_core::name::ModelName;
 use http::{HeaderMap, HeaderValue};
 use tracing::Span;
 
@@ -54,7 +55,12 @@ impl TraceParent {
 
 /// The span of a request, for whoever listens to `diogenes::request`; where nobody does it costs
 /// a look at a flag. Its status is recorded at the end.
-pub(super) fn span(id: &HeaderValue, headers: &HeaderMap, key: &KeyId, model: &str) -> Span {
+pub(super) fn span(
+    id: &HeaderValue,
+    headers: &HeaderMap,
+    key: &KeyId,
+    model: impl FnOnce() -> ModelName,
+) -> Span {
     if !tracing::enabled!(target: "diogenes::request", tracing::Level::DEBUG) {
         return Span::none();
     }
@@ -66,7 +72,7 @@ pub(super) fn span(id: &HeaderValue, headers: &HeaderMap, key: &KeyId, model: &s
         parent_id = %trace.parent_id(),
         request.id = id.to_str().unwrap_or_default(),
         key.id = %key,
-        model,
+        model = model().as_str(),
     )
 }
 
@@ -235,6 +241,6 @@ mod tests {
         assert_eq!(heard("diogenes::nothing").await, [""; 0]);
         let id = HeaderValue::from_static("request-1");
         let key = KeyId::from_caller("test");
-        assert!(span(&id, &HeaderMap::new(), &key, "model").is_disabled());
+        assert!(span(&id, &HeaderMap::new(), &key, model).is_disabled());
     }
 }

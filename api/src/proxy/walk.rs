@@ -43,7 +43,7 @@ impl Gateway {
         let (deadline, stream) = (pursuit.call.deadline, pursuit.call.patience.stream);
         let error = loop {
             match until(deadline, pursuit.next()).await {
-                Err(_) => break refusal::out_of_time(&pursuit.entry),
+                Err(_) => break refusal::out_of_time(&pursuit.at),
                 Ok(Move::Waits) if stream => {
                     return Ok(delivery::open(pursuit, settlement, &self.views.link));
                 }
@@ -59,6 +59,8 @@ impl Gateway {
     }
 }
 
+#[cfg(test)]
+mod provider_tests;
 #[cfg(test)]
 mod route_tests;
 #[cfg(test)]

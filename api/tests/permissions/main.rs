@@ -268,6 +268,7 @@ impl World {
             models: None,
             expires_at: None,
             limits: Limits::default(),
+            egress: false,
         };
         let (record, plain) = self.keys.issue(&Allowed::operator(), new).await.unwrap();
         (record.id.to_string(), plain.expose().to_owned())
@@ -459,6 +460,7 @@ async fn a_key_does_not_get_around_its_own_end_and_limits_by_issuing_another() {
         models: None,
         expires_at: Some(hour.parse().unwrap()),
         limits: Limits { requests_per_minute: Some(5), ..Limits::default() },
+        egress: false,
     };
     let (_, key) = world.keys.issue(&Allowed::operator(), new).await.unwrap();
     let denied = (StatusCode::FORBIDDEN, "insufficient_scope".to_owned());

@@ -31,17 +31,41 @@ pub fn read(
     parameters: &BTreeMap<String, Result<Secret, String>>,
 ) -> Result<Secrets, Unread> {
     let read = |(variable, reference): (&str, &SecretRef)| {
-        let secret = match reference {
-            SecretRef::Env(name) => of_environment(name),
-            SecretRef::File(path) => of_file(path),
-            SecretRef::Ssm(name) => parameters
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| Err("only an instance on AWS can read".into())),
-        };
-        Ok((reference.clone(), checked(variable, reference, secret)?))
+        let secret = find(reference, parameters).map_err(|problem| Unread {
+            variable: variable.to_owned(),
+            reference: reference.clone(),
+            problem,
+        })?;
+        Ok((reference.clone(), secret))
     };
     engine.references().map(read).collect()
+}
+
+/// Reads one secret on this machine.
+///
+/// # Errors
+/// What is wrong with it, behind where it should be: "does not exist".
+pub fn read_one(reference: &SecretRef) -> Result<Secret, String> {
+    find(reference, &BTreeMap::new())
+}
+
+fn find(
+    reference: &SecretRef,
+    parameters: &BTreeMap<String, Result<Secret, String>>,
+) -> Result<Secret, String> {
+    let secret = match reference {
+        SecretRef::Env(name) => of_environment(name),
+        SecretRef::File(path) => of_file(path),
+        SecretRef::Ssm(name) => parameters
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| Err("only an instance on AWS can read".into())),
+    }?;
+    match secret.expose() {
+        "" => Err("is empty".into()),
+        text if text.contains('\0') => Err("contains a NUL byte".into()),
+        _ => Ok(secret),
+    }
 }
 
 fn of_environment(name: &str) -> Result<Secret, String> {
@@ -67,24 +91,6 @@ fn of_file(path: &str) -> Result<Secret, String> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err("does not exist".into()),
         Err(error) => Err(format!("cannot be read: {error}")),
-    }
-}
-
-fn checked(
-    variable: &str,
-    reference: &SecretRef,
-    secret: Result<Secret, String>,
-) -> Result<Secret, Unread> {
-    let unread = |problem: String| Unread {
-        variable: variable.to_owned(),
-        reference: reference.clone(),
-        problem,
-    };
-    let secret = secret.map_err(unread)?;
-    match secret.expose() {
-        "" => Err(unread("is empty".into())),
-        text if text.contains('\0') => Err(unread("contains a NUL byte".into())),
-        _ => Ok(secret),
     }
 }
 

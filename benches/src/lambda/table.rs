@@ -48,6 +48,7 @@ impl Tables {
             models: None,
             expires_at: None,
             limits: Limits::default(),
+            egress: false,
         };
         Ok(keys
             .issue(&diogenes_core::tenancy::Allowed::operator(), new)

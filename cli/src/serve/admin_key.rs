@@ -45,6 +45,7 @@ pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<Admin
                 models: None,
                 expires_at: None,
                 limits: Limits::default(),
+                egress: false,
             };
             let (_, plain) = keys
                 .issue(&Allowed::operator(), new)

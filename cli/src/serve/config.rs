@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use diogenes_backends::process;
 use diogenes_core::fleet::ModelSpec;
-use diogenes_core::gateway::{RouteSpec, Routes};
+use diogenes_core::gateway::{ProviderSpec, ProviderSpecs, RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use serde::Deserialize;
 use toml::Spanned;
@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) max_body_bytes: usize,
     pub(crate) models: BTreeMap<ModelName, ModelSpec>,
     pub(crate) routes: Routes,
+    pub(crate) providers: ProviderSpecs,
 }
 
 /// What becomes of the inference servers when `serve` ends.
@@ -59,6 +60,8 @@ struct File {
     models: BTreeMap<String, Spanned<ModelSpec>>,
     #[serde(default)]
     routes: BTreeMap<String, Spanned<RouteSpec>>,
+    #[serde(default)]
+    providers: BTreeMap<String, Spanned<ProviderSpec>>,
 }
 
 impl Config {
@@ -69,6 +72,7 @@ impl Config {
         let (file, text) = if is_there { read(path)? } else { (File::default(), String::new()) };
         let data_dir = args.data_dir.clone().or(file.data_dir).map_or_else(default_data_dir, Ok)?;
         let models = models_of(file.models, &text, path)?;
+        let providers = providers_of(file.providers, &text, path)?;
         let routes = routes_of(&file.routes, &models, &text, path)?;
         Ok(Self {
             file: is_there.then(|| std::path::absolute(path).unwrap_or_else(|_| path.into())),
@@ -83,6 +87,7 @@ impl Config {
             max_body_bytes: args.max_body_bytes.or(file.max_body_bytes).unwrap_or(32 << 20),
             models,
             routes,
+            providers,
         })
     }
 }
@@ -138,6 +143,26 @@ fn models_of(
         }
     }
     Ok(models)
+}
+
+/// Checks the providers: names, and values that make no sense.
+fn providers_of(
+    file: BTreeMap<String, Spanned<ProviderSpec>>,
+    text: &str,
+    path: &Path,
+) -> anyhow::Result<ProviderSpecs> {
+    let mut providers = ProviderSpecs::new();
+    for (name, spec) in file {
+        let table = line_of(text, spec.span().start);
+        let at = |line: usize| format!("{}:{line}: {}", path.display(), key_of("providers", &name));
+        let parsed = name.parse().with_context(|| at(table))?;
+        let spec = spec.into_inner();
+        if let Err(error) = spec.validate() {
+            bail!("{}: {error}", at(line_of_field(text, table, error.field)));
+        }
+        providers.insert(parsed, spec);
+    }
+    Ok(providers)
 }
 
 /// Checks the routes: names, targets, and that no model hides one.
@@ -318,6 +343,12 @@ mod tests {
             ),
             ("[models.demo]\nmin_replicas = 1", 1, "missing field `command`"),
             ("[models.llama3.1]\ncommand = [\"x\"]", 1, "stands in quotes"),
+            (
+                "[providers.openai]\nkind = \"openai\"\nbase_url = \"https://a\"\napi_key = \"sk-1\"",
+                4,
+                "name where the secret is kept",
+            ),
+            ("[providers.openai]\nkind = \"open\"", 2, "providers.openai.kind"),
             ("[models", 1, ""),
             ("a = 1\na = 2", 2, "duplicate"),
         ] {

@@ -20,8 +20,11 @@ use diogenes_api::control::{
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
+use diogenes_api::proxy::{
+    Dispatcher, FleetViews, Gateway, GatewaySettings, Providers, ProxyState,
+};
 use diogenes_api::{App, AppSettings};
+use diogenes_backends::engine::secrets;
 use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
 };
@@ -175,6 +178,38 @@ fn log_configuration(config: &Config) {
         let targets = route.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(route = %name, targets, "route {name}: {targets}");
     }
+    for (name, provider) in &config.providers {
+        let url = &provider.base_url;
+        tracing::info!(provider = %name, url, "provider {name}: {url}");
+    }
+}
+
+/// The providers of the configuration, with their API keys.
+fn providers_of(
+    config: &Config,
+    store: Arc<dyn StateStore>,
+    metrics: &Metrics,
+) -> anyhow::Result<Providers> {
+    let mut all = Vec::with_capacity(config.providers.len());
+    for (name, spec) in &config.providers {
+        let key = match &spec.api_key {
+            None => None,
+            Some(reference) => {
+                let read = secrets::read_one(reference).and_then(|key| {
+                    let fits = key.expose().bytes().all(|byte| byte.is_ascii_graphic());
+                    fits.then_some(key)
+                        .ok_or_else(|| "contains white space or control characters".into())
+                });
+                Some(read.map_err(|problem| {
+                    anyhow::anyhow!(
+                        "[providers.{name}]: its `api_key` comes from {reference}, which {problem}"
+                    )
+                })?)
+            }
+        };
+        all.push((name.clone(), spec.clone(), key));
+    }
+    Ok(Providers::new(all, &config.routes, store, metrics)?)
 }
 
 /// How long the newest connections may take to send a request when `serve` ends.
@@ -210,7 +245,9 @@ impl Server {
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
-        let dispatcher = Arc::new(dispatcher.with_routes(config.routes.clone()));
+        let providers = providers_of(config, store.clone(), &metrics)?;
+        let dispatcher =
+            Arc::new(dispatcher.with_routes(config.routes.clone()).with_providers(providers));
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));

@@ -115,12 +115,17 @@ async fn owner(store: &dyn StateStore, claim: &NameClaim) -> Result<Option<Model
     Ok(owner.filter(|owner| owner.deleted_at.is_none() && owner.answers_to(claim.name.as_str())))
 }
 
-/// Gives up a claim of `owner`, if it has one.
+/// Gives up a claim of `owner`, if it has one. The claim to a name such as `openai/gpt-oss-20b`
+/// stays, and stands for nobody: it is how the name is known to have been a model's, so that its
+/// requests do not leave for a provider `openai`.
 async fn release(
     store: &dyn StateStore,
     name: &ModelName,
     owner: &ModelName,
 ) -> Result<Option<Write>, StoreError> {
+    if name.as_str().contains('/') {
+        return Ok(None);
+    }
     let key = NameClaim::key_of(name);
     let standing = store.load::<NameClaim>(&key).await?;
     let own = standing.filter(|claim| claim.value.model == *owner);

@@ -101,7 +101,10 @@ mod tests {
             assert_eq!(breaker.opens_at(), Some(at(until)), "{wish}");
             // A failure of a request that was sent before.
             breaker.failed(at(0), None);
-            assert_eq!(breaker.opens_at().filter(|at| *at > self::at(0)), Some(at(until)).filter(|_| wish > 0));
+            assert_eq!(
+                breaker.opens_at().filter(|at| *at > self::at(0)),
+                Some(at(until)).filter(|_| wish > 0)
+            );
         }
     }
 }

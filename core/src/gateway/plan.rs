@@ -179,9 +179,7 @@ pub fn next(
         Some(at) if until(now, at) <= LONGEST_PAUSE && !waiting.closing => {
             Step::Pause { until: at }
         }
-        _ if attempts.iter().any(Attempted::has_an_answer) => {
-            Step::GiveUp(GiveUp::Attempted)
-        }
+        _ if attempts.iter().any(Attempted::has_an_answer) => Step::GiveUp(GiveUp::Attempted),
         soonest => {
             let unavailable = soonest.map(|until| GiveUp::Unavailable { until });
             Step::GiveUp(reason.or(unavailable).unwrap_or(GiveUp::Deleted))

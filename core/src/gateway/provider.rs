@@ -68,7 +68,8 @@ impl ProviderSpec {
     /// Checks what serde cannot.
     pub fn validate(&self) -> Result<(), InvalidProvider> {
         let invalid = |field, problem| Err(InvalidProvider { field, problem });
-        let rest = ["https://", "http://"].iter().find_map(|scheme| self.base_url.strip_prefix(scheme));
+        let rest =
+            ["https://", "http://"].iter().find_map(|scheme| self.base_url.strip_prefix(scheme));
         let Some(rest) = rest else {
             return invalid("base_url", "must begin with `https://` or `http://`");
         };

@@ -23,6 +23,8 @@ pub struct NewKey {
     pub expires_at: Option<Timestamp>,
     /// How much it may use.
     pub limits: Limits,
+    /// Whether its requests may leave for providers.
+    pub egress: bool,
 }
 
 impl NewKey {

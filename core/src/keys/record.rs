@@ -31,6 +31,9 @@ pub struct ApiKey {
     /// How much it may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether its requests may leave for providers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
     /// When it was issued.
     pub created_at: Timestamp,
     /// From when on it is refused.
@@ -107,6 +110,7 @@ impl From<ApiKey> for Principal {
             permissions: permissions.fold(Permissions::default(), Permissions::and),
             models: key.models,
             limits: key.limits,
+            egress: key.egress,
             limited_as: key.limited_as,
             expires_at: key.expires_at,
         }

@@ -23,6 +23,11 @@ pub enum BeyondOwn {
         "the API key `{key}` expires at {expires_at}, and the keys it issues must expire no later; set `expires_at` to that or earlier"
     )]
     Expiry { key: KeyId, expires_at: Timestamp },
+    /// Its requests could leave for providers.
+    #[error(
+        "the API key `{key}` may not send requests to providers, and neither may the keys it issues or rotates; use one with `egress`, or one with the scope `admin`"
+    )]
+    Egress { key: KeyId },
     /// It could use more than its issuer.
     #[error(
         "the API key `{key}` is limited to {limit}, and the keys it issues need the same or lower limits; set their `limits`"
@@ -53,10 +58,19 @@ pub(super) fn may_hand_out(
     }
 }
 
+/// Whether the principal may issue or rotate a key whose requests may leave for providers.
+pub(super) fn may_let_out(by: &Allowed<may::KeysWrite>, egress: bool) -> Result<(), KeyError> {
+    if !egress || by.egress || by.permissions.contains(Permission::ProjectsAny) {
+        return Ok(());
+    }
+    Err(KeyError::BeyondOwn(BeyondOwn::Egress { key: by.key.clone() }))
+}
+
 /// Whether the principal may issue a key of this life and with these limits: it must not get
 /// around its own by way of the keys that it issues.
 pub(super) fn may_issue(by: &Allowed<may::KeysWrite>, new: &NewKey) -> Result<(), KeyError> {
     may_hand_out(by, &new.scopes, new.models.as_ref())?;
+    may_let_out(by, new.egress)?;
     if by.permissions.contains(Permission::ProjectsAny) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::keys::rights::{may_hand_out, may_issue};
+use crate::keys::rights::{may_hand_out, may_issue, may_let_out};
 use crate::keys::{ApiKey, BeyondOwn, KeyId, KeyRejection, NewKey, PlainKey};
 use crate::ports::{Clock, Cursor, Entropy, Expect, StateStore, StoreError};
 use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, in_use, may};
@@ -194,6 +194,7 @@ impl Keys {
             let old = self.read(by, id).await?;
             let now = self.clock.now();
             may_hand_out(by, &old.value.scopes, old.value.models.as_ref())?;
+            may_let_out(by, old.value.egress)?;
             old.value.check(now)?;
             let project = in_use(&*self.store, &old.value.project).await?;
             let (mut fresh, plain) = self.fresh(NewKey {
@@ -204,6 +205,7 @@ impl Keys {
                 models: old.value.models.clone(),
                 expires_at: old.value.expires_at,
                 limits: old.value.limits,
+                egress: old.value.egress,
             });
             let first = old.value.limited_as.clone().unwrap_or_else(|| old.value.id.clone());
             fresh.limited_as = Some(first);
@@ -249,6 +251,7 @@ impl Keys {
             scopes: new.scopes,
             models: new.models,
             limits: new.limits,
+            egress: new.egress,
             created_at: self.clock.now(),
             expires_at: new.expires_at,
             revoked_at: None,

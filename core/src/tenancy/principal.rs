@@ -45,6 +45,8 @@ pub struct Principal {
     pub models: Option<BTreeSet<ModelName>>,
     /// How much it may use.
     pub limits: Limits,
+    /// Whether its requests may leave for providers.
+    pub egress: bool,
     /// The key that its requests count for against the limits; its own when absent.
     pub limited_as: Option<KeyId>,
     /// When it stops being accepted.
@@ -61,6 +63,7 @@ impl Principal {
             permissions: Permissions::all(),
             models: None,
             limits: Limits::default(),
+            egress: true,
             limited_as: None,
             expires_at: None,
         }

@@ -25,6 +25,7 @@ async fn a_key_of_an_archived_project_is_denied_with_the_reason() {
         models: None,
         expires_at: None,
         limits: Limits::default(),
+        egress: false,
     };
     let keys = Keys::new(base.store.clone(), base.clock.clone(), Arc::new(OsEntropy));
     let (_, plain) = keys.issue(&Allowed::operator(), new).await.unwrap();

@@ -119,24 +119,24 @@ pub(in crate::proxy) async fn deliver(
     mut settlement: Settlement,
     gateway: &Gateway,
 ) -> Result<Answer, ApiError> {
-    let entry = reached.lease.entry().clone();
-    entry.metrics.first_byte(call.arrived.elapsed());
-    settlement.answered_by(&entry);
+    let destination = reached.by.destination();
+    destination.metrics().first_byte(call.arrived.elapsed());
+    settlement.answered_by(destination.metrics());
     let status = reached.response.status;
     let mut fields = std::mem::take(&mut reached.response.headers);
     headers::strip_answer(&mut fields);
     let held = reached.waited.unwrap_or_default();
     let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(held);
     fields.insert(OVERHEAD, millis(overhead));
-    fields.insert(TARGET, reached.lease.target.label.clone());
-    if let Ok(name) = HeaderValue::from_str(entry.view().model.name.as_str()) {
+    fields.insert(TARGET, reached.by.label().clone());
+    if let Some(name) = destination.name_field() {
         fields.insert(MODEL, name);
     }
     if let Some(routed) = reached.routed.as_deref().and_then(|text| text.parse().ok()) {
         fields.insert(ROUTE, routed);
     }
     if let Some(waited) = reached.waited {
-        entry.metrics.woke_after(waited);
+        destination.metrics().woke_after(waited);
         fields.insert(COLD_START, millis(waited));
     }
     if let Some(status) = settlement.rate_status() {
@@ -144,7 +144,7 @@ pub(in crate::proxy) async fn deliver(
     }
     let is_stream = status.is_success() && headers::is_event_stream(&fields);
     if is_stream && headers::is_encoded(&fields) {
-        let error = refusal::malformed(refusal::COMPRESSED, &entry);
+        let error = refusal::malformed(refusal::COMPRESSED, &destination);
         settlement.fail(&error, None);
         return Err(error);
     }

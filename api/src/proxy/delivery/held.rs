@@ -43,7 +43,7 @@ impl HeldStream {
         loop {
             let deadline = self.pursuit.call.deadline;
             let Ok(told) = until(deadline, self.pursuit.next()).await else {
-                return self.fail(&refusal::out_of_time(&self.pursuit.entry));
+                return self.fail(&refusal::out_of_time(&self.pursuit.at));
             };
             match told {
                 Move::Waits => {}
@@ -72,7 +72,8 @@ impl HeldStream {
     /// An event that says nothing, now and then, once the wait is long: some clients give up when
     /// no event comes, whatever comments say.
     fn empty_event(&mut self, waited: Duration) -> Option<String> {
-        let Pursuit { call, entry, .. } = &self.pursuit;
+        let Pursuit { call, at, .. } = &self.pursuit;
+        let entry = at.entry()?;
         let view = entry.view();
         let every = view.model.spec.hold_event_interval;
         let is_due = match self.last_event {
@@ -88,22 +89,22 @@ impl HeldStream {
     }
 
     async fn answer(&mut self, reached: Reached) -> Told {
-        let Pursuit { call, entry, .. } = &self.pursuit;
+        let Pursuit { call, at, .. } = &self.pursuit;
         let waited = reached.waited.unwrap_or_default();
-        entry.metrics.woke_after(waited);
-        entry.metrics.first_byte(call.arrived.elapsed());
+        at.metrics().woke_after(waited);
+        at.metrics().first_byte(call.arrived.elapsed());
         let response = &reached.response;
         if response.status != StatusCode::OK || !is_event_stream(&response.headers) {
             return self.refuse(reached).await;
         }
         if is_encoded(&response.headers) {
-            return self.fail(&refusal::malformed(refusal::COMPRESSED, entry));
+            return self.fail(&refusal::malformed(refusal::COMPRESSED, at));
         }
         let overhead = reached.sent_at.duration_since(call.arrived).saturating_sub(waited);
         let mut report = serde_json::json!({
             "phase": "ready",
-            "model": entry.view().model.name,
-            "target": reached.lease.target.label.to_str().unwrap_or_default(),
+            "model": at.name(),
+            "target": reached.by.label().to_str().unwrap_or_default(),
             "cold_start_ms": u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
             "overhead_ms": overhead.as_micros() as f64 / 1000.0,
         });
@@ -113,24 +114,22 @@ impl HeldStream {
         let Some(mut settlement) = self.settlement.take() else {
             return Told::Last(Bytes::new());
         };
-        settlement.answered_by(entry);
+        settlement.answered_by(at.metrics());
         let passing = Passing::new(reached, call, settlement, self.pursuit.casualties());
         Told::Opened(Box::new(passing.after(comment(&report).into())))
     }
 
     /// The replica's own error, for a stream whose head has left with a 200.
     async fn refuse(&mut self, reached: Reached) -> Told {
-        let Reached { response, lease: _lease, in_use: _in_use, .. } = reached;
-        let (call, entry) = (&self.pursuit.call, &self.pursuit.entry);
+        let Reached { response, by: _by, .. } = reached;
+        let (call, at) = (&self.pursuit.call, &self.pursuit.at);
         if response.status.is_success() {
-            return self.fail(&refusal::no_stream(entry));
+            return self.fail(&refusal::no_stream(at));
         }
-        let event = plain::error_event(response.body, response.status, &response.headers, entry);
-        let event = tokio::time::timeout(
-            call.timeout(&entry.view().model.spec),
-            until(call.deadline, event),
-        )
-        .await;
+        let event = plain::error_event(response.body, response.status, &response.headers, at);
+        let event =
+            tokio::time::timeout(at.timeout(call.patience.stream), until(call.deadline, event))
+                .await;
         match event {
             Ok(Ok(Ok(event))) => {
                 if let Some(settlement) = self.settlement.take() {
@@ -139,8 +138,8 @@ impl HeldStream {
                 Told::Last(event)
             }
             Ok(Ok(Err(error))) => self.end(&error, Some(Used::NOTHING)),
-            Ok(Err(_)) => self.end(&refusal::out_of_time(entry), Some(Used::NOTHING)),
-            Err(_) => self.end(&refusal::refused(response.status, entry), Some(Used::NOTHING)),
+            Ok(Err(_)) => self.end(&refusal::out_of_time(at), Some(Used::NOTHING)),
+            Err(_) => self.end(&refusal::refused(response.status, at), Some(Used::NOTHING)),
         }
     }
 

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
+use crate::proxy::destination::Destination;
 use crate::proxy::dialect::Dialect;
-use crate::proxy::entry::Entry;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::headers::{is_encoded, media_type};
 use crate::proxy::pursuit::Reached;
@@ -42,34 +42,34 @@ pub(super) async fn read(
     gateway: &Gateway,
 ) -> Result<Whole, ApiError> {
     let most = gateway.settings.max_response_bytes;
-    let Reached { response, lease, sent_at, in_use: _in_use, .. } = reached;
-    let entry = lease.entry();
+    let Reached { response, by, sent_at, .. } = reached;
+    let at = &by.destination();
     let answer = tokio::time::timeout_at(
-        sent_at + call.timeout(&entry.view().model.spec),
+        sent_at + at.timeout(call.patience.stream),
         read_whole(response.body, most),
     );
     let Ok(read) = until(call.deadline, answer).await else {
-        return Err(refusal::out_of_time(entry));
+        return Err(refusal::out_of_time(at));
     };
     let bytes = match read.unwrap_or(Err(Unread::Broken(BodyError::Stalled))) {
         Ok(bytes) => bytes,
         Err(Unread::Broken(broken)) => {
             if broken == BodyError::Cut {
-                gateway.casualties.note(call, &lease.target.claim);
+                gateway.casualties.note(call, by.claim());
             }
-            return Err(refusal::broken(broken, entry));
+            return Err(refusal::broken(broken, at));
         }
         Err(Unread::TooLarge) => return Err(refusal::too_large(most)),
     };
     let status = response.status;
     let used = if status.is_success() {
         let usage = check(headers, &bytes).map_err(|flaw| match flaw {
-            Flaw::Cut => refusal::broken(BodyError::Cut, entry),
-            Flaw::NotJson(what) => refusal::malformed(what, entry),
+            Flaw::Cut => refusal::broken(BodyError::Cut, at),
+            Flaw::NotJson(what) => refusal::malformed(what, at),
         })?;
         usage.map_or_else(|| guess(call, &bytes), Used::Told)
     } else {
-        check_error(status, headers, &bytes, entry)?;
+        check_error(status, headers, &bytes, at)?;
         Used::NOTHING
     };
     Ok(Whole { bytes, used })
@@ -123,20 +123,22 @@ fn check_error(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
-    entry: &Entry,
+    at: &Destination,
 ) -> Result<(), ApiError> {
     if status.is_redirection() || status.is_informational() {
-        return Err(refusal::malformed("leads elsewhere instead of answering", entry));
+        return Err(refusal::malformed("leads elsewhere instead of answering", at));
     }
-    let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    // Its words may be about our account, and repeat the key.
+    let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        || matches!(at, Destination::Hosted(hosted) if hosted.gives_away(body));
     let is_clear = !is_encoded(headers)
         && body.trim_ascii_start().starts_with(b"{")
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
     if status == StatusCode::NOT_FOUND {
-        refusal::note_unknown(is_clear.then_some(body), entry);
+        refusal::note_unknown(is_clear.then_some(body), at);
     }
     if is_denied || !is_clear {
-        let mut error = refusal::refused(status, entry);
+        let mut error = refusal::refused(status, at);
         if let Some(after) = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok())
         {
             error.headers.push((header::RETRY_AFTER, after.to_owned()));
@@ -181,16 +183,16 @@ pub(super) async fn error_event(
     body: ResponseBody,
     status: StatusCode,
     headers: &HeaderMap,
-    entry: &Entry,
+    at: &Destination,
 ) -> Result<Bytes, ApiError> {
     const MOST: usize = 1 << 20;
     let body = read_whole(body, MOST).await.unwrap_or_default();
-    check_error(status, headers, &body, entry)?;
+    check_error(status, headers, &body, at)?;
     match serde_json::from_slice::<serde_json::Value>(&body) {
         Ok(error) if error.get("error").is_some_and(serde_json::Value::is_object) => {
             Ok(format!("data: {error}\n\n").into())
         }
-        _ => Err(refusal::refused(status, entry)),
+        _ => Err(refusal::refused(status, at)),
     }
 }
 

@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
 use crate::proxy::casualties::{Casualties, Suspect};
-use crate::proxy::entry::Lease;
-use crate::proxy::fleet_link::Guard;
+use crate::proxy::destination::Answerer;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -30,9 +29,8 @@ pub(super) struct Passing {
     prompt_tokens: u64,
     /// What goes before the first bytes.
     preface: Option<Bytes>,
-    lease: Lease,
+    by: Answerer,
     suspect: Suspect,
-    _in_use: Option<Box<dyn Guard>>,
 }
 
 impl Passing {
@@ -51,9 +49,8 @@ impl Passing {
             // Four bytes of English are about a token.
             prompt_tokens: call.body.len() as u64 / 4,
             preface: None,
-            lease: reached.lease,
+            by: reached.by,
             suspect: casualties.suspect(call),
-            _in_use: reached.in_use,
         }
     }
 
@@ -69,7 +66,7 @@ impl Passing {
         loop {
             self.settlement.as_ref()?;
             let Ok(next) = until(self.deadline, self.body.next()).await else {
-                return Some(self.fail(&refusal::out_of_time(self.lease.entry())));
+                return Some(self.fail(&refusal::out_of_time(&self.by.destination())));
             };
             let bytes = match next {
                 Ok(Some(bytes)) => bytes,
@@ -95,7 +92,7 @@ impl Passing {
                         BytesMut::from(self.pass(bytes.slice(..length.min(bytes.len()))));
                     let error = refusal::malformed(
                         "contains an event that is not JSON",
-                        self.lease.entry(),
+                        &self.by.destination(),
                     );
                     passed.extend_from_slice(&self.fail(&error));
                     return Some(passed.freeze());
@@ -139,9 +136,9 @@ impl Passing {
 
     fn broke_off(&mut self, broken: BodyError) -> Bytes {
         if broken == BodyError::Cut {
-            self.suspect.note(&self.lease.target.claim);
+            self.suspect.note(self.by.claim());
         }
-        self.fail(&refusal::broken(broken, self.lease.entry()))
+        self.fail(&refusal::broken(broken, &self.by.destination()))
     }
 
     fn fail(&mut self, error: &ApiError) -> Bytes {

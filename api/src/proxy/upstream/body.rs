@@ -30,7 +30,63 @@ pub(crate) enum BodyError {
 /// The body of a response. Dropping it before its end closes the connection, which is how an
 /// inference server learns that nobody listens any more.
 #[derive(Debug)]
-pub(crate) struct ResponseBody {
+pub(crate) enum ResponseBody {
+    /// Of a replica.
+    Replica(ReplicaBody),
+    /// Of a provider.
+    Hosted(Box<HostedBody>),
+}
+
+impl ResponseBody {
+    /// The body of a provider's answer, which must have ended at `ends`.
+    pub(crate) fn hosted(
+        response: reqwest::Response,
+        stall_timeout: Duration,
+        ends: Instant,
+    ) -> Self {
+        Self::Hosted(Box::new(HostedBody { response, stall_timeout, ends }))
+    }
+
+    /// All payload bytes that have arrived, waiting for the first; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match self {
+            Self::Replica(body) => body.next().await,
+            Self::Hosted(body) => body.next().await,
+        }
+    }
+
+    /// Reads on to the end of the transfer coding, for the connection's next use; what comes until
+    /// then is of no interest. Gives up after a moment.
+    pub(crate) async fn finish(&mut self) {
+        let rest = async { while let Ok(Some(_)) = self.next().await {} };
+        // Without its end the connection is closed, which is all that there is to it.
+        let _ = tokio::time::timeout(FINISH, rest).await;
+    }
+}
+
+/// The body of a provider's answer.
+#[derive(Debug)]
+pub(crate) struct HostedBody {
+    response: reqwest::Response,
+    stall_timeout: Duration,
+    /// When the answer must have ended.
+    ends: Instant,
+}
+
+impl HostedBody {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let deadline = (Instant::now() + self.stall_timeout).min(self.ends);
+        match tokio::time::timeout_at(deadline, self.response.chunk()).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(_)) => Err(BodyError::Cut),
+            Err(_) => Err(BodyError::Stalled),
+        }
+    }
+}
+
+/// The body of a replica's answer.
+#[derive(Debug)]
+pub(crate) struct ReplicaBody {
     connection: Option<Connection>,
     framing: Framing,
     keep_alive: bool,
@@ -41,7 +97,7 @@ pub(crate) struct ResponseBody {
     done: bool,
 }
 
-impl ResponseBody {
+impl ReplicaBody {
     pub(super) fn new(
         connection: Connection,
         framing: Framing,
@@ -60,16 +116,8 @@ impl ResponseBody {
         }
     }
 
-    /// Reads on to the end of the transfer coding, for the connection's next use; what comes until
-    /// then is of no interest. Gives up after a moment.
-    pub(crate) async fn finish(&mut self) {
-        let rest = async { while let Ok(Some(_)) = self.next().await {} };
-        // Without its end the connection is closed, which is all that there is to it.
-        let _ = tokio::time::timeout(FINISH, rest).await;
-    }
-
     /// All payload bytes that have arrived, waiting for the first; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         if self.done {
             return Ok(None);
         }
@@ -150,7 +198,7 @@ impl ResponseBody {
     }
 }
 
-impl Drop for ResponseBody {
+impl Drop for ReplicaBody {
     fn drop(&mut self) {
         if self.done {
             self.recycle();

@@ -6,7 +6,7 @@ use diogenes_core::secret::Secret;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
-use super::body::ResponseBody;
+use super::body::{ReplicaBody, ResponseBody};
 use super::connection::{Connection, SendError};
 use super::idle::IdleConnections;
 use super::origin::Origin;
@@ -61,13 +61,9 @@ impl Upstream {
         };
         let (head, connection) =
             tokio::time::timeout(timeout, attempt).await.map_err(|_| SendError::TimedOut)??;
-        let body = ResponseBody::new(
-            connection,
-            head.framing,
-            head.keep_alive,
-            self.idle.clone(),
-            timeout,
-        );
+        let body =
+            ReplicaBody::new(connection, head.framing, head.keep_alive, self.idle.clone(), timeout);
+        let body = ResponseBody::Replica(body);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 

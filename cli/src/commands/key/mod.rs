@@ -85,6 +85,9 @@ struct CreateArgs {
     /// Requests at once
     #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     concurrency: Option<u32>,
+    /// Let its requests leave for providers such as OpenAI
+    #[arg(long)]
+    egress: bool,
     /// Print nothing but the key
     #[arg(short, long)]
     quiet: bool,
@@ -183,6 +186,7 @@ impl CreateArgs {
                 tokens_per_minute: self.tpm,
                 concurrency: self.concurrency,
             },
+            egress: self.egress,
         }
     }
 }
@@ -202,6 +206,7 @@ fn show_created(created: &Value, quiet: bool, format: output::Format) -> Result<
             ("scopes", scopes(&record.scopes)),
             ("models", models(record.models.as_ref())),
             ("limits", limits(&record.limits)),
+            ("egress", if record.egress { "yes" } else { "no" }.into()),
             ("expires", expiry(record.expires_at)),
         ]))
     })?;

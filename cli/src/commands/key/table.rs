@@ -53,6 +53,7 @@ impl TableKeys {
             models,
             expires_at,
             limits: request.limits,
+            egress: request.egress,
         };
         let (record, plain) = self
             .table

@@ -173,6 +173,7 @@ impl Stack {
             models: None,
             expires_at: None,
             limits: Limits::default(),
+            egress: false,
         };
         keys.issue(&diogenes_core::tenancy::Allowed::operator(), new)
             .await
