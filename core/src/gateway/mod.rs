@@ -8,6 +8,7 @@ pub mod ledger;
 mod plan;
 mod provider;
 mod route;
+pub mod translation;
 
 pub use breaker::Breaker;
 pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next};
