@@ -10,5 +10,6 @@ mod answer;
 mod fields;
 mod request;
 
+pub use answer::{BadAnswer, UNSIGNED, completion_to_message, message_to_completion};
 pub use fields::Untranslatable;
 pub use request::{ChatTarget, chat_to_messages, messages_to_chat};

@@ -169,6 +169,9 @@ impl Effort {
 }
 
 #[cfg(test)]
+pub(super) use properties::{json_value, put};
+
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
