@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Drives `diogenes serve`, and the functions on an emulated AWS, with OpenAI's official clients,
-# installed into a throw-away environment below target/clients.
+# Drives `diogenes serve`, and the functions on an emulated AWS, with OpenAI's official clients and
+# LangChain, installed into a throw-away environment below target/clients.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/clients/listening.sh
 . tests/clients/listening.sh
 
-readonly OPENAI_PYTHON="openai==3.52.0"
-readonly OPENAI_NODE="openai@7.55.0"
+# docs/CLIENTS.md names the same versions.
+readonly OPENAI_PYTHON="openai==3.57.0"
+readonly OPENAI_NODE="openai@7.57.0"
+readonly LANGCHAIN="langchain-openai==1.7.4"
 readonly programs="${CARGO_TARGET_DIR:-$PWD/target}/debug"
 readonly env="$PWD/target/clients"
 work=$(mktemp -d)
@@ -28,7 +30,7 @@ mkdir -p "$env"
 if [[ ! -x $env/venv/bin/python ]]; then
   python3 -m venv "$env/venv"
 fi
-"$env/venv/bin/pip" install --quiet --disable-pip-version-check "$OPENAI_PYTHON"
+"$env/venv/bin/pip" install --quiet --disable-pip-version-check "$OPENAI_PYTHON" "$LANGCHAIN"
 npm install --silent --no-audit --no-fund --prefix "$env/node" "$OPENAI_NODE"
 
 # A model for each cold start that a client sees; `-py` and `-js` have one each.
@@ -50,6 +52,12 @@ model() {
     model "cut-$client" --cut-after 3
     model "broken-$client" --exit-during-boot 3
   done
+  model plain-lc --load-weights-delay 700ms
+  model stream-lc --load-weights-delay 700ms
+  model events-lc --load-weights-delay 5s
+  echo 'hold_event_interval = "500ms"'
+  model comments-lc --load-weights-delay 5s
+  echo 'hold_event_interval = "0s"'
 } >"$work/diogenes.toml"
 
 "$programs/diogenes" serve --listen 127.0.0.1:0 --config "$work/diogenes.toml" --data-dir "$work/data" \
@@ -66,6 +74,7 @@ trouble() {
   exit 1
 }
 "$env/venv/bin/python" tests/clients/openai_python.py || trouble
+"$env/venv/bin/python" tests/clients/langchain_python.py || trouble
 cp tests/clients/openai_node.mjs "$env/node/"
 (cd "$env/node" && node --test openai_node.mjs) || trouble
 
