@@ -1,7 +1,8 @@
 //! The way of a request, as far as it is pure: what to do next for it, given its route, how the
 //! targets of the route stand, and what its attempts have come to.
 //!
-//! `diogenes_api::proxy` walks it.
+//! `diogenes_api::proxy` walks it. [`translation`] lets a caller of one API be served by a target
+//! of another.
 
 mod breaker;
 pub mod ledger;
