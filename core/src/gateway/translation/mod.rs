@@ -33,8 +33,10 @@ mod answer;
 mod error_object;
 mod fields;
 mod request;
+mod stream;
 
 pub use answer::{BadAnswer, UNSIGNED, completion_to_message, message_to_completion};
 pub use error_object::{ErrorObject, ErrorType, chat_status};
 pub use fields::Untranslatable;
 pub use request::{ChatTarget, chat_to_messages, messages_to_chat};
+pub use stream::{BadEvent, ChatToMessages, MessagesToChat};

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,6 +32,8 @@ struct Message {
     /// The older name of `reasoning`.
     reasoning_content: Option<String>,
     tool_calls: Option<Vec<ToolCall>>,
+    /// The form of a single call before there were tools.
+    function_call: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +45,7 @@ struct ToolCall {
 
 #[derive(Deserialize)]
 struct Function {
-    name: String,
+    name: Option<String>,
     arguments: Option<String>,
 }
 
@@ -62,6 +65,9 @@ pub(super) fn read(body: &[u8]) -> Result<Answer<'static>, BadAnswer> {
     let stop = Stop::of_chat(&reason, sequence)?;
 
     let message = choice.message;
+    if message.function_call.is_some() {
+        return Err(BadAnswer::UnknownPart("function_call".into()));
+    }
     let full = |text: Option<String>| text.filter(|text| !text.is_empty());
     let mut blocks = Vec::new();
     let reasoning = full(message.reasoning).or(full(message.reasoning_content));
@@ -85,6 +91,7 @@ fn read_call(
     let Some(Function { name, arguments }) = call.function else {
         return Err(BadAnswer::UnknownPart(call.r#type.unwrap_or_default()));
     };
+    let name = name.ok_or(BadAnswer::NamelessCall)?;
     match arguments_object(arguments.as_deref().unwrap_or_default()) {
         Ok(input) => Ok(Block::Call {
             id: call.id.unwrap_or_else(|| call_id(answer, index)),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 pub(super) use chat::ChatTokens;
-pub(super) use messages::MessagesTokens;
+pub(super) use messages::{MessagesTokens, StopDetails};
 pub(super) use stop::Stop;
 pub(super) use usage::Usage;
 
@@ -46,6 +46,9 @@ pub enum BadAnswer {
         /// The name of the tool.
         tool: String,
     },
+    /// A model called a tool without saying which.
+    #[error("the answer calls a tool without its name")]
+    NamelessCall,
     /// A block or a call of a kind that the other API does not have.
     #[error("the answer has a part of the unknown kind `{0}`")]
     UnknownPart(String),
