@@ -7,8 +7,8 @@ use crate::error::{ApiError, ErrorKind};
 use crate::request_id;
 
 /// The paths below `/v1`, without it.
-const INFERENCE: [&str; 5] =
-    ["/chat/completions", "/completions", "/embeddings", "/responses", "/models"];
+const INFERENCE: [&str; 6] =
+    ["/chat/completions", "/completions", "/embeddings", "/responses", "/messages", "/models"];
 
 /// A path that does not exist.
 pub(crate) async fn not_found(request: Request) -> ApiError {

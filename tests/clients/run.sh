@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Drives `diogenes serve`, and the functions on an emulated AWS, with OpenAI's official clients and
-# LangChain, installed into a throw-away environment below target/clients.
+# Drives `diogenes serve`, and the functions on an emulated AWS, with the official clients of OpenAI
+# and Anthropic and with LangChain, installed into a throw-away environment below target/clients.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/clients/listening.sh
@@ -9,6 +9,7 @@ cd "$(dirname "$0")/../.."
 # docs/CLIENTS.md names the same versions.
 readonly OPENAI_PYTHON="openai==3.57.0"
 readonly OPENAI_NODE="openai@7.57.0"
+readonly ANTHROPIC_PYTHON="anthropic==2.14.0"
 readonly LANGCHAIN="langchain-openai==1.7.4"
 readonly programs="${CARGO_TARGET_DIR:-$PWD/target}/debug"
 readonly env="$PWD/target/clients"
@@ -30,10 +31,10 @@ mkdir -p "$env"
 if [[ ! -x $env/venv/bin/python ]]; then
   python3 -m venv "$env/venv"
 fi
-"$env/venv/bin/pip" install --quiet --disable-pip-version-check "$OPENAI_PYTHON" "$LANGCHAIN"
+"$env/venv/bin/pip" install --quiet --disable-pip-version-check "$OPENAI_PYTHON" "$ANTHROPIC_PYTHON" "$LANGCHAIN"
 npm install --silent --no-audit --no-fund --prefix "$env/node" "$OPENAI_NODE"
 
-# A model for each cold start that a client sees; `-py` and `-js` have one each.
+# A model for each cold start that a client sees; `-py`, `-js` and `-an` have one each.
 model() {
   local name=$1
   shift
@@ -43,7 +44,7 @@ model() {
     "$name" "$programs/mock-vllm" "$name" "$flags"
 }
 {
-  for client in py js; do
+  for client in py js an; do
     model "stream-$client" --load-weights-delay 700ms
     model "plain-$client" --load-weights-delay 700ms
     model "reject-$client" --load-weights-delay 700ms
@@ -67,6 +68,8 @@ until_listening "$serve" "$work"
 OPENAI_BASE_URL="$url/v1"
 OPENAI_API_KEY=$(cat "$work/data/admin.key")
 export OPENAI_BASE_URL OPENAI_API_KEY
+# Anthropic's client adds `/v1` itself.
+export ANTHROPIC_BASE_URL="$url" ANTHROPIC_API_KEY="$OPENAI_API_KEY"
 
 trouble() {
   echo "the log of the server:"
@@ -74,6 +77,7 @@ trouble() {
   exit 1
 }
 "$env/venv/bin/python" tests/clients/openai_python.py || trouble
+"$env/venv/bin/python" tests/clients/anthropic_python.py || trouble
 "$env/venv/bin/python" tests/clients/langchain_python.py || trouble
 cp tests/clients/openai_node.mjs "$env/node/"
 (cd "$env/node" && node --test openai_node.mjs) || trouble

@@ -54,7 +54,8 @@ pub(crate) fn denied_error(denied: &Denied) -> ApiError {
     ApiError::new(ErrorKind::InsufficientScope, denied.to_string())
 }
 
-/// The token of `Authorization: Bearer TOKEN`.
+/// The token of `Authorization: Bearer TOKEN`, or that of `x-api-key`, as Anthropic's clients send
+/// it.
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let missing = || {
         ApiError::new(
@@ -62,7 +63,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
             "the request has no API key; send it as `Authorization: Bearer dg_…`",
         )
     };
-    let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        let token = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+        return token.map(str::trim).filter(|token| !token.is_empty()).ok_or_else(missing);
+    };
     let text = value.to_str().map_err(|_| missing())?;
     let (scheme, token) = text.split_once(' ').ok_or_else(missing)?;
     if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use diogenes_core::fleet::ModelView;
+use diogenes_core::gateway::translation::{ChatTarget, Untranslatable, messages_to_chat};
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
 use futures_util::FutureExt as _;
@@ -25,7 +26,7 @@ pub(super) struct Call {
     pub(super) key: KeyId,
     pub(super) arrived: Instant,
     pub(super) dialect: Dialect,
-    /// Path and query.
+    /// Path and query at targets.
     pub(super) path: Cow<'static, str>,
     pub(super) headers: HeaderMap,
     /// As it came, but for usage that is asked for on our behalf.
@@ -41,13 +42,26 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// The body for a target that knows the model by this name.
+    pub(super) fn body_for(
+        &self,
+        model: &str,
+        target: ChatTarget,
+    ) -> Result<Bytes, Untranslatable> {
+        let body = self.peek.with_model(&self.body, model);
+        match self.dialect {
+            Dialect::Messages => messages_to_chat(&body, target).map(Bytes::from),
+            _ => Ok(body),
+        }
+    }
+
     /// Sends it to a replica of a model.
     pub(super) async fn send(
         &self,
         target: &Target,
         view: &ModelView,
+        body: Bytes,
     ) -> Result<UpstreamResponse, SendError> {
-        let body = self.peek.with_model(&self.body, view.model.upstream_name());
         let spec = &view.model.spec;
         let timeout = if self.patience.stream { spec.stall_timeout } else { spec.answer_timeout };
         let head = RequestHead {
@@ -68,8 +82,11 @@ impl Call {
     }
 
     /// Sends it to a provider.
-    pub(super) async fn send_out(&self, hosted: &Hosted) -> Result<UpstreamResponse, SendError> {
-        let body = self.peek.with_model(&self.body, hosted.model());
+    pub(super) async fn send_out(
+        &self,
+        hosted: &Hosted,
+        body: Bytes,
+    ) -> Result<UpstreamResponse, SendError> {
         if let Some(sent) = &self.sent {
             sent.store(true, Ordering::Relaxed);
         }

@@ -1,10 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use diogenes_core::fleet::ClaimId;
+use diogenes_core::gateway::translation::{ChatTarget, Untranslatable};
 use diogenes_core::name::ModelName;
 use http::HeaderValue;
 
+use super::call::Call;
 use super::entry::{Entry, Lease};
 use super::fleet_link::Guard;
 use super::provider::Hosted;
@@ -56,6 +59,18 @@ impl Destination {
                 let spec = hosted.spec();
                 if stream { spec.stall_timeout } else { spec.timeout }
             }
+        }
+    }
+
+    /// The body of a request for it.
+    pub(super) fn body_of(&self, call: &Call) -> Result<Bytes, Untranslatable> {
+        match self {
+            // Not every model reasons, and one that does not refuses to be told how long.
+            Self::Model(entry) => call.body_for(
+                entry.view().model.upstream_name(),
+                ChatTarget::Engine { reasoning_parser: false },
+            ),
+            Self::Hosted(hosted) => call.body_for(hosted.model(), ChatTarget::Hosted),
         }
     }
 

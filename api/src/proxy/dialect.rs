@@ -1,6 +1,9 @@
+use diogenes_core::gateway::translation::{ErrorObject, ErrorType};
 use serde_json::json;
 
-/// One of OpenAI's endpoints that take a model.
+use crate::error::ApiError;
+
+/// One of the endpoints that take a model: OpenAI's, and Anthropic's Messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `/v1/chat/completions`.
@@ -11,6 +14,8 @@ pub enum Dialect {
     Embeddings,
     /// `/v1/responses`.
     Responses,
+    /// `/v1/messages`, Anthropic's. Targets are asked in [`ChatCompletions`](Self::ChatCompletions).
+    Messages,
 }
 
 /// How a whole stream ends.
@@ -23,13 +28,22 @@ pub(super) enum StreamEnd {
 }
 
 impl Dialect {
-    /// Its path, at replicas as here.
+    /// What targets are asked in.
+    pub(super) fn spoken(self) -> Self {
+        match self {
+            Self::Messages => Self::ChatCompletions,
+            same => same,
+        }
+    }
+
+    /// Its path, at those who speak it as here.
     pub fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
             Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
         }
     }
 
@@ -39,10 +53,21 @@ impl Dialect {
         self != Self::Embeddings
     }
 
+    /// How a stream of a target that is asked in it ends.
     pub(super) fn stream_end(self) -> StreamEnd {
-        match self {
-            Self::ChatCompletions | Self::Completions | Self::Embeddings => StreamEnd::Done,
+        match self.spoken() {
             Self::Responses => StreamEnd::FinalResponse,
+            _ => StreamEnd::Done,
+        }
+    }
+
+    /// An error as an event of a stream that has begun, with a blank line behind it.
+    pub(super) fn error_event(self, error: &ApiError, id: &str) -> String {
+        match self {
+            Self::Messages => {
+                format!("event: error\ndata: {}\n\n", message_error(error).to_messages(Some(id)))
+            }
+            _ => error.event(),
         }
     }
 
@@ -70,8 +95,19 @@ impl Dialect {
                 "model": model,
                 "choices": [{"index": 0, "text": "", "logprobs": null, "finish_reason": null}],
             }),
+            Self::Messages => return Some("event: ping\ndata: {\"type\":\"ping\"}\n\n".into()),
             Self::Embeddings | Self::Responses => return None,
         };
         Some(format!("data: {chunk}\n\n"))
+    }
+}
+
+/// One of our errors for Anthropic's clients.
+pub(crate) fn message_error(error: &ApiError) -> ErrorObject {
+    ErrorObject {
+        kind: ErrorType::of_status(error.status().as_u16()),
+        message: error.message.clone(),
+        param: error.param.clone(),
+        code: Some(error.kind.http().1.into()),
     }
 }

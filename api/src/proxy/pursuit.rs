@@ -165,13 +165,22 @@ impl Pursuit {
     async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
         self.at = self.route.at(target).clone();
         let waited = self.waited();
+        let body = match self.at.body_of(&self.call) {
+            Ok(body) => body,
+            Err(error) => {
+                // Another target may understand it.
+                self.attempts.push(Attempted { target, outcome: Outcome::Refused });
+                self.last = Some(Move::Refused(refusal::untranslatable(&error)));
+                return None;
+            }
+        };
         let (by, sent_at, answer) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target)?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 let sent_at = Instant::now();
-                let answer = self.call.send(&by.target, &entry.view()).await;
+                let answer = self.call.send(&by.target, &entry.view(), body).await;
                 if matches!(answer, Err(SendError::Connect(_))) {
                     self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
                     entry.take_out(&by.target);
@@ -187,7 +196,7 @@ impl Pursuit {
                 self.warm(warm).await;
                 hosted.begin(self.gateway.clock.now());
                 let sent_at = Instant::now();
-                let answer = self.call.send_out(&hosted).await;
+                let answer = self.call.send_out(&hosted, body).await;
                 (Answerer::Provider(hosted), sent_at, answer)
             }
         };

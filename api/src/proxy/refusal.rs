@@ -5,6 +5,7 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{Failure, FailureKind, ModelView};
 use diogenes_core::gateway::GiveUp;
+use diogenes_core::gateway::translation::Untranslatable;
 use http::StatusCode;
 
 use super::destination::Destination;
@@ -19,6 +20,11 @@ const SOON: Duration = Duration::from_mins(1);
 
 /// What is wrong with an answer in a coding that nobody asked for; behind "the answer".
 pub(super) const COMPRESSED: &str = "is compressed, though that was not asked for";
+
+/// A request that cannot be put into the words of its target.
+pub(super) fn untranslatable(error: &Untranslatable) -> ApiError {
+    ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(error.field.clone())
+}
 
 /// Why the plan gave a request up; `first` is the first choice.
 pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> ApiError {

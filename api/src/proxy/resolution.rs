@@ -12,6 +12,7 @@ use super::gateway::Gateway;
 use super::headers;
 use super::peek::most_tokens;
 use super::provider::Hosted;
+use super::refusal;
 use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
 use super::trace;
@@ -125,9 +126,9 @@ impl Resolution {
             key: by.key.clone(),
             arrived: request.arrived,
             dialect: request.dialect,
-            path: match request.query {
+            path: match request.query.filter(|_| request.dialect == request.dialect.spoken()) {
                 Some(query) => format!("{}?{query}", request.dialect.path()).into(),
-                None => request.dialect.path().into(),
+                None => request.dialect.spoken().path().into(),
             },
             headers: fields,
             body,
@@ -140,6 +141,10 @@ impl Resolution {
                 .deadlines
                 .map(|deadlines| request.arrived + deadlines.of(patience.stream)),
         };
+        if call.dialect != call.dialect.spoken() {
+            // Before anything is woken for it.
+            first.body_of(&call).map_err(|error| refusal::untranslatable(&error))?;
+        }
         let link = gateway.views.link.clone();
         let settlement = Settlement::open(
             first.metrics().clone(),

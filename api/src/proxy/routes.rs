@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use diogenes_core::tenancy::may;
 use futures_util::stream;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::admission::InferenceRequest;
 use super::delivery::{Answer, AnswerBody, AnswerStream};
-use super::dialect::Dialect;
+use super::dialect::{self, Dialect};
 use super::{ProxyState, models};
 use crate::body::read_body;
 use crate::error::ApiError;
@@ -42,6 +43,10 @@ pub(crate) fn router() -> Router<Arc<ProxyState>> {
             "/v1/responses",
             post(|state: Shared, request| infer(state, Dialect::Responses, request)),
         )
+        .route(
+            "/v1/messages",
+            post(|state: Shared, request| infer(state, Dialect::Messages, request)),
+        )
 }
 
 /// OpenAI's listing of models.
@@ -60,9 +65,19 @@ async fn infer(
     let id = request_id::of(request.headers());
     let mut response = match walk(&state, dialect, request, arrived, id.clone()).await {
         Ok(answer) => response(answer),
+        Err(error) if dialect == Dialect::Messages => message_error(error, &id),
         Err(error) => error.into_response(),
     };
     response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// An error in Anthropic's shape, with the same status and headers.
+fn message_error(error: ApiError, id: &HeaderValue) -> Response {
+    let body = dialect::message_error(&error).to_messages(id.to_str().ok());
+    let mut response = error.into_response();
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
     response
 }
 

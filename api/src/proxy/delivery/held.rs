@@ -126,7 +126,7 @@ impl HeldStream {
         if response.status.is_success() {
             return self.fail(&refusal::no_stream(at));
         }
-        let event = plain::error_event(response.body, response.status, &response.headers, at);
+        let event = plain::error_event(response.body, response.status, &response.headers, call, at);
         let event =
             tokio::time::timeout(at.timeout(call.patience.stream), until(call.deadline, event))
                 .await;
@@ -151,7 +151,9 @@ impl HeldStream {
         if let Some(settlement) = self.settlement.take() {
             settlement.fail(error, used);
         }
-        Told::Last(error.event().into())
+        let call = &self.pursuit.call;
+        let id = call.id.to_str().unwrap_or_default();
+        Told::Last(call.dialect.error_event(error, id).into())
     }
 }
 

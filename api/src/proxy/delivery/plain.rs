@@ -1,4 +1,5 @@
 use bytes::{Bytes, BytesMut};
+use diogenes_core::gateway::translation::{ErrorObject, completion_to_message};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
@@ -72,7 +73,29 @@ pub(super) async fn read(
         check_error(status, headers, &bytes, at)?;
         Used::NOTHING
     };
+    let bytes = match call.dialect {
+        Dialect::Messages => translated(status, bytes, call, at)?,
+        _ => bytes,
+    };
     Ok(Whole { bytes, used })
+}
+
+/// An answer of Chat Completions for a caller of Messages.
+fn translated(
+    status: StatusCode,
+    bytes: Bytes,
+    call: &Call,
+    at: &Destination,
+) -> Result<Bytes, ApiError> {
+    if status.is_success() {
+        return match completion_to_message(&bytes) {
+            Ok(message) => Ok(message.into()),
+            Err(error) => Err(refusal::malformed(&format!("is of no use here: {error}"), at)),
+        };
+    }
+    let error = ErrorObject::read(&bytes, Some(status.as_u16()));
+    let error = error.ok_or_else(|| refusal::refused(status, at))?;
+    Ok(error.to_messages(call.id.to_str().ok()).into())
 }
 
 /// The tokens of an answer that does not tell its usage: four bytes of English are about one.
@@ -183,11 +206,18 @@ pub(super) async fn error_event(
     body: ResponseBody,
     status: StatusCode,
     headers: &HeaderMap,
+    call: &Call,
     at: &Destination,
 ) -> Result<Bytes, ApiError> {
     const MOST: usize = 1 << 20;
     let body = read_whole(body, MOST).await.unwrap_or_default();
     check_error(status, headers, &body, at)?;
+    if call.dialect == Dialect::Messages {
+        let error = ErrorObject::read(&body, Some(status.as_u16()));
+        let error = error.ok_or_else(|| refusal::refused(status, at))?;
+        let error = error.to_messages(call.id.to_str().ok());
+        return Ok(format!("event: error\ndata: {error}\n\n").into());
+    }
     match serde_json::from_slice::<serde_json::Value>(&body) {
         Ok(error) if error.get("error").is_some_and(serde_json::Value::is_object) => {
             Ok(format!("data: {error}\n\n").into())

@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use diogenes_core::gateway::translation::{BadEvent, ChatToMessages};
+use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
 use crate::proxy::casualties::{Casualties, Suspect};
 use crate::proxy::destination::Answerer;
+use crate::proxy::dialect::Dialect;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -20,8 +22,10 @@ use crate::sse::{Frame, Reader};
 pub(super) struct Passing {
     body: ResponseBody,
     watch: Watch,
+    dialect: Dialect,
+    request_id: HeaderValue,
     /// Where events have to be looked at one by one.
-    frames: Option<Reader>,
+    frames: Option<Framed>,
     /// What is settled at the end; none once it is.
     settlement: Option<Settlement>,
     deadline: Option<Instant>,
@@ -31,6 +35,13 @@ pub(super) struct Passing {
     preface: Option<Bytes>,
     by: Answerer,
     suspect: Suspect,
+}
+
+/// A stream whose events are looked at one by one.
+struct Framed {
+    reader: Reader,
+    /// Where the caller speaks Messages. Else the event that tells usage alone is left out.
+    translator: Option<ChatToMessages>,
 }
 
 impl Passing {
@@ -43,7 +54,9 @@ impl Passing {
         Self {
             body: reached.response.body,
             watch: Watch::new(call.dialect.stream_end()),
-            frames: call.usage_is_ours.then(Reader::default),
+            dialect: call.dialect,
+            request_id: call.id.clone(),
+            frames: Framed::new(call),
             settlement: Some(settlement),
             deadline: call.deadline,
             // Four bytes of English are about a token.
@@ -72,16 +85,17 @@ impl Passing {
                 Ok(Some(bytes)) => bytes,
                 // Its events came to their end; however the connection did is of no interest.
                 Ok(None) | Err(_) if self.watch.is_complete() => {
+                    let rest = self.rest();
                     self.settle();
-                    return self.rest();
+                    return rest;
                 }
                 Ok(None) => return Some(self.broke_off(BodyError::Cut)),
                 Err(broken) => return Some(self.broke_off(broken)),
             };
             let passed = match self.watch.observe(&bytes) {
-                Seen::Going => self.pass(bytes),
+                Seen::Going => self.pass(&bytes),
                 Seen::Ended(length) => {
-                    let passed = self.pass(bytes.slice(..length.min(bytes.len())));
+                    let passed = self.pass(&bytes.slice(..length.min(bytes.len())));
                     self.settle();
                     // The connection is of use to the next request, if its last chunk has come.
                     self.body.finish().await;
@@ -89,7 +103,7 @@ impl Passing {
                 }
                 Seen::Malformed(length) => {
                     let mut passed =
-                        BytesMut::from(self.pass(bytes.slice(..length.min(bytes.len()))));
+                        BytesMut::from(self.pass(&bytes.slice(..length.min(bytes.len()))));
                     let error = refusal::malformed(
                         "contains an event that is not JSON",
                         &self.by.destination(),
@@ -105,33 +119,46 @@ impl Passing {
     }
 
     /// What the caller gets of these bytes.
-    fn pass(&mut self, bytes: Bytes) -> Bytes {
-        let bytes = match &mut self.frames {
-            None => bytes,
-            Some(reader) => {
-                reader.push(&bytes);
-                let mut kept = BytesMut::with_capacity(bytes.len());
-                while let Some(frame) = reader.next_frame() {
-                    if !tells_usage_alone(&frame) {
-                        kept.extend_from_slice(frame.raw());
-                    }
-                }
-                kept.freeze()
-            }
+    fn pass(&mut self, bytes: &Bytes) -> Bytes {
+        let (bytes, bad) = match &mut self.frames {
+            None => (bytes.clone(), None),
+            Some(framed) => framed.pass(bytes),
         };
-        match self.preface.take() {
+        let passed = match self.preface.take() {
             Some(preface) if !bytes.is_empty() => [preface, bytes].concat().into(),
             preface => {
                 self.preface = preface;
                 bytes
             }
+        };
+        match bad {
+            None => passed,
+            Some(bad) => [passed, self.gone_bad(&bad)].concat().into(),
         }
+    }
+
+    /// Ends a stream of which an event cannot be translated.
+    fn gone_bad(&mut self, bad: &BadEvent) -> Bytes {
+        let at = self.by.destination();
+        if let BadEvent::Failed(object) = bad {
+            // Its own words, in the caller's.
+            let error = refusal::malformed("broke off with an error", &at);
+            self.fail(&error);
+            let object = object.to_messages(self.request_id.to_str().ok());
+            return format!("event: error\ndata: {object}\n\n").into();
+        }
+        self.fail(&refusal::malformed(&format!("is of no use here: {bad}"), &at))
     }
 
     /// What is left at the end: a last frame without its blank line.
     fn rest(&mut self) -> Option<Bytes> {
-        let rest = self.frames.take().map(|reader| Bytes::copy_from_slice(reader.rest()));
-        rest.filter(|rest| !rest.is_empty())
+        let framed = self.frames.as_mut()?;
+        let rest = if framed.translator.is_some() {
+            self.pass(&Bytes::from_static(b"\n\n"))
+        } else {
+            Bytes::copy_from_slice(framed.reader.rest())
+        };
+        (!rest.is_empty()).then_some(rest)
     }
 
     fn broke_off(&mut self, broken: BodyError) -> Bytes {
@@ -150,7 +177,8 @@ impl Passing {
         let separator = if self.frames.is_some() { "" } else { self.watch.separator() };
         let preface = self.preface.take().unwrap_or_default();
         let preface = String::from_utf8_lossy(&preface);
-        format!("{preface}{separator}{}", error.event()).into()
+        let id = self.request_id.to_str().unwrap_or_default();
+        format!("{preface}{separator}{}", self.dialect.error_event(error, id)).into()
     }
 
     fn settle(&mut self) {
@@ -179,6 +207,39 @@ impl Drop for Passing {
         if let Some(settlement) = self.settlement.take() {
             settlement.abandon(used);
         }
+    }
+}
+
+impl Framed {
+    /// None where bytes pass as they come.
+    fn new(call: &Call) -> Option<Self> {
+        // Four bytes of English are about a token.
+        let estimate = call.body.len() as u64 / 4;
+        let translator = (call.dialect == Dialect::Messages).then(|| ChatToMessages::new(estimate));
+        let is_framed = call.usage_is_ours || translator.is_some();
+        is_framed.then(|| Self { reader: Reader::default(), translator })
+    }
+
+    /// What the caller gets of these bytes, and what is wrong behind that.
+    fn pass(&mut self, bytes: &[u8]) -> (Bytes, Option<BadEvent>) {
+        self.reader.push(bytes);
+        let mut kept = Vec::with_capacity(bytes.len());
+        while let Some(frame) = self.reader.next_frame() {
+            let Some(translator) = &mut self.translator else {
+                if !tells_usage_alone(&frame) {
+                    kept.extend_from_slice(frame.raw());
+                }
+                continue;
+            };
+            let Some(data) = frame.data() else { continue };
+            let is_last = data == "[DONE]";
+            let pushed = translator.push(None, &data, &mut kept);
+            let pushed = pushed.and_then(|()| if is_last { translator.finish() } else { Ok(()) });
+            if let Err(bad) = pushed {
+                return (kept.into(), Some(bad));
+            }
+        }
+        (kept.into(), None)
     }
 }
 
