@@ -275,11 +275,10 @@ async fn registered(
             models.insert(route.clone());
             continue;
         }
-        if let Some(hosted) = area.views.dispatcher.hosted(name.as_str()) {
-            if by.may_use(&hosted.name) {
-                models.insert(hosted.name);
-                continue;
-            }
+        let hosted = area.views.dispatcher.hosted(name.as_str());
+        if let Some(hosted) = hosted.filter(|hosted| by.may_use(&hosted.name)) {
+            models.insert(hosted.name);
+            continue;
         }
         let found = area.views.dispatcher.find_for(name.as_str(), Some(by));
         let entry = found.map_err(|error| error.param("models"))?;

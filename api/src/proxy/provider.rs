@@ -28,7 +28,7 @@ const PASSED_ON: [HeaderName; 3] = [ACCEPT, CONTENT_TYPE, HeaderName::from_stati
 /// The providers, and what is known of how they fare.
 #[derive(Default)]
 pub struct Providers {
-    providers: BTreeMap<ProviderName, Arc<Provider>>,
+    by_name: BTreeMap<ProviderName, Arc<Provider>>,
     /// The targets of routes by name; other models of a provider share what is known of it.
     targets: BTreeMap<ModelName, Arc<Standing>>,
     store: Option<Arc<dyn StateStore>>,
@@ -94,7 +94,7 @@ impl Providers {
         store: Arc<dyn StateStore>,
         metrics: &Metrics,
     ) -> Result<Self, NoClient> {
-        let mut providers = BTreeMap::new();
+        let mut by_name = BTreeMap::new();
         for (name, spec, key) in specs {
             let client = reqwest::Client::builder()
                 .connect_timeout(spec.connect_timeout)
@@ -106,9 +106,9 @@ impl Providers {
             let Ok(all) = ModelName::from_str(&format!("{name}/others")) else { continue };
             let standing = Standing::new(metrics, &all);
             let provider = Provider { name: name.clone(), spec, key, client, standing };
-            providers.insert(name, Arc::new(provider));
+            by_name.insert(name, Arc::new(provider));
         }
-        let mut all = Self { providers, targets: BTreeMap::new(), store: Some(store) };
+        let mut all = Self { by_name, targets: BTreeMap::new(), store: Some(store) };
         let names: BTreeSet<_> = routes.values().flat_map(|route| &route.targets).collect();
         for name in names {
             if all.hosted(name.as_str()).is_some() {
@@ -121,7 +121,7 @@ impl Providers {
     /// The model of a provider that this name stands for, where no model of the fleet has it.
     pub(super) fn hosted(&self, name: &str) -> Option<Hosted> {
         let (prefix, model) = name.split_once('/')?;
-        let provider = self.providers.iter().find(|(known, _)| known.as_str() == prefix)?.1;
+        let provider = self.by_name.iter().find(|(known, _)| known.as_str() == prefix)?.1;
         let name = ModelName::from_str(name).ok().filter(|_| !model.is_empty())?;
         let standing = self.targets.get(&name).unwrap_or(&provider.standing).clone();
         let label = HeaderValue::from_str(provider.name.as_str()).ok()?;

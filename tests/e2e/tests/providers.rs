@@ -11,8 +11,9 @@ async fn pair(tables: &str) -> (Serve, Serve) {
     let provider = Serve::start(Config::with([Model::mock("small", &["--tokens", "5"])])).await;
     let key = provider.data_dir().join("admin.key");
     let tables = format!(
-        "{tables}[providers.other]\nkind = \"openai\"\nbase_url = \"{}/v1\"\napi_key = {{ file = {key:?} }}\n",
-        provider.base_url()
+        "{tables}[providers.other]\nkind = \"openai\"\nbase_url = \"{}/v1\"\napi_key = {{ file = \"{}\" }}\n",
+        provider.base_url(),
+        key.display()
     );
     let big = Model::mock("big", &["--load-weights-delay", "1s", "--tokens", "5"]);
     let serve = Serve::start(Config::with([big]).tables(&tables)).await;

@@ -74,7 +74,7 @@ pub(super) async fn read(
         Used::NOTHING
     };
     let bytes = match call.dialect {
-        Dialect::Messages => translated(status, bytes, call, at)?,
+        Dialect::Messages => translated(status, &bytes, call, at)?,
         _ => bytes,
     };
     Ok(Whole { bytes, used })
@@ -83,17 +83,17 @@ pub(super) async fn read(
 /// An answer of Chat Completions for a caller of Messages.
 fn translated(
     status: StatusCode,
-    bytes: Bytes,
+    bytes: &[u8],
     call: &Call,
     at: &Destination,
 ) -> Result<Bytes, ApiError> {
     if status.is_success() {
-        return match completion_to_message(&bytes) {
+        return match completion_to_message(bytes) {
             Ok(message) => Ok(message.into()),
             Err(error) => Err(refusal::malformed(&format!("is of no use here: {error}"), at)),
         };
     }
-    let error = ErrorObject::read(&bytes, Some(status.as_u16()));
+    let error = ErrorObject::read(bytes, Some(status.as_u16()));
     let error = error.ok_or_else(|| refusal::refused(status, at))?;
     Ok(error.to_messages(call.id.to_str().ok()).into())
 }
