@@ -264,10 +264,8 @@ impl Pursuit {
                     hosted.succeeded();
                     None
                 }
-                Verdict::Elsewhere => {
-                    hosted.failed(now, None);
-                    Some(Outcome::Refused)
-                }
+                // It is about the key or the model's name, and tells nothing of how the target fares.
+                Verdict::Elsewhere => Some(Outcome::Refused),
                 Verdict::Later(wish) => {
                     hosted.failed(now, wish);
                     let here = self.attempts.iter().filter(|attempt| attempt.target == target);

@@ -7,7 +7,7 @@ use diogenes_core::fleet::NameClaim;
 use diogenes_core::gateway::Routes;
 use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Expect, Limits, StateStore as _};
+use diogenes_core::ports::{Clock as _, Expect, Limits, StateStore as _};
 use diogenes_core::secret::Secret;
 use diogenes_core::tenancy::Principal;
 use diogenes_core::testing::MemoryStore;
@@ -200,6 +200,23 @@ async fn a_provider_that_asks_to_be_left_alone_is() {
     let after = error.retry_after.unwrap();
     assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&after), "{after:?}");
     assert_eq!(fixture.hosted.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn failures_in_a_row_keep_requests_away_and_wrong_names_do_not() {
+    let fixture = Fixture::new(vec![whole()]).await;
+    let hosted = fixture.local.dispatcher.hosted("hosted/gpt").unwrap();
+    for _ in 0..6 {
+        hosted.failed(fixture.local.clock.now(), None);
+    }
+    let error = fixture.ask("hosted/gpt").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ProviderUnavailable);
+    assert!(fixture.hosted.seen().is_empty());
+
+    let fixture = Fixture::new(vec![fails("404 Not Found")]).await;
+    for _ in 0..7 {
+        assert_eq!(fixture.status("hosted/nobody").await, StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
