@@ -59,7 +59,7 @@ async fn local(script: Script) -> (Local, Upstream) {
     (local, upstream)
 }
 
-fn chunk(delta: Value, finish: Option<&str>) -> String {
+fn chunk(delta: &Value, finish: Option<&str>) -> String {
     let chunk = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
@@ -95,9 +95,9 @@ async fn a_plain_request_and_its_answer_are_translated() {
 #[tokio::test]
 async fn a_stream_is_translated_however_it_is_cut() {
     let stream = [
-        chunk(json!({"role": "assistant", "content": ""}), None),
-        chunk(json!({"content": "Hé"}), None),
-        chunk(json!({"content": "llo"}), Some("stop")),
+        chunk(&json!({"role": "assistant", "content": ""}), None),
+        chunk(&json!({"content": "Hé"}), None),
+        chunk(&json!({"content": "llo"}), Some("stop")),
         usage(),
         "data: [DONE]\n\n".to_owned(),
     ]
@@ -125,7 +125,7 @@ async fn a_stream_is_translated_however_it_is_cut() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_ends_with_an_error_of_messages() {
-    let begun = chunk(json!({"role": "assistant", "content": "Hi"}), None);
+    let begun = chunk(&json!({"role": "assistant", "content": "Hi"}), None);
     let failed = format!(
         "{begun}data: {{\"error\":{{\"message\":\"out of memory\",\"type\":\"x\"}}}}\n\ndata: [DONE]\n\n"
     );
