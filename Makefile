@@ -54,7 +54,7 @@ soak: ## the long counts of what `test` runs briefly: a million schedules, a tho
 	DIOGENES_SCHEDULES=$(or $(LONG_SCHEDULES),2000) $(CARGO) test --locked --release -p diogenes-simulation --all-features
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
 
-test-clients: ## the official OpenAI clients for Python and JavaScript, LangChain, and schemathesis on the control plane
+test-clients: ## the official clients of OpenAI and Anthropic, LangChain, and schemathesis on the control plane
 	$(CARGO) build --locked --workspace --all-features --bins --tests
 	tests/clients/run.sh
 	tests/clients/schemathesis.sh
