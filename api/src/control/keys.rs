@@ -259,9 +259,9 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// The registered names behind an allow-list that may name aliases, routes and models of providers. An unknown name is
-/// refused: most likely it is a typo, and the key would be of no use. Nobody is told of models that
-/// are not theirs to use.
+/// The registered names behind an allow-list that may name aliases, routes and models of providers.
+/// An unknown name is refused: most likely it is a typo, and the key would be of no use. Nobody is
+/// told of models that are not theirs to use.
 async fn registered(
     area: &KeysArea,
     by: &Principal,

@@ -1,9 +1,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::fleet::ModelView;
 use diogenes_core::gateway::translation::{ChatTarget, Untranslatable, messages_to_chat};
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
@@ -55,15 +55,13 @@ impl Call {
         }
     }
 
-    /// Sends it to a replica of a model.
+    /// Sends it to a replica of a model, which must begin its answer within `timeout`.
     pub(super) async fn send(
         &self,
         target: &Target,
-        view: &ModelView,
         body: Bytes,
+        timeout: Duration,
     ) -> Result<UpstreamResponse, SendError> {
-        let spec = &view.model.spec;
-        let timeout = if self.patience.stream { spec.stall_timeout } else { spec.answer_timeout };
         let head = RequestHead {
             method: &Method::POST,
             path: &self.path,

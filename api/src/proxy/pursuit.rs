@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
+use diogenes_core::fleet::eta::{later, since};
 use diogenes_core::fleet::{ModelView, Progress};
 use diogenes_core::gateway::{
     Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next,
@@ -100,8 +101,7 @@ impl Pursuit {
                     }
                 }
                 Step::Pause { until } => {
-                    let pause = Duration::try_from(until.duration_since(now)).unwrap_or_default();
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(since(now, until)).await;
                 }
                 Step::GiveUp(why) => return self.give_up(&why, now).await,
             }
@@ -164,7 +164,7 @@ impl Pursuit {
     /// Sends the request to a target. Nothing comes of it where the plan is to be asked again.
     async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
         self.at = self.route.at(target).clone();
-        let waited = self.waited();
+        let (waited, stream) = (self.waited(), self.call.patience.stream);
         let body = match self.at.body_of(&self.call) {
             Ok(body) => body,
             Err(error) => {
@@ -180,7 +180,7 @@ impl Pursuit {
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 let sent_at = Instant::now();
-                let answer = self.call.send(&by.target, &entry.view(), body).await;
+                let answer = self.call.send(&by.target, body, self.at.timeout(stream)).await;
                 if matches!(answer, Err(SendError::Connect(_))) {
                     self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
                     entry.take_out(&by.target);
@@ -214,7 +214,11 @@ impl Pursuit {
                 Move::Refused(refusal::no_answer(&error, &self.at))
             }
         };
-        let Some(outcome) = outcome else { return Some(done) };
+        let Some(outcome) = outcome else {
+            // The replica of an earlier one is free again.
+            self.last = None;
+            return Some(done);
+        };
         self.attempts.push(Attempted { target, outcome });
         self.last = Some(done);
         None
@@ -270,8 +274,7 @@ impl Pursuit {
                     hosted.failed(now, wish);
                     let here = self.attempts.iter().filter(|attempt| attempt.target == target);
                     let pause = pause(here.count() + 1).max(wish.unwrap_or_default());
-                    let until = now.checked_add(pause).unwrap_or(Timestamp::MAX);
-                    Some(Outcome::Failed { until })
+                    Some(Outcome::Failed { until: later(now, pause) })
                 }
             },
         }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
+use diogenes_core::fleet::eta::since;
 use http::{HeaderMap, StatusCode, header};
 use jiff::fmt::rfc2822;
 
@@ -40,8 +41,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = rfc2822::parse(text).ok()?.timestamp();
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    Some(since(now, rfc2822::parse(text).ok()?.timestamp()))
 }
 
 /// How long to wait before the next attempt after so many: at first half a second at most, doubled

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::Timestamp;
+use crate::fleet::eta::later;
 
 /// How many failures in a row open it.
 const TOLERATED: u32 = 5;
@@ -50,10 +51,6 @@ impl Breaker {
         let doublings = self.failures.saturating_sub(TOLERATED).min(8);
         (FIRST_PAUSE * 2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
     }
-}
-
-fn later(now: Timestamp, pause: Duration) -> Timestamp {
-    now.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

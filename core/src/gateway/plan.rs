@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::Timestamp;
+use crate::fleet::eta::since;
 use crate::fleet::{ColdStart, Failure, ModelSpec, ModelView, Progress};
 use crate::gateway::WhileCold;
 use crate::routing::Patience;
@@ -172,11 +173,11 @@ pub fn next(
     }
     if let Some((target, most)) = wait {
         // Whichever comes first.
-        let again = soonest.map(|at| waiting.waited.saturating_add(until(now, at)));
+        let again = soonest.map(|at| waiting.waited.saturating_add(since(now, at)));
         return Step::Wait { target, most: most.into_iter().chain(again).min() };
     }
     match soonest {
-        Some(at) if until(now, at) <= LONGEST_PAUSE && !waiting.closing => {
+        Some(at) if since(now, at) <= LONGEST_PAUSE && !waiting.closing => {
             Step::Pause { until: at }
         }
         _ if attempts.iter().any(Attempted::has_an_answer) => Step::GiveUp(GiveUp::Attempted),
@@ -192,11 +193,6 @@ impl Attempted {
     fn has_an_answer(&self) -> bool {
         self.outcome != Outcome::Unsent
     }
-}
-
-/// The time from `now` to `at`.
-fn until(now: Timestamp, at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
 
 /// What a request can expect of one target.
