@@ -166,6 +166,8 @@ pub(super) async fn apply(
         .apply(&name, spec, ModelSource::Api)
         .await
         .map_err(|error| registry_error(&error))?;
+    // Whoever hears of it may ask for it at once.
+    area.views.dispatcher.publish_model(model.clone());
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(model.into())))
 }
@@ -185,5 +187,6 @@ pub(super) async fn delete(
         .delete(&name, ModelSource::Api)
         .await
         .map_err(|error| registry_error(&error))?;
+    area.views.dispatcher.publish_model(model.clone());
     Ok(Json(model.into()))
 }

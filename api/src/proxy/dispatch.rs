@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use diogenes_core::fleet::{ClaimId, Load, ModelView};
+use diogenes_core::fleet::{ClaimId, Control, Load, Model, ModelView};
 use diogenes_core::gateway::{RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
@@ -151,6 +151,24 @@ impl Dispatcher {
         if !same_routes {
             self.rebuild(&entries);
         }
+    }
+
+    /// Takes over a newer record of a model. What is known of its replicas stands.
+    pub(crate) fn publish_model(&self, model: Model) {
+        let view = match self.view_of(&model.name) {
+            Some(view) if view.model.updated_at >= model.updated_at => return,
+            Some(view) => {
+                let mut view = ModelView::clone(&view);
+                view.launch = model.spec.launch_hash();
+                view.model = Arc::new(model);
+                view
+            }
+            None => {
+                let control = Control::new(model.name.clone());
+                ModelView::new(Arc::new(model), Vec::new(), control, None)
+            }
+        };
+        self.publish(view);
     }
 
     /// Forgets a model that has no record any more. Who still waits for it is told.

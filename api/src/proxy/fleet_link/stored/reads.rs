@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::eta::since;
-use diogenes_core::fleet::{Beat, ClaimId, Control, Model, ModelView, read_view};
+use diogenes_core::fleet::{Beat, ClaimId, Model, read_view};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::StoreError;
 
@@ -41,20 +39,7 @@ impl StoredFleet {
             }
         }
         for model in models.into_iter().map(|model| model.value) {
-            let view = match self.dispatcher.view_of(&model.name) {
-                Some(view) if view.model.updated_at >= model.updated_at => continue,
-                Some(view) => {
-                    let mut view = ModelView::clone(&view);
-                    view.launch = model.spec.launch_hash();
-                    view.model = Arc::new(model);
-                    view
-                }
-                None => {
-                    let control = Control::new(model.name.clone());
-                    ModelView::new(Arc::new(model), Vec::new(), control, None)
-                }
-            };
-            self.dispatcher.publish(view);
+            self.dispatcher.publish_model(model);
         }
         Ok(())
     }
