@@ -239,6 +239,12 @@ impl ModelMetrics {
         }
     }
 
+    /// The tokens of prompts and of answers so far.
+    #[cfg(test)]
+    pub(crate) fn tokens(&self) -> (u64, u64) {
+        (self.prompt_tokens.get(), self.completion_tokens.get())
+    }
+
     pub(crate) fn first_byte(&self, after: Duration) {
         self.first_byte.observe(after.as_secs_f64());
     }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::gateway::translation::{ChatTarget, Untranslatable, messages_to_chat};
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
 use futures_util::FutureExt as _;
@@ -13,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
+use super::destination::Destination;
 use super::dialect::Dialect;
 use super::peek::Peek;
 use super::provider::Hosted;
@@ -26,12 +26,14 @@ pub(super) struct Call {
     pub(super) key: KeyId,
     pub(super) arrived: Instant,
     pub(super) dialect: Dialect,
-    /// Path and query at targets.
+    /// Path and query at targets that speak its dialect.
     pub(super) path: Cow<'static, str>,
     pub(super) headers: HeaderMap,
     /// As it came, but for usage that is asked for on our behalf.
     pub(super) body: Bytes,
     pub(super) peek: Peek,
+    /// The body for its first choice, where it had to be translated.
+    pub(super) translated: Option<Translated>,
     /// Told once it was sent, where somebody wants to know.
     pub(super) sent: Option<Arc<AtomicBool>>,
     /// Whether it asks for usage on our behalf and not on the caller's.
@@ -41,30 +43,31 @@ pub(super) struct Call {
     pub(super) deadline: Option<Instant>,
 }
 
+/// A body in the words of a target.
+pub(super) struct Translated {
+    pub(super) to: Destination,
+    /// The name of the model in it.
+    pub(super) model: String,
+    pub(super) body: Bytes,
+}
+
 impl Call {
-    /// The body for a target that knows the model by this name.
-    pub(super) fn body_for(
-        &self,
-        model: &str,
-        target: ChatTarget,
-    ) -> Result<Bytes, Untranslatable> {
-        let body = self.peek.with_model(&self.body, model);
-        match self.dialect {
-            Dialect::Messages => messages_to_chat(&body, target).map(Bytes::from),
-            _ => Ok(body),
-        }
+    /// Path and query at a target that is asked in this dialect.
+    fn path_in(&self, dialect: Dialect) -> &str {
+        if dialect == self.dialect { &self.path } else { dialect.path() }
     }
 
     /// Sends it to a replica of a model, which must begin its answer within `timeout`.
     pub(super) async fn send(
         &self,
         target: &Target,
+        dialect: Dialect,
         body: Bytes,
         timeout: Duration,
     ) -> Result<UpstreamResponse, SendError> {
         let head = RequestHead {
             method: &Method::POST,
-            path: &self.path,
+            path: self.path_in(dialect),
             headers: &self.headers,
             bearer: &target.upstream_key,
         };
@@ -83,12 +86,14 @@ impl Call {
     pub(super) async fn send_out(
         &self,
         hosted: &Hosted,
+        dialect: Dialect,
         body: Bytes,
     ) -> Result<UpstreamResponse, SendError> {
         if let Some(sent) = &self.sent {
             sent.store(true, Ordering::Relaxed);
         }
-        hosted.send(&self.path, &self.headers, body, self.patience.stream).await
+        let (path, stream) = (self.path_in(dialect), self.patience.stream);
+        hosted.send(path, &self.headers, body, stream).await
     }
 }
 

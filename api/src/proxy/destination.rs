@@ -4,13 +4,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use diogenes_core::fleet::ClaimId;
 use diogenes_core::gateway::translation::{ChatTarget, Untranslatable};
+use diogenes_core::gateway::{ProviderKind, ProviderSpec};
 use diogenes_core::name::ModelName;
 use http::HeaderValue;
 
-use super::call::Call;
+use super::call::{Call, Translated};
+use super::dialect::Dialect;
 use super::entry::{Entry, Lease};
 use super::fleet_link::Guard;
+use super::interpreter::{Interpreter, Understands};
 use super::provider::Hosted;
+use super::refusal;
+use crate::error::ApiError;
 use crate::metrics::ModelMetrics;
 
 /// Where a request may go.
@@ -62,15 +67,70 @@ impl Destination {
         }
     }
 
-    /// The body of a request for it.
-    pub(super) fn body_of(&self, call: &Call) -> Result<Bytes, Untranslatable> {
+    /// Who stands between it and a caller of this dialect, if anybody can.
+    pub(super) fn interpreter(&self, caller: Dialect) -> Option<Interpreter> {
+        let target = match (self, caller) {
+            (Self::Model(_), Dialect::Messages) => Dialect::ChatCompletions,
+            (Self::Model(_), same) => same,
+            (Self::Hosted(hosted), caller) => match (hosted.spec().kind, caller) {
+                (ProviderKind::OpenAi, Dialect::Messages) => Dialect::ChatCompletions,
+                (ProviderKind::OpenAi, same) => same,
+                (ProviderKind::Anthropic, _) => Dialect::Messages,
+            },
+        };
+        Some(Interpreter::new(caller, target)).filter(|interpreter| interpreter.can())
+    }
+
+    /// The body of a request for it, and who has translated it.
+    pub(super) fn body_of(&self, call: &Call) -> Result<(Bytes, Interpreter), ApiError> {
+        let interpreter = self
+            .interpreter(call.dialect)
+            .ok_or_else(|| refusal::no_endpoint(self, call.dialect))?;
+        let body = match self {
+            Self::Model(entry) => {
+                let view = entry.view();
+                self.body_with(view.model.upstream_name(), call, interpreter)
+            }
+            Self::Hosted(hosted) => self.body_with(hosted.model(), call, interpreter),
+        };
+        Ok((body.map_err(|error| refusal::untranslatable(&error))?, interpreter))
+    }
+
+    fn body_with(
+        &self,
+        model: &str,
+        call: &Call,
+        interpreter: Interpreter,
+    ) -> Result<Bytes, Untranslatable> {
+        let ready = call.translated.as_ref();
+        if let Some(ready) = ready.filter(|ready| ready.to.is(self) && ready.model == model) {
+            return Ok(ready.body.clone());
+        }
+        let body = call.peek.with_model(&call.body, model);
+        if interpreter.is_idle() { Ok(body) } else { interpreter.request(body, self.understands()) }
+    }
+
+    /// The body for it, kept for the attempt where it had to be translated.
+    pub(super) fn translated(&self, call: &Call) -> Result<Option<Translated>, ApiError> {
+        let (body, interpreter) = self.body_of(call)?;
+        let model = match self {
+            Self::Model(entry) => entry.view().model.upstream_name().to_owned(),
+            Self::Hosted(hosted) => hosted.model().to_owned(),
+        };
+        Ok((!interpreter.is_idle()).then(|| Translated { to: self.clone(), model, body }))
+    }
+
+    fn understands(&self) -> Understands {
         match self {
             // Not every model reasons, and one that does not refuses to be told how long.
-            Self::Model(entry) => call.body_for(
-                entry.view().model.upstream_name(),
-                ChatTarget::Engine { reasoning_parser: false },
-            ),
-            Self::Hosted(hosted) => call.body_for(hosted.model(), ChatTarget::Hosted),
+            Self::Model(_) => Understands {
+                chat: ChatTarget::Engine { reasoning_parser: false },
+                max_tokens: ProviderSpec::DEFAULT_MAX_TOKENS,
+            },
+            Self::Hosted(hosted) => Understands {
+                chat: ChatTarget::Hosted,
+                max_tokens: hosted.spec().default_max_tokens,
+            },
         }
     }
 

@@ -14,7 +14,7 @@ pub enum Dialect {
     Embeddings,
     /// `/v1/responses`.
     Responses,
-    /// `/v1/messages`, Anthropic's. Targets are asked in [`ChatCompletions`](Self::ChatCompletions).
+    /// `/v1/messages`, Anthropic's.
     Messages,
 }
 
@@ -25,17 +25,11 @@ pub(super) enum StreamEnd {
     Done,
     /// With `response.completed`, `response.failed` or `response.incomplete`.
     FinalResponse,
+    /// With `message_stop`.
+    MessageStop,
 }
 
 impl Dialect {
-    /// What targets are asked in.
-    pub(super) fn spoken(self) -> Self {
-        match self {
-            Self::Messages => Self::ChatCompletions,
-            same => same,
-        }
-    }
-
     /// Its path, at those who speak it as here.
     pub fn path(self) -> &'static str {
         match self {
@@ -55,19 +49,26 @@ impl Dialect {
 
     /// How a stream of a target that is asked in it ends.
     pub(super) fn stream_end(self) -> StreamEnd {
-        match self.spoken() {
+        match self {
             Self::Responses => StreamEnd::FinalResponse,
-            _ => StreamEnd::Done,
+            Self::Messages => StreamEnd::MessageStop,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings => StreamEnd::Done,
         }
     }
 
     /// An error as an event of a stream that has begun, with a blank line behind it.
     pub(super) fn error_event(self, error: &ApiError, id: &str) -> String {
         match self {
-            Self::Messages => {
-                format!("event: error\ndata: {}\n\n", message_error(error).to_messages(Some(id)))
-            }
+            Self::Messages => self.event("error", &message_error(error).to_messages(Some(id))),
             _ => error.event(),
+        }
+    }
+
+    /// An event with these data, named where events have names.
+    pub(super) fn event(self, name: &str, data: &str) -> String {
+        match self {
+            Self::Messages => format!("event: {name}\ndata: {data}\n\n"),
+            _ => format!("data: {data}\n\n"),
         }
     }
 

@@ -8,7 +8,8 @@
 //!    `destination`;
 //! 3. `pursuit`: the plan ([`diogenes_core::gateway`]), carried out: `hold` and attempts
 //!    (`call`);
-//! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched;
+//! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched, and translated
+//!    by an `interpreter` where the target speaks another dialect;
 //! 5. `settlement`: metrics, limits, stamps; once, however the request ends.
 //!
 //! [`Gateway::walk`] is all of it as a call; `routes` are its caller for HTTP. Bodies pass byte
@@ -27,7 +28,9 @@ mod fleet_link;
 mod gateway;
 mod headers;
 mod hold;
+mod interpreter;
 mod models;
+mod opening;
 mod peek;
 mod provider;
 mod pursuit;
@@ -53,7 +56,7 @@ pub use delivery::{Answer, AnswerBody, AnswerStream};
 pub use dialect::Dialect;
 pub use dispatch::Dispatcher;
 pub use gateway::{Deadlines, Gateway, GatewaySettings};
-pub use provider::{NoClient, Providers};
+pub use provider::{ProviderError, Providers};
 pub(crate) use routes::{models_router, router};
 pub use state::ProxyState;
 pub(crate) use usage::Usage;

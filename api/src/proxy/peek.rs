@@ -97,6 +97,18 @@ impl Peek {
         Some(splice(body, &place, &options))
     }
 
+    /// Whether the body asks for usage at the end of the stream.
+    pub(super) fn asks_for_usage(&self, body: &Bytes) -> bool {
+        #[derive(Deserialize)]
+        struct Options {
+            #[serde(default)]
+            include_usage: Option<bool>,
+        }
+        let options = self.stream_options_at.clone().and_then(|place| body.get(place));
+        let options = options.and_then(|text| serde_json::from_slice::<Options>(text).ok());
+        options.and_then(|options| options.include_usage).unwrap_or(false)
+    }
+
     /// Bytes at `at` were replaced.
     fn shift(&mut self, at: usize, put: usize, taken: usize) {
         if self.model_at.start >= at {

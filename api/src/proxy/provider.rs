@@ -10,11 +10,11 @@ use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::NameClaim;
-use diogenes_core::gateway::{Breaker, ProviderName, ProviderSpec, Routes};
+use diogenes_core::gateway::{Breaker, ProviderKind, ProviderName, ProviderSpec, Routes};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{StateStore, StoreError};
 use diogenes_core::secret::Secret;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect;
 use tokio::time::Instant;
@@ -23,7 +23,13 @@ use super::upstream::{ResponseBody, SendError, UpstreamResponse};
 use crate::metrics::{Metrics, ModelMetrics};
 
 /// What a provider may know of a request, besides its body. Everything else may tell of the caller.
-const PASSED_ON: [HeaderName; 3] = [ACCEPT, CONTENT_TYPE, HeaderName::from_static("openai-beta")];
+const PASSED_ON: [HeaderName; 2] = [ACCEPT, CONTENT_TYPE];
+const OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The version of Anthropic's API where the caller names none: the newest for years.
+const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// The providers, and what is known of how they fare.
 #[derive(Default)]
@@ -39,6 +45,8 @@ struct Provider {
     name: ProviderName,
     spec: ProviderSpec,
     key: Option<Secret>,
+    /// How the key is shown.
+    auth: Option<(HeaderName, HeaderValue)>,
     client: reqwest::Client,
     standing: Arc<Standing>,
 }
@@ -49,13 +57,20 @@ struct Standing {
     breaker: Mutex<Breaker>,
 }
 
-/// A client that could not be made: the machine has no certificates, say.
+/// A provider that cannot be asked.
 #[derive(Debug, thiserror::Error)]
-#[error("the client of the provider `{provider}` could not be made")]
-pub struct NoClient {
-    provider: ProviderName,
-    #[source]
-    source: reqwest::Error,
+pub enum ProviderError {
+    /// The machine has no certificates, say.
+    #[error("the client of the provider `{provider}` could not be made")]
+    NoClient {
+        /// The provider.
+        provider: ProviderName,
+        /// What went wrong.
+        source: reqwest::Error,
+    },
+    /// Its API key could not stand in a header.
+    #[error("the API key of the provider `{0}` has characters that no key has; see `api_key`")]
+    BadKey(ProviderName),
 }
 
 /// A model of a provider.
@@ -87,13 +102,13 @@ impl Providers {
     /// belonged to models of the fleet.
     ///
     /// # Errors
-    /// When a client for HTTPS cannot be made.
+    /// See [`ProviderError`].
     pub fn new(
         specs: impl IntoIterator<Item = (ProviderName, ProviderSpec, Option<Secret>)>,
         routes: &Routes,
         store: Arc<dyn StateStore>,
         metrics: &Metrics,
-    ) -> Result<Self, NoClient> {
+    ) -> Result<Self, ProviderError> {
         let mut by_name = BTreeMap::new();
         for (name, spec, key) in specs {
             let client = reqwest::Client::builder()
@@ -101,11 +116,13 @@ impl Providers {
                 .redirect(redirect::Policy::none())
                 .user_agent(concat!("diogenes/", env!("CARGO_PKG_VERSION")))
                 .build()
-                .map_err(|source| NoClient { provider: name.clone(), source })?;
+                .map_err(|source| ProviderError::NoClient { provider: name.clone(), source })?;
+            let auth = key.as_ref().map(|key| authorization(spec.kind, key));
+            let auth = auth.transpose().map_err(|_| ProviderError::BadKey(name.clone()))?;
             // Callers choose the names of models, which must not grow into ever more series.
             let Ok(all) = ModelName::from_str(&format!("{name}/others")) else { continue };
             let standing = Standing::new(metrics, &all);
-            let provider = Provider { name: name.clone(), spec, key, client, standing };
+            let provider = Provider { name: name.clone(), spec, key, auth, client, standing };
             by_name.insert(name, Arc::new(provider));
         }
         let mut all = Self { by_name, targets: BTreeMap::new(), store: Some(store) };
@@ -196,16 +213,28 @@ impl Hosted {
     ) -> Result<UpstreamResponse, SendError> {
         let spec = &self.provider.spec;
         let ends = Instant::now() + spec.timeout;
-        let base = spec.base_url.trim_end_matches('/');
-        let url = format!("{base}{}", path.strip_prefix("/v1").unwrap_or(path));
-        let mut request = self.provider.client.post(url).body(body);
+        let mut request = self.provider.client.post(spec.url_of(path)).body(body);
         for name in PASSED_ON {
             if let Some(value) = headers.get(&name) {
                 request = request.header(name, value.clone());
             }
         }
-        if let Some(key) = &self.provider.key {
-            request = request.bearer_auth(key.expose());
+        if let Some((name, key)) = &self.provider.auth {
+            request = request.header(name, key);
+        }
+        match spec.kind {
+            ProviderKind::OpenAi => {
+                if let Some(beta) = headers.get(&OPENAI_BETA) {
+                    request = request.header(OPENAI_BETA, beta.clone());
+                }
+            }
+            ProviderKind::Anthropic => {
+                for beta in headers.get_all(&ANTHROPIC_BETA) {
+                    request = request.header(ANTHROPIC_BETA, beta.clone());
+                }
+                let version = headers.get(&ANTHROPIC_VERSION).cloned();
+                request = request.header(ANTHROPIC_VERSION, version.unwrap_or(DEFAULT_VERSION));
+            }
         }
         let begins = if stream { Instant::now() + spec.first_byte_timeout } else { ends };
         let answer = tokio::time::timeout_at(begins.min(ends), request.send()).await;
@@ -214,6 +243,23 @@ impl Hosted {
         let body = ResponseBody::hosted(answer, spec.stall_timeout, ends);
         Ok(UpstreamResponse { status, headers, body })
     }
+}
+
+/// The header that shows a key.
+fn authorization(
+    kind: ProviderKind,
+    key: &Secret,
+) -> Result<(HeaderName, HeaderValue), InvalidHeaderValue> {
+    let (name, value) = match kind {
+        ProviderKind::OpenAi => {
+            (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", key.expose())))
+        }
+        ProviderKind::Anthropic => (X_API_KEY, HeaderValue::from_str(key.expose())),
+    };
+    let mut value = value?;
+    // What is sensitive shows in no log.
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 fn send_error(error: reqwest::Error) -> SendError {

@@ -7,15 +7,18 @@ use diogenes_core::fleet::{ModelView, Progress};
 use diogenes_core::gateway::{
     Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next,
 };
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::call::Call;
-use super::casualties::Casualties;
 use super::destination::{Answerer, Destination};
 use super::entry::{Entry, Lease};
 use super::fleet_link::Place;
 use super::gateway::Gateway;
+use super::headers::{is_encoded, is_event_stream};
 use super::hold::{Hold, Turn};
+use super::interpreter::Interpreter;
+use super::opening::{self, Opening};
 use super::provider::Hosted;
 use super::refusal;
 use super::resolution::Planned;
@@ -23,7 +26,7 @@ use super::route::Route;
 use super::settlement::Settlement;
 use super::upstream::{SendError, UpstreamResponse};
 use super::verdict::{Verdict, pause, verdict};
-use crate::error::ApiError;
+use crate::error::{ApiError, store_error};
 
 /// Third and fourth step: follows the plan for one request, which waits and is attempted until a
 /// replica or a provider begins to answer, or the plan gives up.
@@ -55,11 +58,14 @@ pub(super) enum Move {
 pub(super) struct Reached {
     pub(super) response: UpstreamResponse,
     pub(super) by: Answerer,
+    pub(super) interpreter: Interpreter,
     /// How long the request was held.
     pub(super) waited: Option<Duration>,
     pub(super) sent_at: Instant,
     /// Along which route, and why this far; none where the request names a model.
     pub(super) routed: Option<String>,
+    /// Whether how it ends is known and counted already.
+    pub(super) is_retold: bool,
 }
 
 impl Pursuit {
@@ -71,8 +77,8 @@ impl Pursuit {
         (Self { gateway, call, at, route, attempts, last, hold }, settlement)
     }
 
-    pub(super) fn casualties(&self) -> &Arc<Casualties> {
-        &self.gateway.casualties
+    pub(super) fn gateway(&self) -> &Gateway {
+        &self.gateway
     }
 
     /// How long the request has been held.
@@ -165,22 +171,24 @@ impl Pursuit {
     async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
         self.at = self.route.at(target).clone();
         let (waited, stream) = (self.waited(), self.call.patience.stream);
-        let body = match self.at.body_of(&self.call) {
-            Ok(body) => body,
+        let (body, interpreter) = match self.at.body_of(&self.call) {
+            Ok(translated) => translated,
             Err(error) => {
                 // Another target may understand it.
                 self.attempts.push(Attempted { target, outcome: Outcome::Refused });
-                self.last = Some(Move::Refused(refusal::untranslatable(&error)));
+                self.last = Some(Move::Refused(error));
                 return None;
             }
         };
+        let dialect = interpreter.target();
         let (by, sent_at, answer) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target)?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 let sent_at = Instant::now();
-                let answer = self.call.send(&by.target, body, self.at.timeout(stream)).await;
+                let answer =
+                    self.call.send(&by.target, dialect, body, self.at.timeout(stream)).await;
                 if matches!(answer, Err(SendError::Connect(_))) {
                     self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
                     entry.take_out(&by.target);
@@ -190,21 +198,34 @@ impl Pursuit {
                 (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer)
             }
             Destination::Hosted(hosted) => {
+                if !self.may_leave(&hosted, target).await {
+                    return None;
+                }
                 if let Some(hold) = &mut self.hold {
                     hold.place = None;
                 }
                 self.warm(warm).await;
                 hosted.begin(self.gateway.clock.now());
                 let sent_at = Instant::now();
-                let answer = self.call.send_out(&hosted, body).await;
+                let answer = self.call.send_out(&hosted, dialect, body).await;
                 (Answerer::Provider(hosted), sent_at, answer)
             }
         };
-        let outcome = self.outcome(target, &by, &answer);
+        let mut answer = answer;
+        let opening = match &mut answer {
+            Ok(response) if self.may_go_on(&by, response) => {
+                // On the heap, as few requests come here and every one would carry its state.
+                Some(Box::pin(opening::look(&mut response.body, dialect)).await)
+            }
+            _ => None,
+        };
+        let outcome = self.outcome(target, &by, &answer, opening);
         let done = match answer {
             Ok(response) => {
                 let routed = self.routed(target, warm);
-                let reached = Reached { response, by, waited, sent_at, routed };
+                let is_retold = outcome.is_some();
+                let reached =
+                    Reached { response, by, interpreter, waited, sent_at, routed, is_retold };
                 Move::Reached(Box::new(reached))
             }
             Err(error) => {
@@ -222,6 +243,22 @@ impl Pursuit {
         self.attempts.push(Attempted { target, outcome });
         self.last = Some(done);
         None
+    }
+
+    /// Whether a request may be sent to a provider's model: not if its name was once a model's of
+    /// the fleet, nor while nobody can tell.
+    async fn may_leave(&mut self, hosted: &Hosted, target: usize) -> bool {
+        let providers = self.gateway.views.dispatcher.providers();
+        let outcome = match providers.was_a_model(&hosted.name).await {
+            Ok(false) => return true,
+            Ok(true) => Outcome::Former,
+            Err(error) => {
+                self.last = Some(Move::Refused(store_error(&error)));
+                Outcome::Refused
+            }
+        };
+        self.attempts.push(Attempted { target, outcome });
+        false
     }
 
     /// A place on the best replica of a model; none where none is in rotation any more.
@@ -244,23 +281,38 @@ impl Pursuit {
         }
     }
 
+    /// Whether a stream can go on at another target, or at the same one again.
+    fn may_go_on(&self, by: &Answerer, response: &UpstreamResponse) -> bool {
+        response.status.is_success()
+            && is_event_stream(&response.headers)
+            && !is_encoded(&response.headers)
+            && (matches!(by, Answerer::Provider(_)) || !self.route.is_single())
+    }
+
     /// What an attempt has come to, where another may follow.
     fn outcome(
         &self,
         target: usize,
         by: &Answerer,
         answer: &Result<UpstreamResponse, SendError>,
+        opening: Option<Opening>,
     ) -> Option<Outcome> {
         let now = self.gateway.clock.now();
-        let verdict = match answer {
-            Ok(response) => verdict(response.status, &response.headers, now),
-            Err(_) => Verdict::Later(None),
+        let verdict = match (answer, opening) {
+            (Err(_), _) | (_, Some(Opening::Broken(_) | Opening::Failed(None))) => {
+                Verdict::Later(None)
+            }
+            (Ok(response), Some(Opening::Failed(Some(status)))) => {
+                let status = StatusCode::from_u16(status).unwrap_or(response.status);
+                verdict(status, &response.headers, now)
+            }
+            (Ok(response), _) => verdict(response.status, &response.headers, now),
         };
         match by {
-            Answerer::Replica { .. } => match (answer, verdict) {
-                (Err(_), _) => Some(Outcome::Sent),
+            Answerer::Replica { .. } => match (answer, opening, verdict) {
+                (Err(_), ..) | (_, Some(Opening::Broken(_)), _) => Some(Outcome::Sent),
                 // Where there is nobody else, its own words are the answer.
-                (Ok(_), Verdict::Later(_)) if !self.route.is_single() => Some(Outcome::Refused),
+                (Ok(_), _, Verdict::Later(_)) if !self.route.is_single() => Some(Outcome::Refused),
                 _ => None,
             },
             Answerer::Provider(hosted) => match verdict {

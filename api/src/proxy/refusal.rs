@@ -9,6 +9,7 @@ use diogenes_core::gateway::translation::Untranslatable;
 use http::StatusCode;
 
 use super::destination::Destination;
+use super::dialect::Dialect;
 use super::provider::Hosted;
 use super::upstream::{BodyError, SendError};
 use crate::error::{ApiError, ErrorKind};
@@ -24,6 +25,16 @@ pub(super) const COMPRESSED: &str = "is compressed, though that was not asked fo
 /// A request that cannot be put into the words of its target.
 pub(super) fn untranslatable(error: &Untranslatable) -> ApiError {
     ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(error.field.clone())
+}
+
+/// A target that has no such endpoint.
+pub(super) fn no_endpoint(at: &Destination, dialect: Dialect) -> ApiError {
+    let (name, path) = (at.name(), dialect.path());
+    ApiError::new(
+        ErrorKind::InvalidRequest,
+        format!("model `{name}` has no `{path}`; send it to `/v1/chat/completions` or `/v1/messages`, or use another model"),
+    )
+    .param("model")
 }
 
 /// Why the plan gave a request up; `first` is the first choice.
@@ -53,8 +64,17 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
         .header(SHOULD_RETRY, "false"),
         GiveUp::Deleted => ApiError::new(
             ErrorKind::ModelNotFound,
-            format!("model `{name}` was deleted while the request waited; see `GET /v1/models`"),
-        ),
+            match first {
+                Destination::Model(_) => {
+                    format!("model `{name}` was deleted while the request waited; see `GET /v1/models`")
+                }
+                Destination::Hosted(hosted) => format!(
+                    "`{name}` was a model of this server and is not registered any more; its requests are not sent to the provider `{}` instead",
+                    hosted.provider()
+                ),
+            },
+        )
+        .param("model"),
         GiveUp::ShuttingDown => ApiError::new(
             ErrorKind::ShuttingDown,
             "Diogenes is shutting down; retry once it is back",

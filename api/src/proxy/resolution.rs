@@ -1,23 +1,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use diogenes_core::name::ModelName;
 use http::HeaderName;
 
 use super::admission::Admission;
 use super::call::Call;
 use super::destination::Destination;
-use super::dispatch::Dispatcher;
 use super::gateway::Gateway;
 use super::headers;
 use super::peek::most_tokens;
-use super::provider::Hosted;
-use super::refusal;
 use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
 use super::trace;
 use super::views::FleetViews;
-use crate::error::{ApiError, ErrorKind, store_error};
+use crate::error::ApiError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The tokens of an answer that are reserved under a limit where the request does not say.
@@ -44,20 +40,11 @@ impl Admission {
         let name = self.peek.model.as_str();
         let key = self.by.principal();
         let route = if let Some((name, spec)) = dispatcher.route_named(name) {
-            let mut former = Vec::new();
             for target in &spec.targets {
                 gateway.views.refresh(target.as_str()).await?;
-                if dispatcher.hosted(target.as_str()).is_some()
-                    && was_a_model(dispatcher, target).await?
-                {
-                    former.push(target);
-                }
             }
-            Route::along(name, spec, dispatcher, key, &former)?
+            Route::along(name, spec, dispatcher, key)?
         } else if let Some(hosted) = dispatcher.hosted(name) {
-            if was_a_model(dispatcher, &hosted.name).await? {
-                return Err(former_model(&hosted));
-            }
             if !key.may_use(&hosted.name) {
                 return Err(not_allowed(key, &hosted.name));
             }
@@ -75,24 +62,6 @@ impl Admission {
         };
         Ok(Resolution { admission: self, route })
     }
-}
-
-/// Whether a model of the fleet has had the name of this model of a provider.
-async fn was_a_model(dispatcher: &Dispatcher, name: &ModelName) -> Result<bool, ApiError> {
-    dispatcher.providers().was_a_model(name).await.map_err(|error| store_error(&error))
-}
-
-/// A provider's model whose name was once the fleet's.
-fn former_model(hosted: &Hosted) -> ApiError {
-    let name = &hosted.name;
-    ApiError::new(
-        ErrorKind::ModelNotFound,
-        format!(
-            "`{name}` was a model of this server and is not registered any more; its requests are not sent to the provider `{}` instead",
-            hosted.provider()
-        ),
-    )
-    .param("model")
 }
 
 impl Resolution {
@@ -121,18 +90,19 @@ impl Resolution {
         let mut fields = request.headers;
         headers::strip(&mut fields);
         fields.insert(REQUEST_ID, request.id.clone());
-        let call = Call {
+        let mut call = Call {
             id: request.id.clone(),
             key: by.key.clone(),
             arrived: request.arrived,
             dialect: request.dialect,
-            path: match request.query.filter(|_| request.dialect == request.dialect.spoken()) {
+            path: match request.query {
                 Some(query) => format!("{}?{query}", request.dialect.path()).into(),
-                None => request.dialect.spoken().path().into(),
+                None => request.dialect.path().into(),
             },
             headers: fields,
             body,
             peek,
+            translated: None,
             sent,
             usage_is_ours,
             patience,
@@ -141,10 +111,8 @@ impl Resolution {
                 .deadlines
                 .map(|deadlines| request.arrived + deadlines.of(patience.stream)),
         };
-        if call.dialect != call.dialect.spoken() {
-            // Before anything is woken for it.
-            first.body_of(&call).map_err(|error| refusal::untranslatable(&error))?;
-        }
+        // Before anything is woken for it.
+        call.translated = route.translated(&call)?;
         let link = gateway.views.link.clone();
         let settlement = Settlement::open(
             first.metrics().clone(),

@@ -4,8 +4,10 @@ use diogenes_core::gateway::{RouteSpec, WhileCold};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::Principal;
 
+use super::call::{Call, Translated};
 use super::destination::Destination;
 use super::dispatch::Dispatcher;
+use super::interpreter::Interpreter;
 use crate::error::{ApiError, ErrorKind};
 
 /// Where the name in a request leads, the first choice first.
@@ -31,13 +33,12 @@ impl Route {
 
     /// The way along a route, as far as its models are registered and the key may use them. Who may
     /// use the route by its name may use all of them. A model of the fleet goes before a provider's
-    /// of the same name; `former` are names that models of the fleet have had.
+    /// of the same name.
     pub(super) fn along(
         name: &ModelName,
         spec: &RouteSpec,
         dispatcher: &Dispatcher,
         key: &Principal,
-        former: &[&ModelName],
     ) -> Result<Self, ApiError> {
         let may_use_all = key.may_use(name);
         let mut destinations: Vec<Destination> = Vec::with_capacity(spec.targets.len());
@@ -46,9 +47,7 @@ impl Route {
             let (destination, model) = if let Some(entry) = dispatcher.get(target.as_str()) {
                 let model = entry.view().model.name.clone();
                 (Destination::Model(entry), model)
-            } else if let Some(hosted) = dispatcher.providers().hosted(target.as_str())
-                && !former.contains(&target)
-            {
+            } else if let Some(hosted) = dispatcher.providers().hosted(target.as_str()) {
                 if !spec.egress || !key.egress {
                     stays_here = true;
                     continue;
@@ -75,6 +74,25 @@ impl Route {
         };
         let (while_cold, others) = (spec.while_cold, destinations.collect());
         Ok(Self { name: Some(name.clone()), while_cold, first, others })
+    }
+
+    /// The body for the first destination that understands the request, where it has to be
+    /// translated.
+    ///
+    /// # Errors
+    /// When none does: why the first does not.
+    pub(super) fn translated(&self, call: &Call) -> Result<Option<Translated>, ApiError> {
+        let mut why = None;
+        for destination in self.destinations() {
+            if destination.interpreter(call.dialect).is_some_and(Interpreter::is_idle) {
+                return Ok(None);
+            }
+            match destination.translated(call) {
+                Ok(translated) => return Ok(translated),
+                Err(error) => why.get_or_insert(error),
+            };
+        }
+        why.map_or(Ok(None), Err)
     }
 
     pub(super) fn first(&self) -> &Destination {

@@ -25,7 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{
-    Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings, InferenceRequest, Providers,
+    Answer, AnswerBody, Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings,
+    InferenceRequest, Providers,
 };
 use crate::metrics::Metrics;
 
@@ -284,6 +285,20 @@ async fn serve(
         Script::Answer(answer) | Script::Early(answer) => stream.write_all(answer.as_bytes()).await,
         Script::Close => Ok(()),
         Script::Hang => std::future::pending().await,
+    }
+}
+
+/// All of the body of an answer.
+pub(super) async fn text(answer: Answer) -> String {
+    match answer.body {
+        AnswerBody::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        AnswerBody::Stream(mut stream) => {
+            let mut text = String::new();
+            while let Some(bytes) = stream.next().await {
+                text.push_str(std::str::from_utf8(&bytes).unwrap());
+            }
+            text
+        }
     }
 }
 

@@ -18,26 +18,45 @@ impl Usage {
     }
 }
 
-/// `usage` as answers tell it, by either of OpenAI's pairs of names.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// `usage` as answers tell it, by either of OpenAI's pairs of names, or Anthropic's. The latter
+/// counts what it reads from a cache or writes to it apart.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct WireUsage {
-    #[serde(default, alias = "input_tokens")]
-    prompt_tokens: u64,
-    #[serde(default, alias = "output_tokens")]
-    completion_tokens: u64,
+    #[serde(default, rename = "prompt_tokens", alias = "input_tokens")]
+    prompt: Option<u64>,
+    #[serde(default, rename = "completion_tokens", alias = "output_tokens")]
+    completion: Option<u64>,
+    #[serde(default, rename = "cache_creation_input_tokens")]
+    cache_written: Option<u64>,
+    #[serde(default, rename = "cache_read_input_tokens")]
+    cache_read: Option<u64>,
+}
+
+impl WireUsage {
+    /// Takes what a newer one tells; what it does not tell stands.
+    fn update(&mut self, newer: Self) {
+        let Self { prompt, completion, cache_written, cache_read } = newer;
+        self.prompt = prompt.or(self.prompt);
+        self.completion = completion.or(self.completion);
+        self.cache_written = cache_written.or(self.cache_written);
+        self.cache_read = cache_read.or(self.cache_read);
+    }
 }
 
 impl From<WireUsage> for Usage {
     fn from(wire: WireUsage) -> Self {
-        Self { prompt: wire.prompt_tokens, completion: wire.completion_tokens }
+        let prompt = [wire.prompt, wire.cache_written, wire.cache_read];
+        let prompt = prompt.into_iter().flatten().fold(0, u64::saturating_add);
+        Self { prompt, completion: wire.completion.unwrap_or_default() }
     }
 }
 
-/// Finds the last `"usage": {…}` of a stream. Inside a JSON string its quotes are escaped, so
-/// that generated text cannot be mistaken for it.
+/// Finds every `"usage": {…}` of a stream, of which each adds to those before it what they did not
+/// tell. Inside a JSON string its quotes are escaped, so that generated text cannot be mistaken for
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct UsageScanner {
-    found: Option<Usage>,
+    found: Option<WireUsage>,
     /// What has come of an object that is not whole yet.
     pending: Option<Vec<u8>>,
     /// The end of what came before, where the mark may have begun.
@@ -46,23 +65,29 @@ pub(super) struct UsageScanner {
 
 impl UsageScanner {
     pub(super) fn found(&self) -> Option<Usage> {
-        self.found
+        self.found.map(Usage::from)
     }
 
     pub(super) fn observe(&mut self, bytes: &[u8]) {
-        if let Some(at) = memmem::rfind(bytes, MARK) {
-            self.begin(bytes.get(at + MARK.len()..).unwrap_or_default());
+        if let Some(pending) = &mut self.pending {
+            pending.extend_from_slice(bytes.get(..MAX_USAGE).unwrap_or(bytes));
+            self.read();
         } else if let Some(behind) = self.behind_a_cut_mark(bytes) {
             self.begin(bytes.get(behind..).unwrap_or_default());
-        } else if let Some(pending) = &mut self.pending {
-            pending.extend_from_slice(bytes.get(..MAX_USAGE).unwrap_or(bytes));
+        }
+        if let Some(last) = memmem::rfind(bytes, MARK) {
+            // Between the first and the last of a piece is nothing new.
+            let first = memmem::find(bytes, MARK).filter(|first| *first < last);
+            for at in first.into_iter().chain([last]) {
+                self.begin(bytes.get(at + MARK.len()..).unwrap_or_default());
+            }
         }
         self.remember(bytes);
-        self.read();
     }
 
     fn begin(&mut self, object: &[u8]) {
         self.pending = Some(object.get(..MAX_USAGE).unwrap_or(object).to_vec());
+        self.read();
     }
 
     /// Where in `bytes` the mark ends that began before them.
@@ -99,7 +124,7 @@ impl UsageScanner {
             None if pending.len() < MAX_USAGE => {}
             Some(Err(error)) if error.is_eof() && pending.len() < MAX_USAGE => {}
             Some(Ok(Some(usage))) => {
-                self.found = Some(usage.into());
+                self.found.get_or_insert_default().update(usage);
                 self.pending = None;
             }
             Some(Ok(None) | Err(_)) | None => self.pending = None,
@@ -146,6 +171,24 @@ mod tests {
         for at in 0..=text.len() {
             let (a, b) = text.split_at(at);
             assert_eq!(usage(&[a, b]), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn what_a_message_tells_at_its_start_stands_unless_its_end_corrects_it() {
+        let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":5,"cache_read_input_tokens":20,"output_tokens":1}}}"#;
+        let end = |usage: &str| format!(r#"{{"type":"message_delta","usage":{usage}}}"#);
+        for (last, expected) in [
+            (r#"{"output_tokens":9}"#, Usage { prompt: 25, completion: 9 }),
+            (r#"{"input_tokens":7,"output_tokens":9}"#, Usage { prompt: 27, completion: 9 }),
+        ] {
+            let end = end(last);
+            assert_eq!(usage(&[start.as_bytes(), end.as_bytes()]), Some(expected));
+            let whole = format!("{start}{end}");
+            for at in 0..whole.len() {
+                let (a, b) = whole.as_bytes().split_at(at);
+                assert_eq!(usage(&[a, b]), Some(expected), "{at}");
+            }
         }
     }
 

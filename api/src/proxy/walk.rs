@@ -60,6 +60,8 @@ impl Gateway {
 }
 
 #[cfg(test)]
+mod anthropic_tests;
+#[cfg(test)]
 mod messages_tests;
 #[cfg(test)]
 mod provider_tests;

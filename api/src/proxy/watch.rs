@@ -158,32 +158,39 @@ impl Event {
             self.is_end |= match end {
                 StreamEnd::Done => data.trim_ascii_end() == b"[DONE]",
                 // The type stands at the beginning of the data, or at its end.
-                StreamEnd::FinalResponse => {
-                    names_final_type(head.get(..KEPT).unwrap_or(head))
+                StreamEnd::FinalResponse | StreamEnd::MessageStop => {
+                    names_final_type(end, head.get(..KEPT).unwrap_or(head))
                         || names_final_type(
+                            end,
                             tail.get(tail.len().saturating_sub(KEPT)..).unwrap_or(tail),
                         )
                 }
             };
         } else if let Some(name) = head.strip_prefix(b"event:") {
-            self.is_end |= end == StreamEnd::FinalResponse && is_final(name.trim_ascii());
+            self.is_end |= is_final(end, name.trim_ascii());
         }
         false
     }
 }
 
-/// Whether this is the name of a final event of the Responses API.
-fn is_final(name: &[u8]) -> bool {
-    matches!(name, b"response.completed" | b"response.failed" | b"response.incomplete")
+/// Whether this is the name of a final event.
+fn is_final(end: StreamEnd, name: &[u8]) -> bool {
+    match end {
+        StreamEnd::Done => false,
+        StreamEnd::FinalResponse => {
+            matches!(name, b"response.completed" | b"response.failed" | b"response.incomplete")
+        }
+        StreamEnd::MessageStop => name == b"message_stop",
+    }
 }
 
 /// Whether a part of the data of an event says that its type is a final one. In generated text
 /// the quotes would be escaped.
-fn names_final_type(data: &[u8]) -> bool {
+fn names_final_type(end: StreamEnd, data: &[u8]) -> bool {
     let Some(at) = memmem::rfind(data, b"\"type\":") else { return false };
     let value = data.get(at + 7..).unwrap_or_default().trim_ascii_start();
     let name = value.strip_prefix(b"\"").and_then(|value| value.split(|byte| *byte == b'"').next());
-    name.is_some_and(is_final)
+    name.is_some_and(|name| is_final(end, name))
 }
 
 #[cfg(test)]

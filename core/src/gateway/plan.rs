@@ -61,6 +61,8 @@ pub enum Outcome {
     Sent,
     /// The target has refused it, and will refuse it again.
     Refused,
+    /// A provider: nothing was sent, as the name has been a model's of the fleet.
+    Former,
     /// A provider has failed, and may be asked again from then on.
     Failed {
         /// Until when to leave it alone.
@@ -119,7 +121,8 @@ pub enum GiveUp {
     },
     /// The request has brought down two replicas already.
     BringsReplicasDown,
-    /// The model was deleted while the request waited.
+    /// The model was deleted: while the request waited, or long ago, and its name, which a provider
+    /// could answer to as well, leads to nobody.
     Deleted,
     /// The server is on its way out.
     ShuttingDown,
@@ -189,9 +192,10 @@ pub fn next(
 }
 
 impl Attempted {
-    /// Whether there is something to tell of it. A replica without a connection is waited for.
+    /// Whether somebody was asked, so that there is something to tell of it. A replica without a
+    /// connection is waited for.
     fn has_an_answer(&self) -> bool {
-        self.outcome != Outcome::Unsent
+        !matches!(self.outcome, Outcome::Unsent | Outcome::Former)
     }
 }
 
@@ -211,8 +215,12 @@ fn prospect(
     now: Timestamp,
 ) -> Prospect {
     let here = || attempts.iter().filter(|attempt| attempt.target == target);
-    if here().any(|attempt| attempt.outcome == Outcome::Refused) {
-        return Prospect::Refuses(GiveUp::Attempted);
+    for attempt in here() {
+        match attempt.outcome {
+            Outcome::Refused => return Prospect::Refuses(GiveUp::Attempted),
+            Outcome::Former => return Prospect::Refuses(GiveUp::Deleted),
+            Outcome::Unsent | Outcome::Sent | Outcome::Failed { .. } => {}
+        }
     }
     match health {
         Health::Model(_) if attempts.iter().any(|attempt| attempt.outcome == Outcome::Sent) => {

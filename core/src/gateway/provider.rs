@@ -13,7 +13,7 @@ use crate::secret::SecretRef;
 pub struct ProviderSpec {
     /// What it speaks.
     pub kind: ProviderKind,
-    /// Where its API begins: `https://api.openai.com/v1`.
+    /// Where its API begins: `https://api.openai.com/v1`. Without a path, `/v1` is meant.
     pub base_url: String,
     /// Where its API key is kept; none where it asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,13 @@ pub struct ProviderSpec {
     /// How long an answer may take in all, streamed or not.
     #[serde(default = "ten_minutes", with = "crate::duration")]
     pub timeout: Duration,
+    /// The most tokens of an answer where a request does not say. Anthropic's API wants to know.
+    #[serde(default = "default_max_tokens")]
+    pub default_max_tokens: u64,
+}
+
+fn default_max_tokens() -> u64 {
+    ProviderSpec::DEFAULT_MAX_TOKENS
 }
 
 fn ten_seconds() -> Duration {
@@ -52,6 +59,8 @@ pub enum ProviderKind {
     /// OpenAI's API, as many others speak it too.
     #[serde(rename = "openai")]
     OpenAi,
+    /// Anthropic's Messages API.
+    Anthropic,
 }
 
 /// A provider that cannot be.
@@ -65,6 +74,18 @@ pub struct InvalidProvider {
 }
 
 impl ProviderSpec {
+    /// Small enough for every model that is offered, large enough for most answers.
+    pub const DEFAULT_MAX_TOKENS: u64 = 8192;
+
+    /// Where an endpoint is, such as `/v1/chat/completions`.
+    pub fn url_of(&self, endpoint: &str) -> String {
+        let base = self.base_url.trim_end_matches('/');
+        let has_path = base.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        let path =
+            if has_path { endpoint.strip_prefix("/v1").unwrap_or(endpoint) } else { endpoint };
+        format!("{base}{path}")
+    }
+
     /// Checks what serde cannot.
     pub fn validate(&self) -> Result<(), InvalidProvider> {
         let invalid = |field, problem| Err(InvalidProvider { field, problem });
@@ -90,10 +111,13 @@ impl ProviderSpec {
             ("stall_timeout", self.stall_timeout),
             ("timeout", self.timeout),
         ];
-        match timeouts.into_iter().find(|(_, timeout)| timeout.is_zero()) {
-            Some((field, _)) => invalid(field, "must be longer than 0"),
-            None => Ok(()),
+        if let Some((field, _)) = timeouts.into_iter().find(|(_, timeout)| timeout.is_zero()) {
+            return invalid(field, "must be longer than 0");
         }
+        if self.default_max_tokens == 0 {
+            return invalid("default_max_tokens", "must be greater than 0");
+        }
+        Ok(())
     }
 }
 
@@ -170,11 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_is_below_the_base_url_or_below_v1() {
+        for (base, url) in [
+            ("https://api.anthropic.com", "https://api.anthropic.com/v1/messages"),
+            ("https://api.anthropic.com/", "https://api.anthropic.com/v1/messages"),
+            ("https://api.anthropic.com/v1/", "https://api.anthropic.com/v1/messages"),
+            ("https://example.com/openai/x", "https://example.com/openai/x/messages"),
+        ] {
+            assert_eq!(spec(base).url_of("/v1/messages"), url);
+        }
+    }
+
+    #[test]
     fn timeouts_have_defaults_and_none_is_zero() {
         let mut spec = spec("https://example.com");
         assert_eq!((spec.stall_timeout, spec.timeout), (a_minute(), ten_minutes()));
         spec.stall_timeout = Duration::ZERO;
         assert_eq!(spec.validate().unwrap_err().field, "stall_timeout");
+        spec.stall_timeout = a_minute();
+        spec.default_max_tokens = 0;
+        assert_eq!(spec.validate().unwrap_err().field, "default_max_tokens");
     }
 
     #[test]

@@ -8,10 +8,15 @@ const ROUTE: &str = "[routes.assistant]\ntargets = [\"big\", \"other/small\"]\ne
 
 /// The provider, and a server that knows it.
 async fn pair(tables: &str) -> (Serve, Serve) {
+    pair_of("openai", tables).await
+}
+
+/// The same, where the provider is asked in the API of this kind.
+async fn pair_of(kind: &str, tables: &str) -> (Serve, Serve) {
     let provider = Serve::start(Config::with([Model::mock("small", &["--tokens", "5"])])).await;
     let key = provider.data_dir().join("admin.key");
     let tables = format!(
-        "{tables}[providers.other]\nkind = \"openai\"\nbase_url = \"{}/v1\"\napi_key = {{ file = \"{}\" }}\n",
+        "{tables}[providers.other]\nkind = \"{kind}\"\nbase_url = \"{}/v1\"\napi_key = {{ file = \"{}\" }}\n",
         provider.base_url(),
         key.display()
     );
@@ -38,6 +43,21 @@ async fn a_provider_answers_until_the_own_model_is_ready() {
     assert_eq!(events.last(), Some(&Event::Done));
     let metrics = serve.client().get("/metrics").await.text();
     assert!(metrics.contains("model=\"other/small\""), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_provider_that_speaks_messages_answers_who_speaks_chat() {
+    let (_provider, serve) = pair_of("anthropic", ROUTE).await;
+    let (_, key) = serve.client().create_key(&json!({"email": "a@b.c", "egress": true})).await;
+    let client = serve.client_with(&key);
+    let answer = client.chat("other/small").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["usage"]["completion_tokens"], 5);
+    let events = client.chat_stream("assistant").await.all().await;
+    assert_eq!(events.last(), Some(&Event::Done));
+    let body = json!({"model": "other/small", "input": "x"});
+    let refusal = client.post("/v1/embeddings", &body).await.refusal();
+    assert_eq!(refusal, (400, "invalid_request".into()));
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ pub(in crate::proxy) async fn deliver(
     let destination = reached.by.destination();
     destination.metrics().first_byte(call.arrived.elapsed());
     settlement.answered_by(destination.metrics());
-    let status = reached.response.status;
+    let (interpreter, status) = (reached.interpreter, reached.response.status);
     let mut fields = std::mem::take(&mut reached.response.headers);
     headers::strip_answer(&mut fields);
     let held = reached.waited.unwrap_or_default();
@@ -149,7 +149,7 @@ pub(in crate::proxy) async fn deliver(
         return Err(error);
     }
     let body = if is_stream {
-        let passing = Passing::new(reached, call, settlement, &gateway.casualties);
+        let passing = Passing::new(reached, call, settlement, gateway);
         let source = Source::Passing(Box::new(passing));
         AnswerBody::Stream(AnswerStream { source, link: gateway.views.link.clone() })
     } else {
@@ -164,7 +164,7 @@ pub(in crate::proxy) async fn deliver(
             }
         }
     };
-    Ok(Answer { status, headers: fields, body })
+    Ok(Answer { status: interpreter.status(status), headers: fields, body })
 }
 
 /// A duration as milliseconds with three decimals.

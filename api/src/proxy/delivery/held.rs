@@ -115,31 +115,32 @@ impl HeldStream {
             return Told::Last(Bytes::new());
         };
         settlement.answered_by(at.metrics());
-        let passing = Passing::new(reached, call, settlement, self.pursuit.casualties());
+        let passing = Passing::new(reached, call, settlement, self.pursuit.gateway());
         Told::Opened(Box::new(passing.after(comment(&report).into())))
     }
 
     /// The replica's own error, for a stream whose head has left with a 200.
     async fn refuse(&mut self, reached: Reached) -> Told {
-        let Reached { response, by: _by, .. } = reached;
+        let Reached { response, by: _by, interpreter, .. } = reached;
         let (call, at) = (&self.pursuit.call, &self.pursuit.at);
-        if response.status.is_success() {
+        let status = response.status;
+        if status.is_success() {
             return self.fail(&refusal::no_stream(at));
         }
-        let event = plain::error_event(response.body, response.status, &response.headers, call, at);
+        let event = plain::error_event(response, interpreter, call, at);
         let event =
             tokio::time::timeout(at.timeout(call.patience.stream), until(call.deadline, event))
                 .await;
         match event {
             Ok(Ok(Ok(event))) => {
                 if let Some(settlement) = self.settlement.take() {
-                    settlement.settle(response.status, Used::NOTHING);
+                    settlement.settle(status, Used::NOTHING);
                 }
                 Told::Last(event)
             }
             Ok(Ok(Err(error))) => self.end(&error, Some(Used::NOTHING)),
             Ok(Err(_)) => self.end(&refusal::out_of_time(at), Some(Used::NOTHING)),
-            Err(_) => self.end(&refusal::refused(response.status, at), Some(Used::NOTHING)),
+            Err(_) => self.end(&refusal::refused(status, at), Some(Used::NOTHING)),
         }
     }
 

@@ -1,5 +1,5 @@
 use bytes::{Bytes, BytesMut};
-use diogenes_core::gateway::translation::{ErrorObject, completion_to_message};
+use diogenes_core::gateway::translation::ErrorObject;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
@@ -9,10 +9,11 @@ use crate::proxy::destination::Destination;
 use crate::proxy::dialect::Dialect;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::headers::{is_encoded, media_type};
+use crate::proxy::interpreter::Interpreter;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
 use crate::proxy::settlement::Used;
-use crate::proxy::upstream::{BodyError, ResponseBody};
+use crate::proxy::upstream::{BodyError, ResponseBody, UpstreamResponse};
 use crate::proxy::usage::{Usage, WireUsage};
 
 /// An answer that has come whole.
@@ -43,7 +44,7 @@ pub(super) async fn read(
     gateway: &Gateway,
 ) -> Result<Whole, ApiError> {
     let most = gateway.settings.max_response_bytes;
-    let Reached { response, by, sent_at, .. } = reached;
+    let Reached { response, by, interpreter, sent_at, .. } = reached;
     let at = &by.destination();
     let answer = tokio::time::timeout_at(
         sent_at + at.timeout(call.patience.stream),
@@ -73,29 +74,14 @@ pub(super) async fn read(
         check_error(status, headers, &bytes, at)?;
         Used::NOTHING
     };
-    let bytes = match call.dialect {
-        Dialect::Messages => translated(status, &bytes, call, at)?,
-        _ => bytes,
+    let bytes = if status.is_success() {
+        interpreter
+            .answer(bytes, gateway.clock.now())
+            .map_err(|error| refusal::malformed(&format!("is of no use here: {error}"), at))?
+    } else {
+        interpreter.error(&bytes, status, &call.id).ok_or_else(|| refusal::refused(status, at))?
     };
     Ok(Whole { bytes, used })
-}
-
-/// An answer of Chat Completions for a caller of Messages.
-fn translated(
-    status: StatusCode,
-    bytes: &[u8],
-    call: &Call,
-    at: &Destination,
-) -> Result<Bytes, ApiError> {
-    if status.is_success() {
-        return match completion_to_message(bytes) {
-            Ok(message) => Ok(message.into()),
-            Err(error) => Err(refusal::malformed(&format!("is of no use here: {error}"), at)),
-        };
-    }
-    let error = ErrorObject::read(bytes, Some(status.as_u16()));
-    let error = error.ok_or_else(|| refusal::refused(status, at))?;
-    Ok(error.to_messages(call.id.to_str().ok()).into())
 }
 
 /// The tokens of an answer that does not tell its usage: four bytes of English are about one.
@@ -203,24 +189,23 @@ async fn read_whole(mut body: ResponseBody, most: usize) -> Result<Bytes, Unread
 /// What a replica says of an error, for a stream whose head has left: its error object, if it has
 /// one that a caller may see.
 pub(super) async fn error_event(
-    body: ResponseBody,
-    status: StatusCode,
-    headers: &HeaderMap,
+    response: UpstreamResponse,
+    interpreter: Interpreter,
     call: &Call,
     at: &Destination,
 ) -> Result<Bytes, ApiError> {
     const MOST: usize = 1 << 20;
+    let UpstreamResponse { status, headers, body } = response;
     let body = read_whole(body, MOST).await.unwrap_or_default();
-    check_error(status, headers, &body, at)?;
-    if call.dialect == Dialect::Messages {
+    check_error(status, &headers, &body, at)?;
+    if !interpreter.is_idle() {
         let error = ErrorObject::read(&body, Some(status.as_u16()));
         let error = error.ok_or_else(|| refusal::refused(status, at))?;
-        let error = error.to_messages(call.id.to_str().ok());
-        return Ok(format!("event: error\ndata: {error}\n\n").into());
+        return Ok(interpreter.error_event(&error, &call.id).into());
     }
     match serde_json::from_slice::<serde_json::Value>(&body) {
         Ok(error) if error.get("error").is_some_and(serde_json::Value::is_object) => {
-            Ok(format!("data: {error}\n\n").into())
+            Ok(call.dialect.event("error", &error.to_string()).into())
         }
         _ => Err(refusal::refused(status, at)),
     }

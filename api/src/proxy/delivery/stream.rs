@@ -1,15 +1,19 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use diogenes_core::gateway::translation::{BadEvent, ChatToMessages};
+use diogenes_core::Timestamp;
+use diogenes_core::gateway::translation::BadEvent;
+use diogenes_core::ports::Clock;
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
-use crate::proxy::casualties::{Casualties, Suspect};
+use crate::proxy::casualties::Suspect;
 use crate::proxy::destination::Answerer;
 use crate::proxy::dialect::Dialect;
+use crate::proxy::gateway::Gateway;
+use crate::proxy::interpreter::{Interpreter, Translator};
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -23,6 +27,7 @@ pub(super) struct Passing {
     body: ResponseBody,
     watch: Watch,
     dialect: Dialect,
+    interpreter: Interpreter,
     request_id: HeaderValue,
     /// Where events have to be looked at one by one.
     frames: Option<Framed>,
@@ -35,13 +40,16 @@ pub(super) struct Passing {
     preface: Option<Bytes>,
     by: Answerer,
     suspect: Suspect,
+    clock: Arc<dyn Clock>,
+    /// Whether how it ends is known and counted already.
+    is_retold: bool,
 }
 
 /// A stream whose events are looked at one by one.
 struct Framed {
     reader: Reader,
-    /// Where the caller speaks Messages. Else the event that tells usage alone is left out.
-    translator: Option<ChatToMessages>,
+    /// Where the target speaks another dialect. Else the event that tells usage alone is left out.
+    translator: Option<Translator>,
 }
 
 impl Passing {
@@ -49,21 +57,25 @@ impl Passing {
         reached: Reached,
         call: &Call,
         settlement: Settlement,
-        casualties: &Arc<Casualties>,
+        gateway: &Gateway,
     ) -> Self {
+        let interpreter = reached.interpreter;
         Self {
             body: reached.response.body,
-            watch: Watch::new(call.dialect.stream_end()),
+            watch: Watch::new(interpreter.target().stream_end()),
             dialect: call.dialect,
+            interpreter,
             request_id: call.id.clone(),
-            frames: Framed::new(call),
+            frames: Framed::new(call, interpreter, gateway.clock.now()),
             settlement: Some(settlement),
             deadline: call.deadline,
             // Four bytes of English are about a token.
             prompt_tokens: call.body.len() as u64 / 4,
             preface: None,
             by: reached.by,
-            suspect: casualties.suspect(call),
+            suspect: gateway.casualties.suspect(call),
+            clock: gateway.clock.clone(),
+            is_retold: reached.is_retold,
         }
     }
 
@@ -144,8 +156,7 @@ impl Passing {
             // Its own words, in the caller's.
             let error = refusal::malformed("broke off with an error", &at);
             self.fail(&error);
-            let object = object.to_messages(self.request_id.to_str().ok());
-            return format!("event: error\ndata: {object}\n\n").into();
+            return self.interpreter.error_event(object, &self.request_id).into();
         }
         self.fail(&refusal::malformed(&format!("is of no use here: {bad}"), &at))
     }
@@ -162,8 +173,14 @@ impl Passing {
     }
 
     fn broke_off(&mut self, broken: BodyError) -> Bytes {
-        if broken == BodyError::Cut {
-            self.suspect.note(self.by.claim());
+        match &self.by {
+            Answerer::Provider(hosted) if !self.is_retold => {
+                hosted.failed(self.clock.now(), None);
+            }
+            Answerer::Replica { .. } if broken == BodyError::Cut => {
+                self.suspect.note(self.by.claim());
+            }
+            Answerer::Replica { .. } | Answerer::Provider(_) => {}
         }
         self.fail(&refusal::broken(broken, &self.by.destination()))
     }
@@ -212,10 +229,8 @@ impl Drop for Passing {
 
 impl Framed {
     /// None where bytes pass as they come.
-    fn new(call: &Call) -> Option<Self> {
-        // Four bytes of English are about a token.
-        let estimate = call.body.len() as u64 / 4;
-        let translator = (call.dialect == Dialect::Messages).then(|| ChatToMessages::new(estimate));
+    fn new(call: &Call, interpreter: Interpreter, now: Timestamp) -> Option<Self> {
+        let translator = interpreter.translator(call, now);
         let is_framed = call.usage_is_ours || translator.is_some();
         is_framed.then(|| Self { reader: Reader::default(), translator })
     }
@@ -232,10 +247,7 @@ impl Framed {
                 continue;
             };
             let Some(data) = frame.data() else { continue };
-            let is_last = data == "[DONE]";
-            let pushed = translator.push(None, &data, &mut kept);
-            let pushed = pushed.and_then(|()| if is_last { translator.finish() } else { Ok(()) });
-            if let Err(bad) = pushed {
+            if let Err(bad) = translator.push(&data, &mut kept) {
                 return (kept.into(), Some(bad));
             }
         }

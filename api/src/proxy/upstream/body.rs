@@ -30,11 +30,22 @@ pub(crate) enum BodyError {
 /// The body of a response. Dropping it before its end closes the connection, which is how an
 /// inference server learns that nobody listens any more.
 #[derive(Debug)]
-pub(crate) enum ResponseBody {
-    /// Of a replica.
+pub(crate) struct ResponseBody {
+    source: Source,
+    ahead: Option<Box<Ahead>>,
+}
+
+#[derive(Debug)]
+enum Source {
     Replica(ReplicaBody),
-    /// Of a provider.
     Hosted(Box<HostedBody>),
+}
+
+/// What was read already, and put back.
+#[derive(Debug)]
+struct Ahead {
+    bytes: Bytes,
+    broken: Option<BodyError>,
 }
 
 impl ResponseBody {
@@ -44,14 +55,37 @@ impl ResponseBody {
         stall_timeout: Duration,
         ends: Instant,
     ) -> Self {
-        Self::Hosted(Box::new(HostedBody { response, stall_timeout, ends }))
+        Self::of(Source::Hosted(Box::new(HostedBody { response, stall_timeout, ends })))
+    }
+
+    /// The body of a replica's answer.
+    pub(super) fn replica(body: ReplicaBody) -> Self {
+        Self::of(Source::Replica(body))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, ahead: None }
+    }
+
+    /// Puts back what was read: `bytes`, and how it ended behind them, if it did.
+    pub(crate) fn put_back(&mut self, bytes: Bytes, broken: Option<BodyError>) {
+        self.ahead = Some(Box::new(Ahead { bytes, broken }));
     }
 
     /// All payload bytes that have arrived, waiting for the first; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        match self {
-            Self::Replica(body) => body.next().await,
-            Self::Hosted(body) => body.next().await,
+        if let Some(ahead) = &mut self.ahead {
+            if !ahead.bytes.is_empty() {
+                return Ok(Some(std::mem::take(&mut ahead.bytes)));
+            }
+            if let Some(broken) = ahead.broken {
+                return Err(broken);
+            }
+            self.ahead = None;
+        }
+        match &mut self.source {
+            Source::Replica(body) => body.next().await,
+            Source::Hosted(body) => body.next().await,
         }
     }
 

@@ -63,7 +63,7 @@ impl Upstream {
             tokio::time::timeout(timeout, attempt).await.map_err(|_| SendError::TimedOut)??;
         let body =
             ReplicaBody::new(connection, head.framing, head.keep_alive, self.idle.clone(), timeout);
-        let body = ResponseBody::Replica(body);
+        let body = ResponseBody::replica(body);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proxy::Dialect;
-use crate::proxy::testing::{Local, Script, Upstream, caller, events, model, plain, request};
+use crate::proxy::testing::{Local, Script, Upstream, caller, events, model, plain, request, text};
 
 const JSON: &str = "content-type: application/json\r\n";
 const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m",
@@ -26,19 +26,6 @@ fn ask(stream: bool) -> InferenceRequest {
 
 async fn walked(local: &Local, request: InferenceRequest) -> Result<Answer, ApiError> {
     local.gateway.walk(caller(Limits::default()), request).await
-}
-
-async fn text(answer: Answer) -> String {
-    match answer.body {
-        AnswerBody::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-        AnswerBody::Stream(mut stream) => {
-            let mut text = String::new();
-            while let Some(bytes) = stream.next().await {
-                text.push_str(std::str::from_utf8(&bytes).unwrap());
-            }
-            text
-        }
-    }
 }
 
 /// The names and the data of the events of a stream.

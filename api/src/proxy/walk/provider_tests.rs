@@ -17,7 +17,9 @@ use serde_json::json;
 use super::*;
 use crate::error::ErrorKind;
 use crate::proxy::Dialect;
-use crate::proxy::testing::{Local, Script, TokioClock, Upstream, caller, events, plain, request};
+use crate::proxy::testing::{
+    Local, Script, TokioClock, Upstream, caller, events, plain, request, text,
+};
 
 const JSON: &str = "content-type: application/json\r\n";
 const BODY: &str = r#"{"id":"x","usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
@@ -98,19 +100,6 @@ fn chat(model: &str, stream: bool) -> InferenceRequest {
 
 fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).map_or("", |value| value.to_str().unwrap())
-}
-
-async fn text(answer: Answer) -> String {
-    match answer.body {
-        AnswerBody::Whole(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-        AnswerBody::Stream(mut stream) => {
-            let mut text = String::new();
-            while let Some(bytes) = stream.next().await {
-                text.push_str(std::str::from_utf8(&bytes).unwrap());
-            }
-            text
-        }
-    }
 }
 
 #[tokio::test]
@@ -288,4 +277,55 @@ async fn a_provider_that_says_nothing_or_breaks_off_is_told_as_such() {
     let answer = fixture.local.gateway.walk(caller(Limits::default()), asked).await.unwrap();
     let text = text(answer).await;
     assert!(text.contains("upstream_cut") && !text.contains("[DONE]"), "{text}");
+}
+
+/// A stream of these events that ends without its last chunk.
+fn cut(events: &str) -> Script {
+    Script::Answer(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9999\r\n\r\n{events}"
+    ))
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_elsewhere_as_long_as_nobody_has_seen_any_content() {
+    const ROLE: &str =
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    const ERROR: &str = "data: {\"error\":{\"message\":\"it is down\"}}\n\n";
+    let role_and_error = Script::Answer(events(&format!("{ROLE}{ERROR}data: [DONE]\n\n")));
+    let fixture =
+        Fixture::new(vec![cut(ROLE), role_and_error, Script::Answer(events(EVENTS))]).await;
+    let walk = async |model| {
+        let answer = fixture.local.gateway.walk(caller(Limits::default()), chat(model, true)).await;
+        text(answer.unwrap()).await
+    };
+    assert_eq!(walk("hosted/gpt").await, EVENTS);
+    assert_eq!(fixture.hosted.seen().len(), 3);
+
+    // A replica that breaks off is not asked again; the provider is.
+    let big = Upstream::start(vec![cut(ROLE)]).await;
+    fixture.ready(&big);
+    assert_eq!(walk("assistant").await, EVENTS);
+    assert_eq!((big.seen().len(), fixture.hosted.seen().len()), (1, 4));
+}
+
+#[tokio::test]
+async fn a_stream_that_broke_off_behind_its_first_content_is_not_begun_again() {
+    let (content, _) = EVENTS.split_once("data: [DONE]").unwrap();
+    let fixture = Fixture::new(vec![cut(content)]).await;
+    let asked = chat("hosted/gpt", true);
+    let answer = fixture.local.gateway.walk(caller(Limits::default()), asked).await.unwrap();
+    let text = text(answer).await;
+    assert!(text.starts_with(content) && text.contains("upstream_cut"), "{text}");
+    assert_eq!(fixture.hosted.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_stream_says_of_the_callers_mistake_is_said_at_once() {
+    const ERROR: &str =
+        "data: {\"error\":{\"message\":\"too long\",\"code\":400}}\n\ndata: [DONE]\n\n";
+    let fixture = Fixture::new(vec![Script::Answer(events(ERROR))]).await;
+    let asked = chat("hosted/gpt", true);
+    let answer = fixture.local.gateway.walk(caller(Limits::default()), asked).await.unwrap();
+    assert_eq!(text(answer).await, ERROR);
+    assert_eq!(fixture.hosted.seen().len(), 1);
 }

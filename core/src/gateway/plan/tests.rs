@@ -287,6 +287,21 @@ fn a_provider_that_fails_is_asked_again_unless_another_target_serves() {
 }
 
 #[test]
+fn a_name_that_was_a_models_leads_to_no_provider() {
+    let former = [attempted(1, Outcome::Former)];
+    let step = |all: &[Health<'_>], attempts: &[Attempted]| {
+        next(WhileCold::Next, all, attempts, &waiting(false, 0), at(0))
+    };
+    let deleted = Step::GiveUp(GiveUp::Deleted);
+    assert_eq!(step(&[UP], &[attempted(0, Outcome::Former)]), deleted);
+    assert_eq!(step(&[UP, UP], &[attempted(0, Outcome::Former)]), attempt(1));
+    // The model before it is waited for.
+    let cold = view();
+    let cold = Health::Model(health(&cold));
+    assert!(matches!(step(&[cold, UP], &former), Step::Wait { target: 0, .. }));
+}
+
+#[test]
 fn a_provider_that_is_to_be_left_alone_is_passed_over() {
     let closed = |until| Health::Provider { opens_at: Some(at(until)) };
     let step = |all: &[Health<'_>]| next(WhileCold::Next, all, &[], &waiting(true, 7), at(0));
