@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::proxy::Usage;
+use crate::proxy::{Speed, Usage};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByModel {
@@ -181,6 +181,7 @@ impl Metrics {
         let by_model = ByModel { model: name.clone() };
         let kind = |kind| ByKind { model: name.clone(), kind };
         ModelMetrics {
+            speed: Speed::default(),
             ok: self.requests.get_or_create_owned(&ByStatus { model: name.clone(), status: 200 }),
             requests: self.requests.clone(),
             in_flight: self.in_flight.get_or_create_owned(&by_model),
@@ -199,6 +200,8 @@ impl Metrics {
 
 /// The metrics of one model: plain counters, without a look into a map on the hot path.
 pub(crate) struct ModelMetrics {
+    /// What strategies go by.
+    pub(crate) speed: Speed,
     name: String,
     ok: Counter,
     requests: Family<ByStatus, Counter>,

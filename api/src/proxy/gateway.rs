@@ -4,6 +4,7 @@ use std::time::Duration;
 use diogenes_core::ports::{Clock, Limiter};
 
 use super::casualties::Casualties;
+use super::conversations::Conversations;
 use super::views::FleetViews;
 
 /// What requests for inference need of their surroundings. Its [`walk`](Self::walk) takes them
@@ -14,6 +15,7 @@ pub struct Gateway {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: GatewaySettings,
     pub(super) casualties: Arc<Casualties>,
+    pub(super) conversations: Conversations,
 }
 
 /// Bounds of answers.
@@ -54,6 +56,13 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         settings: GatewaySettings,
     ) -> Self {
-        Self { views, limiter, clock, settings, casualties: Arc::default() }
+        Self {
+            views,
+            limiter,
+            clock,
+            settings,
+            casualties: Arc::default(),
+            conversations: Conversations::default(),
+        }
     }
 }

@@ -17,8 +17,10 @@
 //! for where a limit counts tokens.
 
 mod admission;
+mod arrangement;
 mod call;
 mod casualties;
+mod conversations;
 mod delivery;
 mod destination;
 mod dialect;
@@ -39,6 +41,7 @@ mod resolution;
 mod route;
 mod routes;
 mod settlement;
+mod speed;
 mod state;
 mod target;
 #[cfg(test)]
@@ -58,6 +61,7 @@ pub use dispatch::Dispatcher;
 pub use gateway::{Deadlines, Gateway, GatewaySettings};
 pub use provider::{ProviderError, Providers};
 pub(crate) use routes::{models_router, router};
+pub(crate) use speed::Speed;
 pub use state::ProxyState;
 pub(crate) use usage::Usage;
 pub use views::FleetViews;

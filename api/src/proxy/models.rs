@@ -9,6 +9,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::ProxyState;
+use super::arrangement::Arranged;
 use super::destination::Destination;
 use super::entry::Entry;
 use super::route::Route;
@@ -61,7 +62,9 @@ pub(super) async fn list(
             names.map(|name| ModelObject::new(name.to_string(), view))
         })
         .chain(dispatcher.routes().filter_map(|(name, spec)| {
-            let route = Route::along(name, spec, dispatcher, key.principal()).ok()?;
+            let route =
+                Route::along(name, spec, dispatcher, key.principal(), |_| Arranged::default())
+                    .ok()?;
             Some(ModelObject::of_route(name.to_string(), &route))
         }))
         .collect();
@@ -81,7 +84,7 @@ pub(super) async fn show(
     app.gateway.views.refresh(&id).await?;
     let dispatcher = &app.gateway.views.dispatcher;
     if let Some((name, spec)) = dispatcher.route_named(&id) {
-        let route = Route::along(name, spec, dispatcher, key.principal())?;
+        let route = Route::along(name, spec, dispatcher, key.principal(), |_| Arranged::default())?;
         return Ok(Json(ModelObject::of_route(id, &route)));
     }
     let entry = dispatcher.find_for(&id, Some(key.principal()))?;

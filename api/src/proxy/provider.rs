@@ -10,7 +10,9 @@ use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::NameClaim;
-use diogenes_core::gateway::{Breaker, ProviderKind, ProviderName, ProviderSpec, Routes};
+use diogenes_core::gateway::{
+    Breaker, ProviderKind, ProviderName, ProviderSpec, RouteSpec, Routes,
+};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{StateStore, StoreError};
 use diogenes_core::secret::Secret;
@@ -126,7 +128,7 @@ impl Providers {
             by_name.insert(name, Arc::new(provider));
         }
         let mut all = Self { by_name, targets: BTreeMap::new(), store: Some(store) };
-        let names: BTreeSet<_> = routes.values().flat_map(|route| &route.targets).collect();
+        let names: BTreeSet<_> = routes.values().flat_map(RouteSpec::models).collect();
         for name in names {
             if all.hosted(name.as_str()).is_some() {
                 all.targets.insert(name.clone(), Standing::new(metrics, name));

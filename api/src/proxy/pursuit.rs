@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,11 +6,12 @@ use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::{later, since};
 use diogenes_core::fleet::{ModelView, Progress};
 use diogenes_core::gateway::{
-    Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next,
+    Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Strategy, Waiting, next,
 };
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::arrangement::Arranged;
 use super::call::Call;
 use super::destination::{Answerer, Destination};
 use super::entry::{Entry, Lease};
@@ -238,6 +240,9 @@ impl Pursuit {
         let Some(outcome) = outcome else {
             // The replica of an earlier one is free again.
             self.last = None;
+            if let Some(conversation) = self.route.arranged.conversation {
+                self.gateway.conversations.note(conversation, self.at.name());
+            }
             return Some(done);
         };
         self.attempts.push(Attempted { target, outcome });
@@ -335,12 +340,21 @@ impl Pursuit {
     /// What is told of the route: which of its targets has answered, and why none before it.
     fn routed(&self, target: usize, warm: Option<usize>) -> Option<String> {
         let name = self.route.name.as_ref()?;
-        let place = target + 1;
-        Some(match (target, warm) {
-            (0, _) => format!("{name}; position={place}"),
-            (_, Some(_)) => format!("{name}; position={place}; reason=cold"),
-            (_, None) => format!("{name}; position={place}; reason=unavailable"),
-        })
+        let Arranged { strategy, is_sticky, .. } = self.route.arranged;
+        let mut told = format!("{name}; position={}", target + 1);
+        if strategy != Strategy::Ordered {
+            let _ = write!(told, "; strategy={}", strategy.as_str());
+        }
+        let reason = match (target, warm) {
+            (0, _) if is_sticky => Some("sticky"),
+            (0, _) => None,
+            (_, Some(_)) => Some("cold"),
+            (_, None) => Some("unavailable"),
+        };
+        if let Some(reason) = reason {
+            let _ = write!(told, "; reason={reason}");
+        }
+        Some(told)
     }
 
     async fn wait(

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use http::HeaderName;
 
 use super::admission::Admission;
+use super::arrangement::arrange;
 use super::call::Call;
 use super::destination::Destination;
 use super::gateway::Gateway;
@@ -40,10 +41,12 @@ impl Admission {
         let name = self.peek.model.as_str();
         let key = self.by.principal();
         let route = if let Some((name, spec)) = dispatcher.route_named(name) {
-            for target in &spec.targets {
+            for target in spec.models() {
                 gateway.views.refresh(target.as_str()).await?;
             }
-            Route::along(name, spec, dispatcher, key)?
+            Route::along(name, spec, dispatcher, key, |targets| {
+                arrange(gateway, &self, name, spec, targets)
+            })?
         } else if let Some(hosted) = dispatcher.hosted(name) {
             if !key.may_use(&hosted.name) {
                 return Err(not_allowed(key, &hosted.name));

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use diogenes_core::gateway::{RouteSpec, WhileCold};
+use diogenes_core::gateway::{RouteSpec, RouteTarget, WhileCold};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::Principal;
 
+use super::arrangement::Arranged;
 use super::call::{Call, Translated};
 use super::destination::Destination;
 use super::dispatch::Dispatcher;
@@ -15,6 +16,7 @@ pub(super) struct Route {
     /// Its name; none where the request names a model.
     pub(super) name: Option<ModelName>,
     pub(super) while_cold: WhileCold,
+    pub(super) arranged: Arranged,
     first: Destination,
     /// Empty for nearly every request, and then it takes no memory.
     others: Vec<Destination>,
@@ -26,6 +28,7 @@ impl Route {
         Self {
             name: None,
             while_cold: WhileCold::default(),
+            arranged: Arranged::default(),
             first: destination,
             others: Vec::new(),
         }
@@ -33,17 +36,20 @@ impl Route {
 
     /// The way along a route, as far as its models are registered and the key may use them. Who may
     /// use the route by its name may use all of them. A model of the fleet goes before a provider's
-    /// of the same name.
+    /// of the same name. `arrange` puts them into order.
     pub(super) fn along(
         name: &ModelName,
         spec: &RouteSpec,
         dispatcher: &Dispatcher,
         key: &Principal,
+        arrange: impl FnOnce(&mut Vec<(Destination, &RouteTarget)>) -> Arranged,
     ) -> Result<Self, ApiError> {
         let may_use_all = key.may_use(name);
-        let mut destinations: Vec<Destination> = Vec::with_capacity(spec.targets.len());
+        let mut destinations: Vec<(Destination, &RouteTarget)> =
+            Vec::with_capacity(spec.targets.len());
         let (mut is_registered, mut stays_here) = (false, false);
-        for target in &spec.targets {
+        for listed in &spec.targets {
+            let target = &listed.model;
             let (destination, model) = if let Some(entry) = dispatcher.get(target.as_str()) {
                 let model = entry.view().model.name.clone();
                 (Destination::Model(entry), model)
@@ -58,12 +64,13 @@ impl Route {
             };
             is_registered = true;
             // Two names may be aliases of one model.
-            let is_new = destinations.iter().all(|known| !known.is(&destination));
+            let is_new = destinations.iter().all(|(known, _)| !known.is(&destination));
             if is_new && (may_use_all || key.may_use(&model)) {
-                destinations.push(destination);
+                destinations.push((destination, listed));
             }
         }
-        let mut destinations = destinations.into_iter();
+        let arranged = arrange(&mut destinations);
+        let mut destinations = destinations.into_iter().map(|(destination, _)| destination);
         let Some(first) = destinations.next() else {
             return Err(match (is_registered, stays_here) {
                 (true, _) => not_allowed(key, name),
@@ -73,7 +80,7 @@ impl Route {
             });
         };
         let (while_cold, others) = (spec.while_cold, destinations.collect());
-        Ok(Self { name: Some(name.clone()), while_cold, first, others })
+        Ok(Self { name: Some(name.clone()), while_cold, arranged, first, others })
     }
 
     /// The body for the first destination that understands the request, where it has to be
@@ -117,7 +124,7 @@ impl Route {
 
 /// A route to nobody.
 fn nobody(name: &ModelName, spec: &RouteSpec) -> ApiError {
-    let targets: Vec<_> = spec.targets.iter().map(|name| format!("`{name}`")).collect();
+    let targets: Vec<_> = spec.models().map(|name| format!("`{name}`")).collect();
     let targets = targets.join(", ");
     ApiError::new(
         ErrorKind::ModelNotFound,

@@ -183,7 +183,7 @@ fn routes_of(
         if let Err(error) = spec.validate() {
             bail!("{targets}: {error}");
         }
-        if let Some(target) = spec.targets.iter().find(|target| names.contains(&target.as_str())) {
+        if let Some(target) = spec.models().find(|target| names.contains(&target.as_str())) {
             bail!("{targets}: `{target}` is a route; name models, as a route leads to no other");
         }
         let hides =

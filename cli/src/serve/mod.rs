@@ -175,7 +175,7 @@ fn log_configuration(config: &Config) {
         tracing::info!(models, "no configuration file; models: {list}");
     }
     for (name, route) in &config.routes {
-        let targets = route.targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let targets = route.models().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         tracing::info!(route = %name, targets, "route {name}: {targets}");
     }
     for (name, provider) in &config.providers {

@@ -9,6 +9,8 @@ pub mod ledger;
 mod plan;
 mod provider;
 mod route;
+mod strategy;
+mod target;
 pub mod translation;
 
 pub use breaker::Breaker;
@@ -16,4 +18,6 @@ pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, n
 pub use provider::{
     InvalidProvider, InvalidProviderName, ProviderKind, ProviderName, ProviderSpec, ProviderSpecs,
 };
-pub use route::{InvalidRoute, RouteSpec, Routes, Strategy, WhileCold};
+pub use route::{InvalidRoute, RouteSpec, Routes, WhileCold};
+pub use strategy::{Rank, Strategy, order};
+pub use target::RouteTarget;

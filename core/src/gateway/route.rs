@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{RouteTarget, Strategy};
 use crate::name::ModelName;
 
 /// A name that callers use as `model`, and who may answer in its place.
@@ -11,24 +13,18 @@ pub struct RouteSpec {
     /// How a target is chosen.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Names or aliases of models, or models of providers (`openai/gpt-5-mini`), the first choice
-    /// first.
-    pub targets: Vec<ModelName>,
+    /// Who may answer, the first choice first where the strategy says nothing else.
+    pub targets: Vec<RouteTarget>,
     /// What becomes of a request while a target has yet to start.
     #[serde(default)]
     pub while_cold: WhileCold,
+    /// How long a conversation stays with the target that has answered it, counted from its last
+    /// request; none for not at all.
+    #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Duration>,
     /// Whether requests may leave for providers. Their keys must allow it too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
-}
-
-/// How the targets of a route are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The first that can serve.
-    #[default]
-    Ordered,
 }
 
 /// What becomes of a request whose first choice has yet to start.
@@ -56,6 +52,11 @@ impl RouteSpec {
     /// The most targets of a route.
     pub const MAX_TARGETS: usize = 16;
 
+    /// The names of its targets.
+    pub fn models(&self) -> impl Iterator<Item = &ModelName> {
+        self.targets.iter().map(|target| &target.model)
+    }
+
     /// Checks what serde cannot.
     pub fn validate(&self) -> Result<(), InvalidRoute> {
         let invalid = |problem: String| Err(InvalidRoute { field: "targets", problem });
@@ -65,13 +66,22 @@ impl RouteSpec {
         if self.targets.len() > Self::MAX_TARGETS {
             return invalid(format!("has more than {} names", Self::MAX_TARGETS));
         }
-        let twice = self.targets.iter().enumerate().find_map(|(place, name)| {
-            self.targets.iter().take(place).any(|other| other == name).then_some(name)
+        let twice = self.models().enumerate().find_map(|(place, name)| {
+            self.models().take(place).any(|other| other == name).then_some(name)
         });
-        match twice {
-            Some(name) => invalid(format!("names `{name}` twice; a target gets a request once")),
-            None => Ok(()),
+        if let Some(name) = twice {
+            return invalid(format!("names `{name}` twice; a target gets a request once"));
         }
+        let most = RouteTarget::MAX_RANK;
+        if let Some(target) =
+            self.targets.iter().find(|target| target.weight > most || target.quality > most)
+        {
+            return invalid(format!("gives `{}` a weight or quality above {most}", target.model));
+        }
+        if self.strategy == Strategy::Weighted && self.targets.iter().all(|t| t.weight == 0) {
+            return invalid("has no weight above 0".into());
+        }
+        Ok(())
     }
 }
 
@@ -102,11 +112,20 @@ mod tests {
             let error = route(targets).validate().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }
+        for (fields, problem) in [
+            (serde_json::json!([{"model": "a", "weight": 1_000_001}]), "above 1000000"),
+            (serde_json::json!([{"model": "a", "weight": 0}]), "no weight above 0"),
+        ] {
+            let route = serde_json::json!({"targets": fields, "strategy": "weighted"});
+            let route: RouteSpec = serde_json::from_value(route).unwrap();
+            let error = route.validate().unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
         let many: Vec<String> = (0..17).map(|place| format!("m{place}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(route(&many).validate().is_err());
         for unknown in [
-            serde_json::json!({"targets": ["a"], "strategy": "cost"}),
+            serde_json::json!({"targets": ["a"], "strategy": "cheapest"}),
             serde_json::json!({"targets": ["a"], "while_cold": "wait"}),
             serde_json::json!({"targets": ["a"], "target": "b"}),
         ] {

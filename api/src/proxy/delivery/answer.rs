@@ -149,6 +149,7 @@ pub(in crate::proxy) async fn deliver(
         return Err(error);
     }
     let body = if is_stream {
+        destination.metrics().speed.note(reached.sent_at.elapsed(), gateway.clock.now());
         let passing = Passing::new(reached, call, settlement, gateway);
         let source = Source::Passing(Box::new(passing));
         AnswerBody::Stream(AnswerStream { source, link: gateway.views.link.clone() })

@@ -115,6 +115,8 @@ impl HeldStream {
             return Told::Last(Bytes::new());
         };
         settlement.answered_by(at.metrics());
+        let now = self.pursuit.gateway().clock.now();
+        at.metrics().speed.note(reached.sent_at.elapsed(), now);
         let passing = Passing::new(reached, call, settlement, self.pursuit.gateway());
         Told::Opened(Box::new(passing.after(comment(&report).into())))
     }

@@ -28,7 +28,10 @@ fn whole() -> Script {
 
 /// A gateway with the route `assistant`, to `big` and then to `small`, both asleep.
 fn local(while_cold: &str) -> Local {
-    let spec = serde_json::json!({ "targets": ["big", "small"], "while_cold": while_cold });
+    local_of(serde_json::json!({ "targets": ["big", "small"], "while_cold": while_cold }))
+}
+
+fn local_of(spec: serde_json::Value) -> Local {
     let routes = Routes::from([(name("assistant"), serde_json::from_value(spec).unwrap())]);
     let local = Local::with_routes(Local::spec(), routes);
     for model in ["big", "small"] {
@@ -227,4 +230,92 @@ async fn a_model_goes_before_a_route_of_its_name_and_a_route_without_models_is_n
     }
     let error = walked(&local, ask(false)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ModelNotFound);
+}
+
+/// Two models that run, along a route with these fields, and who answers as `user`.
+struct Pair {
+    local: Local,
+    upstreams: [Upstream; 2],
+}
+
+impl Pair {
+    async fn new(fields: serde_json::Value) -> Self {
+        let stream = || Script::Answer(events("data: {\"choices\":[]}\n\ndata: [DONE]\n\n"));
+        let upstreams =
+            [Upstream::start(vec![stream()]).await, Upstream::start(vec![stream()]).await];
+        let local = local_of(fields);
+        ready(&local, "big", &upstreams[0]);
+        ready(&local, "small", &upstreams[1]);
+        Self { local, upstreams }
+    }
+
+    async fn ask(&self, user: &str) -> (String, String) {
+        let body =
+            serde_json::json!({"model": "assistant", "messages": [], "stream": true, "user": user});
+        let answer = walked(&self.local, request(Dialect::ChatCompletions, body.to_string()));
+        let answer = answer.await.unwrap();
+        let (model, route) = route_of(&answer);
+        (model.to_owned(), route.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn quality_and_weights_choose_the_first_target() {
+    let better = serde_json::json!({"model": "small", "quality": 2});
+    let pair =
+        Pair::new(serde_json::json!({"strategy": "quality", "targets": ["big", better]})).await;
+    let answer = pair.ask("a").await;
+    assert_eq!(answer, ("small".into(), "assistant; position=1; strategy=quality".into()));
+
+    let heavy = serde_json::json!({"model": "small", "weight": 3});
+    let pair =
+        Pair::new(serde_json::json!({"strategy": "weighted", "targets": ["big", heavy]})).await;
+    let mut small = 0;
+    for user in 0..40 {
+        let user = user.to_string();
+        let (model, _) = pair.ask(&user).await;
+        assert_eq!(pair.ask(&user).await.0, model, "the same user, the same target");
+        small += u32::from(model == "small");
+    }
+    // The hash is fixed, and so is what it makes of these forty users: three quarters, about.
+    assert_eq!(small, 33);
+}
+
+#[tokio::test]
+async fn the_faster_target_is_asked_and_each_of_them_is_measured() {
+    let targets = serde_json::json!(["big", "small"]);
+    let pair = Pair::new(serde_json::json!({"strategy": "latency", "targets": targets})).await;
+    assert_eq!(pair.ask("a").await.0, "big");
+    assert_eq!(pair.ask("a").await.0, "small");
+    let now = pair.local.clock.now();
+    let speed = |model: &str| pair.local.dispatcher.find(model).unwrap().metrics.clone();
+    for _ in 0..40 {
+        speed("big").speed.note(Duration::from_millis(900), now);
+        speed("small").speed.note(Duration::from_millis(100), now);
+    }
+    assert_eq!(pair.ask("a").await.0, "small");
+    for _ in 0..40 {
+        speed("small").speed.note(Duration::from_secs(2), now);
+    }
+    assert_eq!(pair.ask("a").await.0, "big");
+}
+
+#[tokio::test]
+async fn a_conversation_stays_with_who_has_answered_it() {
+    let fields = serde_json::json!({"targets": ["big", "small"], "sticky": "10m"});
+    let pair = Pair::new(fields).await;
+    let home = ("big".to_owned(), "assistant; position=1".to_owned());
+    assert_eq!(pair.ask("early").await.0, "big");
+    pair.local.publish_as(name("big"), &[], |_| {});
+    assert_eq!(pair.ask("late").await.0, "small");
+    ready(&pair.local, "big", &pair.upstreams[0]);
+    let kept = ("small".to_owned(), "assistant; position=1; reason=sticky".to_owned());
+    assert_eq!(pair.ask("late").await, kept);
+    // A new one goes home.
+    assert_eq!(pair.ask("new").await, home);
+    // It moves on when its target does not answer any more.
+    pair.local.publish_as(name("small"), &[], |_| {});
+    assert_eq!(pair.ask("late").await.0, "big");
+    ready(&pair.local, "small", &pair.upstreams[1]);
+    assert_eq!(pair.ask("late").await.0, "big");
 }
