@@ -21,7 +21,7 @@ pub(crate) struct Speed {
 impl Speed {
     pub(crate) fn note(&self, took: Duration, now: Timestamp) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8).max(1);
-        let is_fresh = self.is_fresh(&self.measured, now);
+        let is_fresh = Self::is_fresh(&self.measured, now);
         // Of two at the same time one may be lost, which an average can bear.
         let average = match self.average.load(Ordering::Relaxed) {
             old if is_fresh && old > 0 => (old.saturating_mul(7) / 8).saturating_add(micros / 8),
@@ -41,13 +41,13 @@ impl Speed {
     /// measurement is old.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let last = self.tried.load(Ordering::Relaxed);
-        let is_due = !self.is_fresh(&self.measured, now) && !self.is_fresh(&self.tried, now);
+        let is_due = !Self::is_fresh(&self.measured, now) && !Self::is_fresh(&self.tried, now);
         let now = now.as_millisecond();
         is_due
             && self.tried.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    fn is_fresh(&self, at: &AtomicI64, now: Timestamp) -> bool {
+    fn is_fresh(at: &AtomicI64, now: Timestamp) -> bool {
         // A clock that was set back must not make it fresh for ever.
         (0..FRESH).contains(&now.as_millisecond().saturating_sub(at.load(Ordering::Relaxed)))
     }
