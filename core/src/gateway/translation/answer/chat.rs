@@ -49,58 +49,93 @@ struct Function {
     arguments: Option<String>,
 }
 
-pub(super) fn read(body: &[u8]) -> Result<Answer<'static>, BadAnswer> {
-    let completion: Completion = serde_json::from_slice(body)
-        .map_err(|source| BadAnswer::Malformed { expected: "chat completion", source })?;
-    let Completion { id, model, mut choices, usage } = completion;
-    let count = choices.len();
-    let Some(choice) = choices.pop().filter(|_| count == 1) else {
-        return Err(BadAnswer::Choices(count));
-    };
-    let reason = choice.finish_reason.ok_or(BadAnswer::NoStop)?;
-    let sequence = match choice.stop_reason {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
-    };
-    let stop = Stop::of_chat(&reason, sequence)?;
-
-    let message = choice.message;
-    if message.function_call.is_some() {
-        return Err(BadAnswer::UnknownPart("function_call".into()));
-    }
-    let full = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let mut blocks = Vec::new();
-    let reasoning = full(message.reasoning).or(full(message.reasoning_content));
-    blocks.extend(reasoning.map(Block::Thinking));
-    blocks.extend(full(message.content).map(Block::Text));
-    for (index, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
-        blocks.push(read_call(call, &id, index, &stop)?);
-    }
-    let has_calls = blocks.iter().any(|block| matches!(block, Block::Call { .. }));
-    let refusal = full(message.refusal);
-    let stop = stop.with_calls(has_calls).with_refusal(refusal.is_some());
-    Ok(Answer { id, model, blocks, refusal, stop, usage: usage.unwrap_or_default().into() })
+/// A chat completion with one choice, its empty texts left out.
+pub(in super::super) struct ChatAnswer {
+    pub(in super::super) id: String,
+    pub(in super::super) model: String,
+    pub(in super::super) reasoning: Option<String>,
+    pub(in super::super) content: Option<String>,
+    pub(in super::super) refusal: Option<String>,
+    pub(in super::super) calls: Vec<ChatCall>,
+    /// As its `finish_reason` says.
+    pub(in super::super) stop: Stop,
+    pub(in super::super) usage: Usage,
 }
 
-fn read_call(
-    call: ToolCall,
-    answer: &str,
-    index: usize,
-    stop: &Stop,
-) -> Result<Block<'static>, BadAnswer> {
-    let Some(Function { name, arguments }) = call.function else {
-        return Err(BadAnswer::UnknownPart(call.r#type.unwrap_or_default()));
-    };
-    let name = name.ok_or(BadAnswer::NamelessCall)?;
-    match arguments_object(arguments.as_deref().unwrap_or_default()) {
-        Ok(input) => Ok(Block::Call {
-            id: call.id.unwrap_or_else(|| call_id(answer, index)),
-            name,
-            input: Cow::Owned(input),
-        }),
-        Err(_) if *stop == Stop::Limit => Err(BadAnswer::CutArguments { tool: name }),
-        Err(_) => Err(BadAnswer::Arguments { tool: name }),
+pub(in super::super) struct ChatCall {
+    pub(in super::super) id: Option<String>,
+    pub(in super::super) name: String,
+    /// As the model wrote them, which need not be JSON.
+    pub(in super::super) arguments: String,
+}
+
+impl ChatAnswer {
+    pub(in super::super) fn read(body: &[u8]) -> Result<Self, BadAnswer> {
+        let completion: Completion = serde_json::from_slice(body)
+            .map_err(|source| BadAnswer::Malformed { expected: "chat completion", source })?;
+        let Completion { id, model, mut choices, usage } = completion;
+        let count = choices.len();
+        let Some(choice) = choices.pop().filter(|_| count == 1) else {
+            return Err(BadAnswer::Choices(count));
+        };
+        let reason = choice.finish_reason.ok_or(BadAnswer::NoStop)?;
+        let sequence = match choice.stop_reason {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let stop = Stop::of_chat(&reason, sequence)?;
+        let message = choice.message;
+        if message.function_call.is_some() {
+            return Err(BadAnswer::UnknownPart("function_call".into()));
+        }
+        let calls = message.tool_calls.unwrap_or_default().into_iter().map(ToolCall::read);
+        Ok(Self {
+            id,
+            model,
+            reasoning: full(message.reasoning).or(full(message.reasoning_content)),
+            content: full(message.content),
+            refusal: full(message.refusal),
+            calls: calls.collect::<Result<_, _>>()?,
+            stop,
+            usage: usage.unwrap_or_default().into(),
+        })
     }
+}
+
+impl ToolCall {
+    fn read(self) -> Result<ChatCall, BadAnswer> {
+        let Some(Function { name, arguments }) = self.function else {
+            return Err(BadAnswer::UnknownPart(self.r#type.unwrap_or_default()));
+        };
+        let name = full(name).ok_or(BadAnswer::NamelessCall)?;
+        Ok(ChatCall { id: full(self.id), name, arguments: arguments.unwrap_or_default() })
+    }
+}
+
+/// Servers write an empty text where they mean none.
+pub(in super::super) fn full(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+pub(super) fn read(body: &[u8]) -> Result<Answer<'static>, BadAnswer> {
+    let ChatAnswer { id, model, reasoning, content, refusal, calls, stop, usage } =
+        ChatAnswer::read(body)?;
+    let stop = stop.with_calls(!calls.is_empty()).with_refusal(refusal.is_some());
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    blocks.extend(reasoning.map(Block::Thinking));
+    blocks.extend(content.map(Block::Text));
+    for (index, call) in calls.into_iter().enumerate() {
+        let input = match arguments_object(&call.arguments) {
+            Ok(input) => Cow::Owned(input),
+            Err(_) if stop == Stop::Limit => {
+                return Err(BadAnswer::CutArguments { tool: call.name });
+            }
+            Err(_) => return Err(BadAnswer::Arguments { tool: call.name }),
+        };
+        let call_id = call.id.unwrap_or_else(|| call_id(&id, index));
+        blocks.push(Block::Call { id: call_id, name: call.name, input });
+    }
+    Ok(Answer { id, model, blocks, refusal, stop, usage })
 }
 
 #[derive(Serialize)]

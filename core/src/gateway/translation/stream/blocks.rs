@@ -1,14 +1,11 @@
-//! The content blocks of a stream of Messages: one at a time, while Chat Completions may tell of
-//! several calls in turns.
+//! The blocks of a streamed answer: one at a time, while Chat Completions may tell of several
+//! calls in turns.
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
-
-use super::{BadEvent, write_named};
-use crate::gateway::translation::answer::{
-    BadAnswer, BrokenArguments, Stop, UNSIGNED, arguments_object, call_id,
-};
+use super::BadEvent;
+use super::writer::{AnswerWriter, Closing, Opening, Piece};
+use crate::gateway::translation::answer::{BadAnswer, Stop, arguments_object};
 
 /// Blocks in the order in which they began. The first is open and streams; what comes for the
 /// others is kept until the ones before them are complete.
@@ -18,14 +15,14 @@ pub(super) struct Blocks {
     calls: Vec<Call>,
     /// Whether the start of the first block was written.
     is_open: bool,
-    /// How many blocks were written whole.
-    written: usize,
 }
 
 #[derive(Debug)]
 enum Block {
     /// Text that is yet to be written.
     Text(String),
+    /// A refusal that is yet to be written.
+    Refusal(String),
     /// Thinking that is yet to be written.
     Thinking(String),
     /// The place of a call.
@@ -60,17 +57,24 @@ impl Blocks {
         !self.calls.is_empty()
     }
 
-    pub(super) fn push_text(&mut self, text: &str) {
+    pub(super) fn push_text(&mut self, text: String) {
         match self.queue.back_mut() {
-            Some(Block::Text(unwritten)) => unwritten.push_str(text),
-            _ => self.queue.push_back(Block::Text(text.to_owned())),
+            Some(Block::Text(unwritten)) => unwritten.push_str(&text),
+            _ => self.queue.push_back(Block::Text(text)),
         }
     }
 
-    pub(super) fn push_thinking(&mut self, text: &str) {
+    pub(super) fn push_refusal(&mut self, text: String) {
         match self.queue.back_mut() {
-            Some(Block::Thinking(unwritten)) => unwritten.push_str(text),
-            _ => self.queue.push_back(Block::Thinking(text.to_owned())),
+            Some(Block::Refusal(unwritten)) => unwritten.push_str(&text),
+            _ => self.queue.push_back(Block::Refusal(text)),
+        }
+    }
+
+    pub(super) fn push_thinking(&mut self, text: String) {
+        match self.queue.back_mut() {
+            Some(Block::Thinking(unwritten)) => unwritten.push_str(&text),
+            _ => self.queue.push_back(Block::Thinking(text)),
         }
     }
 
@@ -90,7 +94,7 @@ impl Blocks {
             return Err(BadEvent::DuplicateCall(index));
         }
         if call.is_closed && !arguments.trim().is_empty() {
-            return Err(BadAnswer::Arguments { tool: call.name() }.into());
+            return Err(BadAnswer::Arguments { tool: call.name.clone().unwrap_or_default() }.into());
         }
         call.id = call.id.take().or(id);
         call.name = call.name.take().or(name);
@@ -98,20 +102,20 @@ impl Blocks {
         Ok(())
     }
 
-    /// Writes what can be written. `answer` is the id of the answer; `stop` why it stopped, once
-    /// that is known and no more can come.
+    /// Writes what can be written. `stop` is why the answer stopped, once that is known and no
+    /// more can come.
     pub(super) fn write(
         &mut self,
         out: &mut Vec<u8>,
-        answer: &str,
+        writer: &mut impl AnswerWriter,
         stop: Option<&Stop>,
     ) -> Result<(), BadEvent> {
         while let Some(mut block) = self.queue.pop_front() {
             if !self.is_open {
-                self.is_open = self.start(out, &block, answer)?;
+                self.is_open = self.open(out, writer, &block)?;
             }
             if self.is_open {
-                self.write_deltas(out, &mut block)?;
+                self.write_pieces(out, writer, &mut block)?;
             } else if stop.is_some() {
                 return Err(BadAnswer::NamelessCall.into());
             }
@@ -120,55 +124,60 @@ impl Blocks {
                 self.queue.push_front(block);
                 return Ok(());
             }
-            self.close(out, &block, stop)?;
+            self.close(out, writer, &block, stop)?;
         }
         Ok(())
     }
 
     /// False if the name of a call is yet to come.
-    fn start(&self, out: &mut Vec<u8>, block: &Block, answer: &str) -> Result<bool, BadEvent> {
-        let fallback;
-        let content_block = match block {
-            Block::Text(_) => Content::Text { text: "" },
-            Block::Thinking(_) => Content::Thinking { thinking: "", signature: "" },
+    fn open(
+        &self,
+        out: &mut Vec<u8>,
+        writer: &mut impl AnswerWriter,
+        block: &Block,
+    ) -> Result<bool, BadEvent> {
+        let opening = match block {
+            Block::Text(_) => Opening::Text,
+            Block::Refusal(_) => Opening::Refusal,
+            Block::Thinking(_) => Opening::Thinking,
             Block::Call(place) => {
-                let Some((call, name)) =
-                    self.calls.get(*place).and_then(|call| Some((call, call.name.as_deref()?)))
+                let call = self.calls.get(*place);
+                let Some((call, name)) = call.and_then(|call| Some((call, call.name.as_deref()?)))
                 else {
                     return Ok(false);
                 };
-                fallback = call_id(answer, *place);
-                let id = call.id.as_deref().unwrap_or(&fallback);
-                Content::ToolUse { id, name, input: Input {} }
+                Opening::Call { place: *place, id: call.id.as_deref(), name }
             }
         };
-        let r#type = "content_block_start";
-        write_named(out, r#type, &Start { r#type, index: self.written, content_block })?;
+        writer.open(out, opening)?;
         Ok(true)
     }
 
-    fn write_deltas(&mut self, out: &mut Vec<u8>, block: &mut Block) -> Result<(), BadEvent> {
-        let index = self.written;
-        match block {
-            Block::Text(text) if !text.is_empty() => {
-                write_delta(out, index, &Delta::Text { text })?;
-                text.clear();
-            }
-            Block::Thinking(thinking) if !thinking.is_empty() => {
-                write_delta(out, index, &Delta::Thinking { thinking })?;
-                thinking.clear();
-            }
-            Block::Text(_) | Block::Thinking(_) => {}
+    fn write_pieces(
+        &mut self,
+        out: &mut Vec<u8>,
+        writer: &mut impl AnswerWriter,
+        block: &mut Block,
+    ) -> Result<(), BadEvent> {
+        let (kind, unwritten) = match block {
+            Block::Text(unwritten) => (Piece::Text, unwritten),
+            Block::Refusal(unwritten) => (Piece::Refusal, unwritten),
+            Block::Thinking(unwritten) => (Piece::Thinking, unwritten),
             Block::Call(place) => {
                 let Some(call) = self.calls.get_mut(*place) else { return Ok(()) };
-                let partial_json = call.arguments.get(call.written..).unwrap_or_default();
+                let unwritten = call.arguments.get(call.written..).unwrap_or_default();
                 // White space alone would not be JSON, should nothing follow.
-                let is_blank = call.written == 0 && partial_json.trim().is_empty();
-                if !is_blank && !partial_json.is_empty() {
-                    write_delta(out, index, &Delta::InputJson { partial_json })?;
+                let is_blank = call.written == 0 && unwritten.trim().is_empty();
+                if !is_blank && !unwritten.is_empty() {
+                    writer.piece(out, Piece::Arguments, unwritten)?;
                     call.written = call.arguments.len();
                 }
+                return Ok(());
             }
+        };
+        if !unwritten.is_empty() {
+            writer.piece(out, kind, unwritten)?;
+            unwritten.clear();
         }
         Ok(())
     }
@@ -176,7 +185,7 @@ impl Blocks {
     /// Whether nothing more can belong to a block, given that another has begun.
     fn is_complete(&mut self, block: &Block) -> bool {
         match block {
-            Block::Text(_) | Block::Thinking(_) => true,
+            Block::Text(_) | Block::Refusal(_) | Block::Thinking(_) => true,
             Block::Call(place) => self.calls.get_mut(*place).is_some_and(Call::is_complete),
         }
     }
@@ -184,43 +193,31 @@ impl Blocks {
     fn close(
         &mut self,
         out: &mut Vec<u8>,
+        writer: &mut impl AnswerWriter,
         block: &Block,
         stop: Option<&Stop>,
     ) -> Result<(), BadEvent> {
-        let index = self.written;
-        match block {
-            Block::Text(_) => {}
-            Block::Thinking(_) => {
-                write_delta(out, index, &Delta::Signature { signature: UNSIGNED })?;
-            }
+        let closing = match block {
+            Block::Text(_) => Closing::Text,
+            Block::Refusal(_) => Closing::Refusal,
+            Block::Thinking(_) => Closing::Thinking,
             Block::Call(place) => {
-                if let Some(call) = self.calls.get_mut(*place) {
-                    call.is_closed = true;
-                    if call.written == 0 {
-                        write_delta(out, index, &Delta::InputJson { partial_json: "{}" })?;
-                    }
-                    let is_cut = stop == Some(&Stop::Limit);
-                    if let Err(BrokenArguments) = arguments_object(&call.arguments)
-                        && !is_cut
-                    {
-                        return Err(BadAnswer::Arguments { tool: call.name() }.into());
-                    }
+                let Some(call) = self.calls.get_mut(*place) else { return Ok(()) };
+                call.is_closed = true;
+                Closing::Call {
+                    name: call.name.as_deref().unwrap_or_default(),
+                    arguments: &call.arguments,
+                    is_cut: stop == Some(&Stop::Limit),
                 }
             }
-        }
-        let r#type = "content_block_stop";
-        write_named(out, r#type, &End { r#type, index })?;
+        };
+        writer.close(out, closing)?;
         self.is_open = false;
-        self.written += 1;
         Ok(())
     }
 }
 
 impl Call {
-    fn name(&self) -> String {
-        self.name.clone().unwrap_or_default()
-    }
-
     /// Whether its arguments are a whole object, behind which nothing can follow.
     fn is_complete(&mut self) -> bool {
         let length = self.arguments.len();
@@ -231,54 +228,4 @@ impl Call {
         }
         is_complete
     }
-}
-
-fn write_delta(out: &mut Vec<u8>, index: usize, delta: &Delta<'_>) -> Result<(), BadEvent> {
-    let r#type = "content_block_delta";
-    write_named(out, r#type, &DeltaEvent { r#type, index, delta })
-}
-
-#[derive(Serialize)]
-struct Start<'a> {
-    r#type: &'static str,
-    index: usize,
-    content_block: Content<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Content<'a> {
-    Text { text: &'static str },
-    Thinking { thinking: &'static str, signature: &'static str },
-    ToolUse { id: &'a str, name: &'a str, input: Input },
-}
-
-/// The input comes in deltas.
-#[derive(Serialize)]
-struct Input {}
-
-#[derive(Serialize)]
-struct DeltaEvent<'a> {
-    r#type: &'static str,
-    index: usize,
-    delta: &'a Delta<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type")]
-enum Delta<'a> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'a str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'a str },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: &'static str },
-    #[serde(rename = "input_json_delta")]
-    InputJson { partial_json: &'a str },
-}
-
-#[derive(Serialize)]
-struct End {
-    r#type: &'static str,
-    index: usize,
 }

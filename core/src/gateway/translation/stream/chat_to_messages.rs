@@ -1,11 +1,11 @@
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use super::blocks::{Blocks, CallDelta};
-use super::{BadEvent, Phase, write_named};
-use crate::gateway::translation::answer::{BadAnswer, ChatTokens, MessagesTokens, Stop, Usage};
-use crate::gateway::translation::error_object::ErrorObject;
+use super::chat_stream::ChatStream;
+use super::writer::{AnswerWriter, Closing, End, Head, Opening, Piece};
+use super::{BadEvent, write_named};
+use crate::gateway::translation::answer::{
+    BadAnswer, BrokenArguments, MessagesTokens, UNSIGNED, Usage, arguments_object, call_id,
+};
 
 /// Translates the chunks of a chat completion into the events of a message.
 ///
@@ -14,31 +14,23 @@ use crate::gateway::translation::error_object::ErrorObject;
 /// estimated, since clients need numbers: the prompt by the estimate given, which `message_delta`
 /// corrects, the output by the number of pieces it came in.
 #[derive(Debug)]
-pub struct ChatToMessages {
+pub struct ChatToMessages(ChatStream<MessagesWriter>);
+
+#[derive(Debug)]
+struct MessagesWriter {
     input_estimate: u64,
-    phase: Phase,
+    /// Of the answer.
     id: String,
-    blocks: Blocks,
-    stop: Option<Stop>,
-    refuses: bool,
-    usage: Usage,
-    pieces: u64,
+    /// Of the open block.
+    index: usize,
 }
 
 impl ChatToMessages {
     /// `input_estimate` is how many tokens the prompt has, as far as the caller can tell. Zero
     /// counts as one: clients take a prompt of no tokens for an error.
     pub fn new(input_estimate: u64) -> Self {
-        Self {
-            input_estimate: input_estimate.max(1),
-            phase: Phase::Before,
-            id: String::new(),
-            blocks: Blocks::default(),
-            stop: None,
-            refuses: false,
-            usage: Usage::default(),
-            pieces: 0,
-        }
+        let input_estimate = input_estimate.max(1);
+        Self(ChatStream::new(MessagesWriter { input_estimate, id: String::new(), index: 0 }))
     }
 
     /// Takes the name and the data of one event, and appends what is ready to `out`.
@@ -51,32 +43,7 @@ impl ChatToMessages {
         data: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), BadEvent> {
-        if self.phase == Phase::Ended {
-            return Err(BadEvent::AfterEnd);
-        }
-        if data.trim() == "[DONE]" {
-            return self.end(out);
-        }
-        let malformed = |source| BadAnswer::Malformed { expected: "chat completion chunk", source };
-        if event == Some("error") {
-            let error = ErrorObject::read(data.as_bytes(), None);
-            return Err(
-                error.map_or_else(|| BadEvent::OutOfOrder("error".into()), BadEvent::Failed)
-            );
-        }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|source| {
-            ErrorObject::read(data.as_bytes(), None)
-                .map_or_else(|| malformed(source).into(), BadEvent::Failed)
-        })?;
-        if let Some(usage) = chunk.usage {
-            self.usage.update(usage.into());
-        }
-        let Some(choice) = single(chunk.choices)? else { return Ok(()) };
-        if self.phase == Phase::Before {
-            self.begin(&chunk.id, &chunk.model, out)?;
-        }
-        self.take(choice)?;
-        self.blocks.write(out, &self.id, self.stop.as_ref())
+        self.0.push(event, data, out)
     }
 
     /// Tells whether the stream came to its end.
@@ -84,19 +51,20 @@ impl ChatToMessages {
     /// # Errors
     /// [`BadEvent::Cut`] if it did not.
     pub fn finish(&self) -> Result<(), BadEvent> {
-        self.phase.finish()
+        self.0.finish()
     }
+}
 
-    fn begin(&mut self, id: &str, model: &str, out: &mut Vec<u8>) -> Result<(), BadEvent> {
-        id.clone_into(&mut self.id);
-        self.phase = Phase::Open;
-        let mut usage = Usage { output: self.usage.output.or(Some(1)), ..self.usage };
+impl AnswerWriter for MessagesWriter {
+    fn begin(&mut self, out: &mut Vec<u8>, head: Head<'_>) -> Result<(), BadEvent> {
+        head.id.clone_into(&mut self.id);
+        let mut usage = Usage { output: head.usage.output.or(Some(1)), ..head.usage };
         usage.input.get_or_insert(self.input_estimate);
         let message = Message {
-            id,
+            id: head.id,
             r#type: "message",
             role: "assistant",
-            model,
+            model: head.model,
             content: [],
             stop_reason: None,
             stop_sequence: None,
@@ -105,51 +73,58 @@ impl ChatToMessages {
         write_named(out, "message_start", &MessageStart { r#type: "message_start", message })
     }
 
-    fn take(&mut self, choice: Choice) -> Result<(), BadEvent> {
-        let delta = choice.delta.unwrap_or_default();
-        if delta.function_call.is_some() {
-            return Err(BadAnswer::UnknownPart("function_call".into()).into());
-        }
-        let full = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let reasoning = full(delta.reasoning).or(full(delta.reasoning_content));
-        let (content, refusal) = (full(delta.content), full(delta.refusal));
-        let calls = delta.tool_calls.unwrap_or_default();
-        let says_something =
-            reasoning.is_some() || content.is_some() || refusal.is_some() || !calls.is_empty();
-        if says_something {
-            if self.stop.is_some() {
-                return Err(BadEvent::AfterEnd);
+    fn open(&mut self, out: &mut Vec<u8>, block: Opening<'_>) -> Result<(), BadEvent> {
+        let fallback;
+        let content_block = match block {
+            Opening::Text | Opening::Refusal => Content::Text { text: "" },
+            Opening::Thinking => Content::Thinking { thinking: "", signature: "" },
+            Opening::Call { place, id, name } => {
+                fallback = call_id(&self.id, place);
+                Content::ToolUse { id: id.unwrap_or(&fallback), name, input: Input {} }
             }
-            self.pieces += 1;
+        };
+        let r#type = "content_block_start";
+        write_named(out, r#type, &BlockStart { r#type, index: self.index, content_block })
+    }
+
+    fn piece(&mut self, out: &mut Vec<u8>, of: Piece, text: &str) -> Result<(), BadEvent> {
+        self.write_delta(
+            out,
+            match of {
+                Piece::Text | Piece::Refusal => Delta::Text { text },
+                Piece::Thinking => Delta::Thinking { thinking: text },
+                Piece::Arguments => Delta::InputJson { partial_json: text },
+            },
+        )
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>, block: Closing<'_>) -> Result<(), BadEvent> {
+        match block {
+            Closing::Text | Closing::Refusal => {}
+            Closing::Thinking => {
+                self.write_delta(out, Delta::Signature { signature: UNSIGNED })?;
+            }
+            Closing::Call { name, arguments, is_cut } => {
+                if arguments.trim().is_empty() {
+                    self.write_delta(out, Delta::InputJson { partial_json: "{}" })?;
+                }
+                if let Err(BrokenArguments) = arguments_object(arguments)
+                    && !is_cut
+                {
+                    return Err(BadAnswer::Arguments { tool: name.to_owned() }.into());
+                }
+            }
         }
-        if let Some(text) = reasoning {
-            self.blocks.push_thinking(&text);
-        }
-        for text in content.iter().chain(&refusal) {
-            self.blocks.push_text(text);
-        }
-        self.refuses |= refusal.is_some();
-        for call in calls {
-            self.blocks.push_call(call.read()?)?;
-        }
-        if let Some(reason) = choice.finish_reason {
-            let sequence = match choice.stop_reason {
-                Some(Value::String(text)) => Some(text),
-                _ => None,
-            };
-            let stop = Stop::of_chat(&reason, sequence)?;
-            let stop = stop.with_calls(self.blocks.has_calls()).with_refusal(self.refuses);
-            self.phase = Phase::Stopped;
-            self.stop.get_or_insert(stop);
-        }
+        let r#type = "content_block_stop";
+        write_named(out, r#type, &BlockStop { r#type, index: self.index })?;
+        self.index += 1;
         Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), BadEvent> {
-        let Some(stop) = &self.stop else { return Err(BadAnswer::NoStop.into()) };
-        self.phase = Phase::Ended;
+    fn end(&mut self, out: &mut Vec<u8>, end: End<'_>) -> Result<(), BadEvent> {
+        let stop = end.stop.clone().with_calls(end.has_calls).with_refusal(end.refuses);
         let (stop_reason, stop_sequence) = stop.stop_reason();
-        let usage = Usage { output: self.usage.output.or(Some(self.pieces)), ..self.usage };
+        let usage = Usage { output: end.usage.output.or(Some(end.pieces)), ..end.usage };
         let delta = StopDelta { stop_reason, stop_sequence };
         let event = MessageDelta { r#type: "message_delta", delta, usage: usage.into() };
         write_named(out, "message_delta", &event)?;
@@ -157,76 +132,10 @@ impl ChatToMessages {
     }
 }
 
-/// The choice of a chunk; the chunk that tells usage has none.
-fn single(mut choices: Vec<Choice>) -> Result<Option<Choice>, BadEvent> {
-    let count = choices.len();
-    match choices.pop() {
-        Some(choice) if count > 1 || choice.index != 0 => {
-            Err(BadAnswer::Choices(count.max(choice.index.saturating_add(1))).into())
-        }
-        choice => Ok(choice),
-    }
-}
-
-#[derive(Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    model: String,
-    choices: Vec<Choice>,
-    usage: Option<ChatTokens>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    index: usize,
-    delta: Option<Delta>,
-    finish_reason: Option<String>,
-    /// vLLM's: a stop sequence, or the id of a token.
-    stop_reason: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-struct Delta {
-    content: Option<String>,
-    refusal: Option<String>,
-    reasoning: Option<String>,
-    /// The older name of `reasoning`.
-    reasoning_content: Option<String>,
-    tool_calls: Option<Vec<ToolCall>>,
-    function_call: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall {
-    #[serde(default)]
-    index: u64,
-    id: Option<String>,
-    r#type: Option<String>,
-    function: Option<Function>,
-}
-
-#[derive(Default, Deserialize)]
-struct Function {
-    name: Option<String>,
-    arguments: Option<String>,
-}
-
-impl ToolCall {
-    fn read(self) -> Result<CallDelta, BadAnswer> {
-        if let Some(kind) = self.r#type.filter(|kind| kind != "function") {
-            return Err(BadAnswer::UnknownPart(kind));
-        }
-        let function = self.function.unwrap_or_default();
-        let full = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Ok(CallDelta {
-            index: self.index,
-            id: full(self.id),
-            name: full(function.name),
-            arguments: function.arguments.unwrap_or_default(),
-        })
+impl MessagesWriter {
+    fn write_delta(&self, out: &mut Vec<u8>, delta: Delta<'_>) -> Result<(), BadEvent> {
+        let r#type = "content_block_delta";
+        write_named(out, r#type, &DeltaEvent { r#type, index: self.index, delta })
     }
 }
 
@@ -246,6 +155,51 @@ struct Message<'a> {
     stop_reason: Option<()>,
     stop_sequence: Option<()>,
     usage: MessagesTokens,
+}
+
+#[derive(Serialize)]
+struct BlockStart<'a> {
+    r#type: &'static str,
+    index: usize,
+    content_block: Content<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Content<'a> {
+    Text { text: &'static str },
+    Thinking { thinking: &'static str, signature: &'static str },
+    ToolUse { id: &'a str, name: &'a str, input: Input },
+}
+
+/// The input comes in deltas.
+#[derive(Serialize)]
+struct Input {}
+
+#[derive(Serialize)]
+struct DeltaEvent<'a> {
+    r#type: &'static str,
+    index: usize,
+    delta: Delta<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Delta<'a> {
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'static str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
+}
+
+#[derive(Serialize)]
+struct BlockStop {
+    r#type: &'static str,
+    index: usize,
 }
 
 #[derive(Serialize)]

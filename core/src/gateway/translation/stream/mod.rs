@@ -1,10 +1,12 @@
 //! Streams: one event in, the events of the other API out, as they become ready.
 
 mod blocks;
+mod chat_stream;
 mod chat_to_messages;
 mod chunk;
 mod event;
 mod messages_to_chat;
+mod writer;
 
 use serde::Serialize;
 
