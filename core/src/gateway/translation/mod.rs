@@ -1,5 +1,5 @@
-//! Between OpenAI's Chat Completions and Anthropic's Messages: requests, whole answers, streams
-//! and errors, in both directions.
+//! Between OpenAI's Chat Completions and Anthropic's Messages, in both directions, and from OpenAI's
+//! Responses to Chat Completions: requests, whole answers, streams and errors.
 //!
 //! What one API cannot express is an error that names the field, never dropped in silence. JSON
 //! whose order or digits can mean something to a model (schemas, the input of tools, numbers) is
@@ -26,6 +26,29 @@
 //! | `name` of a tool message, `index` of a call | told by the call's id |
 //! | a field with its neutral value, such as `n: 1` or `logprobs: false` | asks for nothing |
 //!
+//! | of Responses | why |
+//! | --- | --- |
+//! | `metadata`, `client_metadata`, `prompt_cache_…` | for OpenAI's caches and dashboards; the answer repeats the first and the key |
+//! | `store` | nothing is stored, and the answer says so |
+//! | `stream_options` | whoever writes the stream reads it |
+//! | `truncation` | a target refuses a prompt that is too long, it never cuts one |
+//! | `max_tool_calls` | counts calls of tools that are refused |
+//! | `include` of what is not there | concerns tools that are refused, or encrypted reasoning |
+//! | `reasoning.summary`, `reasoning.context` | the reasoning itself is told; chat templates decide how much of it they keep |
+//! | `encrypted_content`; reasoning too at a target without it | only OpenAI can read it |
+//! | `text.verbosity`, `service_tier` at an engine | wishes that engines do not know |
+//! | `id`, `status`, `phase` and `caller` of an item | for stored items, and for models that label their messages |
+//!
+//! Requests for responses are stateless: whatever refers to something stored is refused, and so are
+//! files, the tools of OpenAI's own and what these left in a conversation. Codex sends one of them,
+//! `web_search`, unless its configuration says `web_search = "disabled"`. Custom tools and
+//! namespaces are expressed as functions, and their calls translated back:
+//!
+//! - the text of a custom tool is the one argument of a function. A grammar stands in its
+//!   description: the model is told of it, but not held to it, so a client has to expect a text
+//!   that breaks it;
+//! - the tools of a namespace carry its name before their own, as in `mcp__files__read`.
+//!
 //! Fields of *answers* that are not known are ignored, since both vendors add some without notice;
 //! unknown blocks, calls and stop reasons are errors.
 
@@ -33,10 +56,12 @@ mod answer;
 mod error_object;
 mod fields;
 mod request;
+mod responses;
 mod stream;
 
 pub use answer::{BadAnswer, UNSIGNED, completion_to_message, message_to_completion};
 pub use error_object::{ErrorObject, ErrorType, chat_status};
 pub use fields::Untranslatable;
 pub use request::{ChatTarget, chat_to_messages, messages_to_chat};
+pub use responses::{ChatToResponses, ResponsesEcho, completion_to_response, responses_to_chat};
 pub use stream::{BadEvent, ChatToMessages, MessagesToChat};

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub(super) use chat::{ChatTokens, full};
+pub(super) use chat::{ChatAnswer, ChatCall, ChatTokens, full};
 pub(super) use messages::{MessagesTokens, StopDetails};
 pub(super) use stop::Stop;
 pub(super) use usage::Usage;

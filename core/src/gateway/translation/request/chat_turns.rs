@@ -35,7 +35,7 @@ pub(super) fn read_messages<'a>(
 }
 
 /// What a user says behind the results of tools belongs to their turn.
-fn push_user(turns: &mut Vec<Turn<'_>>, said: Vec<Part>) {
+pub(in super::super) fn push_user(turns: &mut Vec<Turn<'_>>, said: Vec<Part>) {
     match turns.last_mut() {
         Some(Turn::User { results, parts }) if !results.is_empty() && parts.is_empty() => {
             *parts = said;
@@ -44,7 +44,7 @@ fn push_user(turns: &mut Vec<Turn<'_>>, said: Vec<Part>) {
     }
 }
 
-fn push_result(turns: &mut Vec<Turn<'_>>, result: ToolResult) {
+pub(in super::super) fn push_result(turns: &mut Vec<Turn<'_>>, result: ToolResult) {
     match turns.last_mut() {
         Some(Turn::User { results, parts }) if !results.is_empty() && parts.is_empty() => {
             results.push(result);
@@ -73,7 +73,7 @@ fn read_part(part: &Node<'_, '_>) -> Result<Part, Untranslatable> {
             // A hint at the resolution, which Anthropic chooses by itself.
             fields.leave_out(&["detail"]);
             fields.finish(UNKNOWN)?;
-            Part::Image(image)
+            Part::Image { image, detail: None }
         }
         kind => {
             return Err(part.refuse(format!("is of type `{kind}`; send text or an `image_url`")));
@@ -115,7 +115,7 @@ fn read_assistant<'a>(fields: &mut Object<'_, 'a>) -> Result<Turn<'a>, Untransla
 fn texts_of(content: &Node<'_, '_>) -> Result<Vec<String>, Untranslatable> {
     let text = |part| match part {
         Part::Text(text) => Ok(text),
-        Part::Image(_) => Err(content.refuse("must be text")),
+        Part::Image { .. } => Err(content.refuse("must be text")),
     };
     parts_of(content)?.into_iter().map(text).collect()
 }

@@ -10,7 +10,7 @@ use crate::gateway::translation::fields::{Path, Untranslatable};
 /// What stands before the text of a tool's error: a `tool` message has no field for it.
 const ERROR_MARK: &str = "Error: ";
 
-pub(super) fn write<'a>(
+pub(in super::super) fn write<'a>(
     request: &'a Request<'a>,
     target: ChatTarget,
 ) -> Result<Body<'a>, Untranslatable> {
@@ -48,11 +48,17 @@ pub(super) fn write<'a>(
         tools: request.tools.iter().map(function).collect(),
         tool_choice: request.tool_choice.as_ref().map(choice),
         parallel_tool_calls: request.single_call.then_some(false),
-        response_format: request.schema.map(|schema| ResponseFormat {
-            r#type: "json_schema",
-            json_schema: JsonSchema { name: "response", strict: true, schema },
+        response_format: request.schema.map(|schema| ResponseFormat::JsonSchema {
+            json_schema: JsonSchema {
+                name: "response",
+                description: None,
+                strict: Some(true),
+                schema,
+            },
         }),
         reasoning_effort: request.effort,
+        verbosity: None,
+        service_tier: None,
         thinking_token_budget: match (&request.thinking, target) {
             (Some(Thinking::Budget(tokens)), ChatTarget::Engine { reasoning_parser: true }) => {
                 Some(*tokens)
@@ -122,7 +128,7 @@ fn tool_message(result: &ToolResult) -> Message<'_> {
 
 fn is_image(part: &Part) -> bool {
     match part {
-        Part::Image(_) => true,
+        Part::Image { .. } => true,
         Part::Text(_) => false,
     }
 }
@@ -142,8 +148,9 @@ fn content_of(mut parts: Vec<ContentPart<'_>>) -> Content<'_> {
 fn content_part(part: &Part) -> ContentPart<'_> {
     match part {
         Part::Text(text) => ContentPart::Text { text: text.into() },
-        Part::Image(image) => ContentPart::ImageUrl {
+        Part::Image { image, detail } => ContentPart::ImageUrl {
             image_url: ImageUrl {
+                detail: *detail,
                 url: match image {
                     Image::Url(url) => url.clone(),
                     Image::Base64 { media_type, data } => {

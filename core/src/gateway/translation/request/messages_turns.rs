@@ -50,7 +50,7 @@ fn read_part(
         "image" => {
             let image = read_image(&fields.require("source")?)?;
             finish_block(fields)?;
-            Ok(Part::Image(image))
+            Ok(Part::Image { image, detail: None })
         }
         "document" | "search_result" | "container_upload" => {
             Err(block.refuse("is a document; send its text instead"))

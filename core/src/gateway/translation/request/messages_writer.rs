@@ -212,10 +212,13 @@ fn result_block(result: &ToolResult) -> Block<'_> {
 fn part_block(part: &Part) -> Block<'_> {
     match part {
         Part::Text(text) => Block::Text { text },
-        Part::Image(Image::Url(url)) => Block::Image { source: Source::Url { url } },
-        Part::Image(Image::Base64 { media_type, data }) => {
-            Block::Image { source: Source::Base64 { media_type, data } }
-        }
+        // Anthropic chooses the resolution by itself.
+        Part::Image { image, detail: _ } => Block::Image {
+            source: match image {
+                Image::Url(url) => Source::Url { url },
+                Image::Base64 { media_type, data } => Source::Base64 { media_type, data },
+            },
+        },
     }
 }
 

@@ -1,9 +1,9 @@
 //! Requests: read from either API into one form, and written from it.
 
-mod chat_body;
+pub(super) mod chat_body;
 mod chat_reader;
 mod chat_turns;
-mod chat_writer;
+pub(super) mod chat_writer;
 mod messages_reader;
 mod messages_turns;
 mod messages_writer;
@@ -12,6 +12,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+pub(super) use chat_turns::{push_result, push_user};
 
 use super::fields::{Node, Path, Untranslatable};
 
@@ -50,42 +52,42 @@ pub fn chat_to_messages(body: &[u8], default_max_tokens: u64) -> Result<String, 
     write(&messages_writer::write(&request, default_max_tokens))
 }
 
-fn body_of(body: &[u8]) -> Result<Node<'static, '_>, Untranslatable> {
+pub(super) fn body_of(body: &[u8]) -> Result<Node<'static, '_>, Untranslatable> {
     let raw = serde_json::from_slice(body)
         .map_err(|error| Path::Body.refuse(format!("must be valid JSON: {error}")))?;
     Ok(Node { path: Path::Body, raw })
 }
 
-fn write(body: &impl Serialize) -> Result<String, Untranslatable> {
+pub(super) fn write(body: &impl Serialize) -> Result<String, Untranslatable> {
     serde_json::to_string(body)
         .map_err(|error| Path::Body.refuse(format!("cannot be written: {error}")))
 }
 
 /// A request as far as both APIs can express it.
-struct Request<'a> {
-    model: String,
-    system: Vec<String>,
-    turns: Vec<Turn<'a>>,
+pub(super) struct Request<'a> {
+    pub(super) model: String,
+    pub(super) system: Vec<String>,
+    pub(super) turns: Vec<Turn<'a>>,
     /// Whether the last turn, which is the assistant's, is to be continued.
-    continues: bool,
-    max_tokens: Option<u64>,
-    temperature: Option<&'a RawValue>,
-    top_p: Option<&'a RawValue>,
-    top_k: Option<u64>,
-    stop: Vec<String>,
-    stream: Option<bool>,
-    user: Option<String>,
-    tools: Vec<Tool<'a>>,
-    tool_choice: Option<ToolChoice>,
+    pub(super) continues: bool,
+    pub(super) max_tokens: Option<u64>,
+    pub(super) temperature: Option<&'a RawValue>,
+    pub(super) top_p: Option<&'a RawValue>,
+    pub(super) top_k: Option<u64>,
+    pub(super) stop: Vec<String>,
+    pub(super) stream: Option<bool>,
+    pub(super) user: Option<String>,
+    pub(super) tools: Vec<Tool<'a>>,
+    pub(super) tool_choice: Option<ToolChoice>,
     /// Whether an answer may call one tool at most.
-    single_call: bool,
+    pub(super) single_call: bool,
     /// The schema that the answer has to follow.
-    schema: Option<&'a RawValue>,
-    effort: Option<Effort>,
-    thinking: Option<Thinking>,
+    pub(super) schema: Option<&'a RawValue>,
+    pub(super) effort: Option<Effort>,
+    pub(super) thinking: Option<Thinking>,
 }
 
-enum Turn<'a> {
+pub(super) enum Turn<'a> {
     /// An instruction in the middle of the conversation.
     System(String),
     User {
@@ -99,43 +101,51 @@ enum Turn<'a> {
     },
 }
 
-enum Part {
+pub(super) enum Part {
     Text(String),
-    Image(Image),
+    Image { image: Image, detail: Option<Detail> },
 }
 
-enum Image {
+/// The resolution of an image; none leaves it to the target.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Detail {
+    Low,
+    High,
+}
+
+pub(super) enum Image {
     Url(String),
     Base64 { media_type: String, data: String },
 }
 
-struct Call<'a> {
-    id: String,
-    name: String,
-    input: Cow<'a, RawValue>,
+pub(super) struct Call<'a> {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) input: Cow<'a, RawValue>,
 }
 
-struct ToolResult {
-    call: String,
-    is_error: bool,
-    parts: Vec<Part>,
+pub(super) struct ToolResult {
+    pub(super) call: String,
+    pub(super) is_error: bool,
+    pub(super) parts: Vec<Part>,
 }
 
-struct Tool<'a> {
-    name: String,
-    description: Option<String>,
-    schema: Option<&'a RawValue>,
-    strict: Option<bool>,
+pub(super) struct Tool<'a> {
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) schema: Option<&'a RawValue>,
+    pub(super) strict: Option<bool>,
 }
 
-enum ToolChoice {
+pub(super) enum ToolChoice {
     Auto,
     Any,
     None,
     Named(String),
 }
 
-enum Thinking {
+pub(super) enum Thinking {
     Adaptive,
     Disabled,
     Budget(u64),
@@ -143,7 +153,7 @@ enum Thinking {
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Effort {
+pub(super) enum Effort {
     None,
     Minimal,
     Low,
@@ -154,7 +164,7 @@ enum Effort {
 }
 
 impl Effort {
-    fn read(node: &Node<'_, '_>) -> Result<Self, Untranslatable> {
+    pub(super) fn read(node: &Node<'_, '_>) -> Result<Self, Untranslatable> {
         match node.string()?.as_str() {
             "none" => Ok(Self::None),
             "minimal" => Ok(Self::Minimal),

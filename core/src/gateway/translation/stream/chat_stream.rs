@@ -77,6 +77,16 @@ impl<W: AnswerWriter> ChatStream<W> {
         self.phase.finish()
     }
 
+    pub(in super::super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Ends the stream early. The writer is there to say why.
+    pub(in super::super) fn abandon(&mut self) -> &mut W {
+        self.phase = Phase::Ended;
+        &mut self.writer
+    }
+
     fn take(&mut self, choice: Choice) -> Result<(), BadEvent> {
         let delta = choice.delta.unwrap_or_default();
         if delta.function_call.is_some() {

@@ -10,8 +10,10 @@ mod writer;
 
 use serde::Serialize;
 
+pub(super) use chat_stream::ChatStream;
 pub use chat_to_messages::ChatToMessages;
 pub use messages_to_chat::MessagesToChat;
+pub(super) use writer::{AnswerWriter, Closing, End, Head, Opening, Piece};
 
 use super::answer::BadAnswer;
 use super::error_object::ErrorObject;
@@ -42,7 +44,7 @@ pub enum BadEvent {
 
 /// Where a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing was written.
     Before,
     /// The answer has begun.
@@ -62,8 +64,12 @@ impl Phase {
     }
 }
 
-/// Writes an event of Messages, which is named.
-fn write_named(out: &mut Vec<u8>, name: &str, data: &impl Serialize) -> Result<(), BadEvent> {
+/// Writes an event of Messages or Responses, which is named.
+pub(super) fn write_named(
+    out: &mut Vec<u8>,
+    name: &str,
+    data: &impl Serialize,
+) -> Result<(), BadEvent> {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());
     out.push(b'\n');
@@ -79,4 +85,4 @@ fn write_data(out: &mut Vec<u8>, data: &impl Serialize) -> Result<(), BadEvent> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,7 +3,7 @@
 mod chat_to_messages;
 mod fold;
 mod messages_to_chat;
-mod properties;
+pub(in super::super) mod properties;
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn to_chat(events: &[Value]) -> (Vec<Value>, Result<(), BadEvent>) {
     (events_of(&out), result.and_then(|()| stream.finish()))
 }
 
-fn text_of(event: &Value) -> String {
+pub(in super::super) fn text_of(event: &Value) -> String {
     match event {
         Value::String(text) => text.clone(),
         event => event.to_string(),
@@ -34,7 +34,7 @@ fn text_of(event: &Value) -> String {
 }
 
 /// The data of the events that were written; those of Messages are named as their data says.
-fn events_of(out: &[u8]) -> Vec<Value> {
+pub(in super::super) fn events_of(out: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(out).unwrap();
     assert!(text.is_empty() || text.ends_with("\n\n"));
     let event = |frame: &str| {
@@ -52,7 +52,7 @@ fn events_of(out: &[u8]) -> Vec<Value> {
     text.split_terminator("\n\n").map(event).collect()
 }
 
-fn done() -> Value {
+pub(in super::super) fn done() -> Value {
     json!("[DONE]")
 }
 
@@ -61,24 +61,24 @@ fn chunk(delta: Value, finish: Value) -> Value {
         "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]})
 }
 
-fn delta(delta: Value) -> Value {
+pub(in super::super) fn delta(delta: Value) -> Value {
     chunk(delta, Value::Null)
 }
 
-fn finish(reason: &str) -> Value {
+pub(in super::super) fn finish(reason: &str) -> Value {
     chunk(json!({}), json!(reason))
 }
 
-fn call_delta(index: u64, id: &str, arguments: &str) -> Value {
+pub(in super::super) fn call_delta(index: u64, id: &str, arguments: &str) -> Value {
     delta(json!({"tool_calls": [{"index": index, "id": id, "type": "function",
         "function": {"name": format!("f{index}"), "arguments": arguments}}]}))
 }
 
-fn arguments_delta(index: u64, arguments: &str) -> Value {
+pub(in super::super) fn arguments_delta(index: u64, arguments: &str) -> Value {
     delta(json!({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}))
 }
 
-fn usage_chunk() -> Value {
+pub(in super::super) fn usage_chunk() -> Value {
     json!({"id": "c1", "model": "m", "choices": [],
         "usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}})
 }

@@ -7,7 +7,7 @@ use crate::gateway::translation::{completion_to_message, message_to_completion};
 
 /// An answer, and how its parts are cut and mixed in a stream.
 #[derive(Clone, Debug)]
-struct Said {
+pub(in super::super::super) struct Said {
     thinking: Vec<String>,
     text: Vec<String>,
     calls: Vec<Vec<String>>,
@@ -20,7 +20,7 @@ fn pieces() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(prop_oneof!["\\PC{0,6}", Just("\"\n\\{}".to_owned())], 0..4)
 }
 
-fn said() -> impl Strategy<Value = Said> {
+pub(in super::super::super) fn said() -> impl Strategy<Value = Said> {
     let arguments =
         (prop::option::of((".{0,9}", any::<i32>())), prop::collection::vec(any::<usize>(), 0..5));
     let arguments = arguments.prop_map(|(fields, cuts)| {
@@ -106,7 +106,7 @@ impl Said {
             "usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}})
     }
 
-    fn chunks(&self) -> Vec<Value> {
+    pub(in super::super::super) fn chunks(&self) -> Vec<Value> {
         let mut chunks = vec![delta(json!({"role": "assistant", "content": ""}))];
         chunks.extend(self.thinking.iter().map(|text| delta(json!({"reasoning": text}))));
         chunks
