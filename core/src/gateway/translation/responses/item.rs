@@ -146,7 +146,7 @@ impl Output {
         match &mut item.content {
             Content::FunctionCall { arguments, .. } => {
                 if all.trim().is_empty() {
-                    // Nobody shall take a call that was cut for one without arguments.
+                    // A call that was cut must not look like one without arguments.
                     *arguments = if *is_cut { String::new() } else { "{}".into() };
                 }
             }

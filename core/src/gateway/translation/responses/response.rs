@@ -75,8 +75,8 @@ fn code_of(error: &ErrorObject) -> &str {
         ErrorType::RateLimit => "rate_limit_exceeded",
         ErrorType::Billing => "insufficient_quota",
         ErrorType::InvalidRequest | ErrorType::RequestTooLarge => "invalid_prompt",
-        ErrorType::Overloaded => "server_is_overloaded",
-        ErrorType::Authentication
+        ErrorType::Overloaded
+        | ErrorType::Authentication
         | ErrorType::Permission
         | ErrorType::NotFound
         | ErrorType::Timeout

@@ -106,9 +106,13 @@ impl<'a> ToolSet<'a> {
         let kind = fields.require("type")?.string()?;
         let is_custom = kind == "custom";
         if !is_custom && kind != "function" {
+            let switch = match kind.as_str() {
+                "web_search" => " (Codex: `web_search = \"disabled\"`)",
+                _ => "",
+            };
             return Err(node.refuse(format!(
                 "is OpenAI's own tool `{kind}`, which this model does not have; \
-                 switch it off in the client"
+                 switch it off in the client{switch}"
             )));
         }
         let name = fields.require("name")?.string()?;

@@ -141,7 +141,7 @@ fn usage_is_told_whole_or_not_at_all() {
 }
 
 #[test]
-fn what_is_no_answer_is_an_error() {
+fn what_is_not_an_answer_is_an_error() {
     let bad = |completion: &Value| response_to(&request(json!({})), completion).unwrap_err();
     let mut two = completion(json!({"content": "a"}), "stop");
     two["choices"] = json!([two["choices"][0], two["choices"][0]]);

@@ -124,7 +124,7 @@ fn images_are_passed_on_and_those_of_tools_follow_as_the_users() {
 }
 
 #[test]
-fn arguments_that_are_no_object_become_one() {
+fn arguments_that_are_not_an_object_become_one() {
     for arguments in ["{\"a\":", "[1]", "hello"] {
         let call =
             json!({"type": "function_call", "call_id": "t", "name": "f", "arguments": arguments});

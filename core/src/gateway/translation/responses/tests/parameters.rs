@@ -73,40 +73,56 @@ fn what_no_answer_depends_on_is_left_out() {
     }
 }
 
+/// The fields, items and tools that Codex 0.171 sends, with `web_search` switched off.
 #[test]
 fn a_request_of_codex_is_served() {
+    let text = |role: &str, text: &str| {
+        json!({"type": "message", "id": "msg_1", "role": role,
+            "content": [{"type": "input_text", "text": text}]})
+    };
+    let function = |name: &str| {
+        json!({"type": "function", "name": name, "description": "Runs.", "strict": false,
+            "parameters": {"type": "object"}})
+    };
     let body = json!({
-        "model": "qwen", "instructions": "You are a coding agent.", "tool_choice": "auto", "parallel_tool_calls": false,
+        "model": "qwen", "stream": true, "store": false, "prompt_cache_key": "k",
         "input": [
-            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "<permissions>"}]},
-            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "<environment_context>"}]},
-            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "fix it"}]},
-            {"type": "reasoning", "summary": [], "encrypted_content": null},
-            {"type": "custom_tool_call", "status": "completed", "call_id": "t1", "name": "apply_patch", "input": "*** Begin\n"},
-            {"type": "custom_tool_call_output", "call_id": "t1", "output": "done"},
+            text("developer", "You are a coding agent."),
+            text("developer", "<skills_instructions>"),
+            text("user", "<environment_context>"),
+            text("user", "fix it"),
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": null,
+                "content": [{"type": "reasoning_text", "text": "hm"}]},
+            {"type": "custom_tool_call", "status": "completed", "id": "ctc_1", "call_id": "t1",
+                "name": "apply_patch", "input": "*** Begin\n"},
+            {"type": "custom_tool_call_output", "id": "ctco_1", "call_id": "t1", "output": "done"},
         ],
         "tools": [
-            {"type": "function", "name": "exec_command", "description": "Runs.", "strict": false, "parameters": {"type": "object"}},
+            function("exec_command"),
             {"type": "custom", "name": "apply_patch", "description": "Edits.",
                 "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"}},
+            {"type": "namespace", "name": "multi_agent_v1", "description": "Agents.",
+                "tools": [function("spawn_agent")]},
         ],
-        "reasoning": {"effort": "medium", "summary": "auto"}, "store": false, "stream": true,
-        "include": ["reasoning.encrypted_content"], "prompt_cache_key": "k", "text": {"verbosity": "low"},
-        "client_metadata": {"x-codex-installation-id": "i"},
+        "tool_choice": "auto", "parallel_tool_calls": true,
+        "reasoning": {"effort": "medium", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"], "text": {"verbosity": "low"},
+        "client_metadata": {"session_id": "s"},
     });
     let chat = chat(&body);
-    assert_eq!(chat["messages"][0]["content"], "You are a coding agent.\n\n<permissions>");
+    let messages = &chat["messages"];
+    assert_eq!(messages[0]["content"], "You are a coding agent.\n\n<skills_instructions>");
+    assert_eq!(messages[3]["reasoning"], "hm");
     assert_eq!(
-        chat["messages"][3]["tool_calls"][0]["function"],
+        messages[3]["tool_calls"][0]["function"],
         json!({"name": "apply_patch", "arguments": "{\"input\":\"*** Begin\\n\"}"})
     );
+    assert_eq!(messages[4], json!({"role": "tool", "tool_call_id": "t1", "content": "done"}));
+    let names: Vec<&Value> =
+        chat["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
+    assert_eq!(names, ["exec_command", "apply_patch", "multi_agent_v1__spawn_agent"]);
     assert_eq!(
-        chat["messages"][4],
-        json!({"role": "tool", "tool_call_id": "t1", "content": "done"})
-    );
-    assert_eq!(chat["tools"].as_array().unwrap().len(), 2);
-    assert_eq!(
-        (&chat["tool_choice"], &chat["parallel_tool_calls"]),
-        (&json!("auto"), &json!(false))
+        (&chat["tool_choice"], &chat["reasoning_effort"]),
+        (&json!("auto"), &json!("medium"))
     );
 }

@@ -94,6 +94,11 @@ fn a_refusal_says_what_to_do() {
         (
             json!({"tools": [{"type": "web_search"}]}),
             "`tools[0]` is OpenAI's own tool `web_search`, which this model does not have; \
+             switch it off in the client (Codex: `web_search = \"disabled\"`)",
+        ),
+        (
+            json!({"tools": [{"type": "image_generation", "output_format": "png"}]}),
+            "`tools[0]` is OpenAI's own tool `image_generation`, which this model does not have; \
              switch it off in the client",
         ),
         (
