@@ -299,8 +299,12 @@ impl ApiError {
 
     /// The error as an event of a stream that has begun: `data: {"error": …}` and a blank line.
     pub fn event(&self) -> String {
-        let body = serde_json::to_string(&self.body()).unwrap_or_default();
-        format!("data: {body}\n\n")
+        format!("data: {}\n\n", self.json())
+    }
+
+    /// Its body: `{"error": …}`.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::to_value(self.body()).unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::fleet::ClaimId;
+use diogenes_core::fleet::{ClaimId, ResponsesApi};
 use diogenes_core::gateway::translation::{ChatTarget, Untranslatable};
 use diogenes_core::gateway::{ProviderKind, ProviderSpec};
 use diogenes_core::name::ModelName;
@@ -69,13 +69,14 @@ impl Destination {
 
     /// Who stands between it and a caller of this dialect, if anybody can.
     pub(super) fn interpreter(&self, caller: Dialect) -> Option<Interpreter> {
-        let target = match (self, caller) {
-            (Self::Model(_), Dialect::Messages) => Dialect::ChatCompletions,
-            (Self::Model(_), same) => same,
-            (Self::Hosted(hosted), caller) => match (hosted.spec().kind, caller) {
-                (ProviderKind::OpenAi, Dialect::Messages) => Dialect::ChatCompletions,
-                (ProviderKind::OpenAi, same) => same,
-                (ProviderKind::Anthropic, _) => Dialect::Messages,
+        let target = match self {
+            Self::Model(entry) => {
+                let has_responses = || entry.view().model.spec.responses == ResponsesApi::Native;
+                chat_or(caller, has_responses)
+            }
+            Self::Hosted(hosted) => match hosted.spec().kind {
+                ProviderKind::OpenAi => chat_or(caller, || hosted.spec().has_responses()),
+                ProviderKind::Anthropic => Dialect::Messages,
             },
         };
         Some(Interpreter::new(caller, target)).filter(|interpreter| interpreter.can())
@@ -148,6 +149,15 @@ impl Destination {
             Self::Model(entry) => Some(entry),
             Self::Hosted(_) => None,
         }
+    }
+}
+
+/// What those are asked in who speak OpenAI's API, of which not all have `/v1/responses`.
+fn chat_or(caller: Dialect, has_responses: impl FnOnce() -> bool) -> Dialect {
+    match caller {
+        Dialect::Messages => Dialect::ChatCompletions,
+        Dialect::Responses if !has_responses() => Dialect::ChatCompletions,
+        same => same,
     }
 }
 

@@ -59,7 +59,19 @@ impl Dialect {
     /// An error as an event of a stream that has begun, with a blank line behind it.
     pub(super) fn error_event(self, error: &ApiError, id: &str) -> String {
         match self {
-            Self::Messages => self.event("error", &message_error(error).to_messages(Some(id))),
+            Self::Messages => self.event("error", &error_object(error).to_messages(Some(id))),
+            // Its clients tell events apart by their type.
+            Self::Responses => {
+                let mut event = json!({
+                    "type": "error", "code": error.kind.http().1, "message": error.message,
+                    "param": error.param, "sequence_number": 0,
+                });
+                if let (Some(event), Some(body)) = (event.as_object_mut(), error.json().as_object())
+                {
+                    event.extend(body.clone());
+                }
+                self.event("error", &event.to_string())
+            }
             _ => error.event(),
         }
     }
@@ -67,7 +79,7 @@ impl Dialect {
     /// An event with these data, named where events have names.
     pub(super) fn event(self, name: &str, data: &str) -> String {
         match self {
-            Self::Messages => format!("event: {name}\ndata: {data}\n\n"),
+            Self::Messages | Self::Responses => format!("event: {name}\ndata: {data}\n\n"),
             _ => format!("data: {data}\n\n"),
         }
     }
@@ -103,8 +115,8 @@ impl Dialect {
     }
 }
 
-/// One of our errors for Anthropic's clients.
-pub(crate) fn message_error(error: &ApiError) -> ErrorObject {
+/// One of our errors, for whoever puts it into the words of another API.
+pub(crate) fn error_object(error: &ApiError) -> ErrorObject {
     ErrorObject {
         kind: ErrorType::of_status(error.status().as_u16()),
         message: error.message.clone(),

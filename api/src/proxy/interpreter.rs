@@ -1,13 +1,15 @@
 use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::gateway::translation::{
-    BadAnswer, BadEvent, ChatTarget, ChatToMessages, ErrorObject, MessagesToChat, Untranslatable,
-    chat_status, chat_to_messages, completion_to_message, message_to_completion, messages_to_chat,
+    BadAnswer, BadEvent, ChatTarget, ChatToMessages, ChatToResponses, ErrorObject, MessagesToChat,
+    ResponsesEcho, Untranslatable, chat_status, chat_to_messages, completion_to_message,
+    completion_to_response, message_to_completion, messages_to_chat, responses_to_chat,
 };
 use http::{HeaderValue, StatusCode};
 
 use super::call::Call;
 use super::dialect::Dialect;
+use crate::sse::Reader;
 
 /// Between the dialect of a caller and the one that a target is asked in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +26,26 @@ pub(super) struct Understands {
     pub(super) max_tokens: u64,
 }
 
+/// Why an answer cannot be translated.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unclear {
+    #[error(transparent)]
+    Answer(#[from] BadAnswer),
+    #[error(transparent)]
+    Request(#[from] Untranslatable),
+}
+
 /// Translates the events of a stream, one by one.
 pub(super) enum Translator {
     ToMessages(ChatToMessages),
     ToChat(MessagesToChat),
+    ToResponses(Box<ChatToResponses>),
+    /// By way of chunks of chat completions.
+    MessagesToResponses {
+        chunks: MessagesToChat,
+        reader: Reader,
+        responses: Box<ChatToResponses>,
+    },
 }
 
 impl Interpreter {
@@ -47,37 +65,44 @@ impl Interpreter {
 
     /// Whether it is of use: nobody translates completions or embeddings.
     pub(super) fn can(self) -> bool {
-        matches!(
-            (self.caller, self.target),
-            (Dialect::Messages, Dialect::ChatCompletions)
-                | (Dialect::ChatCompletions, Dialect::Messages)
-        ) || self.is_idle()
+        use Dialect::{ChatCompletions, Messages, Responses};
+        let is_chat = |dialect| matches!(dialect, ChatCompletions | Messages | Responses);
+        self.is_idle()
+            || (is_chat(self.caller) && matches!(self.target, ChatCompletions | Messages))
     }
 
     /// The body of a request.
     pub(super) fn request(self, body: Bytes, by: Understands) -> Result<Bytes, Untranslatable> {
+        use Dialect::{ChatCompletions, Messages, Responses};
         match (self.caller, self.target) {
-            (Dialect::Messages, Dialect::ChatCompletions) => {
-                messages_to_chat(&body, by.chat).map(Bytes::from)
+            (Messages, ChatCompletions) => messages_to_chat(&body, by.chat),
+            (ChatCompletions, Messages) => chat_to_messages(&body, by.max_tokens),
+            (Responses, ChatCompletions) => responses_to_chat(&body, by.chat),
+            (Responses, Messages) => {
+                let chat = responses_to_chat(&body, by.chat)?;
+                chat_to_messages(chat.as_bytes(), by.max_tokens)
             }
-            (Dialect::ChatCompletions, Dialect::Messages) => {
-                chat_to_messages(&body, by.max_tokens).map(Bytes::from)
-            }
-            _ => Ok(body),
+            _ => return Ok(body),
         }
+        .map(Bytes::from)
     }
 
     /// A whole answer.
-    pub(super) fn answer(self, body: Bytes, now: Timestamp) -> Result<Bytes, BadAnswer> {
-        match (self.caller, self.target) {
-            (Dialect::Messages, Dialect::ChatCompletions) => {
-                completion_to_message(&body).map(Bytes::from)
-            }
-            (Dialect::ChatCompletions, Dialect::Messages) => {
-                message_to_completion(&body, now.as_second()).map(Bytes::from)
-            }
-            _ => Ok(body),
-        }
+    pub(super) fn answer(self, body: Bytes, call: &Call, now: Timestamp) -> Result<Bytes, Unclear> {
+        use Dialect::{ChatCompletions, Messages, Responses};
+        let now = now.as_second();
+        let to_response = |completion: &[u8]| {
+            let echo = ResponsesEcho::read(&call.body)?;
+            Ok::<_, Unclear>(completion_to_response(completion, &echo, id_of(call), now)?)
+        };
+        let answer = match (self.caller, self.target) {
+            (Messages, ChatCompletions) => completion_to_message(&body)?,
+            (ChatCompletions, Messages) => message_to_completion(&body, now)?,
+            (Responses, ChatCompletions) => to_response(&body)?,
+            (Responses, Messages) => to_response(message_to_completion(&body, now)?.as_bytes())?,
+            _ => return Ok(body),
+        };
+        Ok(answer.into())
     }
 
     /// The status of an answer.
@@ -111,30 +136,73 @@ impl Interpreter {
 
     /// What translates the events of a stream; none where bytes pass as they are.
     pub(super) fn translator(self, call: &Call, now: Timestamp) -> Option<Translator> {
-        match (self.caller, self.target) {
-            (Dialect::Messages, Dialect::ChatCompletions) => {
+        use Dialect::{ChatCompletions, Messages, Responses};
+        let now = now.as_second();
+        let to_responses = || {
+            // What has been translated once can be read.
+            let echo = ResponsesEcho::read(&call.body).ok()?;
+            Some(Box::new(ChatToResponses::new(echo, id_of(call), now)))
+        };
+        Some(match (self.caller, self.target) {
+            (Messages, ChatCompletions) => {
                 // Four bytes of English are about a token.
-                let estimate = call.body.len() as u64 / 4;
-                Some(Translator::ToMessages(ChatToMessages::new(estimate)))
+                Translator::ToMessages(ChatToMessages::new(call.body.len() as u64 / 4))
             }
-            (Dialect::ChatCompletions, Dialect::Messages) => {
+            (ChatCompletions, Messages) => {
                 let include_usage = !call.usage_is_ours && call.peek.asks_for_usage(&call.body);
-                Some(Translator::ToChat(MessagesToChat::new(now.as_second(), include_usage)))
+                Translator::ToChat(MessagesToChat::new(now, include_usage))
             }
-            _ => None,
-        }
+            (Responses, ChatCompletions) => Translator::ToResponses(to_responses()?),
+            (Responses, Messages) => Translator::MessagesToResponses {
+                chunks: MessagesToChat::new(now, true),
+                reader: Reader::default(),
+                responses: to_responses()?,
+            },
+            _ => return None,
+        })
     }
+}
+
+fn id_of(call: &Call) -> &str {
+    call.id.to_str().unwrap_or_default()
 }
 
 impl Translator {
     /// Takes the data of an event, and appends what is ready.
     pub(super) fn push(&mut self, data: &str, out: &mut Vec<u8>) -> Result<(), BadEvent> {
+        let is_end = data == "[DONE]";
         match self {
             Self::ToMessages(translator) => {
                 translator.push(None, data, out)?;
-                if data == "[DONE]" { translator.finish() } else { Ok(()) }
+                if is_end { translator.finish() } else { Ok(()) }
             }
             Self::ToChat(translator) => translator.push(None, data, out),
+            Self::ToResponses(translator) => {
+                translator.push(None, data, out)?;
+                if is_end { translator.finish() } else { Ok(()) }
+            }
+            Self::MessagesToResponses { chunks, reader, responses } => {
+                let mut between = Vec::new();
+                let pushed = chunks.push(None, data, &mut between);
+                reader.push(&between);
+                while let Some(frame) = reader.next_frame() {
+                    if let Some(data) = frame.data() {
+                        responses.push(None, &data, out)?;
+                    }
+                }
+                pushed
+            }
         }
+    }
+
+    /// Ends the stream with an error, if the caller's API has an end of its own for that.
+    pub(super) fn fail(&mut self, error: &ErrorObject) -> Option<Vec<u8>> {
+        let (Self::ToResponses(responses) | Self::MessagesToResponses { responses, .. }) = self
+        else {
+            return None;
+        };
+        let mut out = Vec::new();
+        responses.fail(error, &mut out).ok()?;
+        Some(out)
     }
 }

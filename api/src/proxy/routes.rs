@@ -74,7 +74,7 @@ async fn infer(
 
 /// An error in Anthropic's shape, with the same status and headers.
 fn message_error(error: ApiError, id: &HeaderValue) -> Response {
-    let body = dialect::message_error(&error).to_messages(id.to_str().ok());
+    let body = dialect::error_object(&error).to_messages(id.to_str().ok());
     let mut response = error.into_response();
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);

@@ -66,6 +66,8 @@ mod messages_tests;
 #[cfg(test)]
 mod provider_tests;
 #[cfg(test)]
+mod responses_tests;
+#[cfg(test)]
 mod route_tests;
 #[cfg(test)]
 mod tests;

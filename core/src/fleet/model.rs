@@ -67,6 +67,9 @@ pub struct ModelSpec {
     /// are rewritten to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_model: Option<String>,
+    /// Who serves `/v1/responses`.
+    #[serde(default, skip_serializing_if = "ResponsesApi::is_native")]
+    pub responses: ResponsesApi,
     /// Other names that callers may send; at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, max_items = 32))]
@@ -178,6 +181,25 @@ pub enum ColdStart {
     Reject,
 }
 
+/// Who serves OpenAI's `/v1/responses`.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponsesApi {
+    /// The inference server itself.
+    #[default]
+    Native,
+    /// Diogenes, which asks the server for chat completions.
+    Translated,
+}
+
+impl ResponsesApi {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_native(&self) -> bool {
+        *self == Self::Native
+    }
+}
+
 /// The inference server to start: the part of a spec whose change needs a new instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
@@ -243,6 +265,7 @@ impl ModelSpec {
             health_path: default_health_path(),
             port: None,
             upstream_model: None,
+            responses: ResponsesApi::Native,
             aliases: Vec::new(),
             min_replicas: 0,
             max_replicas: one(),

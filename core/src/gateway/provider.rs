@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::ResponsesApi;
 use crate::secret::SecretRef;
 
 /// A service outside the fleet that hosts models, such as OpenAI.
@@ -15,6 +16,9 @@ pub struct ProviderSpec {
     pub kind: ProviderKind,
     /// Where its API begins: `https://api.openai.com/v1`. Without a path, `/v1` is meant.
     pub base_url: String,
+    /// Who serves `/v1/responses`; where it says nothing, the provider does if it is OpenAI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses: Option<ResponsesApi>,
     /// Where its API key is kept; none where it asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<SecretRef>,
@@ -76,6 +80,16 @@ pub struct InvalidProvider {
 impl ProviderSpec {
     /// Small enough for every model that is offered, large enough for most answers.
     pub const DEFAULT_MAX_TOKENS: u64 = 8192;
+
+    /// Whether it has `/v1/responses`.
+    pub fn has_responses(&self) -> bool {
+        let is_openai = || self.base_url.starts_with("https://api.openai.com");
+        match (self.kind, self.responses) {
+            (ProviderKind::Anthropic, _) => false,
+            (ProviderKind::OpenAi, Some(by)) => by == ResponsesApi::Native,
+            (ProviderKind::OpenAi, None) => is_openai(),
+        }
+    }
 
     /// Where an endpoint is, such as `/v1/chat/completions`.
     pub fn url_of(&self, endpoint: &str) -> String {
@@ -203,6 +217,17 @@ mod tests {
         ] {
             assert_eq!(spec(base).url_of("/v1/messages"), url);
         }
+    }
+
+    #[test]
+    fn only_openai_is_taken_to_have_responses_unless_told() {
+        assert!(spec("https://api.openai.com/v1").has_responses());
+        let mut spec = spec("https://example.com");
+        assert!(!spec.has_responses());
+        spec.responses = Some(ResponsesApi::Native);
+        assert!(spec.has_responses());
+        spec.kind = ProviderKind::Anthropic;
+        assert!(!spec.has_responses());
     }
 
     #[test]

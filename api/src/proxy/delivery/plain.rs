@@ -76,7 +76,7 @@ pub(super) async fn read(
     };
     let bytes = if status.is_success() {
         interpreter
-            .answer(bytes, gateway.clock.now())
+            .answer(bytes, call, gateway.clock.now())
             .map_err(|error| refusal::malformed(&format!("is of no use here: {error}"), at))?
     } else {
         interpreter.error(&bytes, status, &call.id).ok_or_else(|| refusal::refused(status, at))?

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use diogenes_core::Timestamp;
-use diogenes_core::gateway::translation::BadEvent;
+use diogenes_core::gateway::translation::{BadEvent, ErrorObject};
 use diogenes_core::ports::Clock;
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
 use crate::proxy::casualties::Suspect;
 use crate::proxy::destination::Answerer;
-use crate::proxy::dialect::Dialect;
+use crate::proxy::dialect::{Dialect, error_object};
 use crate::proxy::gateway::Gateway;
 use crate::proxy::interpreter::{Interpreter, Translator};
 use crate::proxy::pursuit::Reached;
@@ -152,13 +152,15 @@ impl Passing {
     /// Ends a stream of which an event cannot be translated.
     fn gone_bad(&mut self, bad: &BadEvent) -> Bytes {
         let at = self.by.destination();
-        if let BadEvent::Failed(object) = bad {
-            // Its own words, in the caller's.
-            let error = refusal::malformed("broke off with an error", &at);
-            self.fail(&error);
-            return self.interpreter.error_event(object, &self.request_id).into();
+        let BadEvent::Failed(object) = bad else {
+            return self.fail(&refusal::malformed(&format!("is of no use here: {bad}"), &at));
+        };
+        // Its own words, in the caller's.
+        self.count_failure(&refusal::malformed("broke off with an error", &at));
+        match self.ended_by_translator(object) {
+            Some(end) => end.into(),
+            None => self.interpreter.error_event(object, &self.request_id).into(),
         }
-        self.fail(&refusal::malformed(&format!("is of no use here: {bad}"), &at))
     }
 
     /// What is left at the end: a last frame without its blank line.
@@ -186,16 +188,28 @@ impl Passing {
     }
 
     fn fail(&mut self, error: &ApiError) -> Bytes {
+        self.count_failure(error);
+        let preface = self.preface.take().unwrap_or_default();
+        if let Some(end) = self.ended_by_translator(&error_object(error)) {
+            return [preface, end.into()].concat().into();
+        }
+        // Of a frame that did not come whole nothing has left.
+        let separator = if self.frames.is_some() { "" } else { self.watch.separator() };
+        let preface = String::from_utf8_lossy(&preface);
+        let id = self.request_id.to_str().unwrap_or_default();
+        format!("{preface}{separator}{}", self.dialect.error_event(error, id)).into()
+    }
+
+    fn count_failure(&mut self, error: &ApiError) {
         let used = self.used();
         if let Some(settlement) = self.settlement.take() {
             settlement.fail(error, Some(used));
         }
-        // Of a frame that did not come whole nothing has left.
-        let separator = if self.frames.is_some() { "" } else { self.watch.separator() };
-        let preface = self.preface.take().unwrap_or_default();
-        let preface = String::from_utf8_lossy(&preface);
-        let id = self.request_id.to_str().unwrap_or_default();
-        format!("{preface}{separator}{}", self.dialect.error_event(error, id)).into()
+    }
+
+    /// The end of the stream, where the caller's API has one of its own for errors.
+    fn ended_by_translator(&mut self, error: &ErrorObject) -> Option<Vec<u8>> {
+        self.frames.as_mut()?.translator.as_mut()?.fail(error)
     }
 
     fn settle(&mut self) {

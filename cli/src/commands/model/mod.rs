@@ -4,7 +4,7 @@ mod spec;
 use clap::Subcommand;
 use diogenes_api::control::{ModelBody, ModelPage};
 use diogenes_core::duration;
-use diogenes_core::fleet::ModelSource;
+use diogenes_core::fleet::{ModelSource, ResponsesApi};
 
 use super::completions::models;
 use super::options::Options;
@@ -149,6 +149,9 @@ fn details(model: &ModelBody) -> String {
     ];
     rows.extend(spec.port.map(|port| ("port", port.to_string())));
     rows.extend(spec.upstream_model.clone().map(|name| ("upstream model", name)));
+    if spec.responses == ResponsesApi::Translated {
+        rows.push(("/v1/responses", "translated to chat completions".into()));
+    }
     rows.extend(spec.working_dir.clone().map(|path| ("directory", path)));
     // Values may be secrets.
     let names: Vec<&str> = spec.env.keys().map(String::as_str).collect();
