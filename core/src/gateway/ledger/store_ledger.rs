@@ -1,16 +1,15 @@
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::check::{check, check_expiry, check_used};
 use super::record::{Reservation, SHARDS, State, counter_expiry, counter_of, is_forgotten};
 use crate::Timestamp;
 use crate::entity::{Entity as _, StoreExt, Stored};
 use crate::ports::{
-    Account, Amount, Bound, BoundReached, Charge, Estimate, Expect, Ledger, LedgerError,
-    MAX_CHARGES, MAX_LEDGER_NAME, Refusal, ReservationId, Settlement, StateStore, StoreError,
-    Write,
+    Account, Amount, Bound, BoundReached, Charge, Estimate, Expect, Ledger, LedgerError, Refusal,
+    ReservationId, Settlement, StateStore, StoreError, Write,
 };
 
 /// How often a call is tried whose answer gets lost, or that meets another one.
@@ -61,9 +60,7 @@ impl Ledger for StoreLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         check(id, charges)?;
-        if expires_at <= now {
-            return Err(invalid("a reservation must expire in the future"));
-        }
+        check_expiry(expires_at, now)?;
         let reservation = Reservation {
             id: id.clone(),
             charges: charges.to_vec(),
@@ -103,9 +100,7 @@ impl Ledger for StoreLedger {
             };
             let expect = standing.unchanged();
             let reservation = standing.value;
-            if used.len() != reservation.charges.len() {
-                return Err(invalid("a settlement has one amount per charge"));
-            }
+            check_used(&reservation.charges, used)?;
             let overshoot = reservation.charges.iter().zip(used);
             let overshoot = overshoot.map(|(charge, used)| used.minus(charge.amount)).collect();
             let late = reservation.has_expired(now);
@@ -233,28 +228,4 @@ fn refusal(charges: &[Charge], reached: BoundReached) -> LedgerError {
         // Beyond what a counter holds.
         None => StoreError::Bound(Box::new(reached)).into(),
     }
-}
-
-fn check(id: &ReservationId, charges: &[Charge]) -> Result<(), LedgerError> {
-    if charges.is_empty() || charges.len() > MAX_CHARGES {
-        return Err(invalid(&format!(
-            "a reservation has 1 to {MAX_CHARGES} charges, not {}",
-            charges.len()
-        )));
-    }
-    let names = charges.iter().map(|charge| charge.account.name.as_str());
-    if names.chain([id.as_str()]).any(|name| name.is_empty() || name.len() > MAX_LEDGER_NAME) {
-        return Err(invalid(&format!(
-            "ids of reservations and names of accounts have 1 to {MAX_LEDGER_NAME} bytes"
-        )));
-    }
-    let mut seen = HashSet::new();
-    match charges.iter().find(|charge| !seen.insert(&charge.account)) {
-        Some(twice) => Err(invalid(&format!("`{}` is charged twice", twice.account))),
-        None => Ok(()),
-    }
-}
-
-fn invalid(reason: &str) -> LedgerError {
-    LedgerError::Invalid { reason: reason.into() }
 }

@@ -9,10 +9,11 @@ pub mod settle;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
-use diogenes_core::gateway::ledger::StoreLedger;
+use diogenes_core::gateway::ledger::{StoreLedger, TrancheLedger};
 use diogenes_core::ports::{
     Account, Amount, Charge, Clock as _, Ledger, LedgerError, Refusal, ReservationId, Settlement,
     StateStore, Unit,
@@ -25,17 +26,33 @@ const LIFE: Duration = Duration::from_mins(10);
 /// A ledger over a store, for one check.
 pub struct Fixture {
     store: Arc<dyn StateStore>,
+    over: fn(Arc<dyn StateStore>) -> Arc<dyn Ledger>,
     ledger: Arc<dyn Ledger>,
     clock: Arc<ManualClock>,
     is_remote: bool,
+    has_tranches: bool,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
 impl Fixture {
     /// A ledger in an empty store whose items expire by `clock`.
     pub fn new(store: Arc<dyn StateStore>, clock: Arc<ManualClock>) -> Self {
-        let ledger = Arc::new(StoreLedger::new(Arc::clone(&store)));
-        Self { store, ledger, clock, is_remote: false, _keep: Box::new(()) }
+        let over: fn(Arc<dyn StateStore>) -> Arc<dyn Ledger> =
+            |store| Arc::new(StoreLedger::new(store));
+        let ledger = over(Arc::clone(&store));
+        let (is_remote, has_tranches) = (false, false);
+        Self { store, over, ledger, clock, is_remote, has_tranches, _keep: Box::new(()) }
+    }
+
+    /// The same for a ledger that reserves tranches in the store and divides them in memory.
+    #[must_use]
+    pub fn with_tranches(self) -> Self {
+        static PROCESSES: AtomicUsize = AtomicUsize::new(0);
+        let over: fn(Arc<dyn StateStore>) -> Arc<dyn Ledger> = |store| {
+            let process = format!("process-{}", PROCESSES.fetch_add(1, Ordering::Relaxed));
+            Arc::new(TrancheLedger::new(Arc::new(StoreLedger::new(store)), process))
+        };
+        Self { over, ledger: over(Arc::clone(&self.store)), has_tranches: true, ..self }
     }
 
     /// The same for a store whose calls take long, so that there are fewer of them.
