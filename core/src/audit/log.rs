@@ -126,8 +126,9 @@ impl AuditFilter {
         }
         let is_target = |target: &&str| TARGETS.iter().any(|kind| target.starts_with(kind));
         if let Some(target) = self.target.as_deref().filter(|target| !is_target(target)) {
-            let problem =
-                format!("{target:?} is not a target; use `key/ID`, `model/NAME` or `project/ID`");
+            let problem = format!(
+                "{target:?} is not a target; use `key/ID`, `model/NAME`, `project/ID` or `budget/ID`"
+            );
             return wrong("target", problem);
         }
         Ok(())

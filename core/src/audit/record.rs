@@ -50,10 +50,12 @@ actions! {
     model_unpin, "model.unpin";
     project_create, "project.create";
     project_archive, "project.archive";
+    budget_set, "budget.set";
+    budget_delete, "budget.delete";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 3] = ["key/", "model/", "project/"];
+pub(super) const TARGETS: [&str; 4] = ["key/", "model/", "project/", "budget/"];
 
 impl Action {
     /// Whether `wanted` is an action of this version, or, as `key.`, what some of them begin with.
@@ -113,7 +115,7 @@ pub struct Change {
     pub project: ProjectId,
     /// What is done.
     pub action: Action,
-    /// To what: `key/ID`, `model/NAME` or `project/ID`.
+    /// To what: `key/ID`, `model/NAME`, `project/ID` or `budget/ID`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,

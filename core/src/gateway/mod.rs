@@ -1,11 +1,13 @@
 //! The way of a request, as far as it is pure: what to do next for it, given its route, how the
 //! targets of the route stand, and what its attempts have come to.
 //!
-//! `diogenes_api::proxy` walks it. [`translation`] lets a caller of one API be served by a target
+//! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it. [`translation`] lets a caller of one API be served by a target
 //! of another.
 
 mod breaker;
+pub mod budget;
 pub mod ledger;
+mod money;
 mod plan;
 mod provider;
 mod route;
@@ -14,6 +16,7 @@ mod target;
 pub mod translation;
 
 pub use breaker::Breaker;
+pub use money::{Dollars, InvalidMoney};
 pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next};
 pub use provider::{
     InvalidProvider, InvalidProviderName, ProviderKind, ProviderName, ProviderSpec, ProviderSpecs,

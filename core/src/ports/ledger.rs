@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::ports::StoreError;
 
-/// The most charges of one reservation.
-pub const MAX_CHARGES: usize = 16;
+/// The most charges of one reservation: room for the budgets of a key, a project and a route, in
+/// two units and three periods, and for as many other accounts.
+pub const MAX_CHARGES: usize = 32;
 /// The longest name of an account, and the longest id of a reservation, in bytes.
 pub const MAX_LEDGER_NAME: usize = 512;
 
@@ -246,6 +247,9 @@ pub struct Refusal {
     pub cap: Amount,
     /// What is left of that.
     pub left: Amount,
+    /// What of the rest is reserved and may come free when it is settled, as far as the ledger
+    /// knows without further reads: a lower bound.
+    pub in_flight: Amount,
     /// When its window starts anew; none for an account that does not.
     pub resets_at: Option<Timestamp>,
 }

@@ -70,6 +70,10 @@ permissions! {
     ProjectsWrite, "projects:write", Installation;
     /// Do in every project what one may do in one's own, and hand out any rights.
     ProjectsAny, "projects:any", Installation;
+    /// See budgets.
+    BudgetsRead, "budgets:read", Project;
+    /// Set and delete budgets of keys; those of projects and routes together with `projects:any`.
+    BudgetsWrite, "budgets:write", Project;
     /// See how models are served.
     ModelsRead, "models:read", Installation;
     /// Register, change and delete models.

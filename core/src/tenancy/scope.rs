@@ -14,7 +14,7 @@ pub enum Scope {
     Inference,
     /// Control the installation and every project: `/api/v1`. It does not include `inference`.
     Admin,
-    /// Control one project: its keys and its audit log.
+    /// Control one project: its keys, their budgets and its audit log.
     ProjectAdmin,
     /// Issue, rotate and revoke keys of one project.
     Keys,
@@ -22,8 +22,8 @@ pub enum Scope {
     Models,
     /// Start, stop and watch replicas, and read their logs.
     Cluster,
-    /// See everything but the logs of inference servers; of keys, projects and the audit log what
-    /// belongs to one's own project.
+    /// See everything but the logs of inference servers; of keys, budgets, projects and the audit
+    /// log what belongs to one's own project.
     Read,
 }
 
@@ -42,8 +42,8 @@ impl Scope {
     /// What a key with this scope may do: the one table.
     pub fn permissions(self) -> Permissions {
         use Permission::{
-            AuditRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead, KeysWrite,
-            ModelsRead, ModelsWrite, ProjectsRead,
+            AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead,
+            KeysWrite, ModelsRead, ModelsWrite, ProjectsRead,
         };
         let within_a_project = || {
             let all = Permission::ALL.iter().copied();
@@ -56,9 +56,14 @@ impl Scope {
             Self::Keys => Permissions::of(&[KeysRead, KeysWrite]),
             Self::Models => Permissions::of(&[ModelsRead, ModelsWrite]),
             Self::Cluster => Permissions::of(&[ModelsRead, ClusterRead, ClusterScale, ClusterLogs]),
-            Self::Read => {
-                Permissions::of(&[KeysRead, AuditRead, ProjectsRead, ModelsRead, ClusterRead])
-            }
+            Self::Read => Permissions::of(&[
+                KeysRead,
+                AuditRead,
+                BudgetsRead,
+                ProjectsRead,
+                ModelsRead,
+                ClusterRead,
+            ]),
         }
     }
 

@@ -222,6 +222,7 @@ fn refusal(charges: &[Charge], reached: BoundReached) -> LedgerError {
                 account: charge.account.clone(),
                 cap,
                 left: cap.minus(standing),
+                in_flight: Amount::ZERO,
                 resets_at: charge.account.ends_at,
             }))
         }

@@ -139,7 +139,7 @@ impl TrancheLedger {
                 self.finish(account).await?;
                 continue;
             }
-            return self.refusal(charge, left_beneath, expires_at);
+            return self.refusal(charge, left_beneath, expires_at, now);
         }
     }
 
@@ -149,14 +149,17 @@ impl TrancheLedger {
         charge: &Charge,
         left_beneath: Amount,
         expires_at: Timestamp,
+        now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let left = self.state().tranches.purse(&charge.account).left_for(charge, expires_at);
+        let mut state = self.state();
+        let left = state.tranches.purse(&charge.account).left_for(charge, expires_at);
         let left = left.plus(left_beneath);
         match charge.cap {
             Some(cap) if left < charge.amount => Err(LedgerError::Refused(Box::new(Refusal {
                 account: charge.account.clone(),
                 cap,
                 left,
+                in_flight: state.tranches.in_flight(&charge.account, now),
                 resets_at: charge.account.ends_at,
             }))),
             Some(_) | None => Ok(()),
@@ -239,8 +242,9 @@ impl TrancheLedger {
             let turn = Arc::clone(&self.state().tranches.purse(&charge.account).turn);
             let _turn = turn.lock().await;
             if !self.state().tranches.purse(&charge.account).release_for(charge, expires_at, now) {
-                let left = self.state().tranches.purse(&charge.account).left();
-                refusal.left = refusal.left.plus(left);
+                let mut state = self.state();
+                refusal.left = refusal.left.plus(state.tranches.purse(&charge.account).left());
+                refusal.in_flight = state.tranches.in_flight(&charge.account, now);
                 return Err(LedgerError::Refused(refusal));
             }
             self.finish(&charge.account).await?;

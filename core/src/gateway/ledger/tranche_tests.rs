@@ -314,6 +314,24 @@ fn lowered_cap_is_not_served_from_an_older_tranche() {
 }
 
 #[test]
+fn refusal_says_what_is_in_flight() {
+    let world = World::new();
+    world.spend("1", &charge(&key(), 100, 30));
+    for id in ["2", "3"] {
+        world.reserve(id, &[charge(&key(), 100, 20)]).unwrap();
+    }
+    let in_flight = || {
+        let refusal = world.refused("4", charge(&key(), 100, 40));
+        (refusal.left.get(), refusal.in_flight.get())
+    };
+    assert_eq!(in_flight(), (30, 40));
+    world.settle("2", 20);
+    assert_eq!(in_flight(), (30, 20));
+    world.clock.advance(LIFE);
+    assert_eq!(in_flight(), (30, 0), "what has expired does not come free");
+}
+
+#[test]
 fn overshoot_is_beneath_before_it_is_told() {
     let mut world = World::new();
     world.reserve("1", &[charge(&key(), 1_000, 10)]).unwrap();

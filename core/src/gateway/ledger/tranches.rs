@@ -172,6 +172,15 @@ impl Tranches {
         }
     }
 
+    /// What is reserved of an account by reservations that have not expired.
+    pub(super) fn in_flight(&self, account: &Account, now: Timestamp) -> Amount {
+        let open = self.open.iter().rev().take_while(|(expires_at, _)| *expires_at > now);
+        let charges = open.filter_map(|(_, id)| self.reservations.get(id));
+        let charges = charges.flat_map(|reservation| &reservation.charges);
+        let of_account = charges.filter(|charge| charge.account == *account);
+        of_account.fold(Amount::ZERO, |sum, charge| sum.plus(charge.amount))
+    }
+
     pub(super) fn knows(&self, id: &ReservationId) -> bool {
         self.reservations.contains_key(id)
     }
