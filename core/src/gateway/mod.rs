@@ -1,7 +1,8 @@
 //! The way of a request, as far as it is pure: what to do next for it, given its route, how the
 //! targets of the route stand, and what its attempts have come to.
 //!
-//! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it. [`translation`] lets a caller of one API be served by a target
+//! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it,
+//! [`prices`] turn tokens into money. [`translation`] lets a caller of one API be served by a target
 //! of another.
 
 mod breaker;
@@ -9,6 +10,7 @@ pub mod budget;
 pub mod ledger;
 mod money;
 mod plan;
+pub mod prices;
 mod provider;
 mod route;
 mod strategy;
