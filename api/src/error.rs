@@ -47,6 +47,14 @@ pub enum ErrorKind {
     ModelNotAllowed,
     /// The key, or the route, lets no request leave for a provider.
     EgressNotAllowed,
+    /// What is left of a budget does not suffice.
+    BudgetExceeded,
+    /// The request can use more than a whole budget.
+    RequestExceedsBudget,
+    /// The rest of a budget is set aside for requests under way.
+    BudgetReserved,
+    /// A budget in money counts the request, and its target has no price.
+    ModelUnpriced,
     /// `diogenes.toml` owns this model.
     ModelReadOnly,
     /// Somebody else wrote meanwhile.
@@ -114,6 +122,10 @@ impl ErrorKind {
             Self::InsufficientScope => (StatusCode::FORBIDDEN, "insufficient_scope"),
             Self::ModelNotAllowed => (StatusCode::FORBIDDEN, "model_not_allowed"),
             Self::EgressNotAllowed => (StatusCode::FORBIDDEN, "egress_not_allowed"),
+            Self::BudgetExceeded => (StatusCode::PAYMENT_REQUIRED, "budget_exceeded"),
+            Self::RequestExceedsBudget => (StatusCode::PAYMENT_REQUIRED, "request_exceeds_budget"),
+            Self::BudgetReserved => (StatusCode::TOO_MANY_REQUESTS, "budget_reserved"),
+            Self::ModelUnpriced => (StatusCode::PAYMENT_REQUIRED, "model_unpriced"),
             Self::ModelNotFound => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::KeyNotFound => (StatusCode::NOT_FOUND, "key_not_found"),
             Self::ProjectNotFound => (StatusCode::NOT_FOUND, "project_not_found"),
@@ -163,6 +175,7 @@ fn openai_type(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "authentication_error",
         StatusCode::FORBIDDEN => "permission_error",
+        StatusCode::PAYMENT_REQUIRED => "insufficient_quota",
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
         status if status.is_server_error() => "server_error",
         _ => "invalid_request_error",

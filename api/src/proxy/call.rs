@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::gateway::budget::Budget;
 use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
 use futures_util::FutureExt as _;
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
+use super::bound::Most;
 use super::destination::Destination;
 use super::dialect::Dialect;
 use super::peek::Peek;
@@ -24,6 +26,10 @@ pub(super) struct Call {
     pub(super) id: HeaderValue,
     /// The key that it counts for.
     pub(super) key: KeyId,
+    /// The budgets that count it, and what they have to know of it: where there are any, or where a
+    /// target has a price.
+    pub(super) budgets: Vec<Budget>,
+    pub(super) most: Option<Most>,
     pub(super) arrived: Instant,
     pub(super) dialect: Dialect,
     /// Path and query at targets that speak its dialect.
@@ -52,6 +58,19 @@ pub(super) struct Translated {
 }
 
 impl Call {
+    /// The field that has to say how long the answer may be, where a budget counts it and the
+    /// request does not say.
+    pub(super) fn limit_field(&self) -> Option<&'static str> {
+        let is_open = self.most.as_ref().is_some_and(|most| most.output.is_none());
+        match self.dialect {
+            _ if self.budgets.is_empty() || !is_open => None,
+            Dialect::ChatCompletions => Some("max_completion_tokens"),
+            Dialect::Completions => Some("max_tokens"),
+            Dialect::Responses => Some("max_output_tokens"),
+            Dialect::Messages | Dialect::Embeddings => None,
+        }
+    }
+
     /// Path and query at a target that is asked in this dialect.
     fn path_in(&self, dialect: Dialect) -> &str {
         if dialect == self.dialect { &self.path } else { dialect.path() }

@@ -8,11 +8,13 @@ use diogenes_core::gateway::{ProviderKind, ProviderSpec};
 use diogenes_core::name::ModelName;
 use http::HeaderValue;
 
+use super::bound::DEFAULT_OUTPUT_TOKENS;
 use super::call::{Call, Translated};
 use super::dialect::Dialect;
 use super::entry::{Entry, Lease};
 use super::fleet_link::Guard;
 use super::interpreter::{Interpreter, Understands};
+use super::peek;
 use super::provider::Hosted;
 use super::refusal;
 use crate::error::ApiError;
@@ -107,7 +109,11 @@ impl Destination {
         if let Some(ready) = ready.filter(|ready| ready.to.is(self) && ready.model == model) {
             return Ok(ready.body.clone());
         }
-        let body = call.peek.with_model(&call.body, model);
+        let mut body = call.peek.with_model(&call.body, model);
+        if let (Self::Hosted(hosted), Some(field)) = (self, call.limit_field()) {
+            // What a budget has set aside must not be exceeded.
+            body = peek::with_field(&body, field, hosted.spec().default_max_tokens);
+        }
         if interpreter.is_idle() { Ok(body) } else { interpreter.request(body, self.understands()) }
     }
 
@@ -119,6 +125,14 @@ impl Destination {
             Self::Hosted(hosted) => hosted.model().to_owned(),
         };
         Ok((!interpreter.is_idle()).then(|| Translated { to: self.clone(), model, body }))
+    }
+
+    /// The most tokens of an answer where the request does not say.
+    pub(super) fn default_output(&self) -> u64 {
+        match self {
+            Self::Model(_) => DEFAULT_OUTPUT_TOKENS,
+            Self::Hosted(hosted) => hosted.spec().default_max_tokens,
+        }
     }
 
     fn understands(&self) -> Understands {

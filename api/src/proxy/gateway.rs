@@ -5,6 +5,7 @@ use diogenes_core::ports::{Clock, Limiter};
 
 use super::casualties::Casualties;
 use super::conversations::Conversations;
+use super::purse::Purse;
 use super::views::FleetViews;
 
 /// What requests for inference need of their surroundings. Its [`walk`](Self::walk) takes them
@@ -16,6 +17,7 @@ pub struct Gateway {
     pub(super) settings: GatewaySettings,
     pub(super) casualties: Arc<Casualties>,
     pub(super) conversations: Conversations,
+    pub(super) purse: Option<Arc<Purse>>,
 }
 
 /// Bounds of answers.
@@ -63,6 +65,14 @@ impl Gateway {
             settings,
             casualties: Arc::default(),
             conversations: Conversations::default(),
+            purse: None,
         }
+    }
+
+    /// The same with prices and budgets.
+    #[must_use]
+    pub fn with_purse(mut self, purse: Arc<Purse>) -> Self {
+        self.purse = Some(purse);
+        self
     }
 }

@@ -18,6 +18,7 @@
 
 mod admission;
 mod arrangement;
+mod bound;
 mod call;
 mod casualties;
 mod conversations;
@@ -35,6 +36,7 @@ mod models;
 mod opening;
 mod peek;
 mod provider;
+mod purse;
 mod pursuit;
 mod refusal;
 mod resolution;
@@ -60,6 +62,7 @@ pub use dialect::Dialect;
 pub use dispatch::Dispatcher;
 pub use gateway::{Deadlines, Gateway, GatewaySettings};
 pub use provider::{ProviderError, Providers};
+pub use purse::Purse;
 pub(crate) use routes::{models_router, router};
 pub(crate) use speed::Speed;
 pub use state::ProxyState;

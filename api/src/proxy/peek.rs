@@ -2,7 +2,6 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::control::{check_object, invalid_json};
@@ -118,6 +117,12 @@ impl Peek {
     }
 }
 
+/// A body, an object with fields, with another one before them.
+pub(super) fn with_field(body: &Bytes, name: &str, value: u64) -> Bytes {
+    let Some(brace) = memchr::memchr(b'{', body) else { return body.clone() };
+    splice(body, &(brace + 1..brace + 1), &format!("\"{name}\":{value},"))
+}
+
 /// Where a part of `body` stands in it. Both are in one allocation, so the distance of their
 /// addresses is the offset.
 fn place_of(raw: &RawValue, body: &[u8]) -> Range<usize> {
@@ -131,54 +136,6 @@ fn splice(body: &Bytes, place: &Range<usize>, text: &str) -> Bytes {
     spliced.extend_from_slice(text.as_bytes());
     spliced.extend_from_slice(body.get(place.end..).unwrap_or_default());
     spliced.freeze()
-}
-
-/// The most tokens that a request can use: a byte-level tokenizer makes at most one token of a
-/// byte, and `n` answers to each prompt have at most `max_tokens` each. Which of several limits
-/// holds is the replica's to say, so the largest counts; `default_output` where the request sets
-/// none.
-///
-/// Replicas differ in what they take for a number, and in which one of two fields of a name they
-/// read: what could be read in two ways has no bound.
-pub(super) fn most_tokens(body: &[u8], default_output: u64) -> u64 {
-    #[derive(Deserialize)]
-    struct Bounds {
-        max_tokens: Option<Value>,
-        max_completion_tokens: Option<Value>,
-        max_output_tokens: Option<Value>,
-        n: Option<Value>,
-        best_of: Option<Value>,
-        prompt: Option<Prompts>,
-    }
-    let Ok(bounds) = serde_json::from_slice::<Bounds>(body) else { return u64::MAX };
-    let largest = |values: &[Option<Value>]| values.iter().flatten().map(at_most).max();
-    let limits = [bounds.max_completion_tokens, bounds.max_tokens, bounds.max_output_tokens];
-    let output = largest(&limits).unwrap_or(default_output);
-    let answers = largest(&[bounds.n, bounds.best_of]).unwrap_or(1).max(1);
-    let prompts = bounds.prompt.map_or(1, |prompts| prompts.0.max(1));
-    let output = output.saturating_mul(answers).saturating_mul(prompts);
-    (body.len() as u64).saturating_add(output)
-}
-
-/// The largest number that a replica may read from a value.
-fn at_most(value: &Value) -> u64 {
-    match value {
-        Value::Number(number) => number.as_u64().unwrap_or(u64::MAX),
-        _ => u64::MAX,
-    }
-}
-
-/// How many prompts a completion has: a list of texts or of lists of tokens has several.
-struct Prompts(u64);
-
-impl<'de> Deserialize<'de> for Prompts {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let prompts = match Value::deserialize(from)? {
-            Value::Array(list) if !list.iter().all(Value::is_number) => list.len() as u64,
-            _ => 1,
-        };
-        Ok(Self(prompts))
-    }
 }
 
 fn refused(error: &serde_json::Error) -> ApiError {
@@ -244,31 +201,6 @@ mod tests {
             assert_eq!(spliced(body, "long"), expected);
             let read = Peek::read(expected.as_bytes()).expect("valid");
             assert_eq!(read.model, "long", "{expected}");
-        }
-    }
-
-    #[test]
-    fn the_most_tokens_are_those_of_the_prompt_and_of_every_answer() {
-        for (fields, output) in [
-            ("", 100),
-            (r#","max_tokens":7"#, 7),
-            (r#","max_tokens":7,"max_completion_tokens":9,"n":2"#, 18),
-            (r#","max_tokens":9,"max_completion_tokens":7,"n":2"#, 18),
-            (r#","max_output_tokens":5,"n":0"#, 5),
-            (r#","max_tokens":null,"n":3"#, 300),
-            (r#","max_tokens":7,"prompt":"a""#, 7),
-            (r#","max_tokens":7,"prompt":["a","b"],"n":2"#, 28),
-            (r#","max_tokens":7,"prompt":[1,2,3]"#, 7),
-            (r#","max_tokens":7,"prompt":[[1,2],[3]]"#, 14),
-            (r#","max_tokens":"7""#, u64::MAX),
-            (r#","max_tokens":7.0"#, u64::MAX),
-            (r#","max_tokens":7,"n":-1"#, u64::MAX),
-            (r#","max_tokens":7,"max_tokens":9"#, u64::MAX),
-            (r#","max_tokens":18446744073709551615,"n":3"#, u64::MAX),
-        ] {
-            let body = format!(r#"{{"model":"m"{fields}}}"#);
-            let most = most_tokens(body.as_bytes(), 100);
-            assert_eq!(most, (body.len() as u64).saturating_add(output), "{body}");
         }
     }
 

@@ -22,11 +22,13 @@ use super::hold::{Hold, Turn};
 use super::interpreter::Interpreter;
 use super::opening::{self, Opening};
 use super::provider::Hosted;
+use super::purse::{Reservation, Spent};
 use super::refusal;
 use super::resolution::Planned;
 use super::route::Route;
 use super::settlement::Settlement;
 use super::upstream::{SendError, UpstreamResponse};
+use super::usage::Usage;
 use super::verdict::{Verdict, pause, verdict};
 use crate::error::{ApiError, store_error};
 
@@ -68,6 +70,8 @@ pub(super) struct Reached {
     pub(super) routed: Option<String>,
     /// Whether how it ends is known and counted already.
     pub(super) is_retold: bool,
+    /// What was set aside for it.
+    pub(super) reservation: Option<Reservation>,
 }
 
 impl Pursuit {
@@ -183,9 +187,10 @@ impl Pursuit {
             }
         };
         let dialect = interpreter.target();
-        let (by, sent_at, answer) = match self.at.clone() {
+        let (by, sent_at, answer, reservation) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target)?;
+                let reservation = self.reserve(target).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 let sent_at = Instant::now();
@@ -193,16 +198,18 @@ impl Pursuit {
                     self.call.send(&by.target, dialect, body, self.at.timeout(stream)).await;
                 if matches!(answer, Err(SendError::Connect(_))) {
                     self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
+                    self.settle(reservation, Spent::NOTHING);
                     entry.take_out(&by.target);
                     entry.wake().await;
                     return None;
                 }
-                (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer)
+                (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer, reservation)
             }
             Destination::Hosted(hosted) => {
                 if !self.may_leave(&hosted, target).await {
                     return None;
                 }
+                let reservation = self.reserve(target).await?;
                 if let Some(hold) = &mut self.hold {
                     hold.place = None;
                 }
@@ -210,7 +217,7 @@ impl Pursuit {
                 hosted.begin(self.gateway.clock.now());
                 let sent_at = Instant::now();
                 let answer = self.call.send_out(&hosted, dialect, body).await;
-                (Answerer::Provider(hosted), sent_at, answer)
+                (Answerer::Provider(hosted), sent_at, answer, reservation)
             }
         };
         let mut answer = answer;
@@ -222,12 +229,27 @@ impl Pursuit {
             _ => None,
         };
         let outcome = self.outcome(target, &by, &answer, opening);
+        let reservation = if outcome.is_none() {
+            reservation
+        } else {
+            let spent = self.spent(&by, &answer, opening);
+            self.settle(reservation, spent);
+            None
+        };
         let done = match answer {
             Ok(response) => {
                 let routed = self.routed(target, warm);
                 let is_retold = outcome.is_some();
-                let reached =
-                    Reached { response, by, interpreter, waited, sent_at, routed, is_retold };
+                let reached = Reached {
+                    response,
+                    by,
+                    interpreter,
+                    waited,
+                    sent_at,
+                    routed,
+                    is_retold,
+                    reservation,
+                };
                 Move::Reached(Box::new(reached))
             }
             Err(error) => {
@@ -264,6 +286,50 @@ impl Pursuit {
         };
         self.attempts.push(Attempted { target, outcome });
         false
+    }
+
+    /// Sets aside what the attempt can use. None where that is refused, and the plan is to be asked
+    /// again: another target may be cheaper.
+    async fn reserve(&mut self, target: usize) -> Option<Option<Reservation>> {
+        let (Some(purse), Some(most)) = (&self.gateway.purse, &self.call.most) else {
+            return Some(None);
+        };
+        match purse.reserve(&self.call.budgets, most, &self.at).await {
+            Ok(reservation) => Some(reservation),
+            Err(error) => {
+                self.attempts.push(Attempted { target, outcome: Outcome::Refused });
+                self.last = Some(Move::Refused(error));
+                None
+            }
+        }
+    }
+
+    fn settle(&self, reservation: Option<Reservation>, spent: Spent) {
+        if let Some(reservation) = reservation {
+            self.gateway.views.link.now_or_later(Box::pin(reservation.settle(spent)));
+        }
+    }
+
+    /// What an attempt has used that is not the answer.
+    fn spent(
+        &self,
+        by: &Answerer,
+        answer: &Result<UpstreamResponse, SendError>,
+        opening: Option<Opening>,
+    ) -> Spent {
+        // Nobody charges for a replica whose answer nobody got, for an error, nor for a request that
+        // did not leave.
+        let is_elsewhere = matches!(by, Answerer::Provider(_));
+        match (answer, opening) {
+            (Err(error), _) if is_elsewhere && !matches!(error, SendError::Connect(_)) => {
+                Spent::Unknown
+            }
+            // Four bytes of English are about a token.
+            (Ok(_), Some(_)) if is_elsewhere => {
+                Spent::Tokens(Usage::new(self.call.body.len() as u64 / 4, 0))
+            }
+            _ => Spent::NOTHING,
+        }
     }
 
     /// A place on the best replica of a model; none where none is in rotation any more.

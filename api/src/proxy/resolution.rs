@@ -1,24 +1,25 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use diogenes_core::gateway::budget::Budget;
+use diogenes_core::tenancy::Principal;
 use http::HeaderName;
 
-use super::admission::Admission;
+use super::admission::{Admission, InferenceRequest};
 use super::arrangement::arrange;
+use super::bound::{DEFAULT_OUTPUT_TOKENS, Most, of_images};
 use super::call::Call;
 use super::destination::Destination;
+use super::dialect::Dialect;
 use super::gateway::Gateway;
 use super::headers;
-use super::peek::most_tokens;
 use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
 use super::trace;
 use super::views::FleetViews;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The tokens of an answer that are reserved under a limit where the request does not say.
-const DEFAULT_OUTPUT_TOKENS: u64 = 4096;
 
 /// Second step: the route that the name leads to.
 pub(super) struct Resolution {
@@ -73,12 +74,16 @@ impl Resolution {
         let Self { admission, route } = self;
         let first = route.first();
         let Admission { by, request, mut peek, patience } = admission;
-        let counts_tokens = by.limits.tokens_per_minute.is_some();
+        let (budgets, most) = counted(gateway, &by, &route, &request).await?;
+        let counts_tokens = by.limits.tokens_per_minute.is_some() || most.is_some();
         let sent = counts_tokens.then(Arc::<AtomicBool>::default);
         let limited = if by.limits.is_unlimited() {
             None
         } else {
-            let most = || most_tokens(&request.body, DEFAULT_OUTPUT_TOKENS);
+            let most = || {
+                let most = Most::of(&request.body);
+                most.tokens(most.output.unwrap_or(DEFAULT_OUTPUT_TOKENS))
+            };
             Some(Limited::admit(gateway, by.principal(), most, sent.clone()).await?)
         };
         if let Some(entry) = first.entry() {
@@ -96,6 +101,8 @@ impl Resolution {
         let mut call = Call {
             id: request.id.clone(),
             key: by.key.clone(),
+            budgets,
+            most,
             arrived: request.arrived,
             dialect: request.dialect,
             path: match request.query {
@@ -127,4 +134,34 @@ impl Resolution {
         );
         Ok(Planned { call, route, settlement })
     }
+}
+
+/// The budgets that count a request, and what they and prices have to know of it.
+async fn counted(
+    gateway: &Gateway,
+    by: &Principal,
+    route: &Route,
+    request: &InferenceRequest,
+) -> Result<(Vec<Budget>, Option<Most>), ApiError> {
+    let Some(purse) = &gateway.purse else { return Ok((Vec::new(), None)) };
+    let budgets = purse.budgets_of(by, route.name.as_ref()).await?;
+    if budgets.is_empty() && !route.destinations().any(|at| purse.may_price(at)) {
+        return Ok((budgets, None));
+    }
+    let mut most = Most::of(&request.body);
+    if request.dialect == Dialect::Embeddings {
+        most.output = Some(0);
+    }
+    match of_images(&request.body) {
+        Ok(tokens) => most.input = most.input.saturating_add(tokens),
+        Err(_) if budgets.is_empty() => {}
+        Err(place) => {
+            return Err(ApiError::new(
+                ErrorKind::InvalidRequest,
+                format!("a budget counts this request, and nobody can tell beforehand how many tokens `{place}` will use; send its content in the request, or use a key without a budget"),
+            )
+            .param(place));
+        }
+    }
+    Ok((budgets, Some(most)))
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use diogenes_core::ports::{Admission, AdmitError, Clock, Limiter, RateStatus, TokenBound};
+use diogenes_core::ports::{Admission, AdmitError, Amount, Clock, Limiter, RateStatus, TokenBound};
 use diogenes_core::tenancy::Principal;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tracing::Span;
 
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
+use super::purse::{Reservation, Spent};
 use super::usage::Usage;
 use crate::error::{ApiError, admit_error};
 use crate::metrics::ModelMetrics;
@@ -32,7 +33,7 @@ pub(super) enum Used {
 
 impl Used {
     /// For a request that a replica refused.
-    pub(super) const NOTHING: Self = Self::Estimated(Usage { prompt: 0, completion: 0 });
+    pub(super) const NOTHING: Self = Self::Estimated(Usage::new(0, 0));
 
     fn usage(self) -> Usage {
         match self {
@@ -53,6 +54,8 @@ struct Open {
     request_id: HeaderValue,
     arrived: Instant,
     limited: Option<Limited>,
+    /// What was set aside for the attempt that is the answer.
+    reservation: Option<Reservation>,
     link: Arc<dyn FleetLink>,
     span: Span,
 }
@@ -116,7 +119,9 @@ impl Settlement {
         span: Span,
     ) -> Self {
         metrics.begin();
-        Self { open: Some(Open { metrics, request_id, arrived, limited, link, span }) }
+        let reservation = None;
+        let open = Open { metrics, request_id, arrived, limited, reservation, link, span };
+        Self { open: Some(open) }
     }
 
     /// Counts the request for the model that answers, if a route has led to another than its first.
@@ -125,6 +130,23 @@ impl Settlement {
             open.metrics.hand_over(metrics);
             open.metrics = metrics.clone();
         }
+    }
+
+    /// Takes over what was set aside for the attempt that is the answer.
+    pub(super) fn pays(&mut self, reservation: Option<Reservation>) {
+        if let Some(open) = &mut self.open {
+            open.reservation = reservation;
+        }
+    }
+
+    /// The most that the answer can cost, if it has a price.
+    pub(super) fn most(&self) -> Option<Amount> {
+        self.open.as_ref()?.reservation.as_ref()?.most()
+    }
+
+    /// What the answer has cost, if it has a price.
+    pub(super) fn cost(&self, used: Used) -> Option<Amount> {
+        self.open.as_ref()?.reservation.as_ref()?.cost(used.usage())
     }
 
     /// What is left of the limits of the key, if it has any.
@@ -169,7 +191,7 @@ impl Open {
         self.metrics.end(status, self.arrived.elapsed(), used.and_then(Used::told));
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {
-            let Usage { prompt, completion } = used.unwrap_or_default();
+            let Usage { prompt, completion, .. } = used.unwrap_or_default();
             let took_ms = self.arrived.elapsed().as_secs_f64() * 1000.0;
             tracing::debug!(
                 target: "diogenes::request",
@@ -178,6 +200,10 @@ impl Open {
                 completion_tokens = completion, took_ms,
                 "request ended"
             );
+        }
+        if let Some(reservation) = self.reservation {
+            let spent = used.map_or(Spent::Unknown, Spent::Tokens);
+            self.link.now_or_later(Box::pin(reservation.settle(spent)));
         }
         if let Some(limited) = self.limited {
             self.link.now_or_later(Box::pin(limited.settle(used)));

@@ -8,11 +8,20 @@ const MARK: &[u8] = b"\"usage\":";
 /// Tokens that a request used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
+    /// All of the prompt.
     pub(crate) prompt: u64,
     pub(crate) completion: u64,
+    /// Of the prompt, what was read from a provider's cache, and what was written to it.
+    pub(crate) cached: u64,
+    pub(crate) cache_written: u64,
 }
 
 impl Usage {
+    /// Without anything of a cache.
+    pub(crate) const fn new(prompt: u64, completion: u64) -> Self {
+        Self { prompt, completion, cached: 0, cache_written: 0 }
+    }
+
     pub(crate) fn total(self) -> u64 {
         self.prompt.saturating_add(self.completion)
     }
@@ -30,16 +39,26 @@ pub(super) struct WireUsage {
     cache_written: Option<u64>,
     #[serde(default, rename = "cache_read_input_tokens")]
     cache_read: Option<u64>,
+    #[serde(default, rename = "prompt_tokens_details", alias = "input_tokens_details")]
+    details: Option<Details>,
+}
+
+/// OpenAI's details, which are parts of the prompt's tokens.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
 }
 
 impl WireUsage {
     /// Takes what a newer one tells; what it does not tell stands.
     fn update(&mut self, newer: Self) {
-        let Self { prompt, completion, cache_written, cache_read } = newer;
+        let Self { prompt, completion, cache_written, cache_read, details } = newer;
         self.prompt = prompt.or(self.prompt);
         self.completion = completion.or(self.completion);
         self.cache_written = cache_written.or(self.cache_written);
         self.cache_read = cache_read.or(self.cache_read);
+        self.details = details.or(self.details);
     }
 }
 
@@ -47,7 +66,13 @@ impl From<WireUsage> for Usage {
     fn from(wire: WireUsage) -> Self {
         let prompt = [wire.prompt, wire.cache_written, wire.cache_read];
         let prompt = prompt.into_iter().flatten().fold(0, u64::saturating_add);
-        Self { prompt, completion: wire.completion.unwrap_or_default() }
+        let detailed = wire.details.and_then(|details| details.cached_tokens);
+        Self {
+            prompt,
+            completion: wire.completion.unwrap_or_default(),
+            cached: wire.cache_read.or(detailed).unwrap_or_default(),
+            cache_written: wire.cache_written.unwrap_or_default(),
+        }
     }
 }
 
@@ -148,7 +173,7 @@ mod tests {
     fn usage_is_found_however_the_stream_is_cut() {
         let text =
             b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n";
-        let expected = Some(Usage { prompt: 3, completion: 4 });
+        let expected = Some(Usage::new(3, 4));
         for at in 0..=text.len() {
             let (a, b) = text.split_at(at);
             assert_eq!(usage(&[a, b]), expected, "{}", a.escape_ascii());
@@ -162,7 +187,7 @@ mod tests {
     #[test]
     fn a_null_changes_nothing() {
         let told: &[u8] = br#"{"usage":{"prompt_tokens":1}}"#;
-        assert_eq!(usage(&[told, br#"{"usage":null} "#]), Some(Usage { prompt: 1, completion: 0 }));
+        assert_eq!(usage(&[told, br#"{"usage":null} "#]), Some(Usage::new(1, 0)));
     }
 
     #[test]
@@ -179,8 +204,8 @@ mod tests {
         let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":5,"cache_read_input_tokens":20,"output_tokens":1}}}"#;
         let end = |usage: &str| format!(r#"{{"type":"message_delta","usage":{usage}}}"#);
         for (last, expected) in [
-            (r#"{"output_tokens":9}"#, Usage { prompt: 25, completion: 9 }),
-            (r#"{"input_tokens":7,"output_tokens":9}"#, Usage { prompt: 27, completion: 9 }),
+            (r#"{"output_tokens":9}"#, Usage { cached: 20, ..Usage::new(25, 9) }),
+            (r#"{"input_tokens":7,"output_tokens":9}"#, Usage { cached: 20, ..Usage::new(27, 9) }),
         ] {
             let end = end(last);
             assert_eq!(usage(&[start.as_bytes(), end.as_bytes()]), Some(expected));
@@ -193,8 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn what_came_from_a_cache_is_a_part_of_the_prompt() {
+        for text in [
+            r#"{"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#,
+            r#"{"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4}}}"#,
+            r#"{"usage":{"input_tokens":5,"cache_read_input_tokens":4}}"#,
+        ] {
+            let expected = Usage { cached: 4, ..Usage::new(9, 0) };
+            assert_eq!(usage(&[text.as_bytes()]), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn usage_of_the_responses_api_is_understood() {
         let text = br#"{"usage": {"input_tokens": 5, "output_tokens": 6}}"#;
-        assert_eq!(usage(&[&text[..]]), Some(Usage { prompt: 5, completion: 6 }));
+        assert_eq!(usage(&[&text[..]]), Some(Usage::new(5, 6)));
     }
 }

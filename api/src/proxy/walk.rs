@@ -62,6 +62,8 @@ impl Gateway {
 #[cfg(test)]
 mod anthropic_tests;
 #[cfg(test)]
+mod budget_tests;
+#[cfg(test)]
 mod messages_tests;
 #[cfg(test)]
 mod provider_tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use diogenes_backends::process;
 use diogenes_core::fleet::ModelSpec;
+use diogenes_core::gateway::prices::RateCard;
 use diogenes_core::gateway::{ProviderSpec, ProviderSpecs, RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use serde::Deserialize;
@@ -31,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) models: BTreeMap<ModelName, ModelSpec>,
     pub(crate) routes: Routes,
     pub(crate) providers: ProviderSpecs,
+    /// A file with prices that go before the embedded ones.
+    pub(crate) prices: Option<PathBuf>,
+    /// What models of the fleet cost.
+    pub(crate) rate_cards: BTreeMap<ModelName, RateCard>,
 }
 
 /// What becomes of the inference servers when `serve` ends.
@@ -62,6 +67,9 @@ struct File {
     routes: BTreeMap<String, Spanned<RouteSpec>>,
     #[serde(default)]
     providers: BTreeMap<String, Spanned<ProviderSpec>>,
+    prices: Option<PathBuf>,
+    #[serde(default)]
+    rate_cards: BTreeMap<String, Spanned<RateCard>>,
 }
 
 impl Config {
@@ -74,6 +82,7 @@ impl Config {
         let models = models_of(file.models, &text, path)?;
         let providers = providers_of(file.providers, &text, path)?;
         let routes = routes_of(&file.routes, &models, &text, path)?;
+        let rate_cards = rate_cards_of(file.rate_cards, &text, path)?;
         Ok(Self {
             file: is_there.then(|| std::path::absolute(path).unwrap_or_else(|_| path.into())),
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -88,6 +97,9 @@ impl Config {
             models,
             routes,
             providers,
+            // A relative path is one from the file that it stands in.
+            prices: file.prices.map(|prices| path.parent().unwrap_or(Path::new("")).join(prices)),
+            rate_cards,
         })
     }
 }
@@ -194,6 +206,20 @@ fn routes_of(
         routes.insert(parsed, spec.clone());
     }
     Ok(routes)
+}
+
+/// What models of the fleet cost. They need not be models of the file: the API may add some.
+fn rate_cards_of(
+    file: BTreeMap<String, Spanned<RateCard>>,
+    text: &str,
+    path: &Path,
+) -> anyhow::Result<BTreeMap<ModelName, RateCard>> {
+    let read = |(name, card): (String, Spanned<RateCard>)| {
+        let line = line_of(text, card.span().start);
+        let at = || format!("{}:{line}: {}", path.display(), key_of("rate_cards", &name));
+        Ok((name.parse().with_context(at)?, card.into_inner()))
+    };
+    file.into_iter().map(read).collect()
 }
 
 /// A table as it is written: `models.demo`, `models."org/demo"`.

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod http;
 mod linger;
+mod money;
 mod peer;
 mod url;
 
@@ -48,6 +49,7 @@ use config::OnShutdown;
 use diogenes_backends::system::{OsEntropy, SystemClock, TokioTimer};
 use http::Listener;
 
+use self::money::Money;
 use crate::exit::{Failure, Kind};
 
 /// Serve the API and run models on this machine.
@@ -222,6 +224,7 @@ struct Server {
     processes: Arc<ProcessBackend>,
     fleet: FleetLoop,
     dispatcher: Arc<Dispatcher>,
+    money: Money,
 }
 
 impl Server {
@@ -256,6 +259,8 @@ impl Server {
             max_body_bytes: config.max_body_bytes,
         };
         let views = FleetViews::local(dispatcher.clone());
+        let money = Money::open(config, &store, &clock, &*entropy)?;
+        money.spawn();
         let cluster = ClusterParts {
             views: views.clone(),
             demand: dispatcher.clone(),
@@ -282,12 +287,15 @@ impl Server {
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,
-                gateway: Arc::new(Gateway::new(
-                    views,
-                    Arc::new(LocalLimiter::default()),
-                    clock.clone(),
-                    GatewaySettings::default(),
-                )),
+                gateway: Arc::new(
+                    Gateway::new(
+                        views,
+                        Arc::new(LocalLimiter::default()),
+                        clock.clone(),
+                        GatewaySettings::default(),
+                    )
+                    .with_purse(money.purse.clone()),
+                ),
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },
             }),
@@ -307,7 +315,7 @@ impl Server {
             launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
-        Ok(Self { app, keys, processes, fleet, dispatcher })
+        Ok(Self { app, keys, processes, fleet, dispatcher, money })
     }
 
     async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
@@ -350,6 +358,7 @@ impl Server {
             }
             () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
         }
+        self.money.close().await;
         let mode = match config.on_shutdown {
             OnShutdown::Stop => {
                 retire(&fleet, Retire::All).await;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::ports::Amount;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -13,6 +14,7 @@ use crate::proxy::call::Call;
 use crate::proxy::fleet_link::FleetLink;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::headers;
+use crate::proxy::purse::dollars;
 use crate::proxy::pursuit::{Pursuit, Reached};
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -21,6 +23,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
 const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");
 const ROUTE: HeaderName = HeaderName::from_static("x-diogenes-route");
 const COLD_START: HeaderName = HeaderName::from_static("x-diogenes-cold-start-ms");
+const COST: HeaderName = HeaderName::from_static("x-diogenes-cost-usd");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-diogenes-overhead-ms");
 
 /// An answer to an inference request.
@@ -122,6 +125,7 @@ pub(in crate::proxy) async fn deliver(
     let destination = reached.by.destination();
     destination.metrics().first_byte(call.arrived.elapsed());
     settlement.answered_by(destination.metrics());
+    settlement.pays(reached.reservation.take());
     let (interpreter, status) = (reached.interpreter, reached.response.status);
     let mut fields = std::mem::take(&mut reached.response.headers);
     headers::strip_answer(&mut fields);
@@ -149,6 +153,9 @@ pub(in crate::proxy) async fn deliver(
         return Err(error);
     }
     let body = if is_stream {
+        if let Some(most) = settlement.most() {
+            fields.insert(COST, money(most));
+        }
         destination.metrics().speed.note(reached.sent_at.elapsed(), gateway.clock.now());
         let passing = Passing::new(reached, call, settlement, gateway);
         let source = Source::Passing(Box::new(passing));
@@ -156,6 +163,9 @@ pub(in crate::proxy) async fn deliver(
     } else {
         match plain::read(reached, &fields, call, gateway).await {
             Ok(whole) => {
+                if let Some(cost) = settlement.cost(whole.used) {
+                    fields.insert(COST, money(cost));
+                }
                 settlement.settle(status, whole.used);
                 AnswerBody::Whole(whole.bytes)
             }
@@ -166,6 +176,10 @@ pub(in crate::proxy) async fn deliver(
         }
     };
     Ok(Answer { status: interpreter.status(status), headers: fields, body })
+}
+
+fn money(amount: Amount) -> HeaderValue {
+    HeaderValue::from_str(&dollars(amount)).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 /// A duration as milliseconds with three decimals.

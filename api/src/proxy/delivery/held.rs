@@ -10,6 +10,7 @@ use super::stream::Passing;
 use crate::error::ApiError;
 use crate::proxy::call::until;
 use crate::proxy::headers::{is_encoded, is_event_stream};
+use crate::proxy::purse::dollars;
 use crate::proxy::pursuit::{Move, Pursuit, Reached};
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -88,7 +89,10 @@ impl HeldStream {
         call.dialect.empty_event(id, view.model.name.as_str(), entry.now().as_second())
     }
 
-    async fn answer(&mut self, reached: Reached) -> Told {
+    async fn answer(&mut self, mut reached: Reached) -> Told {
+        if let Some(settlement) = &mut self.settlement {
+            settlement.pays(reached.reservation.take());
+        }
         let Pursuit { call, at, .. } = &self.pursuit;
         let waited = reached.waited.unwrap_or_default();
         at.metrics().woke_after(waited);
@@ -110,6 +114,10 @@ impl HeldStream {
         });
         if let (Some(routed), Some(fields)) = (&reached.routed, report.as_object_mut()) {
             fields.insert("route".into(), routed.as_str().into());
+        }
+        let most = self.settlement.as_ref().and_then(Settlement::most);
+        if let (Some(most), Some(fields)) = (most, report.as_object_mut()) {
+            fields.insert("reserved_usd".into(), dollars(most).into());
         }
         let Some(mut settlement) = self.settlement.take() else {
             return Told::Last(Bytes::new());

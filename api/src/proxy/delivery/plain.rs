@@ -87,7 +87,7 @@ pub(super) async fn read(
 /// The tokens of an answer that does not tell its usage: four bytes of English are about one.
 fn guess(call: &Call, answer: &[u8]) -> Used {
     let completion = if call.dialect == Dialect::Embeddings { 0 } else { answer.len() as u64 / 4 };
-    Used::Estimated(Usage { prompt: call.body.len() as u64 / 4, completion })
+    Used::Estimated(Usage::new(call.body.len() as u64 / 4, completion))
 }
 
 /// What is wrong with an answer that came whole as far as HTTP can tell.
@@ -233,7 +233,7 @@ mod tests {
             Some("application/json; charset=utf-8"),
             Some("application/problem+json"),
         ] {
-            assert_eq!(check(&typed(kind), body), Ok(Some(Usage { prompt: 3, completion: 4 })));
+            assert_eq!(check(&typed(kind), body), Ok(Some(Usage::new(3, 4))));
         }
         for body in
             [&b"{}"[..], br#"{"usage":null}"#, br#"{"usage":"unknown"}"#, b" {\"x\":[1,2]}\n"]

@@ -14,6 +14,7 @@ use crate::proxy::destination::Answerer;
 use crate::proxy::dialect::{Dialect, error_object};
 use crate::proxy::gateway::Gateway;
 use crate::proxy::interpreter::{Interpreter, Translator};
+use crate::proxy::purse::dollars;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -97,9 +98,9 @@ impl Passing {
                 Ok(Some(bytes)) => bytes,
                 // Its events came to their end; however the connection did is of no interest.
                 Ok(None) | Err(_) if self.watch.is_complete() => {
-                    let rest = self.rest();
-                    self.settle();
-                    return rest;
+                    let rest = self.rest().unwrap_or_default();
+                    let last = self.settle(rest);
+                    return (!last.is_empty()).then_some(last);
                 }
                 Ok(None) => return Some(self.broke_off(BodyError::Cut)),
                 Err(broken) => return Some(self.broke_off(broken)),
@@ -108,7 +109,7 @@ impl Passing {
                 Seen::Going => self.pass(&bytes),
                 Seen::Ended(length) => {
                     let passed = self.pass(&bytes.slice(..length.min(bytes.len())));
-                    self.settle();
+                    let passed = self.settle(passed);
                     // The connection is of use to the next request, if its last chunk has come.
                     self.body.finish().await;
                     passed
@@ -212,17 +213,25 @@ impl Passing {
         self.frames.as_mut()?.translator.as_mut()?.fail(error)
     }
 
-    fn settle(&mut self) {
+    /// Settles a whole stream. Behind its last bytes stands what it has cost, if it has a price.
+    fn settle(&mut self, last: Bytes) -> Bytes {
         let used = self.used();
-        if let Some(settlement) = self.settlement.take() {
-            settlement.settle(StatusCode::OK, used);
+        let Some(settlement) = self.settlement.take() else { return last };
+        let cost = settlement.cost(used);
+        settlement.settle(StatusCode::OK, used);
+        match cost {
+            Some(cost) => {
+                let told = serde_json::json!({ "cost_usd": dollars(cost) });
+                [last, format!(": diogenes {told}\n\n").into()].concat().into()
+            }
+            None => last,
         }
     }
 
     fn used(&self) -> Used {
         let guess = || match self.watch.events() {
             0 => Usage::default(),
-            events => Usage { prompt: self.prompt_tokens, completion: events },
+            events => Usage::new(self.prompt_tokens, events),
         };
         self.watch.usage().map_or_else(|| Used::Estimated(guess()), Used::Told)
     }
@@ -232,7 +241,7 @@ impl Drop for Passing {
     fn drop(&mut self) {
         // A client that went away has used its prompt and what was streamed so far.
         let used = match self.watch.events() {
-            0 => Used::Estimated(Usage { prompt: self.prompt_tokens, completion: 0 }),
+            0 => Used::Estimated(Usage::new(self.prompt_tokens, 0)),
             _ => self.used(),
         };
         if let Some(settlement) = self.settlement.take() {

@@ -1,0 +1,322 @@
+//! What requests cost, and the budgets that they count against.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::eta::later;
+use diogenes_core::gateway::budget::{
+    Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, amounts, charges,
+    over_budget, warning,
+};
+use diogenes_core::gateway::prices::{Price, PriceBook, RateCard, TokenUsage};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::{
+    Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled,
+};
+use diogenes_core::tenancy::{Principal, ProjectId};
+use tokio::time::Instant;
+
+use super::bound::Most;
+use super::destination::Destination;
+use super::usage::Usage;
+use crate::error::{ApiError, ErrorKind, store_error};
+use crate::request_id;
+
+/// How long the budgets of a project count as known. A change takes effect within this time.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
+/// When a reservation that nobody has settled counts as used. One whose request is still under way
+/// then is corrected when it ends.
+const EXPIRES_AFTER: Duration = Duration::from_hours(1);
+
+/// The prices and budgets of an installation.
+pub struct Purse {
+    budgets: Budgets,
+    ledger: Arc<dyn Ledger>,
+    prices: PriceBook,
+    rate_cards: BTreeMap<ModelName, RateCard>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<ProjectId, Known>>,
+    /// Where each account stood when it was last looked at.
+    seen: Mutex<HashMap<Account, Amount>>,
+    latest: LatestTime,
+}
+
+#[derive(Clone)]
+struct Known {
+    budgets: Arc<[Budget]>,
+    read: Instant,
+}
+
+/// What an attempt can use at most, set aside.
+pub(super) struct Reservation {
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    id: ReservationId,
+    charges: Vec<Charge>,
+    price: Option<Price>,
+    service: Option<String>,
+    /// The most that it can cost; none without a price.
+    most: Option<Amount>,
+}
+
+/// What an attempt has used in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spent {
+    Tokens(Usage),
+    /// Nobody can tell, so it counts as all that was set aside.
+    Unknown,
+}
+
+impl Spent {
+    pub(super) const NOTHING: Self = Self::Tokens(Usage::new(0, 0));
+}
+
+impl Purse {
+    /// A purse over these parts. `rate_cards` has the prices of models of the fleet.
+    pub fn new(
+        budgets: Budgets,
+        ledger: Arc<dyn Ledger>,
+        prices: PriceBook,
+        rate_cards: BTreeMap<ModelName, RateCard>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            budgets,
+            ledger,
+            prices,
+            rate_cards,
+            clock,
+            known: Mutex::default(),
+            seen: Mutex::default(),
+            latest: LatestTime::default(),
+        }
+    }
+
+    /// The budgets that count a request. While the store does not answer, those that were known
+    /// before stand.
+    pub(super) async fn budgets_of(
+        &self,
+        by: &Principal,
+        route: Option<&ModelName>,
+    ) -> Result<Vec<Budget>, ApiError> {
+        let known = self.known_of(&by.project).await?;
+        let counts = |budget: &&Budget| budget.counts(by.limit_key(), &by.project, route);
+        Ok(known.iter().filter(counts).cloned().collect())
+    }
+
+    async fn known_of(&self, project: &ProjectId) -> Result<Arc<[Budget]>, ApiError> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(project).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < KNOWN_FOR) {
+            return Ok(known.budgets.clone());
+        }
+        match (self.budgets.concerning(project).await, known) {
+            (Ok(budgets), _) => {
+                let budgets: Arc<[Budget]> = budgets.into();
+                let known = Known { budgets: budgets.clone(), read: Instant::now() };
+                lock().insert(project.clone(), known);
+                Ok(budgets)
+            }
+            (Err(error), Some(known)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the budgets of project `{project}` could not be read again; those known before stand"
+                );
+                Ok(known.budgets)
+            }
+            (Err(BudgetError::Store(error)), None) => Err(store_error(&error)),
+            (Err(error), None) => Err(ApiError::new(ErrorKind::Internal, error.to_string())),
+        }
+    }
+
+    /// Whether a request to a target may have a price.
+    pub(super) fn may_price(&self, at: &Destination) -> bool {
+        match at {
+            Destination::Model(_) => {
+                !self.rate_cards.is_empty() && self.rate_cards.contains_key(&at.name())
+            }
+            Destination::Hosted(_) => true,
+        }
+    }
+
+    /// What a request to a target costs by the token. A model of the fleet without a rate card
+    /// costs nothing.
+    fn price_of(&self, at: &Destination, now: Timestamp) -> Option<Price> {
+        match at {
+            Destination::Model(_) => self.rate_cards.get(&at.name()).map(|card| card.price.clone()),
+            Destination::Hosted(hosted) => self
+                .prices
+                .price(hosted.provider(), hosted.spec(), hosted.model(), now)
+                .map(|priced| priced.price.clone()),
+        }
+    }
+
+    /// Sets aside the most that an attempt at a target can use. None where there is neither a
+    /// budget nor a price.
+    ///
+    /// # Errors
+    /// When a budget has not enough left, or the target has no price that a budget could count.
+    pub(super) async fn reserve(
+        &self,
+        budgets: &[Budget],
+        most: &Most,
+        at: &Destination,
+    ) -> Result<Option<Reservation>, ApiError> {
+        let now = self.latest.at(self.clock.now());
+        let price = self.price_of(at, now);
+        if budgets.is_empty() && price.is_none() {
+            return Ok(None);
+        }
+        let (service, output) =
+            (most.service.as_deref(), most.output.unwrap_or(at.default_output()));
+        let answers = u32::try_from(most.answers).unwrap_or(u32::MAX);
+        let cost = match (&price, at) {
+            (Some(price), _) => {
+                Some(price.bound(most.input, output, answers, service).unwrap_or(Amount::MAX))
+            }
+            (None, Destination::Model(_)) => Some(Amount::ZERO),
+            (None, Destination::Hosted(_)) => None,
+        };
+        let bound =
+            Spending { tokens: Amount::saturating(most.tokens(output)), nano_dollars: cost };
+        let charges = charges(budgets, &bound, now).map_err(|error| {
+            ApiError::new(ErrorKind::ModelUnpriced, error.to_string())
+                .param("model")
+                .header(SHOULD_RETRY, "false")
+        })?;
+        // Not the id of the request, which callers may choose, and use twice.
+        let [high, low] = std::array::from_fn(|_| request_id::unique());
+        let id = ReservationId::new(&format!("{high:016x}{low:016x}"), 0);
+        if !charges.is_empty() {
+            let expires_at = later(now, EXPIRES_AFTER);
+            let reserved = self.ledger.reserve(&id, &charges, expires_at, now).await;
+            reserved.map_err(|error| refused(&error, budgets, &charges))?;
+        }
+        let (ledger, clock) = (self.ledger.clone(), self.clock.clone());
+        let most = price.is_some().then_some(cost).flatten();
+        let service = service.map(str::to_owned);
+        Ok(Some(Reservation { ledger, clock, id, charges, price, service, most }))
+    }
+
+    /// Looks after the known budgets: warns of those of which four fifths are used. To be called
+    /// from time to time.
+    pub async fn look(&self) {
+        let now = self.latest.at(self.clock.now());
+        let known: Vec<Budget> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.values().flat_map(|known| known.budgets.iter().cloned()).collect()
+        };
+        for budget in known {
+            let account = budget.account(now);
+            let Ok(charged) = self.ledger.charged(&account).await else { continue };
+            let before = {
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.retain(|account, _| account.ends_at.is_none_or(|end| end > now));
+                seen.insert(account, charged).unwrap_or_default()
+            };
+            let Some(warning) = warning(&budget, before, charged, now) else { continue };
+            // Of several processes and routes one tells.
+            if self.budgets.is_first(&warning).await.unwrap_or(true) {
+                tracing::warn!(
+                    budget = %warning.budget, charged = warning.charged.get(),
+                    cap = warning.cap.get(), "80 % of the budget `{}` are used", warning.budget
+                );
+            }
+        }
+    }
+}
+
+const SHOULD_RETRY: &str = "x-should-retry";
+
+fn refused(error: &LedgerError, budgets: &[Budget], charges: &[Charge]) -> ApiError {
+    let over = match error {
+        LedgerError::Refused(refusal) => over_budget(budgets, charges, refusal),
+        _ => None,
+    };
+    let Some(over) = over else {
+        return match error {
+            LedgerError::Store(error) => store_error(error),
+            other => ApiError::new(
+                ErrorKind::StoreUnavailable,
+                format!("the budget could not be asked: {other}"),
+            ),
+        };
+    };
+    let OverBudget { verdict, left, resets_at, .. } = &over;
+    let kind = match verdict {
+        Verdict::NeverFits => ErrorKind::RequestExceedsBudget,
+        Verdict::Exhausted => ErrorKind::BudgetExceeded,
+        Verdict::WaitsForSettlements => ErrorKind::BudgetReserved,
+    };
+    let mut error = ApiError::new(kind, over.to_string())
+        .header("x-diogenes-budget", over.budget.to_string())
+        .header("x-diogenes-budget-left", left.to_string());
+    if let Some(at) = resets_at {
+        error = error.header("x-diogenes-budget-resets-at", at.to_string());
+    }
+    match verdict {
+        Verdict::WaitsForSettlements => error.retry_after(Duration::from_secs(1)),
+        Verdict::NeverFits | Verdict::Exhausted => error.header(SHOULD_RETRY, "false"),
+    }
+}
+
+impl Reservation {
+    /// The most that the attempt can cost; none where the target has no price.
+    pub(super) fn most(&self) -> Option<Amount> {
+        self.most
+    }
+
+    /// What so many tokens cost; none where the target has no price.
+    pub(super) fn cost(&self, usage: Usage) -> Option<Amount> {
+        let price = self.price.as_ref()?;
+        let Usage { prompt, completion, cached, cache_written } = usage;
+        let tokens = TokenUsage {
+            input: prompt,
+            cached_input: cached,
+            cache_write: cache_written,
+            output: completion,
+            ..TokenUsage::default()
+        };
+        // What no amount holds is more than anybody has.
+        Some(price.cost(&tokens, self.service.as_deref()).unwrap_or(Amount::MAX))
+    }
+
+    /// Replaces what was set aside by what was used.
+    pub(super) async fn settle(self, spent: Spent) {
+        if self.charges.is_empty() {
+            return;
+        }
+        let used = match spent {
+            Spent::Unknown => self.charges.iter().map(|charge| charge.amount).collect(),
+            Spent::Tokens(usage) => {
+                let free = self.price.is_none().then_some(Amount::ZERO);
+                let nano_dollars = self.cost(usage).or(free);
+                let tokens = Amount::saturating(usage.total());
+                amounts(&self.charges, &Spending { tokens, nano_dollars })
+            }
+        };
+        match self.ledger.settle(&self.id, &used, self.clock.now()).await {
+            Ok(Settled::Done { overshoot, .. }) => {
+                if overshoot.iter().any(|amount| *amount > Amount::ZERO) {
+                    tracing::warn!(
+                        reservation = %self.id, ?overshoot,
+                        "a request used more than was set aside for it; it was charged in full"
+                    );
+                }
+            }
+            Ok(Settled::Repeated { .. }) => {}
+            Err(error) => tracing::warn!(
+                reservation = %self.id, error = &error as &dyn std::error::Error,
+                "what a request used could not be settled; it counts as all that was set aside"
+            ),
+        }
+    }
+}
+
+/// An amount of money for `x-diogenes-cost-usd`: dollars, exact to the nano-dollar.
+pub(super) fn dollars(amount: Amount) -> String {
+    let (whole, rest) = (amount.get() / 1_000_000_000, amount.get() % 1_000_000_000);
+    format!("{whole}.{rest:09}")
+}
