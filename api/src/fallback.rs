@@ -7,8 +7,18 @@ use crate::error::{ApiError, ErrorKind};
 use crate::request_id;
 
 /// The paths below `/v1`, without it.
-const INFERENCE: [&str; 6] =
-    ["/chat/completions", "/completions", "/embeddings", "/responses", "/messages", "/models"];
+const INFERENCE: [&str; 10] = [
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/messages",
+    "/models",
+    "/rerank",
+    "/score",
+    "/tokenize",
+    "/detokenize",
+];
 
 /// A path that does not exist.
 pub(crate) async fn not_found(request: Request) -> ApiError {

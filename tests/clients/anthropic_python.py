@@ -52,6 +52,18 @@ def a_cut_stream_raises():
         raise AssertionError("no error")
 
 
+def tokens_are_counted_while_it_runs():
+    cold_plain()
+    count = client.messages.count_tokens(model="plain-an", messages=QUESTION["messages"])
+    assert count.input_tokens > 0
+
+
+def models_are_listed():
+    names = [model.id for model in client.models.list()]
+    assert "plain-an" in names
+    assert client.models.retrieve("plain-an").display_name == "plain-an"
+
+
 def an_unknown_model_is_not_found():
     try:
         client.messages.create(model="nobody", **QUESTION)
@@ -86,6 +98,8 @@ TESTS = [
     with_a_bearer_token,
     flaky_is_retried,
     a_cut_stream_raises,
+    tokens_are_counted_while_it_runs,
+    models_are_listed,
     an_unknown_model_is_not_found,
     a_wrong_key_is_refused,
     what_a_model_cannot_do_names_the_field,

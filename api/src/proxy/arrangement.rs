@@ -1,10 +1,10 @@
-use diogenes_core::Timestamp;
 use std::time::Duration;
 
 use diogenes_core::gateway::{Rank, RouteSpec, RouteTarget, Strategy, order};
 use diogenes_core::name::ModelName;
 
 use super::admission::Admission;
+use super::bound::Most;
 use super::conversations::{Conversation, unit};
 use super::destination::Destination;
 use super::gateway::Gateway;
@@ -31,7 +31,7 @@ pub(super) fn arrange(
     let needs_unit = spec.strategy == Strategy::Weighted || spec.sticky.is_some();
     let unit = needs_unit.then(|| unit(&request.headers, &request.body)).flatten();
     if spec.strategy != Strategy::Ordered {
-        let ranks = ranks(spec.strategy, targets, gateway.clock.now());
+        let ranks = ranks(gateway, spec.strategy, targets, &request.body);
         let by = unit.as_deref().map_or(request.id.as_bytes(), str::as_bytes);
         let places = order(spec.strategy, &ranks, by);
         *targets = places.into_iter().filter_map(|place| targets.get(place).cloned()).collect();
@@ -53,10 +53,14 @@ pub(super) fn arrange(
 }
 
 fn ranks<'a>(
+    gateway: &Gateway,
     strategy: Strategy,
     targets: &[(Destination, &'a RouteTarget)],
-    now: Timestamp,
+    body: &[u8],
 ) -> Vec<Rank<'a>> {
+    let now = gateway.clock.now();
+    let purse = gateway.purse.as_ref().filter(|_| strategy == Strategy::Cost);
+    let expected = purse.map(|_| Most::of(body).expected());
     let mut is_sent_to_see = false;
     let mut first_token = |at: &Destination| {
         // Nobody is sent to a model that sleeps just to see how fast it is.
@@ -72,6 +76,7 @@ fn ranks<'a>(
         name: target.model.as_str(),
         weight: target.weight,
         quality: target.quality,
+        cost: purse.zip(expected).and_then(|(purse, usage)| purse.expected(at, usage)),
         first_token: (strategy == Strategy::Latency).then(|| first_token(at)).flatten(),
     });
     ranks.collect()

@@ -1,9 +1,13 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::usage::Usage;
+
 /// The tokens of an answer that are set aside where neither the request nor its target says how
 /// long it may be.
 pub(super) const DEFAULT_OUTPUT_TOKENS: u64 = 4096;
+/// The tokens of an answer that are expected where targets are compared.
+const EXPECTED_OUTPUT_TOKENS: u64 = 512;
 /// What an image in the body can come to. Its bytes are no bound: a tiny one is scaled up.
 const IMAGE_TOKENS: u64 = 16_384;
 
@@ -50,6 +54,13 @@ impl Most {
             answers: answers.saturating_mul(prompts),
             service: bounds.service_tier.and_then(|tier| Some(tier.as_str()?.to_owned())),
         }
+    }
+
+    /// What it is likely to use: four bytes of English are about a token, and most answers are
+    /// shorter than they might be.
+    pub(super) fn expected(&self) -> Usage {
+        let output = self.output.unwrap_or(EXPECTED_OUTPUT_TOKENS).min(EXPECTED_OUTPUT_TOKENS);
+        Usage::new(self.input / 4, output.saturating_mul(self.answers))
     }
 
     /// All of them together, with this bound of each answer.

@@ -67,13 +67,13 @@ impl Call {
             Dialect::ChatCompletions => Some("max_completion_tokens"),
             Dialect::Completions => Some("max_tokens"),
             Dialect::Responses => Some("max_output_tokens"),
-            Dialect::Messages | Dialect::Embeddings => None,
+            _ => None,
         }
     }
 
     /// Path and query at a target that is asked in this dialect.
     fn path_in(&self, dialect: Dialect) -> &str {
-        if dialect == self.dialect { &self.path } else { dialect.path() }
+        if dialect == self.dialect { &self.path } else { dialect.target_path() }
     }
 
     /// Sends it to a replica of a model, which must begin its answer within `timeout`.

@@ -72,12 +72,14 @@ impl Destination {
     /// Who stands between it and a caller of this dialect, if anybody can.
     pub(super) fn interpreter(&self, caller: Dialect) -> Option<Interpreter> {
         let target = match self {
+            Self::Model(_) if caller == Dialect::CountTokens => Dialect::Tokenize,
             Self::Model(entry) => {
                 let has_responses = || entry.view().model.spec.responses == ResponsesApi::Native;
                 chat_or(caller, has_responses)
             }
             Self::Hosted(hosted) => match hosted.spec().kind {
                 ProviderKind::OpenAi => chat_or(caller, || hosted.spec().has_responses()),
+                ProviderKind::Anthropic if caller == Dialect::CountTokens => caller,
                 ProviderKind::Anthropic => Dialect::Messages,
             },
         };
@@ -169,7 +171,8 @@ impl Destination {
 /// What those are asked in who speak OpenAI's API, of which not all have `/v1/responses`.
 fn chat_or(caller: Dialect, has_responses: impl FnOnce() -> bool) -> Dialect {
     match caller {
-        Dialect::Messages => Dialect::ChatCompletions,
+        // Nobody but Anthropic counts, and what cannot be is refused.
+        Dialect::Messages | Dialect::CountTokens => Dialect::ChatCompletions,
         Dialect::Responses if !has_responses() => Dialect::ChatCompletions,
         same => same,
     }

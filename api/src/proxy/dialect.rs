@@ -16,6 +16,16 @@ pub enum Dialect {
     Responses,
     /// `/v1/messages`, Anthropic's.
     Messages,
+    /// `/v1/messages/count_tokens`, Anthropic's. It wakes nobody.
+    CountTokens,
+    /// `/v1/tokenize`, vLLM's.
+    Tokenize,
+    /// `/v1/detokenize`, vLLM's.
+    Detokenize,
+    /// `/v1/rerank`, Jina's and Cohere's, as vLLM has it.
+    Rerank,
+    /// `/v1/score`, vLLM's.
+    Score,
 }
 
 /// How a whole stream ends.
@@ -30,7 +40,7 @@ pub(super) enum StreamEnd {
 }
 
 impl Dialect {
-    /// Its path, at those who speak it as here.
+    /// Its path here.
     pub fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "/v1/chat/completions",
@@ -38,13 +48,46 @@ impl Dialect {
             Self::Embeddings => "/v1/embeddings",
             Self::Responses => "/v1/responses",
             Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+            Self::Tokenize => "/v1/tokenize",
+            Self::Detokenize => "/v1/detokenize",
+            Self::Rerank => "/v1/rerank",
+            Self::Score => "/v1/score",
         }
     }
 
-    /// Whether `"stream": true` means something to it. OpenAI has no streamed embeddings, and
-    /// servers ignore the field.
+    /// Its path at targets.
+    pub(super) fn target_path(self) -> &'static str {
+        match self {
+            Self::Tokenize => "/tokenize",
+            Self::Detokenize => "/detokenize",
+            same => same.path(),
+        }
+    }
+
+    /// Whether answers are generated, and have tokens of their own.
+    pub(super) fn generates(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages)
+    }
+
+    /// Whether a request uses no tokens of a model.
+    pub(super) fn is_free(self) -> bool {
+        matches!(self, Self::CountTokens | Self::Tokenize | Self::Detokenize)
+    }
+
+    /// Whether a request starts a model that sleeps.
+    pub(super) fn wakes(self) -> bool {
+        self != Self::CountTokens
+    }
+
+    /// Whether its errors have Anthropic's shape.
+    pub(super) fn is_anthropic(self) -> bool {
+        matches!(self, Self::Messages | Self::CountTokens)
+    }
+
+    /// Whether `"stream": true` means something to it. What generates nothing ignores the field.
     pub(super) fn streams(self) -> bool {
-        self != Self::Embeddings
+        self.generates()
     }
 
     /// How a stream of a target that is asked in it ends.
@@ -52,14 +95,16 @@ impl Dialect {
         match self {
             Self::Responses => StreamEnd::FinalResponse,
             Self::Messages => StreamEnd::MessageStop,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings => StreamEnd::Done,
+            _ => StreamEnd::Done,
         }
     }
 
     /// An error as an event of a stream that has begun, with a blank line behind it.
     pub(super) fn error_event(self, error: &ApiError, id: &str) -> String {
         match self {
-            Self::Messages => self.event("error", &error_object(error).to_messages(Some(id))),
+            Self::Messages | Self::CountTokens => {
+                self.event("error", &error_object(error).to_messages(Some(id)))
+            }
             // Its clients tell events apart by their type.
             Self::Responses => {
                 let mut event = json!({
@@ -109,7 +154,7 @@ impl Dialect {
                 "choices": [{"index": 0, "text": "", "logprobs": null, "finish_reason": null}],
             }),
             Self::Messages => return Some("event: ping\ndata: {\"type\":\"ping\"}\n\n".into()),
-            Self::Embeddings | Self::Responses => return None,
+            _ => return None,
         };
         Some(format!("data: {chunk}\n\n"))
     }

@@ -6,6 +6,7 @@ use diogenes_core::gateway::translation::{
     completion_to_response, message_to_completion, messages_to_chat, responses_to_chat,
 };
 use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
 
 use super::call::Call;
 use super::dialect::Dialect;
@@ -67,8 +68,9 @@ impl Interpreter {
     pub(super) fn can(self) -> bool {
         use Dialect::{ChatCompletions, Messages, Responses};
         let is_chat = |dialect| matches!(dialect, ChatCompletions | Messages | Responses);
-        self.is_idle()
-            || (is_chat(self.caller) && matches!(self.target, ChatCompletions | Messages))
+        let counts = (self.caller, self.target) == (Dialect::CountTokens, Dialect::Tokenize);
+        let talks = is_chat(self.caller) && matches!(self.target, ChatCompletions | Messages);
+        self.is_idle() || counts || talks
     }
 
     /// The body of a request.
@@ -81,6 +83,9 @@ impl Interpreter {
             (Responses, Messages) => {
                 let chat = responses_to_chat(&body, by.chat)?;
                 chat_to_messages(chat.as_bytes(), by.max_tokens)
+            }
+            (Dialect::CountTokens, Dialect::Tokenize) => {
+                messages_to_chat(&with_max_tokens(&body), by.chat)
             }
             _ => return Ok(body),
         }
@@ -100,6 +105,12 @@ impl Interpreter {
             (ChatCompletions, Messages) => message_to_completion(&body, now)?,
             (Responses, ChatCompletions) => to_response(&body)?,
             (Responses, Messages) => to_response(message_to_completion(&body, now)?.as_bytes())?,
+            (Dialect::CountTokens, Dialect::Tokenize) => {
+                let tokens: Tokens = serde_json::from_slice(&body).map_err(|source| {
+                    BadAnswer::Malformed { expected: "count of tokens", source }
+                })?;
+                serde_json::json!({ "input_tokens": tokens.count }).to_string()
+            }
             _ => return Ok(body),
         };
         Ok(answer.into())
@@ -129,7 +140,7 @@ impl Interpreter {
 
     fn render(self, error: &ErrorObject, id: &HeaderValue) -> String {
         match self.caller {
-            Dialect::Messages => error.to_messages(id.to_str().ok()),
+            Dialect::Messages | Dialect::CountTokens => error.to_messages(id.to_str().ok()),
             _ => error.to_chat(),
         }
     }
@@ -161,6 +172,21 @@ impl Interpreter {
             _ => return None,
         })
     }
+}
+
+/// vLLM's answer to `/tokenize`.
+#[derive(Deserialize)]
+struct Tokens {
+    count: u64,
+}
+
+/// A request to count tokens as one for a message, which has to say how long the answer may be.
+fn with_max_tokens(body: &[u8]) -> Vec<u8> {
+    let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(body) else {
+        return body.to_vec();
+    };
+    fields.entry("max_tokens").or_insert(1.into());
+    serde_json::Value::from(fields).to_string().into_bytes()
 }
 
 fn id_of(call: &Call) -> &str {

@@ -102,7 +102,7 @@ fn judge(dialect: Dialect, data: &str) -> Option<Opening> {
             "content_block_start" => event.content_block.is_some_and(|block| block.says_nothing()),
             _ => false,
         },
-        Dialect::Embeddings => false,
+        _ => false,
     };
     (!is_prelude).then_some(Opening::Content)
 }

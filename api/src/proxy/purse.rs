@@ -153,6 +153,16 @@ impl Purse {
         }
     }
 
+    /// What a request is expected to cost at a target; none where that has no price. A model of
+    /// the fleet without a rate card costs nothing.
+    pub(super) fn expected(&self, at: &Destination, usage: Usage) -> Option<Amount> {
+        match (self.price_of(at, self.clock.now()), at) {
+            (Some(price), _) => Some(cost(&price, usage, None)),
+            (None, Destination::Model(_)) => Some(Amount::ZERO),
+            (None, Destination::Hosted(_)) => None,
+        }
+    }
+
     /// Sets aside the most that an attempt at a target can use. None where there is neither a
     /// budget nor a price.
     ///
@@ -270,17 +280,7 @@ impl Reservation {
 
     /// What so many tokens cost; none where the target has no price.
     pub(super) fn cost(&self, usage: Usage) -> Option<Amount> {
-        let price = self.price.as_ref()?;
-        let Usage { prompt, completion, cached, cache_written } = usage;
-        let tokens = TokenUsage {
-            input: prompt,
-            cached_input: cached,
-            cache_write: cache_written,
-            output: completion,
-            ..TokenUsage::default()
-        };
-        // What no amount holds is more than anybody has.
-        Some(price.cost(&tokens, self.service.as_deref()).unwrap_or(Amount::MAX))
+        Some(cost(self.price.as_ref()?, usage, self.service.as_deref()))
     }
 
     /// Replaces what was set aside by what was used.
@@ -313,6 +313,19 @@ impl Reservation {
             ),
         }
     }
+}
+
+fn cost(price: &Price, usage: Usage, service: Option<&str>) -> Amount {
+    let Usage { prompt, completion, cached, cache_written } = usage;
+    let tokens = TokenUsage {
+        input: prompt,
+        cached_input: cached,
+        cache_write: cache_written,
+        output: completion,
+        ..TokenUsage::default()
+    };
+    // What no amount holds is more than anybody has.
+    price.cost(&tokens, service).unwrap_or(Amount::MAX)
 }
 
 /// An amount of money for `x-diogenes-cost-usd`: dollars, exact to the nano-dollar.

@@ -347,7 +347,8 @@ impl Pursuit {
     /// Wakes a better target, now and then.
     async fn warm(&self, place: Option<usize>) {
         let cold = place.and_then(|place| self.route.at(place).entry());
-        if let Some(cold) = cold.filter(|cold| cold.is_due_to_warm()) {
+        let wakes = self.call.dialect.wakes();
+        if let Some(cold) = cold.filter(|cold| wakes && cold.is_due_to_warm()) {
             self.gateway.views.link.ask(cold).await;
         }
     }

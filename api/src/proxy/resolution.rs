@@ -10,7 +10,6 @@ use super::arrangement::arrange;
 use super::bound::{DEFAULT_OUTPUT_TOKENS, Most, of_images};
 use super::call::Call;
 use super::destination::Destination;
-use super::dialect::Dialect;
 use super::gateway::Gateway;
 use super::headers;
 use super::route::{Route, key_stays_here, not_allowed};
@@ -81,12 +80,17 @@ impl Resolution {
             None
         } else {
             let most = || {
+                if request.dialect.is_free() {
+                    return 0;
+                }
                 let most = Most::of(&request.body);
                 most.tokens(most.output.unwrap_or(DEFAULT_OUTPUT_TOKENS))
             };
             Some(Limited::admit(gateway, by.principal(), most, sent.clone()).await?)
         };
-        if let Some(entry) = first.entry() {
+        if !request.dialect.wakes() {
+            awake(&route)?;
+        } else if let Some(entry) = first.entry() {
             entry.asked_for();
         }
         let mut body = request.body;
@@ -106,8 +110,8 @@ impl Resolution {
             arrived: request.arrived,
             dialect: request.dialect,
             path: match request.query {
-                Some(query) => format!("{}?{query}", request.dialect.path()).into(),
-                None => request.dialect.path().into(),
+                Some(query) => format!("{}?{query}", request.dialect.target_path()).into(),
+                None => request.dialect.target_path().into(),
             },
             headers: fields,
             body,
@@ -136,6 +140,21 @@ impl Resolution {
     }
 }
 
+/// Refuses a request that wakes nobody and finds nobody awake.
+fn awake(route: &Route) -> Result<(), ApiError> {
+    let is_awake = |at: &Destination| at.entry().is_none_or(|entry| entry.is_reachable());
+    if route.destinations().any(is_awake) {
+        return Ok(());
+    }
+    let name = route.first().name();
+    Err(ApiError::new(
+        ErrorKind::NotFound,
+        format!(
+            "tokens are counted by a replica of `{name}`, and none runs; none is started for it"
+        ),
+    ))
+}
+
 /// The budgets that count a request, and what they and prices have to know of it.
 async fn counted(
     gateway: &Gateway,
@@ -143,13 +162,14 @@ async fn counted(
     route: &Route,
     request: &InferenceRequest,
 ) -> Result<(Vec<Budget>, Option<Most>), ApiError> {
-    let Some(purse) = &gateway.purse else { return Ok((Vec::new(), None)) };
+    let purse = gateway.purse.as_ref().filter(|_| !request.dialect.is_free());
+    let Some(purse) = purse else { return Ok((Vec::new(), None)) };
     let budgets = purse.budgets_of(by, route.name.as_ref()).await?;
     if budgets.is_empty() && !route.destinations().any(|at| purse.may_price(at)) {
         return Ok((budgets, None));
     }
     let mut most = Most::of(&request.body);
-    if request.dialect == Dialect::Embeddings {
+    if !request.dialect.generates() {
         most.output = Some(0);
     }
     match of_images(&request.body) {

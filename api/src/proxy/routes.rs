@@ -47,6 +47,20 @@ pub(crate) fn router() -> Router<Arc<ProxyState>> {
             "/v1/messages",
             post(|state: Shared, request| infer(state, Dialect::Messages, request)),
         )
+        .route(
+            "/v1/messages/count_tokens",
+            post(|state: Shared, request| infer(state, Dialect::CountTokens, request)),
+        )
+        .route(
+            "/v1/tokenize",
+            post(|state: Shared, request| infer(state, Dialect::Tokenize, request)),
+        )
+        .route(
+            "/v1/detokenize",
+            post(|state: Shared, request| infer(state, Dialect::Detokenize, request)),
+        )
+        .route("/v1/rerank", post(|state: Shared, request| infer(state, Dialect::Rerank, request)))
+        .route("/v1/score", post(|state: Shared, request| infer(state, Dialect::Score, request)))
 }
 
 /// OpenAI's listing of models.
@@ -65,7 +79,7 @@ async fn infer(
     let id = request_id::of(request.headers());
     let mut response = match walk(&state, dialect, request, arrived, id.clone()).await {
         Ok(answer) => response(answer),
-        Err(error) if dialect == Dialect::Messages => message_error(error, &id),
+        Err(error) if dialect.is_anthropic() => message_error(error, &id),
         Err(error) => error.into_response(),
     };
     response.headers_mut().insert(REQUEST_ID, id);

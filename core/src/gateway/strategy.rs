@@ -4,6 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::ports::Amount;
+
 /// How the targets of a route are chosen: in which order they are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -11,6 +13,8 @@ pub enum Strategy {
     /// As they are listed.
     #[default]
     Ordered,
+    /// The cheapest first, by its price and what the request is expected to use.
+    Cost,
     /// The fastest first token first, as lately measured.
     Latency,
     /// The best [`quality`](super::RouteTarget::quality) first.
@@ -25,6 +29,7 @@ impl Strategy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ordered => "ordered",
+            Self::Cost => "cost",
             Self::Latency => "latency",
             Self::Quality => "quality",
             Self::Weighted => "weighted",
@@ -43,6 +48,8 @@ pub struct Rank<'a> {
     pub quality: u32,
     /// From sending a request to the first token of its answer, if it was measured lately.
     pub first_token: Option<Duration>,
+    /// What the request is expected to cost, if the target has a price.
+    pub cost: Option<Amount>,
 }
 
 /// The places of the targets in the order in which they are tried. Equals stay as they are listed.
@@ -55,6 +62,9 @@ pub fn order(strategy: Strategy, ranks: &[Rank<'_>], unit: &[u8]) -> Vec<usize> 
     let rank = |place: &usize| ranks.get(*place);
     match strategy {
         Strategy::Ordered => {}
+        // What has no price may cost anything.
+        Strategy::Cost => places
+            .sort_by_key(|place| rank(place).and_then(|rank| rank.cost).unwrap_or(Amount::MAX)),
         // What was not measured comes last: it is measured by the requests that are told to.
         Strategy::Latency => places.sort_by_key(|place| {
             rank(place).and_then(|rank| rank.first_token).unwrap_or(Duration::MAX)
@@ -90,19 +100,23 @@ mod tests {
     use super::*;
 
     fn rank(name: &str) -> Rank<'_> {
-        Rank { name, weight: 1, quality: 0, first_token: None }
+        Rank { name, weight: 1, quality: 0, first_token: None, cost: None }
     }
 
     #[test]
     fn equals_stay_as_they_are_listed() {
         let ranks = [rank("a"), rank("b"), rank("c")];
-        for strategy in [Strategy::Ordered, Strategy::Latency, Strategy::Quality] {
+        for strategy in [Strategy::Ordered, Strategy::Cost, Strategy::Latency, Strategy::Quality] {
             assert_eq!(order(strategy, &ranks, b"x"), [0, 1, 2]);
         }
     }
 
     #[test]
-    fn the_fastest_and_the_best_come_first() {
+    fn the_cheapest_the_fastest_and_the_best_come_first() {
+        let costs = [None, Some(Amount::saturating(9)), Some(Amount::ZERO)];
+        let ranks = costs.map(|cost| Rank { cost, ..rank("a") });
+        assert_eq!(order(Strategy::Cost, &ranks, b""), [2, 1, 0]);
+
         let millis = |millis| Some(Duration::from_millis(millis));
         let ranks = [
             Rank { quality: 5, ..rank("unknown") },

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use crate::error::ApiError;
 use crate::proxy::call::{Call, until};
 use crate::proxy::destination::Destination;
-use crate::proxy::dialect::Dialect;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::headers::{is_encoded, media_type};
 use crate::proxy::interpreter::Interpreter;
@@ -69,7 +68,11 @@ pub(super) async fn read(
             Flaw::Cut => refusal::broken(BodyError::Cut, at),
             Flaw::NotJson(what) => refusal::malformed(what, at),
         })?;
-        usage.map_or_else(|| guess(call, &bytes), Used::Told)
+        if call.dialect.is_free() {
+            Used::NOTHING
+        } else {
+            usage.map_or_else(|| guess(call, &bytes), Used::Told)
+        }
     } else {
         check_error(status, headers, &bytes, at)?;
         Used::NOTHING
@@ -86,7 +89,7 @@ pub(super) async fn read(
 
 /// The tokens of an answer that does not tell its usage: four bytes of English are about one.
 fn guess(call: &Call, answer: &[u8]) -> Used {
-    let completion = if call.dialect == Dialect::Embeddings { 0 } else { answer.len() as u64 / 4 };
+    let completion = if call.dialect.generates() { answer.len() as u64 / 4 } else { 0 };
     Used::Estimated(Usage::new(call.body.len() as u64 / 4, completion))
 }
 

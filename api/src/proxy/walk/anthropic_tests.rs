@@ -158,3 +158,11 @@ async fn what_it_cannot_do_is_refused_before_it_is_asked() {
     assert_eq!(error.param.as_deref(), Some("n"));
     assert!(upstream.seen().is_empty());
 }
+
+#[tokio::test]
+async fn it_counts_tokens_itself() {
+    let (local, upstream) = whole("200 OK", r#"{"input_tokens":9}"#).await;
+    let answer = walked(&local, ask(Dialect::CountTokens, &json!({}))).await.unwrap();
+    assert_eq!(text(answer).await, r#"{"input_tokens":9}"#);
+    assert!(sent(&upstream).0.starts_with("post /v1/messages/count_tokens http/1.1"));
+}

@@ -44,8 +44,12 @@ impl Fixture {
         let spec = json!({"kind": "openai", "base_url": format!("http://{}", hosted.address)});
         let provider = ("hosted".parse().unwrap(), serde_json::from_value(spec).unwrap(), None);
         let store = Arc::new(MemoryStore::new(TokioClock::new()));
-        let mut local =
-            Local::with_providers(Local::spec(), Routes::new(), [provider], store.clone());
+        let route = json!({"strategy": "cost", "egress": true, "targets": [
+            "hosted/unpriced", "hosted/gpt", model(),
+        ]});
+        let routes =
+            Routes::from([("thrifty".parse().unwrap(), serde_json::from_value(route).unwrap())]);
+        let mut local = Local::with_providers(Local::spec(), routes, [provider], store.clone());
         let price = json!({"input": "1", "output": "2"});
         let list = json!({"source": "test", "date": "2026-11-27", "providers": {
             "hosted": {"models": [{"match": ["gpt"], "price": price}]},
@@ -246,4 +250,18 @@ async fn a_model_of_the_fleet_is_charged_by_its_rate_card() {
     let answer = fixture.ask("carded", json!({"max_tokens": 5})).await.unwrap();
     assert_eq!(cost(&answer), "0.000018000");
     fixture.settled_at(COST).await;
+}
+
+#[tokio::test]
+async fn the_cheapest_target_is_asked_first() {
+    let fixture = Fixture::new(vec![whole()], None).await;
+    let first = async || {
+        let answer = fixture.ask("thrifty", json!({})).await.unwrap();
+        answer.headers["x-diogenes-model"].to_str().unwrap().to_owned()
+    };
+    // The own model would be free, but sleeps; what has no price comes last.
+    assert_eq!(first().await, "hosted/gpt");
+    let own = Upstream::start(vec![whole()]).await;
+    fixture.local.ready(&[("claim", own.address)]);
+    assert_eq!(first().await, model().as_str());
 }

@@ -39,7 +39,7 @@ fn read(text: &str) -> Vec<(&str, Value)> {
         .collect()
 }
 
-async fn local(script: Script) -> (Local, Upstream) {
+async fn local_of(script: Script) -> (Local, Upstream) {
     let upstream = Upstream::start(vec![script]).await;
     let local = Local::new(Local::spec());
     local.ready(&[("claim", upstream.address)]);
@@ -64,7 +64,7 @@ fn usage() -> String {
 
 #[tokio::test]
 async fn a_plain_request_and_its_answer_are_translated() {
-    let (local, upstream) = local(Script::Answer(plain("200 OK", JSON, WHOLE))).await;
+    let (local, upstream) = local_of(Script::Answer(plain("200 OK", JSON, WHOLE))).await;
     let answer = walked(&local, ask(false)).await.unwrap();
     assert_eq!(answer.headers["x-diogenes-model"], model().as_str());
     let message: Value = serde_json::from_str(&text(answer).await).unwrap();
@@ -89,7 +89,7 @@ async fn a_stream_is_translated_however_it_is_cut() {
         "data: [DONE]\n\n".to_owned(),
     ]
     .concat();
-    let (local, _upstream) = local(Script::Answer(events(&stream))).await;
+    let (local, _upstream) = local_of(Script::Answer(events(&stream))).await;
     let answer = walked(&local, ask(true)).await.unwrap();
     let text = text(answer).await;
     let events = read(&text);
@@ -117,7 +117,7 @@ async fn a_stream_that_breaks_off_ends_with_an_error_of_messages() {
         "{begun}data: {{\"error\":{{\"message\":\"out of memory\",\"type\":\"x\"}}}}\n\ndata: [DONE]\n\n"
     );
     for (stream, words) in [(begun, "ended before it was complete"), (failed, "out of memory")] {
-        let (local, _upstream) = local(Script::Answer(events(&stream))).await;
+        let (local, _upstream) = local_of(Script::Answer(events(&stream))).await;
         let text = text(walked(&local, ask(true)).await.unwrap()).await;
         let events = read(&text);
         let (name, error) = events.last().unwrap();
@@ -129,7 +129,8 @@ async fn a_stream_that_breaks_off_ends_with_an_error_of_messages() {
 #[tokio::test]
 async fn the_replicas_errors_are_translated() {
     let refusal = r#"{"error":{"message":"too long","type":"BadRequestError","code":400}}"#;
-    let (local, _upstream) = local(Script::Answer(plain("400 Bad Request", JSON, refusal))).await;
+    let (local, _upstream) =
+        local_of(Script::Answer(plain("400 Bad Request", JSON, refusal))).await;
     let answer = walked(&local, ask(false)).await.unwrap();
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     let error: Value = serde_json::from_str(&text(answer).await).unwrap();
@@ -151,4 +152,31 @@ async fn what_cannot_be_said_to_the_target_is_refused_before_anything_is_woken()
         (StatusCode::BAD_REQUEST, Some("mcp_servers"))
     );
     assert_eq!(local.wake.count(), woken);
+}
+
+#[tokio::test]
+async fn tokens_are_counted_by_a_replica_that_runs_and_none_is_started_for_it() {
+    let count = || {
+        let body = json!({
+            "model": model(), "system": "Be brief.",
+            "messages": [{"role": "user", "content": "Hello"}],
+        });
+        request(Dialect::CountTokens, body.to_string())
+    };
+    let local = Local::new(Local::spec());
+    let error = walked(&local, count()).await.unwrap_err();
+    assert_eq!((error.status(), local.wake.count()), (StatusCode::NOT_FOUND, 0));
+    assert!(local.demand().await.last_request_at.is_none());
+
+    let (local, upstream) =
+        local_of(Script::Answer(plain("200 OK", JSON, r#"{"count":12,"tokens":[1]}"#))).await;
+    let answer = walked(&local, count()).await.unwrap();
+    assert_eq!(text(answer).await, r#"{"input_tokens":12}"#);
+    let seen = &upstream.seen()[0];
+    assert!(seen.starts_with("POST /tokenize HTTP/1.1"), "{seen}");
+    assert!(seen.contains(r#"{"role":"system","content":"Be brief."}"#), "{seen}");
+    // Another shape is no count.
+    let (local, _upstream) = local_of(Script::Answer(plain("200 OK", JSON, "{}"))).await;
+    let error = walked(&local, count()).await.unwrap_err();
+    assert_eq!(error.status(), StatusCode::BAD_GATEWAY);
 }

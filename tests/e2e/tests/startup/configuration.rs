@@ -67,8 +67,13 @@ fn mistakes_are_named_with_file_line_and_key() {
             "route_behind_a_model",
             "[models.a]\ncommand = [\"{port}\"]\n[routes.a]\ntargets = [\"b\"]",
         ),
-        ("route_of_an_unknown_strategy", "[routes.a]\ntargets = [\"b\"]\nstrategy = \"cost\""),
+        ("route_of_an_unknown_strategy", "[routes.a]\ntargets = [\"b\"]\nstrategy = \"cheapest\""),
         ("route_typo", "[routes.a]\ntarget = [\"b\"]"),
+        (
+            "rate_card_below_zero",
+            "[rate_cards.a]\nversion = \"1\"\nprice = { input = \"-1\", output = \"2\" }",
+        ),
+        ("rate_card_in_part", "[rate_cards.a]\nversion = \"1\"\nprice = { input = \"1\" }"),
         ("route_to_no_name", "[routes.a]\ntargets = [\"a b\"]"),
         ("twice", "[models.demo]\ncommand = [\"x\"]\n[models.demo]\ncommand = [\"y\"]"),
     ];
