@@ -1,36 +1,28 @@
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::eta::{later, since};
+use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{ModelView, Progress};
-use diogenes_core::gateway::{
-    Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Strategy, Waiting, next,
-};
-use http::StatusCode;
+use diogenes_core::gateway::{Attempted, GiveUp, Health, ModelHealth, Step, Waiting, next};
 use tokio::time::Instant;
 
-use super::arrangement::Arranged;
 use super::call::Call;
 use super::destination::{Answerer, Destination};
-use super::entry::{Entry, Lease};
-use super::fleet_link::Place;
+use super::entry::Entry;
 use super::gateway::Gateway;
-use super::headers::{is_encoded, is_event_stream};
 use super::hold::{Hold, Turn};
 use super::interpreter::Interpreter;
-use super::opening::{self, Opening};
 use super::provider::Hosted;
-use super::purse::{Reservation, Spent};
+use super::purse::Reservation;
 use super::refusal;
 use super::resolution::Planned;
 use super::route::Route;
 use super::settlement::Settlement;
-use super::upstream::{SendError, UpstreamResponse};
-use super::usage::Usage;
-use super::verdict::{Verdict, pause, verdict};
-use crate::error::{ApiError, store_error};
+use super::upstream::UpstreamResponse;
+use crate::error::ApiError;
+
+mod attempt;
 
 /// Third and fourth step: follows the plan for one request, which waits and is attempted until a
 /// replica or a provider begins to answer, or the plan gives up.
@@ -171,257 +163,6 @@ impl Pursuit {
             neglected: entry.is_neglected(),
             casualties: self.gateway.casualties.count(&self.call, entry),
         })
-    }
-
-    /// Sends the request to a target. Nothing comes of it where the plan is to be asked again.
-    async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
-        self.at = self.route.at(target).clone();
-        let (waited, stream) = (self.waited(), self.call.patience.stream);
-        let (body, interpreter) = match self.at.body_of(&self.call) {
-            Ok(translated) => translated,
-            Err(error) => {
-                // Another target may understand it.
-                self.attempts.push(Attempted { target, outcome: Outcome::Refused });
-                self.last = Some(Move::Refused(error));
-                return None;
-            }
-        };
-        let dialect = interpreter.target();
-        let (by, sent_at, answer, reservation) = match self.at.clone() {
-            Destination::Model(entry) => {
-                let by = self.begin(&entry, target)?;
-                let reservation = self.reserve(target).await?;
-                self.warm(warm).await;
-                let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
-                let sent_at = Instant::now();
-                let answer =
-                    self.call.send(&by.target, dialect, body, self.at.timeout(stream)).await;
-                if matches!(answer, Err(SendError::Connect(_))) {
-                    self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
-                    self.settle(reservation, Spent::NOTHING);
-                    entry.take_out(&by.target);
-                    entry.wake().await;
-                    return None;
-                }
-                (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer, reservation)
-            }
-            Destination::Hosted(hosted) => {
-                if !self.may_leave(&hosted, target).await {
-                    return None;
-                }
-                let reservation = self.reserve(target).await?;
-                if let Some(hold) = &mut self.hold {
-                    hold.place = None;
-                }
-                self.warm(warm).await;
-                hosted.begin(self.gateway.clock.now());
-                let sent_at = Instant::now();
-                let answer = self.call.send_out(&hosted, dialect, body).await;
-                (Answerer::Provider(hosted), sent_at, answer, reservation)
-            }
-        };
-        let mut answer = answer;
-        let opening = match &mut answer {
-            Ok(response) if self.may_go_on(&by, response) => {
-                // On the heap, as few requests come here and every one would carry its state.
-                Some(Box::pin(opening::look(&mut response.body, dialect)).await)
-            }
-            _ => None,
-        };
-        let outcome = self.outcome(target, &by, &answer, opening);
-        let reservation = if outcome.is_none() {
-            reservation
-        } else {
-            let spent = self.spent(&by, &answer, opening);
-            self.settle(reservation, spent);
-            None
-        };
-        let done = match answer {
-            Ok(response) => {
-                let routed = self.routed(target, warm);
-                let is_retold = outcome.is_some();
-                let reached = Reached {
-                    response,
-                    by,
-                    interpreter,
-                    waited,
-                    sent_at,
-                    routed,
-                    is_retold,
-                    reservation,
-                };
-                Move::Reached(Box::new(reached))
-            }
-            Err(error) => {
-                if matches!(error, SendError::Closed(_)) {
-                    self.gateway.casualties.note(&self.call, by.claim());
-                }
-                Move::Refused(refusal::no_answer(&error, &self.at))
-            }
-        };
-        let Some(outcome) = outcome else {
-            // The replica of an earlier one is free again.
-            self.last = None;
-            if let Some(conversation) = self.route.arranged.conversation {
-                self.gateway.conversations.note(conversation, self.at.name());
-            }
-            return Some(done);
-        };
-        self.attempts.push(Attempted { target, outcome });
-        self.last = Some(done);
-        None
-    }
-
-    /// Whether a request may be sent to a provider's model: not if its name was once a model's of
-    /// the fleet, nor while nobody can tell.
-    async fn may_leave(&mut self, hosted: &Hosted, target: usize) -> bool {
-        let providers = self.gateway.views.dispatcher.providers();
-        let outcome = match providers.was_a_model(&hosted.name).await {
-            Ok(false) => return true,
-            Ok(true) => Outcome::Former,
-            Err(error) => {
-                self.last = Some(Move::Refused(store_error(&error)));
-                Outcome::Refused
-            }
-        };
-        self.attempts.push(Attempted { target, outcome });
-        false
-    }
-
-    /// Sets aside what the attempt can use. None where that is refused, and the plan is to be asked
-    /// again: another target may be cheaper.
-    async fn reserve(&mut self, target: usize) -> Option<Option<Reservation>> {
-        let (Some(purse), Some(most)) = (&self.gateway.purse, &self.call.most) else {
-            return Some(None);
-        };
-        match purse.reserve(&self.call.budgets, most, &self.at).await {
-            Ok(reservation) => Some(reservation),
-            Err(error) => {
-                self.attempts.push(Attempted { target, outcome: Outcome::Refused });
-                self.last = Some(Move::Refused(error));
-                None
-            }
-        }
-    }
-
-    fn settle(&self, reservation: Option<Reservation>, spent: Spent) {
-        if let Some(reservation) = reservation {
-            self.gateway.views.link.now_or_later(Box::pin(reservation.settle(spent)));
-        }
-    }
-
-    /// What an attempt has used that is not the answer.
-    fn spent(
-        &self,
-        by: &Answerer,
-        answer: &Result<UpstreamResponse, SendError>,
-        opening: Option<Opening>,
-    ) -> Spent {
-        // Nobody charges for a replica whose answer nobody got, for an error, nor for a request that
-        // did not leave.
-        let is_elsewhere = matches!(by, Answerer::Provider(_));
-        match (answer, opening) {
-            (Err(error), _) if is_elsewhere && !matches!(error, SendError::Connect(_)) => {
-                Spent::Unknown
-            }
-            // Four bytes of English are about a token.
-            (Ok(_), Some(_)) if is_elsewhere => {
-                Spent::Tokens(Usage::new(self.call.body.len() as u64 / 4, 0))
-            }
-            _ => Spent::NOTHING,
-        }
-    }
-
-    /// A place on the best replica of a model; none where none is in rotation any more.
-    fn begin(&mut self, entry: &Arc<Entry>, target: usize) -> Option<Lease> {
-        let lease = match &mut self.hold {
-            Some(hold) => entry.start(&mut hold.place)?,
-            None => entry.start(&mut None::<Place>)?,
-        };
-        if target > 0 {
-            entry.asked_for();
-        }
-        Some(lease)
-    }
-
-    /// Wakes a better target, now and then.
-    async fn warm(&self, place: Option<usize>) {
-        let cold = place.and_then(|place| self.route.at(place).entry());
-        let wakes = self.call.dialect.wakes();
-        if let Some(cold) = cold.filter(|cold| wakes && cold.is_due_to_warm()) {
-            self.gateway.views.link.ask(cold).await;
-        }
-    }
-
-    /// Whether a stream can go on at another target, or at the same one again.
-    fn may_go_on(&self, by: &Answerer, response: &UpstreamResponse) -> bool {
-        response.status.is_success()
-            && is_event_stream(&response.headers)
-            && !is_encoded(&response.headers)
-            && (matches!(by, Answerer::Provider(_)) || !self.route.is_single())
-    }
-
-    /// What an attempt has come to, where another may follow.
-    fn outcome(
-        &self,
-        target: usize,
-        by: &Answerer,
-        answer: &Result<UpstreamResponse, SendError>,
-        opening: Option<Opening>,
-    ) -> Option<Outcome> {
-        let now = self.gateway.clock.now();
-        let verdict = match (answer, opening) {
-            (Err(_), _) | (_, Some(Opening::Broken(_) | Opening::Failed(None))) => {
-                Verdict::Later(None)
-            }
-            (Ok(response), Some(Opening::Failed(Some(status)))) => {
-                let status = StatusCode::from_u16(status).unwrap_or(response.status);
-                verdict(status, &response.headers, now)
-            }
-            (Ok(response), _) => verdict(response.status, &response.headers, now),
-        };
-        match by {
-            Answerer::Replica { .. } => match (answer, opening, verdict) {
-                (Err(_), ..) | (_, Some(Opening::Broken(_)), _) => Some(Outcome::Sent),
-                // Where there is nobody else, its own words are the answer.
-                (Ok(_), _, Verdict::Later(_)) if !self.route.is_single() => Some(Outcome::Refused),
-                _ => None,
-            },
-            Answerer::Provider(hosted) => match verdict {
-                Verdict::Answer => {
-                    hosted.succeeded();
-                    None
-                }
-                // It is about the key or the model's name, and tells nothing of how the target fares.
-                Verdict::Elsewhere => Some(Outcome::Refused),
-                Verdict::Later(wish) => {
-                    hosted.failed(now, wish);
-                    let here = self.attempts.iter().filter(|attempt| attempt.target == target);
-                    let pause = pause(here.count() + 1).max(wish.unwrap_or_default());
-                    Some(Outcome::Failed { until: later(now, pause) })
-                }
-            },
-        }
-    }
-
-    /// What is told of the route: which of its targets has answered, and why none before it.
-    fn routed(&self, target: usize, warm: Option<usize>) -> Option<String> {
-        let name = self.route.name.as_ref()?;
-        let Arranged { strategy, is_sticky, .. } = self.route.arranged;
-        let mut told = format!("{name}; position={}", target + 1);
-        if strategy != Strategy::Ordered {
-            let _ = write!(told, "; strategy={}", strategy.as_str());
-        }
-        let reason = match (target, warm) {
-            (0, _) if is_sticky => Some("sticky"),
-            (0, _) => None,
-            (_, Some(_)) => Some("cold"),
-            (_, None) => Some("unavailable"),
-        };
-        if let Some(reason) = reason {
-            let _ = write!(told, "; reason={reason}");
-        }
-        Some(told)
     }
 
     async fn wait(
