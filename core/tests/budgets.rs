@@ -185,6 +185,54 @@ fn project_sets_budgets_of_its_keys_and_never_its_own() {
 }
 
 #[test]
+fn budget_is_read_by_whom_it_concerns() {
+    block_on(async {
+        let world = World::new().await;
+        let (own, other) = (world.key("team-a").await, world.key("team-b").await);
+        let of_key = |key: &KeyId| format!("key/{key}/usd/day");
+        for id in [&of_key(&own), &of_key(&other), "project/team-a/usd/day", "route/chat/usd/day"] {
+            world.set(id, "$1").await.unwrap();
+        }
+        let get = async |by: &Allowed<may::BudgetsRead>, id: &str| {
+            let id: BudgetId = id.parse().unwrap();
+            world.budgets.get(by, &id).await.map(|budget| assert_eq!(budget.id(), id))
+        };
+        let (operator, reader) = (Allowed::operator(), holder(Scope::Read));
+        for id in [&of_key(&own), &of_key(&other), "project/team-a/usd/day", "route/chat/usd/day"] {
+            get(&operator, id).await.unwrap();
+        }
+        get(&reader, &of_key(&own)).await.unwrap();
+        get(&reader, "project/team-a/usd/day").await.unwrap();
+        let result = get(&reader, &of_key(&other)).await;
+        assert!(matches!(result, Err(BudgetError::NoKey(_))), "{result:?}");
+        let result = get(&reader, "project/team-b/usd/day").await;
+        assert!(
+            matches!(result, Err(BudgetError::Project(ProjectError::NotFound(_)))),
+            "{result:?}"
+        );
+        for absent in ["route/chat/usd/day", "project/team-a/usd/month"] {
+            let result = get(&reader, absent).await;
+            assert!(matches!(result, Err(BudgetError::NotFound(_))), "{absent}: {result:?}");
+        }
+    });
+}
+
+#[test]
+fn key_that_was_rotated_has_the_budgets_of_the_first() {
+    block_on(async {
+        let world = World::new().await;
+        let first = world.key("team-a").await;
+        let rotated = world.keys.rotate(&Allowed::operator(), &first, Duration::ZERO).await;
+        let second = rotated.unwrap().0.id;
+        let result = world.set(&format!("key/{second}/usd/day"), "$1").await;
+        match result {
+            Err(BudgetError::Replaced { key, first: of }) => assert_eq!((key, of), (second, first)),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn budget_needs_a_key_or_a_project_that_is_in_use() {
     block_on(async {
         let world = World::new().await;

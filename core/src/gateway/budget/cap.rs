@@ -49,6 +49,12 @@ impl Cap {
     pub fn amount(self) -> Amount {
         self.amount
     }
+
+    /// Another amount of the same.
+    #[must_use]
+    pub fn with_amount(self, amount: Amount) -> Self {
+        Self { amount, ..self }
+    }
 }
 
 /// Shows an amount of what an account counts: `$0.50`, `2000 tokens`.

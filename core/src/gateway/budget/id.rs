@@ -50,7 +50,7 @@ pub enum InvalidBudgetId {
 
 impl BudgetScope {
     /// The kind and the id apart, `key` and `0f3a`.
-    pub(super) fn parts(&self) -> (&'static str, &str) {
+    pub fn parts(&self) -> (&'static str, &str) {
         match self {
             Self::Key(id) => ("key", id.as_str()),
             Self::Project(id) => ("project", id.as_str()),
@@ -64,6 +64,13 @@ impl fmt::Display for BudgetScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, id) = self.parts();
         write!(f, "{kind} `{id}`")
+    }
+}
+
+impl BudgetId {
+    /// What it counts, as in its text: `usd` or `tokens`.
+    pub fn unit_name(&self) -> &'static str {
+        unit_name(self.unit)
     }
 }
 

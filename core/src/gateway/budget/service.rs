@@ -37,6 +37,11 @@ pub enum BudgetError {
     /// No key has this id, or it belongs to another project.
     #[error("API key `{0}` does not exist; list keys with `diogenes key list`")]
     NoKey(KeyId),
+    /// The key was rotated from another one, which both count as.
+    #[error(
+        "API key `{key}` has replaced `{first}` and shares its budgets; set those of `{first}`"
+    )]
+    Replaced { key: KeyId, first: KeyId },
     /// The principal may not set budgets of projects and routes.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -74,6 +79,12 @@ impl Budgets {
         period: Period,
         cap: Cap,
     ) -> Result<(Budget, bool), BudgetError> {
+        if let BudgetScope::Key(key) = &scope
+            && let Some(first) = self.key(by, key).await?.limited_as
+        {
+            // Its requests count for the budgets of the first one only.
+            return Err(BudgetError::Replaced { key: key.clone(), first });
+        }
         let id = BudgetId { scope: scope.clone(), unit: cap.unit(), period };
         loop {
             let project = self.owner(by, &scope).await?;
@@ -106,6 +117,26 @@ impl Budgets {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// A budget that the principal reaches.
+    pub async fn get(
+        &self,
+        by: &Allowed<may::BudgetsRead>,
+        id: &BudgetId,
+    ) -> Result<Budget, BudgetError> {
+        let not_found = || BudgetError::NotFound(id.clone());
+        let project = match &id.scope {
+            BudgetScope::Key(key) => Some(self.key(by, key).await?.project),
+            BudgetScope::Project(project) if by.reaches(project) => Some(project.clone()),
+            BudgetScope::Project(project) => {
+                return Err(ProjectError::NotFound(project.clone()).into());
+            }
+            BudgetScope::Route(_) if by.permissions.contains(Permission::ProjectsAny) => None,
+            BudgetScope::Route(_) => return Err(not_found()),
+        };
+        let stored = self.store.load::<Budget>(&Budget::key_of(project.as_ref(), id)).await?;
+        stored.map(|budget| budget.value).ok_or_else(not_found)
     }
 
     /// One page of the budgets of a project, or of all that the principal reaches.
@@ -176,6 +207,13 @@ impl Budgets {
         }
     }
 
+    /// A key of another project is as good as none.
+    async fn key(&self, by: &Principal, id: &KeyId) -> Result<ApiKey, BudgetError> {
+        let stored = self.store.load::<ApiKey>(&ApiKey::key_of(id)).await?;
+        let key = stored.map(|stored| stored.value).filter(|key| by.reaches(&key.project));
+        key.ok_or_else(|| BudgetError::NoKey(id.clone()))
+    }
+
     /// The project that a budget belongs to, if the principal may set it.
     async fn owner(
         &self,
@@ -188,12 +226,7 @@ impl Budgets {
             by.permissions.contains(permission).then_some(()).ok_or_else(denied)
         };
         match scope {
-            BudgetScope::Key(id) => {
-                let key = self.store.load::<ApiKey>(&ApiKey::key_of(id)).await?;
-                let project = key.map(|stored| stored.value.project);
-                let project = project.filter(|project| by.reaches(project));
-                project.map(Some).ok_or_else(|| BudgetError::NoKey(id.clone()))
-            }
+            BudgetScope::Key(id) => Ok(Some(self.key(by, id).await?.project)),
             BudgetScope::Project(id) => {
                 if !by.reaches(id) {
                     return Err(ProjectError::NotFound(id.clone()).into());
