@@ -8,7 +8,7 @@ use axum::routing::get;
 use http::header;
 use tracing::Instrument;
 
-use crate::control::{AuditArea, ClusterArea, KeysArea, ModelsArea, ProjectsArea};
+use crate::control::{AuditArea, BudgetsArea, ClusterArea, KeysArea, ModelsArea, ProjectsArea};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::proxy::ProxyState;
@@ -22,6 +22,8 @@ pub struct App {
     pub keys: Arc<KeysArea>,
     /// `/api/v1/projects`.
     pub projects: Arc<ProjectsArea>,
+    /// `/api/v1/budgets`.
+    pub budgets: Arc<BudgetsArea>,
     /// `/api/v1/audit`.
     pub audit: Arc<AuditArea>,
     /// `/api/v1/models`.
@@ -38,6 +40,7 @@ pub fn router(app: App) -> Router {
         .merge(metrics)
         .merge(control::keys_router(app.keys))
         .merge(control::projects_router(app.projects))
+        .merge(control::budgets_router(app.budgets))
         .merge(control::audit_router(app.audit))
         .merge(control::models_router(app.models))
         .merge(control::cluster_router(app.cluster));

@@ -63,6 +63,8 @@ pub enum ErrorKind {
     KeyNotFound,
     /// The project does not exist, or the caller may not know of it.
     ProjectNotFound,
+    /// There is no such budget.
+    BudgetNotFound,
     /// The project of the caller's key is archived.
     ProjectArchived,
     /// A cursor of another listing.
@@ -129,6 +131,7 @@ impl ErrorKind {
             Self::ModelNotFound => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::KeyNotFound => (StatusCode::NOT_FOUND, "key_not_found"),
             Self::ProjectNotFound => (StatusCode::NOT_FOUND, "project_not_found"),
+            Self::BudgetNotFound => (StatusCode::NOT_FOUND, "budget_not_found"),
             Self::ProjectArchived => (StatusCode::UNAUTHORIZED, "project_archived"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

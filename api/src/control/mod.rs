@@ -1,6 +1,7 @@
-//! `/api/v1`: keys, models and the cluster.
+//! `/api/v1`: keys, budgets, models and the cluster.
 
 mod audit;
+mod budgets;
 mod cluster;
 mod extract;
 mod keys;
@@ -19,6 +20,7 @@ pub(crate) use rate::rate_headers;
 pub(crate) use refused::{check_object, invalid_json};
 
 pub use audit::{AuditArea, AuditBody, AuditPageBody};
+pub use budgets::{BudgetBody, BudgetPage, BudgetParts, BudgetsArea, SetBudget};
 pub use cluster::{
     ClusterArea, ClusterParts, ClusterState, LogPage, ModelState, OrderKind, OrderRequest,
     ProgressBody,
@@ -44,6 +46,18 @@ pub(crate) fn projects_router(area: Arc<ProjectsArea>) -> Router {
         .route("/api/v1/projects", get(projects::list).post(projects::create))
         .route("/api/v1/projects/{id}", get(projects::show))
         .route("/api/v1/projects/{id}/archive", post(projects::archive))
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/budgets`.
+pub(crate) fn budgets_router(area: Arc<BudgetsArea>) -> Router {
+    Router::new()
+        .route("/api/v1/budgets", get(budgets::list))
+        // A wildcard: ids contain slashes.
+        .route(
+            "/api/v1/budgets/{*id}",
+            get(budgets::show).put(budgets::set).delete(budgets::delete),
+        )
         .with_state(area)
 }
 

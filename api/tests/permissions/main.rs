@@ -6,6 +6,7 @@
     reason = "the fixtures are not inside test functions"
 )]
 
+mod budgets;
 mod source;
 
 use std::collections::BTreeSet;
@@ -15,15 +16,18 @@ use axum::Router;
 use axum::body::Body;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
-    AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
+    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea,
+    ProjectsArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
 use diogenes_core::fleet::{BeatLogs, ModelSource, ModelSpec, Registry, read_view};
+use diogenes_core::gateway::budget::{BudgetId, Budgets};
+use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
-use diogenes_core::ports::{Clock, Limits, StateStore, Wake};
+use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
 use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
 use http::{Method, Request, StatusCode, header};
@@ -33,8 +37,8 @@ use tower::ServiceExt;
 use source::{routes_in, sources};
 
 use Permission::{
-    AuditRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead, KeysWrite,
-    ModelsRead, ModelsWrite, ProjectsRead, ProjectsWrite,
+    AuditRead, BudgetsRead, BudgetsWrite, ClusterLogs, ClusterRead, ClusterScale, InferenceUse,
+    KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, ProjectsWrite,
 };
 
 /// A route and what it takes to be let in.
@@ -44,7 +48,8 @@ struct Route {
     needs: Option<Permission>,
     /// Whether what it names belongs to a project.
     is_of_project: bool,
-    /// The request: `{key}` and `{project}` stand for fresh ones of the project `team-a`.
+    /// The request: `{key}` stands for a fresh key of the project `team-a` with a budget in
+    /// dollars per day.
     request: &'static str,
     body: fn() -> Value,
     /// The answer to those who are let in. What is not there is 404 with another code than
@@ -161,6 +166,30 @@ fn routes() -> Vec<Route> {
         },
         Route {
             is_of_project: true,
+            request: "/api/v1/budgets?project=team-a",
+            ..control("GET", "/api/v1/budgets", BudgetsRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/budgets/key/{key}/usd/day",
+            ..control("GET", "/api/v1/budgets/{*id}", BudgetsRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/budgets/key/{key}/tokens/month",
+            body: || json!({"cap": "2M"}),
+            answer: (201, ""),
+            audit: "budget.set",
+            ..control("PUT", "/api/v1/budgets/{*id}", BudgetsWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/budgets/key/{key}/usd/day",
+            audit: "budget.delete",
+            ..control("DELETE", "/api/v1/budgets/{*id}", BudgetsWrite)
+        },
+        Route {
+            is_of_project: true,
             request: "/api/v1/audit?project=team-a",
             ..control("GET", "/api/v1/audit", AuditRead)
         },
@@ -197,16 +226,21 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// A fresh installation with the projects `team-a`, `team-b` and `third`, and the model `kept`.
+/// A fresh installation with the projects `team-a`, `team-b` and `third`, the model `kept` and the
+/// route `assistant`.
 struct World {
     router: Router,
+    clock: Arc<ManualClock>,
     keys: Keys,
+    budgets: Budgets,
+    ledger: Arc<dyn Ledger>,
     audit: AuditLog,
 }
 
 impl World {
     async fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
+        let manual = Arc::new(ManualClock::new("2026-11-30T12:00:00Z".parse().unwrap()));
+        let clock: Arc<dyn Clock> = manual.clone();
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new(clock.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), Arc::new(SeededEntropy::new(1)));
         let projects = Projects::new(store.clone(), clock.clone());
@@ -216,7 +250,9 @@ impl World {
         }
         let wake: Arc<dyn Wake> = Arc::new(CountingWake::default());
         let metrics = Arc::new(Metrics::default());
-        let dispatcher = Arc::new(Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()));
+        let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
+        let routes = json!({"assistant": {"targets": ["kept"]}});
+        let dispatcher = Arc::new(dispatcher.with_routes(serde_json::from_value(routes).unwrap()));
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
@@ -238,6 +274,14 @@ impl World {
             logs: Arc::new(BeatLogs::new(store.clone())),
             clock: clock.clone(),
         };
+        let budgets = Budgets::new(store.clone(), clock.clone());
+        let ledger: Arc<dyn Ledger> = Arc::new(StoreLedger::new(store.clone()));
+        let budget_parts = BudgetParts {
+            budgets: budgets.clone(),
+            ledger: ledger.clone(),
+            views: views.clone(),
+            clock: clock.clone(),
+        };
         let router = diogenes_api::router(App {
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
@@ -246,6 +290,7 @@ impl World {
                 clock.clone(),
             )),
             projects: Arc::new(ProjectsArea::new(entrance.clone(), projects)),
+            budgets: Arc::new(BudgetsArea::new(entrance.clone(), budget_parts)),
             audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
@@ -261,7 +306,7 @@ impl World {
                 settings: AppSettings::default(),
             }),
         });
-        Self { router, keys, audit }
+        Self { router, clock: manual, keys, budgets, ledger, audit }
     }
 
     /// The id and the text of a new key.
@@ -278,6 +323,12 @@ impl World {
         };
         let (record, plain) = self.keys.issue(&Allowed::operator(), new).await.unwrap();
         (record.id.to_string(), plain.expose().to_owned())
+    }
+
+    async fn budget(&self, id: &str, cap: &str) {
+        let BudgetId { scope, period, .. } = id.parse().unwrap();
+        let cap = cap.parse().unwrap();
+        self.budgets.set(&Allowed::operator(), scope, period, cap).await.unwrap();
     }
 
     /// The status and the code of the answer.
@@ -333,7 +384,7 @@ fn expected(route: &Route, scope: Option<Scope>, is_own: bool) -> (u16, &'static
     if !held.contains(needed) {
         (403, "insufficient_scope")
     } else if route.is_of_project && !is_own && !held.contains(Permission::ProjectsAny) {
-        let is_key = route.path.starts_with("/api/v1/keys/");
+        let is_key = route.request.contains("/{key}");
         (404, if is_key { "key_not_found" } else { "project_not_found" })
     } else {
         route.answer
@@ -348,6 +399,7 @@ async fn every_route_lets_in_whom_the_table_names() {
             // Fresh, since some change what others look at.
             let world = World::new().await;
             let (target, _) = world.key("team-a", &[Scope::Inference]).await;
+            world.budget(&format!("key/{target}/usd/day"), "$1").await;
             let key = match scope {
                 Some(scope) => Some(world.key(project, &[scope]).await.1),
                 None => None,

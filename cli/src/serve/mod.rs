@@ -17,7 +17,8 @@ use std::time::Duration;
 use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
-    AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
+    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea,
+    ProjectsArea,
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
@@ -34,6 +35,7 @@ use diogenes_core::audit::{Actor, AuditLog};
 use diogenes_core::fleet::{
     DeploymentId, ModelSource, Reconciler, Registry, RegistryError, Retire,
 };
+use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use diogenes_core::tenancy::Projects;
@@ -261,6 +263,12 @@ impl Server {
         let views = FleetViews::local(dispatcher.clone());
         let money = Money::open(config, &store, &clock, &*entropy)?;
         money.spawn();
+        let budgets = BudgetParts {
+            budgets: Budgets::new(store.clone(), clock.clone()),
+            ledger: money.ledger.clone(),
+            views: views.clone(),
+            clock: clock.clone(),
+        };
         let cluster = ClusterParts {
             views: views.clone(),
             demand: dispatcher.clone(),
@@ -279,6 +287,7 @@ impl Server {
                 entrance.clone(),
                 Projects::new(store.clone(), clock.clone()),
             )),
+            budgets: Arc::new(BudgetsArea::new(entrance.clone(), budgets)),
             audit: Arc::new(AuditArea::new(
                 entrance.clone(),
                 AuditLog::new(store.clone(), clock.clone()),

@@ -15,6 +15,9 @@ const NO_NUL: &str = "^[^\u{0}]*$";
 /// The names of models; no part between slashes is empty, `.` or `..`.
 const MODEL_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._:@+-]*(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@+-]+)*$";
 
+/// The ids of budgets.
+const BUDGET_ID: &str = "^(key/[A-Za-z0-9]{1,64}|project/[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?|route/[A-Za-z0-9][A-Za-z0-9._:@+-]*(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@+-]+)*)/(usd|tokens)/(day|month|total)$";
+
 /// Adds the bounds to a document.
 pub(super) fn apply(document: &mut Value) {
     bound_parameters(document);
@@ -38,20 +41,23 @@ pub(super) fn apply(document: &mut Value) {
     }
 }
 
-/// The names of models in paths and in queries, and numbers of bytes.
+/// The names of models and ids of budgets in paths and in queries, and numbers of bytes.
 fn bound_parameters(document: &mut Value) {
     let operations = document.get_mut("paths").and_then(Value::as_object_mut);
     let operations = operations.into_iter().flat_map(Map::iter_mut).flat_map(|(path, item)| {
         let item = item.as_object_mut().into_iter().flat_map(Map::values_mut);
-        item.map(|operation| (path.starts_with("/api/v1/models/"), operation))
+        item.map(|operation| (path.as_str(), operation))
     });
-    for (is_of_model, operation) in operations {
+    for (path, operation) in operations {
+        let is_of_model = path.starts_with("/api/v1/models/");
+        let is_of_budget = path.starts_with("/api/v1/budgets/");
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
             let name = parameter.get("name").and_then(Value::as_str);
             let bounds = match name {
                 Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
                 Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
+                Some("id") if is_of_budget => json!({"maxLength": 128, "pattern": BUDGET_ID}),
                 _ => continue,
             };
             merge(parameter, json!({"schema": bounds}));
@@ -229,12 +235,13 @@ mod tests {
         assert_eq!(spec["command"]["items"]["type"], "string");
         assert_eq!(spec["idle_timeout"]["type"], json!(["string", "number"]));
         assert_eq!(spec["idle_timeout"]["maximum"], YEAR.as_secs());
-        for (pointer, place) in [
-            ("/paths/~1api~1v1~1models~1{name}/put/parameters", 0),
-            ("/paths/~1api~1v1~1cluster~1logs/get/parameters", 0),
+        for (pointer, pattern) in [
+            ("/paths/~1api~1v1~1models~1{name}/put/parameters", MODEL_NAME),
+            ("/paths/~1api~1v1~1budgets~1{id}/put/parameters", BUDGET_ID),
+            ("/paths/~1api~1v1~1cluster~1logs/get/parameters", MODEL_NAME),
         ] {
-            let parameter = &document.pointer(pointer).unwrap()[place];
-            assert_eq!(parameter["schema"]["pattern"], MODEL_NAME, "{parameter}");
+            let parameter = &document.pointer(pointer).unwrap()[0];
+            assert_eq!(parameter["schema"]["pattern"], pattern, "{parameter}");
         }
         let rotate = &document["paths"]["/api/v1/keys/{id}/rotate"]["post"];
         assert_eq!(rotate["requestBody"]["required"], false);

@@ -10,13 +10,13 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
-use super::{audit, cluster, keys, models, projects};
+use super::{audit, budgets, cluster, keys, models, projects};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Diogenes control plane",
-        description = "Keys, projects, models, the cluster and the audit log. Inference is OpenAI's \
+        description = "Keys, projects, budgets, models, the cluster and the audit log. Inference is OpenAI's \
                        API under `/v1`. Every call needs `Authorization: Bearer` with a key that \
                        has the scope for it, such as `admin`; every error is an OpenAI error object with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -24,6 +24,7 @@ use super::{audit, cluster, keys, models, projects};
     paths(
         keys::create, keys::list, keys::show, keys::revoke, keys::rotate,
         projects::create, projects::list, projects::show, projects::archive,
+        budgets::list, budgets::show, budgets::set, budgets::delete,
         audit::list,
         models::list, models::show, models::apply, models::delete,
         cluster::state, cluster::order, cluster::logs,
