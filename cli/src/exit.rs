@@ -19,7 +19,7 @@ pub(crate) enum Kind {
     Unavailable = 4,
     /// The key is missing or refused.
     Denied = 5,
-    /// There is no such model or key.
+    /// There is no such model, key, project or budget.
     NotFound = 6,
     /// The model could not be started.
     ModelFailed = 7,

@@ -63,10 +63,8 @@ fn kind_of(status: Option<StatusCode>, code: &str) -> Kind {
         (Some(401 | 403), _)
         | (None, "401" | "403" | "insufficient_scope" | "model_not_allowed") => Kind::Denied,
         (None, code) if code.ends_with("_api_key") => Kind::Denied,
-        (Some(404), _)
-        | (None, "404" | "not_found" | "model_not_found" | "key_not_found" | "project_not_found") => {
-            Kind::NotFound
-        }
+        (Some(404), _) | (None, "404") => Kind::NotFound,
+        (None, code) if code.ends_with("not_found") => Kind::NotFound,
         _ => Kind::Other,
     }
 }

@@ -10,7 +10,7 @@ use super::{output, time};
 use crate::client::{Client, decode};
 use crate::exit::Failure;
 
-/// Show who changed keys, models and projects, newest first.
+/// Show who changed keys, models, projects and budgets, newest first.
 ///
 /// Records are kept for 400 days.
 #[derive(Debug, clap::Args)]

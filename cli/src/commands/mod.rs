@@ -1,6 +1,7 @@
 //! The operator's commands. They speak HTTP; only `serve` opens its data directory.
 
 mod audit;
+mod budget;
 mod chat;
 mod completions;
 mod confirmation;
@@ -42,7 +43,7 @@ Exit codes:
   3  the data directory cannot be used
   4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
-  6  the model, key or project does not exist
+  6  the model, key, project or budget does not exist
   7  the model could not be started
   8  `doctor` found a problem
 
@@ -75,6 +76,7 @@ pub(crate) enum ClientCommand {
     Model(model::ModelArgs),
     Key(key::KeyArgs),
     Project(project::ProjectArgs),
+    Budget(budget::BudgetArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -99,6 +101,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Model(args) => model::run(args).await,
             ClientCommand::Key(args) => key::run(args).await,
             ClientCommand::Project(args) => project::run(args).await,
+            ClientCommand::Budget(args) => budget::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Doctor(args) => doctor::run(args).await,
             ClientCommand::Completions(args) => completions::run(&args),
