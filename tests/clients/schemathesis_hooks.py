@@ -5,6 +5,7 @@ Whatever breaks the document still does afterwards: only values that it allows a
 
 import datetime
 import itertools
+import re
 
 import schemathesis
 
@@ -24,6 +25,8 @@ def before_call(context, case, kwargs):
     operation = case.operation.label
     if operation == "POST /api/v1/keys":
         case.body = {**body, **in_the_future(body)}
+    elif operation == "PUT /api/v1/budgets/{id}":
+        case.body = {**body, **cap(body, case.path_parameters)}
     elif operation == "PUT /api/v1/models/{name}":
         case.body = {**body, **replicas(body), **port(body), **env(body)}
 
@@ -45,6 +48,18 @@ def in_the_future(body):
     except (KeyError, TypeError, ValueError):
         return {}
     return {"expires_at": expiry.replace(year=9000).isoformat()} if expiry.year < 9000 else {}
+
+
+def cap(body, path):
+    """The unit of the cap is that of the id."""
+    amount, id = body.get("cap"), path.get("id")
+    if not isinstance(amount, str) or not isinstance(id, str):
+        return {}
+    if "/usd/" in id and re.fullmatch("[0-9]+[kM]?", amount):
+        return {"cap": "$5"}
+    if "/tokens/" in id and amount.startswith("$"):
+        return {"cap": "2M"}
+    return {}
 
 
 def replicas(body):

@@ -1,5 +1,6 @@
-//! Keys: their life, what they may do, how much, and where they must never be seen.
+//! Keys and their budgets: their life, what they may do, how much, and where they must never be seen.
 
+mod budgets;
 mod life;
 mod limits;
 mod projects;
