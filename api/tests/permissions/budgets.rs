@@ -58,9 +58,8 @@ async fn budget_is_told_with_what_is_used_and_reserved_of_it() {
     let settled = world.reserve("settled", &id, 20 * cents).await;
     world.settle(&settled, 5 * cents).await;
     let in_flight = world.reserve("in-flight", &id, 30 * cents).await;
-    let used = |body: &Value| {
-        [&body["charged"], &body["left"], &body["used_percent"]].map(|one| one.clone())
-    };
+    let used =
+        |body: &Value| [&body["charged"], &body["left"], &body["used_percent"]].map(Value::clone);
     let (_, body) = ask("GET", Value::Null).await;
     assert_eq!(used(&body), [json!("$0.35"), json!("$0.15"), json!(70)]);
     world.settle(&in_flight, 10 * cents).await;

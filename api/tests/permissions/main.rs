@@ -251,8 +251,9 @@ impl World {
         let wake: Arc<dyn Wake> = Arc::new(CountingWake::default());
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
-        let routes = json!({"assistant": {"targets": ["kept"]}});
-        let dispatcher = Arc::new(dispatcher.with_routes(serde_json::from_value(routes).unwrap()));
+        let assistant = json!({"assistant": {"targets": ["kept"]}});
+        let dispatcher =
+            Arc::new(dispatcher.with_routes(serde_json::from_value(assistant).unwrap()));
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
