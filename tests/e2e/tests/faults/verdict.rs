@@ -110,14 +110,16 @@ fn events(cell: &Cell, body: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What comes before the last event, and its data, if that tells of an error.
+/// What comes before the last event, and its data, if that tells of an error. Those of the
+/// Responses API have a name and a type.
 fn last_event(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    const ERROR: &[u8] = b"data: {\"error\":";
+    const ERRORS: [&[u8]; 2] = [b"event: error\ndata: {\"type\":\"error\",", b"data: {\"error\":"];
     let body = body.strip_suffix(b"\n\n")?;
-    let at = body.windows(ERROR.len()).rposition(|bytes| bytes == ERROR)?;
+    let place = |error: &[u8]| body.windows(error.len()).rposition(|bytes| bytes == error);
+    let at = ERRORS.into_iter().find_map(place)?;
     let (before, event) = body.split_at(at);
     let own_line = before.is_empty() || before.ends_with(b"\n\n") || before.ends_with(b"\r\n\r\n");
-    let event = event.strip_prefix(b"data: ")?;
+    let event = event.strip_prefix(b"event: error\n").unwrap_or(event).strip_prefix(b"data: ")?;
     (own_line && !event.contains(&b'\n')).then_some((before, event))
 }
 
