@@ -20,6 +20,7 @@ pub mod entity;
 pub mod fleet;
 pub mod gateway;
 pub mod keys;
+pub mod money;
 pub mod name;
 pub mod ports;
 pub mod routing;

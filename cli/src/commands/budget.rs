@@ -209,11 +209,7 @@ fn show(budget: &Value, format: output::Format) -> Result<(), Failure> {
             Some(at) => format!("{} ({})", time::stamp(at), resets(&budget, Timestamp::now())),
             None => "never".into(),
         };
-        let per = match budget.period {
-            Period::Day => "per day",
-            Period::Month => "per month",
-            Period::Total => "in total",
-        };
+        let per = budget.period.phrase();
         Ok(output::details([
             ("id", budget.id),
             ("project", budget.project.map_or_else(|| "-".into(), |project| project.to_string())),

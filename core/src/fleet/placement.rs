@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::money::parse_nano_dollars;
+
 /// One step of the ladder: where to try a launch. Its backend alone knows what the details mean;
 /// the fleet goes by their order, and by the label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,18 +124,7 @@ impl FromStr for Price {
     type Err = InvalidPrice;
 
     fn from_str(text: &str) -> Result<Self, InvalidPrice> {
-        let amount = || {
-            let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-            let all_digits =
-                |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-            if !all_digits(whole) || !all_digits(decimals) || decimals.len() > 9 {
-                return None;
-            }
-            let whole: u64 = whole.parse().ok()?;
-            let decimals: u64 = format!("{decimals:0<9}").parse().ok()?;
-            whole.checked_mul(NANO)?.checked_add(decimals)
-        };
-        amount().map(Self).ok_or_else(|| InvalidPrice(text.to_owned()))
+        parse_nano_dollars(text).map(Self).map_err(|_| InvalidPrice(text.to_owned()))
     }
 }
 

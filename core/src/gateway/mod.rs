@@ -8,7 +8,6 @@
 mod breaker;
 pub mod budget;
 pub mod ledger;
-mod money;
 mod plan;
 pub mod prices;
 mod provider;
@@ -18,7 +17,6 @@ mod target;
 pub mod translation;
 
 pub use breaker::Breaker;
-pub use money::{Dollars, InvalidMoney};
 pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next};
 pub use provider::{
     InvalidProvider, InvalidProviderName, ProviderKind, ProviderName, ProviderSpec, ProviderSpecs,

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::money::{Dollars, InvalidMoney, parse_dollars};
+use crate::money::{Dollars, InvalidMoney, parse_dollars};
 use crate::ports::{Amount, Unit};
 
 /// How much may be used: money, written `$0.50`, or tokens, written `2000000`, `2000k` or `2M`.

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::cap::show;
-use super::{Budget, BudgetId, BudgetScope, Period};
+use super::{Budget, BudgetId, BudgetScope};
 use crate::Timestamp;
 use crate::ports::{Amount, Charge, Refusal, Unit};
 
@@ -112,11 +112,7 @@ impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BudgetId { scope, unit, period } = &self.budget;
         let [cap, left, needs] = [self.cap, self.left, self.needs].map(|one| show(one, *unit));
-        let per = match period {
-            Period::Day => "per day",
-            Period::Month => "per month",
-            Period::Total => "in total",
-        };
+        let per = period.phrase();
         match self.verdict {
             Verdict::NeverFits => write!(
                 f,
@@ -179,6 +175,7 @@ pub fn warning(budget: &Budget, before: Amount, after: Amount, now: Timestamp) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::budget::Period;
     use crate::keys::KeyId;
     use crate::ports::Account;
 

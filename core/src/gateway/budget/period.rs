@@ -37,6 +37,15 @@ impl Period {
         }
     }
 
+    /// As it stands behind an amount: `per day`.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::Day => "per day",
+            Self::Month => "per month",
+            Self::Total => "in total",
+        }
+    }
+
     /// When the window ends that `now` lies in, and the next one begins; none for
     /// [`Period::Total`].
     ///

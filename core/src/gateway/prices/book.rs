@@ -144,7 +144,7 @@ mod tests {
         let cost = |input, output| {
             let usage = TokenUsage { input, output, ..TokenUsage::default() };
             let cost = priced.price.cost(&usage, None).unwrap();
-            crate::gateway::Dollars((cost.get() * 10).try_into().unwrap()).to_string()
+            crate::money::Dollars((cost.get() * 10).try_into().unwrap()).to_string()
         };
         Some(format!("{} {}", cost(100_000, 0), cost(0, 100_000)))
     }

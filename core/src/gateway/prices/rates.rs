@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::money::{Dollars, parse_dollars};
+use crate::money::{Dollars, parse_dollars};
 use crate::ports::Amount;
 
 /// What a million tokens of each kind cost, in nano-dollars.
@@ -93,7 +93,7 @@ impl Rates {
 pub(super) struct PerMillion(pub(super) Amount);
 
 impl TryFrom<String> for PerMillion {
-    type Error = crate::gateway::InvalidMoney;
+    type Error = crate::money::InvalidMoney;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         parse_dollars(&text).map(Self)

@@ -1,3 +1,5 @@
+//! Money, exact to the nano-dollar.
+
 use std::fmt;
 
 use crate::ports::Amount;
@@ -11,6 +13,13 @@ const DECIMALS: usize = 9;
 /// `$0.000000001`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dollars(pub Amount);
+
+impl Dollars {
+    /// With all nine decimals and without the sign: `0.000018000`.
+    pub fn decimal(self) -> String {
+        format!("{}.{:09}", self.0.get() / NANO, self.0.get() % NANO)
+    }
+}
 
 impl fmt::Display for Dollars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,22 +45,38 @@ const MAX_DOLLARS: &str = "9223372036.854775807";
 
 /// Reads dollars, exactly: digits, and after a point at most nine more. There is no sign, no
 /// exponent and no separator of thousands.
-pub(super) fn parse_dollars(text: &str) -> Result<Amount, InvalidMoney> {
+pub(crate) fn parse_dollars(text: &str) -> Result<Amount, InvalidMoney> {
     let shown = || text.chars().take(40).collect::<String>().escape_debug().to_string();
+    let nano = parse_nano_dollars(text).map_err(|flaw| match flaw {
+        Flaw::Syntax => InvalidMoney::Syntax(shown()),
+        Flaw::TooFine => InvalidMoney::TooFine(shown()),
+        Flaw::TooMuch => InvalidMoney::TooMuch(shown()),
+    })?;
+    Amount::try_from(nano).map_err(|_| InvalidMoney::TooMuch(shown()))
+}
+
+/// What is wrong with an amount of dollars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    Syntax,
+    TooFine,
+    TooMuch,
+}
+
+/// The same as a number.
+pub(crate) fn parse_nano_dollars(text: &str) -> Result<u64, Flaw> {
     let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let (whole, decimals) = match text.split_once('.') {
         Some((whole, decimals)) => (whole, decimals),
         None => (text, "0"),
     };
     if !are_digits(whole) || !are_digits(decimals) {
-        return Err(InvalidMoney::Syntax(shown()));
+        return Err(Flaw::Syntax);
     }
     if decimals.len() > DECIMALS {
-        return Err(InvalidMoney::TooFine(shown()));
+        return Err(Flaw::TooFine);
     }
-    let nano = format!("{whole}{decimals:0<DECIMALS$}").parse::<u64>();
-    let amount = nano.ok().and_then(|nano| Amount::try_from(nano).ok());
-    amount.ok_or_else(|| InvalidMoney::TooMuch(shown()))
+    format!("{whole}{decimals:0<DECIMALS$}").parse().map_err(|_| Flaw::TooMuch)
 }
 
 #[cfg(test)]
