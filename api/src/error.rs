@@ -6,7 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use diogenes_core::fleet::{FailureKind, Progress};
 use diogenes_core::keys::{BeyondOwn, KeyError, KeyRejection};
-use diogenes_core::ports::{AdmitError, LimitExceeded, StoreError};
+use diogenes_core::ports::{AdmitError, LedgerError, LimitExceeded, StoreError};
 use diogenes_core::routing::retry_after;
 use diogenes_core::tenancy::ProjectError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -313,6 +313,13 @@ impl ApiError {
         }
     }
 
+    /// The same for a caller whom a retry will not help. OpenAI's clients honour the header, and
+    /// retry twice without it.
+    #[must_use]
+    pub fn no_retry(self) -> Self {
+        self.header("x-should-retry", "false")
+    }
+
     /// The error as an event of a stream that has begun: `data: {"error": …}` and a blank line.
     pub fn event(&self) -> String {
         format!("data: {}\n\n", self.json())
@@ -343,6 +350,15 @@ impl IntoResponse for ApiError {
         }
         response.extensions_mut().insert(self.kind);
         response
+    }
+}
+
+/// A failed ledger, as callers see it; a refusal means something else to each caller and is handled
+/// there first.
+pub fn ledger_error(error: &LedgerError) -> ApiError {
+    match error {
+        LedgerError::Store(error) => store_error(error),
+        error => ApiError::internal(error),
     }
 }
 

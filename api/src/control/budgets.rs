@@ -6,14 +6,14 @@ use diogenes_core::Timestamp;
 use diogenes_core::gateway::budget::{
     Budget, BudgetError, BudgetId, BudgetScope, Budgets, Cap, InvalidBudgetId, Period,
 };
-use diogenes_core::ports::{Clock, Cursor, Ledger, LedgerError, Unit};
+use diogenes_core::ports::{Clock, Cursor, Ledger, Unit};
 use diogenes_core::tenancy::{Permission, ProjectId, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, page_size};
-use crate::error::{ApiError, ErrorBody, ErrorKind, project_error, store_error};
+use crate::error::{ApiError, ErrorBody, ErrorKind, ledger_error, project_error, store_error};
 use crate::proxy::FleetViews;
 
 /// What the handlers of budgets share.
@@ -43,10 +43,8 @@ impl BudgetsArea {
     /// A budget with what is charged to it at `now`.
     async fn report(&self, budget: Budget, now: Timestamp) -> Result<BudgetBody, ApiError> {
         let account = budget.account(now);
-        let charged = self.parts.ledger.charged(&account).await.map_err(|error| match &error {
-            LedgerError::Store(error) => store_error(error),
-            error => ApiError::internal(error),
-        })?;
+        let charged =
+            self.parts.ledger.charged(&account).await.map_err(|error| ledger_error(&error))?;
         let (id, cap) = (budget.id(), budget.cap);
         let (scope, scope_id) = id.scope.parts();
         Ok(BudgetBody {

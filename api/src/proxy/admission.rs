@@ -41,7 +41,7 @@ impl Admission {
         request: InferenceRequest,
     ) -> Result<Self, ApiError> {
         let mut peek = Peek::read(&request.body)?;
-        peek.stream &= request.dialect.streams();
+        peek.stream &= request.dialect.generates();
         let prefer_wait = headers::prefer_wait(&request.headers);
         let patience = Patience { stream: peek.stream, prefer_wait };
         Ok(Self { by, request, peek, patience })

@@ -58,6 +58,11 @@ pub(super) struct Translated {
 }
 
 impl Call {
+    /// The tokens of its prompt at a guess: four bytes of English are about one.
+    pub(super) fn prompt_guess(&self) -> u64 {
+        self.body.len() as u64 / 4
+    }
+
     /// The field that has to say how long the answer may be, where a budget counts it and the
     /// request does not say.
     pub(super) fn limit_field(&self) -> Option<&'static str> {

@@ -91,14 +91,16 @@ impl Destination {
         let interpreter = self
             .interpreter(call.dialect)
             .ok_or_else(|| refusal::no_endpoint(self, call.dialect))?;
-        let body = match self {
-            Self::Model(entry) => {
-                let view = entry.view();
-                self.body_with(view.model.upstream_name(), call, interpreter)
-            }
-            Self::Hosted(hosted) => self.body_with(hosted.model(), call, interpreter),
-        };
+        let body = self.with_model(|model| self.body_with(model, call, interpreter));
         Ok((body.map_err(|error| refusal::untranslatable(&error))?, interpreter))
+    }
+
+    /// Passes on the name that it knows the model by.
+    fn with_model<T>(&self, act: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Model(entry) => act(entry.view().model.upstream_name()),
+            Self::Hosted(hosted) => act(hosted.model()),
+        }
     }
 
     fn body_with(
@@ -119,14 +121,10 @@ impl Destination {
         if interpreter.is_idle() { Ok(body) } else { interpreter.request(body, self.understands()) }
     }
 
-    /// The body for it, kept for the attempt where it had to be translated.
-    pub(super) fn translated(&self, call: &Call) -> Result<Option<Translated>, ApiError> {
-        let (body, interpreter) = self.body_of(call)?;
-        let model = match self {
-            Self::Model(entry) => entry.view().model.upstream_name().to_owned(),
-            Self::Hosted(hosted) => hosted.model().to_owned(),
-        };
-        Ok((!interpreter.is_idle()).then(|| Translated { to: self.clone(), model, body }))
+    /// The translated body for it, kept for the attempt.
+    pub(super) fn translated(&self, call: &Call) -> Result<Translated, ApiError> {
+        let (body, _) = self.body_of(call)?;
+        Ok(Translated { to: self.clone(), model: self.with_model(str::to_owned), body })
     }
 
     /// The most tokens of an answer where the request does not say.

@@ -65,7 +65,8 @@ impl Dialect {
         }
     }
 
-    /// Whether answers are generated, and have tokens of their own.
+    /// Whether answers are generated: they have tokens of their own, and can be streamed. What
+    /// generates nothing ignores `"stream": true`.
     pub(super) fn generates(self) -> bool {
         matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages)
     }
@@ -83,11 +84,6 @@ impl Dialect {
     /// Whether its errors have Anthropic's shape.
     pub(super) fn is_anthropic(self) -> bool {
         matches!(self, Self::Messages | Self::CountTokens)
-    }
-
-    /// Whether `"stream": true` means something to it. What generates nothing ignores the field.
-    pub(super) fn streams(self) -> bool {
-        self.generates()
     }
 
     /// How a stream of a target that is asked in it ends.

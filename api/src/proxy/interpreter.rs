@@ -156,8 +156,7 @@ impl Interpreter {
         };
         Some(match (self.caller, self.target) {
             (Messages, ChatCompletions) => {
-                // Four bytes of English are about a token.
-                Translator::ToMessages(ChatToMessages::new(call.body.len() as u64 / 4))
+                Translator::ToMessages(ChatToMessages::new(call.prompt_guess()))
             }
             (ChatCompletions, Messages) => {
                 let include_usage = !call.usage_is_ours && call.peek.asks_for_usage(&call.body);

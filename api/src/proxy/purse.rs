@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::bound::Most;
 use super::destination::Destination;
 use super::usage::Usage;
-use crate::error::{ApiError, ErrorKind, store_error};
+use crate::error::{ApiError, ErrorKind, ledger_error, store_error};
 use crate::request_id;
 
 /// How long the budgets of a project count as known. A change takes effect within this time.
@@ -55,7 +55,7 @@ pub(super) struct Reservation {
     clock: Arc<dyn Clock>,
     id: ReservationId,
     charges: Vec<Charge>,
-    price: Option<Price>,
+    tariff: Tariff,
     service: Option<String>,
     /// The most that it can cost; none without a price.
     most: Option<Amount>,
@@ -67,6 +67,49 @@ pub(super) enum Spent {
     Tokens(Usage),
     /// Nobody can tell, so it counts as all that was set aside.
     Unknown,
+}
+
+/// What the tokens of a target cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tariff {
+    Priced(Price),
+    /// A model of the fleet without a rate card.
+    Free,
+    /// A model of a provider that no list of prices has.
+    Unknown,
+}
+
+impl Tariff {
+    fn is_priced(&self) -> bool {
+        matches!(self, Self::Priced(_))
+    }
+
+    /// What so many tokens cost. What no amount holds is more than anybody has.
+    fn cost(&self, usage: Usage, service: Option<&str>) -> Option<Amount> {
+        let Usage { prompt, completion, cached, cache_written } = usage;
+        let tokens = TokenUsage {
+            input: prompt,
+            cached_input: cached,
+            cache_write: cache_written,
+            output: completion,
+            ..TokenUsage::default()
+        };
+        self.amount(|price| price.cost(&tokens, service))
+    }
+
+    /// The most that a request can cost whose answers have at most so many tokens each.
+    fn bound(&self, most: &Most, output: u64) -> Option<Amount> {
+        let answers = u32::try_from(most.answers).unwrap_or(u32::MAX);
+        self.amount(|price| price.bound(most.input, output, answers, most.service.as_deref()))
+    }
+
+    fn amount(&self, of: impl FnOnce(&Price) -> Option<Amount>) -> Option<Amount> {
+        match self {
+            Self::Priced(price) => Some(of(price).unwrap_or(Amount::MAX)),
+            Self::Free => Some(Amount::ZERO),
+            Self::Unknown => None,
+        }
+    }
 }
 
 impl Spent {
@@ -127,7 +170,7 @@ impl Purse {
                 Ok(known.budgets)
             }
             (Err(BudgetError::Store(error)), None) => Err(store_error(&error)),
-            (Err(error), None) => Err(ApiError::new(ErrorKind::Internal, error.to_string())),
+            (Err(error), None) => Err(ApiError::internal(&error)),
         }
     }
 
@@ -141,26 +184,23 @@ impl Purse {
         }
     }
 
-    /// What a request to a target costs by the token. A model of the fleet without a rate card
-    /// costs nothing.
-    fn price_of(&self, at: &Destination, now: Timestamp) -> Option<Price> {
+    /// What a request to a target costs.
+    fn tariff_of(&self, at: &Destination, now: Timestamp) -> Tariff {
         match at {
-            Destination::Model(_) => self.rate_cards.get(&at.name()).map(|card| card.price.clone()),
+            Destination::Model(_) => self
+                .rate_cards
+                .get(&at.name())
+                .map_or(Tariff::Free, |card| Tariff::Priced(card.price.clone())),
             Destination::Hosted(hosted) => self
                 .prices
                 .price(hosted.provider(), hosted.spec(), hosted.model(), now)
-                .map(|priced| priced.price.clone()),
+                .map_or(Tariff::Unknown, |priced| Tariff::Priced(priced.price.clone())),
         }
     }
 
-    /// What a request is expected to cost at a target; none where that has no price. A model of
-    /// the fleet without a rate card costs nothing.
+    /// What a request is expected to cost at a target; none where nobody knows.
     pub(super) fn expected(&self, at: &Destination, usage: Usage) -> Option<Amount> {
-        match (self.price_of(at, self.clock.now()), at) {
-            (Some(price), _) => Some(cost(&price, usage, None)),
-            (None, Destination::Model(_)) => Some(Amount::ZERO),
-            (None, Destination::Hosted(_)) => None,
-        }
+        self.tariff_of(at, self.clock.now()).cost(usage, None)
     }
 
     /// Sets aside the most that an attempt at a target can use. None where there is neither a
@@ -175,26 +215,15 @@ impl Purse {
         at: &Destination,
     ) -> Result<Option<Reservation>, ApiError> {
         let now = self.latest.at(self.clock.now());
-        let price = self.price_of(at, now);
-        if budgets.is_empty() && price.is_none() {
+        let tariff = self.tariff_of(at, now);
+        if budgets.is_empty() && !tariff.is_priced() {
             return Ok(None);
         }
-        let (service, output) =
-            (most.service.as_deref(), most.output.unwrap_or(at.default_output()));
-        let answers = u32::try_from(most.answers).unwrap_or(u32::MAX);
-        let cost = match (&price, at) {
-            (Some(price), _) => {
-                Some(price.bound(most.input, output, answers, service).unwrap_or(Amount::MAX))
-            }
-            (None, Destination::Model(_)) => Some(Amount::ZERO),
-            (None, Destination::Hosted(_)) => None,
-        };
-        let bound =
-            Spending { tokens: Amount::saturating(most.tokens(output)), nano_dollars: cost };
+        let output = most.output.unwrap_or_else(|| at.default_output());
+        let tokens = Amount::saturating(most.tokens(output));
+        let bound = Spending { tokens, nano_dollars: tariff.bound(most, output) };
         let charges = charges(budgets, &bound, now).map_err(|error| {
-            ApiError::new(ErrorKind::ModelUnpriced, error.to_string())
-                .param("model")
-                .header(SHOULD_RETRY, "false")
+            ApiError::new(ErrorKind::ModelUnpriced, error.to_string()).param("model").no_retry()
         })?;
         // Not the id of the request, which callers may choose, and use twice.
         let [high, low] = std::array::from_fn(|_| request_id::unique());
@@ -204,10 +233,10 @@ impl Purse {
             let reserved = self.ledger.reserve(&id, &charges, expires_at, now).await;
             reserved.map_err(|error| refused(&error, budgets, &charges))?;
         }
+        let most_cost = bound.nano_dollars.filter(|_| tariff.is_priced());
         let (ledger, clock) = (self.ledger.clone(), self.clock.clone());
-        let most = price.is_some().then_some(cost).flatten();
-        let service = service.map(str::to_owned);
-        Ok(Some(Reservation { ledger, clock, id, charges, price, service, most }))
+        let service = most.service.clone();
+        Ok(Some(Reservation { ledger, clock, id, charges, tariff, service, most: most_cost }))
     }
 
     /// Looks after the known budgets: warns of those of which four fifths are used. To be called
@@ -227,33 +256,23 @@ impl Purse {
                 seen.insert(account, charged).unwrap_or_default()
             };
             let Some(warning) = warning(&budget, before, charged, now) else { continue };
-            // Of several processes and routes one tells.
+            // One of several processes tells.
             if self.budgets.is_first(&warning).await.unwrap_or(true) {
                 tracing::warn!(
                     budget = %warning.budget, charged = warning.charged.get(),
-                    cap = warning.cap.get(), "80 % of the budget `{}` are used", warning.budget
+                    cap = warning.cap.get(), "the budget `{}` is 80 % used", warning.budget
                 );
             }
         }
     }
 }
 
-const SHOULD_RETRY: &str = "x-should-retry";
-
 fn refused(error: &LedgerError, budgets: &[Budget], charges: &[Charge]) -> ApiError {
     let over = match error {
         LedgerError::Refused(refusal) => over_budget(budgets, charges, refusal),
         _ => None,
     };
-    let Some(over) = over else {
-        return match error {
-            LedgerError::Store(error) => store_error(error),
-            other => ApiError::new(
-                ErrorKind::StoreUnavailable,
-                format!("the budget could not be asked: {other}"),
-            ),
-        };
-    };
+    let Some(over) = over else { return ledger_error(error) };
     let OverBudget { verdict, left, resets_at, .. } = &over;
     let kind = match verdict {
         Verdict::NeverFits => ErrorKind::RequestExceedsBudget,
@@ -268,7 +287,7 @@ fn refused(error: &LedgerError, budgets: &[Budget], charges: &[Charge]) -> ApiEr
     }
     match verdict {
         Verdict::WaitsForSettlements => error.retry_after(Duration::from_secs(1)),
-        Verdict::NeverFits | Verdict::Exhausted => error.header(SHOULD_RETRY, "false"),
+        Verdict::NeverFits | Verdict::Exhausted => error.no_retry(),
     }
 }
 
@@ -280,7 +299,8 @@ impl Reservation {
 
     /// What so many tokens cost; none where the target has no price.
     pub(super) fn cost(&self, usage: Usage) -> Option<Amount> {
-        Some(cost(self.price.as_ref()?, usage, self.service.as_deref()))
+        let cost = self.tariff.cost(usage, self.service.as_deref());
+        cost.filter(|_| self.tariff.is_priced())
     }
 
     /// Replaces what was set aside by what was used.
@@ -291,8 +311,7 @@ impl Reservation {
         let used = match spent {
             Spent::Unknown => self.charges.iter().map(|charge| charge.amount).collect(),
             Spent::Tokens(usage) => {
-                let free = self.price.is_none().then_some(Amount::ZERO);
-                let nano_dollars = self.cost(usage).or(free);
+                let nano_dollars = self.tariff.cost(usage, self.service.as_deref());
                 let tokens = Amount::saturating(usage.total());
                 amounts(&self.charges, &Spending { tokens, nano_dollars })
             }
@@ -313,23 +332,4 @@ impl Reservation {
             ),
         }
     }
-}
-
-fn cost(price: &Price, usage: Usage, service: Option<&str>) -> Amount {
-    let Usage { prompt, completion, cached, cache_written } = usage;
-    let tokens = TokenUsage {
-        input: prompt,
-        cached_input: cached,
-        cache_write: cache_written,
-        output: completion,
-        ..TokenUsage::default()
-    };
-    // What no amount holds is more than anybody has.
-    price.cost(&tokens, service).unwrap_or(Amount::MAX)
-}
-
-/// An amount of money for `x-diogenes-cost-usd`: dollars, exact to the nano-dollar.
-pub(super) fn dollars(amount: Amount) -> String {
-    let (whole, rest) = (amount.get() / 1_000_000_000, amount.get() % 1_000_000_000);
-    format!("{whole}.{rest:09}")
 }

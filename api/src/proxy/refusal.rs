@@ -14,8 +14,6 @@ use super::provider::Hosted;
 use super::upstream::{BodyError, SendError};
 use crate::error::{ApiError, ErrorKind};
 
-/// OpenAI's clients honour it, and retry twice without it.
-const SHOULD_RETRY: &str = "x-should-retry";
 /// A retry later than this is nothing that a client waits for.
 const SOON: Duration = Duration::from_mins(1);
 
@@ -61,7 +59,7 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
                 "this request has ended two replicas of model `{name}` within a minute; change it before you send it again, and see `diogenes logs {name}`"
             ),
         )
-        .header(SHOULD_RETRY, "false"),
+        .no_retry(),
         GiveUp::Deleted => ApiError::new(
             ErrorKind::ModelNotFound,
             match first {
@@ -95,7 +93,7 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
                 "an operator took model `{name}` down while the request waited; a new request starts it again"
             ),
         )
-        .header(SHOULD_RETRY, "false"),
+        .no_retry(),
         GiveUp::Warming(progress) => ApiError::warming(name.as_str(), progress),
     }
 }
@@ -134,7 +132,7 @@ fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
         | FailureKind::Exited
         | FailureKind::Unavailable => wait < SOON,
     };
-    if helps_soon { error } else { error.header(SHOULD_RETRY, "false") }
+    if helps_soon { error } else { error.no_retry() }
 }
 
 /// What to tell a caller whose request got no answer.

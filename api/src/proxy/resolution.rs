@@ -149,9 +149,7 @@ fn awake(route: &Route) -> Result<(), ApiError> {
     let name = route.first().name();
     Err(ApiError::new(
         ErrorKind::NotFound,
-        format!(
-            "tokens are counted by a replica of `{name}`, and none runs; none is started for it"
-        ),
+        format!("model `{name}` is not running, and counting tokens does not start it"),
     ))
 }
 

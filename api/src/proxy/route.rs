@@ -95,7 +95,7 @@ impl Route {
                 return Ok(None);
             }
             match destination.translated(call) {
-                Ok(translated) => return Ok(translated),
+                Ok(translated) => return Ok(Some(translated)),
                 Err(error) => why.get_or_insert(error),
             };
         }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::money::Dollars;
 use diogenes_core::ports::Amount;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -14,7 +15,6 @@ use crate::proxy::call::Call;
 use crate::proxy::fleet_link::FleetLink;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::headers;
-use crate::proxy::purse::dollars;
 use crate::proxy::pursuit::{Pursuit, Reached};
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -179,7 +179,8 @@ pub(in crate::proxy) async fn deliver(
 }
 
 fn money(amount: Amount) -> HeaderValue {
-    HeaderValue::from_str(&dollars(amount)).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    HeaderValue::from_str(&Dollars(amount).decimal())
+        .unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 /// A duration as milliseconds with three decimals.

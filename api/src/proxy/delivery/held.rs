@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use diogenes_core::fleet::Progress;
+use diogenes_core::money::Dollars;
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -10,7 +11,6 @@ use super::stream::Passing;
 use crate::error::ApiError;
 use crate::proxy::call::until;
 use crate::proxy::headers::{is_encoded, is_event_stream};
-use crate::proxy::purse::dollars;
 use crate::proxy::pursuit::{Move, Pursuit, Reached};
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -117,7 +117,7 @@ impl HeldStream {
         }
         let most = self.settlement.as_ref().and_then(Settlement::most);
         if let (Some(most), Some(fields)) = (most, report.as_object_mut()) {
-            fields.insert("reserved_usd".into(), dollars(most).into());
+            fields.insert("reserved_usd".into(), Dollars(most).decimal().into());
         }
         let Some(mut settlement) = self.settlement.take() else {
             return Told::Last(Bytes::new());

@@ -90,7 +90,7 @@ pub(super) async fn read(
 /// The tokens of an answer that does not tell its usage: four bytes of English are about one.
 fn guess(call: &Call, answer: &[u8]) -> Used {
     let completion = if call.dialect.generates() { answer.len() as u64 / 4 } else { 0 };
-    Used::Estimated(Usage::new(call.body.len() as u64 / 4, completion))
+    Used::Estimated(Usage::new(call.prompt_guess(), completion))
 }
 
 /// What is wrong with an answer that came whole as far as HTTP can tell.

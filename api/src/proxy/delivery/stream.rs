@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use diogenes_core::Timestamp;
 use diogenes_core::gateway::translation::{BadEvent, ErrorObject};
+use diogenes_core::money::Dollars;
 use diogenes_core::ports::Clock;
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -14,7 +15,6 @@ use crate::proxy::destination::Answerer;
 use crate::proxy::dialect::{Dialect, error_object};
 use crate::proxy::gateway::Gateway;
 use crate::proxy::interpreter::{Interpreter, Translator};
-use crate::proxy::purse::dollars;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
@@ -70,8 +70,7 @@ impl Passing {
             frames: Framed::new(call, interpreter, gateway.clock.now()),
             settlement: Some(settlement),
             deadline: call.deadline,
-            // Four bytes of English are about a token.
-            prompt_tokens: call.body.len() as u64 / 4,
+            prompt_tokens: call.prompt_guess(),
             preface: None,
             by: reached.by,
             suspect: gateway.casualties.suspect(call),
@@ -221,7 +220,7 @@ impl Passing {
         settlement.settle(StatusCode::OK, used);
         match cost {
             Some(cost) => {
-                let told = serde_json::json!({ "cost_usd": dollars(cost) });
+                let told = serde_json::json!({ "cost_usd": Dollars(cost).decimal() });
                 [last, format!(": diogenes {told}\n\n").into()].concat().into()
             }
             None => last,

@@ -10,7 +10,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Move, Pursuit, Reached};
-use crate::error::store_error;
+use crate::error::{ApiError, store_error};
 use crate::proxy::arrangement::Arranged;
 use crate::proxy::destination::{Answerer, Destination};
 use crate::proxy::entry::{Entry, Lease};
@@ -33,13 +33,12 @@ impl Pursuit {
             Ok(translated) => translated,
             Err(error) => {
                 // Another target may understand it.
-                self.attempts.push(Attempted { target, outcome: Outcome::Refused });
-                self.last = Some(Move::Refused(error));
+                self.pass_over(target, error);
                 return None;
             }
         };
         let dialect = interpreter.target();
-        let (by, sent_at, answer, reservation) = match self.at.clone() {
+        let (by, sent_at, mut answer, reservation) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target)?;
                 let reservation = self.reserve(target).await?;
@@ -72,7 +71,6 @@ impl Pursuit {
                 (Answerer::Provider(hosted), sent_at, answer, reservation)
             }
         };
-        let mut answer = answer;
         let opening = match &mut answer {
             Ok(response) if self.may_go_on(&by, response) => {
                 // On the heap, as few requests come here and every one would carry its state.
@@ -128,16 +126,18 @@ impl Pursuit {
     /// the fleet, nor while nobody can tell.
     async fn may_leave(&mut self, hosted: &Hosted, target: usize) -> bool {
         let providers = self.gateway.views.dispatcher.providers();
-        let outcome = match providers.was_a_model(&hosted.name).await {
+        match providers.was_a_model(&hosted.name).await {
             Ok(false) => return true,
-            Ok(true) => Outcome::Former,
-            Err(error) => {
-                self.last = Some(Move::Refused(store_error(&error)));
-                Outcome::Refused
-            }
-        };
-        self.attempts.push(Attempted { target, outcome });
+            Ok(true) => self.attempts.push(Attempted { target, outcome: Outcome::Former }),
+            Err(error) => self.pass_over(target, store_error(&error)),
+        }
         false
+    }
+
+    /// A target that does not get the request, and why; another may.
+    fn pass_over(&mut self, target: usize, why: ApiError) {
+        self.attempts.push(Attempted { target, outcome: Outcome::Refused });
+        self.last = Some(Move::Refused(why));
     }
 
     /// Sets aside what the attempt can use. None where that is refused, and the plan is to be asked
@@ -149,8 +149,7 @@ impl Pursuit {
         match purse.reserve(&self.call.budgets, most, &self.at).await {
             Ok(reservation) => Some(reservation),
             Err(error) => {
-                self.attempts.push(Attempted { target, outcome: Outcome::Refused });
-                self.last = Some(Move::Refused(error));
+                self.pass_over(target, error);
                 None
             }
         }
@@ -176,9 +175,8 @@ impl Pursuit {
             (Err(error), _) if is_elsewhere && !matches!(error, SendError::Connect(_)) => {
                 Spent::Unknown
             }
-            // Four bytes of English are about a token.
             (Ok(_), Some(_)) if is_elsewhere => {
-                Spent::Tokens(Usage::new(self.call.body.len() as u64 / 4, 0))
+                Spent::Tokens(Usage::new(self.call.prompt_guess(), 0))
             }
             _ => Spent::NOTHING,
         }
