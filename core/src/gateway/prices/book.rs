@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -18,18 +19,17 @@ pub struct PriceBook {
     lists: Vec<PriceList>,
 }
 
-/// A price, and where it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A price, and what it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Priced<'a> {
     pub price: &'a Price,
-    source: &'a str,
-    date: Option<Date>,
+    pub version: PriceVersion,
 }
 
 /// What a price is from, to be stored with what it priced: `genai-prices 0.2.3 (MIT), 2026-11-27`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PriceVersion(String);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct PriceVersion(Arc<str>);
 
 /// What an operator charges for a model of the fleet: a share of an instance has no price of its
 /// own when a request is admitted. It is frozen: another price is another version.
@@ -75,23 +75,31 @@ impl PriceBook {
         };
         let found = find(&model).or_else(|| find(&with_dashed_date(&model)?));
         let (list, entry) = found?;
-        Some(Priced { price: entry.on(day)?, source: &list.source, date: Some(list.date) })
-    }
-}
-
-impl Priced<'_> {
-    /// What it is from.
-    pub fn version(&self) -> PriceVersion {
-        PriceVersion(match self.date {
-            Some(date) => format!("{}, {date}", self.source),
-            None => format!("rate card {}", self.source),
-        })
+        Some(Priced { price: entry.on(day)?, version: list.version.clone() })
     }
 }
 
 impl RateCard {
     pub fn priced(&self) -> Priced<'_> {
-        Priced { price: &self.price, source: &self.version, date: None }
+        Priced { price: &self.price, version: format!("rate card {}", self.version).into() }
+    }
+}
+
+impl PriceVersion {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for PriceVersion {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<PriceVersion> for String {
+    fn from(version: PriceVersion) -> Self {
+        version.as_str().to_owned()
     }
 }
 
@@ -217,7 +225,7 @@ mod tests {
         let version = |model| {
             let (name, spec) = provider("openai", openai);
             let now = Timestamp::UNIX_EPOCH;
-            book.price(&name, &spec, model, now).unwrap().version().to_string()
+            book.price(&name, &spec, model, now).unwrap().version.to_string()
         };
         assert_eq!(version("gpt-5-mini"), "our contract, 2026-11-01");
         assert_eq!(version("gpt-4o"), "genai-prices 0.2.3 (MIT), 2026-11-27");
@@ -227,7 +235,7 @@ mod tests {
     fn rate_cards_name_their_version() {
         let card = json!({"version": "2026-11", "price": {"input": "0.10", "output": "0.40"}});
         let card: RateCard = serde_json::from_value(card).unwrap();
-        assert_eq!(card.priced().version().to_string(), "rate card 2026-11");
+        assert_eq!(card.priced().version.to_string(), "rate card 2026-11");
         let usage = TokenUsage { input: 1_000_000, output: 1_000_000, ..TokenUsage::default() };
         assert_eq!(card.priced().price.cost(&usage, None).unwrap().get(), 500_000_000);
     }

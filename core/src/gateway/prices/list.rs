@@ -3,17 +3,20 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use super::Price;
 use super::pattern::Pattern;
+use super::{Price, PriceVersion};
 
 /// Prices of one day and one source, by provider.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceList {
     /// Where they are from.
-    pub(super) source: String,
+    source: String,
     /// The day that they are of.
-    pub(super) date: Date,
+    date: Date,
+    /// Both together.
+    #[serde(skip)]
+    pub(super) version: PriceVersion,
     pub(super) providers: BTreeMap<String, ProviderPrices>,
 }
 
@@ -71,7 +74,7 @@ impl PriceList {
     /// documented at [`Price`].
     pub fn parse(json: &[u8]) -> Result<Self, InvalidPriceList> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let list: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let mut list: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let (place, problem) = (error.path().to_string(), error.inner());
             match problem.classify() {
                 serde_json::error::Category::Data => {
@@ -82,6 +85,7 @@ impl PriceList {
         })?;
         reader.end().map_err(|error| InvalidPriceList::Json(error.to_string()))?;
         list.check()?;
+        list.version = format!("{}, {}", list.source, list.date).into();
         Ok(list)
     }
 
