@@ -3,7 +3,7 @@
 //!
 //! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it,
 //! [`prices`] turn tokens into money. [`translation`] lets a caller of one API be served by a target
-//! of another.
+//! of another. [`usage`] tells afterwards who used what.
 
 mod breaker;
 pub mod budget;
@@ -15,6 +15,7 @@ mod route;
 mod strategy;
 mod target;
 pub mod translation;
+pub mod usage;
 
 pub use breaker::Breaker;
 pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next};

@@ -74,6 +74,8 @@ permissions! {
     BudgetsRead, "budgets:read", Project;
     /// Set and delete budgets of keys; those of projects and routes together with `projects:any`.
     BudgetsWrite, "budgets:write", Project;
+    /// See who used how much.
+    UsageRead, "usage:read", Project;
     /// See how models are served.
     ModelsRead, "models:read", Installation;
     /// Register, change and delete models.

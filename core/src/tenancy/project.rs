@@ -222,6 +222,13 @@ async fn find(
     stored.map(Some).ok_or_else(|| ProjectError::NotFound(id.clone()))
 }
 
+/// The ids of all projects, also of archived ones.
+pub(crate) async fn all_ids(store: &dyn StateStore) -> Result<Vec<ProjectId>, StoreError> {
+    let projects = store.load_all::<Project>(Query::new(Table::Index, "PROJECTS", "")).await?;
+    let ids = projects.into_iter().map(|stored| stored.value.id);
+    Ok(std::iter::once(ProjectId::default()).chain(ids).collect())
+}
+
 /// Fails for a project that does not exist.
 pub(crate) async fn exists(store: &dyn StateStore, id: &ProjectId) -> Result<(), ProjectError> {
     find(store, id).await.map(drop)

@@ -14,7 +14,7 @@ pub enum Scope {
     Inference,
     /// Control the installation and every project: `/api/v1`. It does not include `inference`.
     Admin,
-    /// Control one project: its keys, their budgets and its audit log.
+    /// Control one project: its keys, their budgets, its usage and its audit log.
     ProjectAdmin,
     /// Issue, rotate and revoke keys of one project.
     Keys,
@@ -22,8 +22,8 @@ pub enum Scope {
     Models,
     /// Start, stop and watch replicas, and read their logs.
     Cluster,
-    /// See everything but the logs of inference servers; of keys, budgets, projects and the audit
-    /// log what belongs to one's own project.
+    /// See everything but the logs of inference servers; of keys, budgets, usage, projects and the
+    /// audit log what belongs to one's own project.
     Read,
 }
 
@@ -43,7 +43,7 @@ impl Scope {
     pub fn permissions(self) -> Permissions {
         use Permission::{
             AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead,
-            KeysWrite, ModelsRead, ModelsWrite, ProjectsRead,
+            KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, UsageRead,
         };
         let within_a_project = || {
             let all = Permission::ALL.iter().copied();
@@ -61,6 +61,7 @@ impl Scope {
                 AuditRead,
                 BudgetsRead,
                 ProjectsRead,
+                UsageRead,
                 ModelsRead,
                 ClusterRead,
             ]),
