@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::civil::Date;
@@ -100,11 +101,14 @@ impl Pages {
                         model: model.clone(),
                         route: sum.route.clone(),
                     };
-                    if self.sealed.contains_key(&id) {
-                        self.sums += 1;
-                        of_key.models.entry(model.clone()).or_default().push(sum);
-                    } else {
-                        self.sealed.insert(id, Sealed { page, delta: sum.delta });
+                    match self.sealed.entry(id) {
+                        Entry::Occupied(_) => {
+                            self.sums += 1;
+                            of_key.models.entry(model.clone()).or_default().push(sum);
+                        }
+                        Entry::Vacant(free) => {
+                            free.insert(Sealed { page, delta: sum.delta });
+                        }
                     }
                 }
             }
