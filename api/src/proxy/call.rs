@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use diogenes_core::gateway::budget::Budget;
-use diogenes_core::keys::KeyId;
 use diogenes_core::routing::Patience;
+use diogenes_core::tenancy::Principal;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue, Method};
@@ -24,8 +24,8 @@ use super::upstream::{RequestHead, SendError, UpstreamResponse};
 /// An inference request as it is sent to any replica of its model.
 pub(super) struct Call {
     pub(super) id: HeaderValue,
-    /// The key that it counts for.
-    pub(super) key: KeyId,
+    /// Who makes it.
+    pub(super) by: Arc<Principal>,
     /// The budgets that count it, and what they have to know of it: where there are any, or where a
     /// target has a price.
     pub(super) budgets: Vec<Budget>,

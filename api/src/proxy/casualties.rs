@@ -71,7 +71,7 @@ impl Casualties {
     }
 
     fn hash(&self, call: &Call) -> u64 {
-        self.hasher.hash_one((call.key.as_str(), call.dialect.path(), &call.body))
+        self.hasher.hash_one((call.by.key.as_str(), call.dialect.path(), &call.body))
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::ports::{Clock, Limiter};
 
 use super::casualties::Casualties;
@@ -18,6 +19,7 @@ pub struct Gateway {
     pub(super) casualties: Arc<Casualties>,
     pub(super) conversations: Conversations,
     pub(super) purse: Option<Arc<Purse>>,
+    pub(super) usage: Option<Arc<UsageBook>>,
 }
 
 /// Bounds of answers.
@@ -66,6 +68,7 @@ impl Gateway {
             casualties: Arc::default(),
             conversations: Conversations::default(),
             purse: None,
+            usage: None,
         }
     }
 
@@ -73,6 +76,13 @@ impl Gateway {
     #[must_use]
     pub fn with_purse(mut self, purse: Arc<Purse>) -> Self {
         self.purse = Some(purse);
+        self
+    }
+
+    /// The same with a book of who uses what.
+    #[must_use]
+    pub fn with_usage(mut self, usage: Arc<UsageBook>) -> Self {
+        self.usage = Some(usage);
         self
     }
 }

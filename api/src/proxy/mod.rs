@@ -10,7 +10,7 @@
 //!    (`call`);
 //! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched, and translated
 //!    by an `interpreter` where the target speaks another dialect;
-//! 5. `settlement`: metrics, limits, stamps; once, however the request ends.
+//! 5. `settlement`: metrics, limits, usage (for a `consumer`), stamps; once, however the request ends.
 //!
 //! [`Gateway::walk`] is all of it as a call; `routes` are its caller for HTTP. Bodies pass byte
 //! for byte: only `model` is rewritten where an alias or the spec asks for it, and usage is asked
@@ -21,6 +21,7 @@ mod arrangement;
 mod bound;
 mod call;
 mod casualties;
+mod consumer;
 mod conversations;
 mod delivery;
 mod destination;

@@ -10,7 +10,9 @@ use diogenes_core::gateway::budget::{
     Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, amounts, charges,
     over_budget, warning,
 };
-use diogenes_core::gateway::prices::{Price, PriceBook, RateCard, TokenUsage};
+use diogenes_core::gateway::prices::{
+    Price, PriceBook, PriceVersion, Priced, RateCard, TokenUsage,
+};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled,
@@ -35,7 +37,7 @@ pub struct Purse {
     budgets: Budgets,
     ledger: Arc<dyn Ledger>,
     prices: PriceBook,
-    rate_cards: BTreeMap<ModelName, RateCard>,
+    rate_cards: BTreeMap<ModelName, Tariff>,
     clock: Arc<dyn Clock>,
     known: Mutex<HashMap<ProjectId, Known>>,
     /// Where each account stood when it was last looked at.
@@ -72,16 +74,22 @@ pub(super) enum Spent {
 /// What the tokens of a target cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Tariff {
-    Priced(Price),
+    Priced(Price, PriceVersion),
     /// A model of the fleet without a rate card.
     Free,
     /// A model of a provider that no list of prices has.
     Unknown,
 }
 
+impl From<Priced<'_>> for Tariff {
+    fn from(priced: Priced<'_>) -> Self {
+        Self::Priced(priced.price.clone(), priced.version)
+    }
+}
+
 impl Tariff {
     fn is_priced(&self) -> bool {
-        matches!(self, Self::Priced(_))
+        matches!(self, Self::Priced(..))
     }
 
     /// What so many tokens cost. What no amount holds is more than anybody has.
@@ -105,7 +113,7 @@ impl Tariff {
 
     fn amount(&self, of: impl FnOnce(&Price) -> Option<Amount>) -> Option<Amount> {
         match self {
-            Self::Priced(price) => Some(of(price).unwrap_or(Amount::MAX)),
+            Self::Priced(price, _) => Some(of(price).unwrap_or(Amount::MAX)),
             Self::Free => Some(Amount::ZERO),
             Self::Unknown => None,
         }
@@ -125,11 +133,12 @@ impl Purse {
         rate_cards: BTreeMap<ModelName, RateCard>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let tariff = |(name, card): (ModelName, RateCard)| (name, Tariff::from(card.priced()));
         Self {
             budgets,
             ledger,
             prices,
-            rate_cards,
+            rate_cards: rate_cards.into_iter().map(tariff).collect(),
             clock,
             known: Mutex::default(),
             seen: Mutex::default(),
@@ -187,14 +196,13 @@ impl Purse {
     /// What a request to a target costs.
     fn tariff_of(&self, at: &Destination, now: Timestamp) -> Tariff {
         match at {
-            Destination::Model(_) => self
-                .rate_cards
-                .get(&at.name())
-                .map_or(Tariff::Free, |card| Tariff::Priced(card.price.clone())),
+            Destination::Model(_) => {
+                self.rate_cards.get(&at.name()).cloned().unwrap_or(Tariff::Free)
+            }
             Destination::Hosted(hosted) => self
                 .prices
                 .price(hosted.provider(), hosted.spec(), hosted.model(), now)
-                .map_or(Tariff::Unknown, |priced| Tariff::Priced(priced.price.clone())),
+                .map_or(Tariff::Unknown, Tariff::from),
         }
     }
 
@@ -295,6 +303,14 @@ impl Reservation {
     /// The most that the attempt can cost; none where the target has no price.
     pub(super) fn most(&self) -> Option<Amount> {
         self.most
+    }
+
+    /// What its price is from, if it has one.
+    pub(super) fn price_version(&self) -> Option<&PriceVersion> {
+        match &self.tariff {
+            Tariff::Priced(_, version) => Some(version),
+            Tariff::Free | Tariff::Unknown => None,
+        }
     }
 
     /// What so many tokens cost; none where the target has no price.

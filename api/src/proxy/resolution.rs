@@ -9,6 +9,7 @@ use super::admission::{Admission, InferenceRequest};
 use super::arrangement::arrange;
 use super::bound::{DEFAULT_OUTPUT_TOKENS, Most, of_images};
 use super::call::Call;
+use super::consumer::Consumer;
 use super::destination::Destination;
 use super::gateway::Gateway;
 use super::headers;
@@ -104,7 +105,7 @@ impl Resolution {
         fields.insert(REQUEST_ID, request.id.clone());
         let mut call = Call {
             id: request.id.clone(),
-            key: by.key.clone(),
+            by: by.principal().clone(),
             budgets,
             most,
             arrived: request.arrived,
@@ -127,12 +128,14 @@ impl Resolution {
         };
         // Before anything is woken for it.
         call.translated = route.translated(&call)?;
+        let consumer = Consumer::of(gateway, &call.by, route.name.as_ref());
         let link = gateway.views.link.clone();
         let settlement = Settlement::open(
-            first.metrics().clone(),
+            first.clone(),
             request.id,
             request.arrived,
             limited,
+            consumer,
             link,
             span,
         );

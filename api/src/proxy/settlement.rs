@@ -7,14 +7,15 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tracing::Span;
 
+use super::consumer::Consumer;
+use super::destination::Destination;
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
 use super::purse::{Reservation, Spent};
 use super::usage::Usage;
 use crate::error::{ApiError, admit_error};
-use crate::metrics::ModelMetrics;
 
-/// Last step: what is settled when a request ends, once, however it ends: metrics, the key's
+/// Last step: what is settled when a request ends, once, however it ends: metrics, usage, the key's
 /// tokens and its place among the requests at once.
 ///
 /// One that is dropped unsettled belongs to a caller who went away.
@@ -35,13 +36,13 @@ impl Used {
     /// For a request that a replica refused.
     pub(super) const NOTHING: Self = Self::Estimated(Usage::new(0, 0));
 
-    fn usage(self) -> Usage {
+    pub(super) fn usage(self) -> Usage {
         match self {
             Self::Told(usage) | Self::Estimated(usage) => usage,
         }
     }
 
-    fn told(self) -> Option<Usage> {
+    pub(super) fn told(self) -> Option<Usage> {
         match self {
             Self::Told(usage) => Some(usage),
             Self::Estimated(_) => None,
@@ -50,10 +51,12 @@ impl Used {
 }
 
 struct Open {
-    metrics: Arc<ModelMetrics>,
+    /// What answers; until then, the first choice.
+    at: Destination,
     request_id: HeaderValue,
     arrived: Instant,
     limited: Option<Limited>,
+    consumer: Option<Consumer>,
     /// What was set aside for the attempt that is the answer.
     reservation: Option<Reservation>,
     link: Arc<dyn FleetLink>,
@@ -111,24 +114,25 @@ impl Limited {
 
 impl Settlement {
     pub(super) fn open(
-        metrics: Arc<ModelMetrics>,
+        at: Destination,
         request_id: HeaderValue,
         arrived: Instant,
         limited: Option<Limited>,
+        consumer: Option<Consumer>,
         link: Arc<dyn FleetLink>,
         span: Span,
     ) -> Self {
-        metrics.begin();
+        at.metrics().begin();
         let reservation = None;
-        let open = Open { metrics, request_id, arrived, limited, reservation, link, span };
+        let open = Open { at, request_id, arrived, limited, consumer, reservation, link, span };
         Self { open: Some(open) }
     }
 
     /// Counts the request for the model that answers, if a route has led to another than its first.
-    pub(super) fn answered_by(&mut self, metrics: &Arc<ModelMetrics>) {
-        if let Some(open) = self.open.as_mut().filter(|open| !Arc::ptr_eq(&open.metrics, metrics)) {
-            open.metrics.hand_over(metrics);
-            open.metrics = metrics.clone();
+    pub(super) fn answered_by(&mut self, at: &Destination) {
+        if let Some(open) = self.open.as_mut().filter(|open| !open.at.is(at)) {
+            open.at.metrics().hand_over(at.metrics());
+            open.at = at.clone();
         }
     }
 
@@ -188,7 +192,10 @@ impl Drop for Settlement {
 impl Open {
     /// `status` may have come too late for the head of the answer.
     fn settle(self, status: StatusCode, used: Option<Used>) {
-        self.metrics.end(status, self.arrived.elapsed(), used.and_then(Used::told));
+        self.at.metrics().end(status, self.arrived.elapsed(), used.and_then(Used::told));
+        if let Some(consumer) = &self.consumer {
+            consumer.ended(&self.at, status, used, self.reservation.as_ref());
+        }
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {
             let Usage { prompt, completion, .. } = used.unwrap_or_default();
@@ -212,7 +219,7 @@ impl Open {
 }
 
 /// nginx's status for a caller who closed the connection before the answer.
-fn client_closed_request() -> StatusCode {
+pub(super) fn client_closed_request() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 

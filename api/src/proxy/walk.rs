@@ -73,3 +73,5 @@ mod responses_tests;
 mod route_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod usage_tests;

@@ -1,4 +1,4 @@
-//! Prices, budgets, and the ledger that they are counted in.
+//! Prices, budgets and the ledger that they are counted in, and the book of what was used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use diogenes_api::proxy::Purse;
 use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::ledger::{StoreLedger, TrancheLedger};
 use diogenes_core::gateway::prices::{PriceBook, PriceList};
+use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::ports::{Clock, Entropy, Ledger, StateStore};
 
 use super::config::Config;
@@ -15,11 +16,16 @@ use super::config::Config;
 /// How often tranches that nobody needs are given back, and budgets are looked at.
 const EVERY: Duration = Duration::from_secs(30);
 
+/// How often what was used is written. A kill loses no more than this.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+
 /// See the module.
 #[derive(Clone)]
 pub(super) struct Money {
     pub(super) purse: Arc<Purse>,
     pub(super) ledger: Arc<TrancheLedger>,
+    pub(super) usage: Arc<UsageBook>,
+    store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
 }
 
@@ -41,16 +47,36 @@ impl Money {
         entropy.fill(&mut random);
         let process = format!("serve-{:016x}", u64::from_be_bytes(random));
         let stored: Arc<dyn Ledger> = Arc::new(StoreLedger::new(store.clone()));
+        let usage = Arc::new(UsageBook::new(process.clone()));
         let ledger = Arc::new(TrancheLedger::new(stored, process));
         let budgets = Budgets::new(store.clone(), clock.clone());
         let purse =
             Purse::new(budgets, ledger.clone(), prices, config.rate_cards.clone(), clock.clone());
-        Ok(Self { purse: Arc::new(purse), ledger, clock: clock.clone() })
+        let (purse, store, clock) = (Arc::new(purse), store.clone(), clock.clone());
+        Ok(Self { purse, ledger, usage, store, clock })
     }
 
-    /// Looks after the ledger and the budgets, for ever.
+    /// Looks after the ledger, the budgets and the book, for ever.
     pub(super) fn spawn(&self) {
-        let Self { purse, ledger, clock } = self.clone();
+        let Self { purse, ledger, usage, store, clock } = self.clone();
+        let now = clock.clone();
+        tokio::spawn(async move {
+            let mut is_behind = false;
+            loop {
+                tokio::time::sleep(FLUSH_EVERY).await;
+                let flushed = usage.flush(&*store, now.now()).await;
+                match &flushed {
+                    Ok(()) if is_behind => tracing::info!("what was used is written again"),
+                    Err(error) if !is_behind => tracing::warn!(
+                        error = error as &dyn std::error::Error,
+                        "what was used could not be written; it is kept, and tried every {} s",
+                        FLUSH_EVERY.as_secs()
+                    ),
+                    Ok(()) | Err(_) => {}
+                }
+                is_behind = flushed.is_err();
+            }
+        });
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
@@ -65,8 +91,14 @@ impl Money {
         });
     }
 
-    /// Gives back what was set aside and is not used.
+    /// Gives back what was set aside and is not used, and writes what was.
     pub(super) async fn close(&self) {
+        if let Err(error) = self.usage.flush(&*self.store, self.clock.now()).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what was used in the last seconds could not be written; reports lack it"
+            );
+        }
         if let Err(error) = self.ledger.close(self.clock.now()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

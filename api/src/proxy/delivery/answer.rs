@@ -124,7 +124,7 @@ pub(in crate::proxy) async fn deliver(
 ) -> Result<Answer, ApiError> {
     let destination = reached.by.destination();
     destination.metrics().first_byte(call.arrived.elapsed());
-    settlement.answered_by(destination.metrics());
+    settlement.answered_by(&destination);
     settlement.pays(reached.reservation.take());
     let (interpreter, status) = (reached.interpreter, reached.response.status);
     let mut fields = std::mem::take(&mut reached.response.headers);

@@ -91,6 +91,7 @@ impl HeldStream {
 
     async fn answer(&mut self, mut reached: Reached) -> Told {
         if let Some(settlement) = &mut self.settlement {
+            settlement.answered_by(&self.pursuit.at);
             settlement.pays(reached.reservation.take());
         }
         let Pursuit { call, at, .. } = &self.pursuit;
@@ -119,10 +120,9 @@ impl HeldStream {
         if let (Some(most), Some(fields)) = (most, report.as_object_mut()) {
             fields.insert("reserved_usd".into(), Dollars(most).decimal().into());
         }
-        let Some(mut settlement) = self.settlement.take() else {
+        let Some(settlement) = self.settlement.take() else {
             return Told::Last(Bytes::new());
         };
-        settlement.answered_by(at.metrics());
         let now = self.pursuit.gateway().clock.now();
         at.metrics().speed.note(reached.sent_at.elapsed(), now);
         let passing = Passing::new(reached, call, settlement, self.pursuit.gateway());

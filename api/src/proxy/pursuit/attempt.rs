@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{Move, Pursuit, Reached};
 use crate::error::{ApiError, store_error};
 use crate::proxy::arrangement::Arranged;
+use crate::proxy::consumer::Consumer;
 use crate::proxy::destination::{Answerer, Destination};
 use crate::proxy::entry::{Entry, Lease};
 use crate::proxy::fleet_link::Place;
@@ -157,6 +158,10 @@ impl Pursuit {
 
     fn settle(&self, reservation: Option<Reservation>, spent: Spent) {
         if let Some(reservation) = reservation {
+            let route = self.route.name.as_ref();
+            if let Some(consumer) = Consumer::of(&self.gateway, &self.call.by, route) {
+                consumer.tried(&self.at, spent, &reservation);
+            }
             self.gateway.views.link.now_or_later(Box::pin(reservation.settle(spent)));
         }
     }
