@@ -8,7 +8,9 @@ use axum::routing::get;
 use http::header;
 use tracing::Instrument;
 
-use crate::control::{AuditArea, BudgetsArea, ClusterArea, KeysArea, ModelsArea, ProjectsArea};
+use crate::control::{
+    AuditArea, BudgetsArea, ClusterArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
+};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::proxy::ProxyState;
@@ -26,6 +28,8 @@ pub struct App {
     pub budgets: Arc<BudgetsArea>,
     /// `/api/v1/audit`.
     pub audit: Arc<AuditArea>,
+    /// `/api/v1/usage`.
+    pub usage: Arc<UsageArea>,
     /// `/api/v1/models`.
     pub models: Arc<ModelsArea>,
     /// `/api/v1/cluster`.
@@ -42,6 +46,7 @@ pub fn router(app: App) -> Router {
         .merge(control::projects_router(app.projects))
         .merge(control::budgets_router(app.budgets))
         .merge(control::audit_router(app.audit))
+        .merge(control::usage_router(app.usage))
         .merge(control::models_router(app.models))
         .merge(control::cluster_router(app.cluster));
     whole(proxy::router().with_state(app.proxy), others)

@@ -1,4 +1,4 @@
-//! `/api/v1`: keys, budgets, models and the cluster.
+//! `/api/v1`: keys, budgets, models, the cluster, and what was used.
 
 mod audit;
 mod budgets;
@@ -10,6 +10,7 @@ mod openapi;
 mod projects;
 mod rate;
 mod refused;
+mod usage;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
 pub use projects::{CreateProject, ProjectBody, ProjectPage, ProjectsArea};
+pub use usage::{UsageArea, UsageBody, UsageCounts, UsageRowBody};
 
 /// The routes of `/api/v1/keys`.
 pub(crate) fn keys_router(area: Arc<KeysArea>) -> Router {
@@ -64,6 +66,11 @@ pub(crate) fn budgets_router(area: Arc<BudgetsArea>) -> Router {
 /// The routes of `/api/v1/audit`.
 pub(crate) fn audit_router(area: Arc<AuditArea>) -> Router {
     Router::new().route("/api/v1/audit", get(audit::list)).with_state(area)
+}
+
+/// The routes of `/api/v1/usage`.
+pub(crate) fn usage_router(area: Arc<UsageArea>) -> Router {
+    Router::new().route("/api/v1/usage", get(usage::read)).with_state(area)
 }
 
 /// The routes of `/api/v1/models`.

@@ -18,7 +18,7 @@ use axum::body::Body;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea,
-    ProjectsArea,
+    ProjectsArea, UsageArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
@@ -27,6 +27,7 @@ use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
 use diogenes_core::fleet::{BeatLogs, ModelSource, ModelSpec, Registry, read_view};
 use diogenes_core::gateway::budget::{BudgetId, Budgets};
 use diogenes_core::gateway::ledger::StoreLedger;
+use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
 use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
@@ -105,6 +106,7 @@ impl World {
             projects: Arc::new(ProjectsArea::new(entrance.clone(), projects)),
             budgets: Arc::new(BudgetsArea::new(entrance.clone(), budget_parts)),
             audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
+            usage: Arc::new(UsageArea::new(entrance.clone(), Usages::new(store, clock.clone()))),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {

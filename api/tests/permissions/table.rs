@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use Permission::{
     AuditRead, BudgetsRead, BudgetsWrite, ClusterLogs, ClusterRead, ClusterScale, InferenceUse,
-    KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, ProjectsWrite,
+    KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, ProjectsWrite, UsageRead,
 };
 
 /// A route and what it takes to be let in.
@@ -159,6 +159,11 @@ pub(crate) fn routes() -> Vec<Route> {
             is_of_project: true,
             request: "/api/v1/audit?project=team-a",
             ..control("GET", "/api/v1/audit", AuditRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/usage?project=team-a",
+            ..control("GET", "/api/v1/usage", UsageRead)
         },
         control("GET", "/api/v1/models", ModelsRead),
         Route {

@@ -18,7 +18,7 @@ use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea,
-    ProjectsArea,
+    ProjectsArea, UsageArea,
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
@@ -36,6 +36,7 @@ use diogenes_core::fleet::{
     DeploymentId, ModelSource, Reconciler, Registry, RegistryError, Retire,
 };
 use diogenes_core::gateway::budget::Budgets;
+use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use diogenes_core::tenancy::Projects;
@@ -292,6 +293,10 @@ impl Server {
                 entrance.clone(),
                 AuditLog::new(store.clone(), clock.clone()),
             )),
+            usage: Arc::new(UsageArea::new(
+                entrance.clone(),
+                Usages::new(store.clone(), clock.clone()),
+            )),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
@@ -303,7 +308,8 @@ impl Server {
                         clock.clone(),
                         GatewaySettings::default(),
                     )
-                    .with_purse(money.purse.clone()),
+                    .with_purse(money.purse.clone())
+                    .with_usage(money.usage.clone()),
                 ),
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },

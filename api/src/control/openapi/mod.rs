@@ -10,13 +10,13 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
-use super::{audit, budgets, cluster, keys, models, projects};
+use super::{audit, budgets, cluster, keys, models, projects, usage};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Diogenes control plane",
-        description = "Keys, projects, budgets, models, the cluster and the audit log. Inference is OpenAI's \
+        description = "Keys, projects, budgets, models, the cluster, usage and the audit log. Inference is OpenAI's \
                        API under `/v1`. Every call needs `Authorization: Bearer` with a key that \
                        has the scope for it, such as `admin`; every error is an OpenAI error object with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -26,6 +26,7 @@ use super::{audit, budgets, cluster, keys, models, projects};
         projects::create, projects::list, projects::show, projects::archive,
         budgets::list, budgets::show, budgets::set, budgets::delete,
         audit::list,
+        usage::read,
         models::list, models::show, models::apply, models::delete,
         cluster::state, cluster::order, cluster::logs,
     ),
@@ -68,6 +69,12 @@ fn of_installation(rule: SpecRule) -> Value {
     // Anybody may ask for it, so it is put together once.
     static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
     let mut document = DOCUMENT.clone();
+    if rule.has_places
+        && let Some(Value::Object(paths)) = document.pointer_mut("/paths")
+    {
+        // On AWS nobody counts usage yet.
+        paths.remove("/api/v1/usage");
+    }
     let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec") else {
         return document;
     };
@@ -100,6 +107,8 @@ mod tests {
     fn the_document_of_one_machine_has_no_ladder_and_no_parameters() {
         let spec = |rule: SpecRule| {
             let document = of_installation(rule);
+            let has_usage = document["paths"].get("/api/v1/usage").is_some();
+            assert_eq!(has_usage, !rule.has_places);
             let spec = &document["components"]["schemas"]["ModelSpec"];
             assert_eq!(spec.get("if").is_some(), !rule.has_places);
             assert_eq!(spec.pointer("/then/properties/max_replicas").is_some(), !rule.has_places);
