@@ -18,6 +18,7 @@ mod ps;
 mod scale;
 mod screen;
 mod time;
+mod usage;
 
 use clap::Subcommand;
 
@@ -77,6 +78,7 @@ pub(crate) enum ClientCommand {
     Key(key::KeyArgs),
     Project(project::ProjectArgs),
     Budget(budget::BudgetArgs),
+    Usage(usage::UsageArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
@@ -102,6 +104,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Key(args) => key::run(args).await,
             ClientCommand::Project(args) => project::run(args).await,
             ClientCommand::Budget(args) => budget::run(args).await,
+            ClientCommand::Usage(args) => usage::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Doctor(args) => doctor::run(args).await,
             ClientCommand::Completions(args) => completions::run(&args),
