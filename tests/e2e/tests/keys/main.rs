@@ -1,4 +1,5 @@
-//! Keys and their budgets: their life, what they may do, how much, and where they must never be seen.
+//! Keys, their budgets and their usage: their life, what they may do, how much, and where they must
+//! never be seen.
 
 mod budgets;
 mod life;
@@ -6,3 +7,4 @@ mod limits;
 mod projects;
 mod rights;
 mod secrecy;
+mod usage;

@@ -1,0 +1,122 @@
+//! Who has used how much, as the requests themselves tell it.
+
+use diogenes_e2e::{Client, Config, Event, Model, Serve, chat, eventually};
+use serde_json::{Value, json};
+
+const PRICE: &str = "[rate_cards.demo]\nversion = \"2026-11\"\nprice = { input = \"1\", output = \"2\" }\n[routes.assistant]\ntargets = [\"demo\"]\n";
+
+fn config() -> Config {
+    Config::with([Model::mock("demo", &["--tokens", "3"])]).tables(PRICE)
+}
+
+/// A report, once it has so many requests.
+async fn report(client: &Client, query: &str, requests: u64) -> Value {
+    let path = format!("/api/v1/usage?{query}");
+    eventually("the usage is written", async || {
+        let report = client.get(&path).await.json();
+        let found = report.pointer("/total/requests").and_then(Value::as_u64);
+        if found == Some(requests) { Ok(report) } else { Err(report) }
+    })
+    .await
+}
+
+/// Names and numbers of requests.
+fn rows(report: &Value) -> Vec<(Value, u64)> {
+    let rows = report.get("data").and_then(Value::as_array).into_iter().flatten();
+    let row = |row: &Value| Some((row.get("name")?.clone(), row.get("requests")?.as_u64()?));
+    rows.filter_map(row).collect()
+}
+
+#[tokio::test]
+async fn usage_is_the_sum_of_what_the_answers_told() {
+    let serve = Serve::start(config()).await;
+    let admin = serve.client();
+    let today = || serve.cli(&["usage"]);
+    let told = String::from_utf8(today().stderr).unwrap();
+    assert!(told.contains("no usage from"), "{told}");
+
+    admin.post("/api/v1/projects", &json!({"id": "search"})).await;
+    let (ada, key) = admin.create_key(&json!({"email": "ada@example.com"})).await;
+    let key_of_ada = serve.client_with(&key);
+    let body = json!({"email": "bob@example.com", "project": "search"});
+    let (_, key) = admin.create_key(&body).await;
+    let key_of_bob = serve.client_with(&key);
+
+    let plain = key_of_ada.chat("demo").await;
+    let used = plain.json()["usage"].clone();
+    let (prompt, completion) =
+        (used["prompt_tokens"].as_u64().unwrap(), used["completion_tokens"].as_u64().unwrap());
+    assert_eq!(key_of_ada.chat("assistant").await.status, 200);
+    let events = key_of_ada.chat_stream("demo").await.all().await;
+    assert!(events.contains(&Event::Done), "{events:?}");
+    assert_eq!(key_of_bob.chat("demo").await.status, 200);
+    let mut wrong = chat("demo", false);
+    wrong["max_tokens"] = json!(-1);
+    assert_eq!(key_of_bob.post("/v1/chat/completions", &wrong).await.status, 400);
+
+    let own = report(&admin, "", 3).await;
+    let nano = 3 * (prompt * 1_000 + completion * 2_000);
+    let counts = json!({
+        "requests": 3, "errors": 0, "estimated": 0, "prompt_tokens": 3 * prompt,
+        "cached_tokens": 0, "completion_tokens": 3 * completion,
+        "cost_usd": format!("0.{nano:09}"),
+    });
+    assert_eq!(own["total"], counts);
+    assert_eq!((&own["data"][0]["name"], own["by"].as_str()), (&json!("demo"), Some("model")));
+    assert_eq!(own["data"][0]["price_version"], "rate card 2026-11");
+    let keys = report(&admin, "by=key", 3).await;
+    assert_eq!(rows(&keys), [(json!(ada), 3)]);
+    assert_eq!(keys["data"][0]["subject"], "ada@example.com");
+    assert_eq!(
+        rows(&report(&admin, "by=route", 3).await),
+        [(json!(null), 2), (json!("assistant"), 1)]
+    );
+    let all = report(&admin, "by=project&all_projects=true", 5).await;
+    assert_eq!(rows(&all), [(json!("default"), 3), (json!("search"), 2)]);
+    assert_eq!(all["total"]["errors"], 1);
+    assert_eq!(rows(&report(&admin, "project=search&by=day", 2).await)[0].1, 2);
+
+    // The same by the command.
+    let table = String::from_utf8(serve.cli(&["usage", "--by", "project"]).stdout).unwrap();
+    assert!(table.lines().any(|line| line.starts_with("total    5         1 ")), "{table}");
+    let output = serve.cli(&["usage", "--project", "search", "--from", "7d", "-o", "json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["total"]["requests"], 2);
+    assert_eq!(key_of_bob.get("/api/v1/usage").await.refusal().0, 403);
+}
+
+#[tokio::test]
+async fn usage_of_the_last_seconds_survives_a_restart() {
+    let serve = Serve::start(config()).await;
+    let (_, key) = serve.client().create_key(&json!({"email": "ada@example.com"})).await;
+    for _ in 0..3 {
+        assert_eq!(serve.client_with(&key).chat("demo").await.status, 200);
+    }
+    let serve = serve.restart_with(config()).await;
+    let found = serve.client().get("/api/v1/usage").await.json();
+    assert_eq!(found["total"]["requests"], 3, "{found}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_reported_is_refused_with_its_field() {
+    let serve = Serve::start(config()).await;
+    let admin = serve.client();
+    for (query, param) in [
+        ("by=person", "by"),
+        ("from=yesterday", "from"),
+        ("to=2026-11-27T00:00:00Z", "to"),
+        ("from=2026-11-02&to=2026-11-01", "to"),
+        ("from=2025-01-01&to=2026-11-01", "from"),
+        ("project=Search", "project"),
+        ("project=search&all_projects=true", "all_projects"),
+        ("since=7d", "since"),
+    ] {
+        let answer = admin.get(&format!("/api/v1/usage?{query}")).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["error"]["param"]),
+            (400, &json!(param))
+        );
+    }
+    let refusal = admin.get("/api/v1/usage?project=absent").await.refusal();
+    assert_eq!(refusal, (404, "project_not_found".into()));
+}
