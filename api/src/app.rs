@@ -9,7 +9,7 @@ use http::header;
 use tracing::Instrument;
 
 use crate::control::{
-    AuditArea, BudgetsArea, ClusterArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    AuditArea, BudgetsArea, ClusterArea, GatewayArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -32,6 +32,8 @@ pub struct App {
     pub usage: Arc<UsageArea>,
     /// `/api/v1/models`.
     pub models: Arc<ModelsArea>,
+    /// `/api/v1/routes` and `/api/v1/providers`.
+    pub gateway: Arc<GatewayArea>,
     /// `/api/v1/cluster`.
     pub cluster: Arc<ClusterArea>,
 }
@@ -48,13 +50,16 @@ pub fn router(app: App) -> Router {
         .merge(control::audit_router(app.audit))
         .merge(control::usage_router(app.usage))
         .merge(control::models_router(app.models))
+        .merge(control::provider_check_router(app.gateway.clone()))
+        .merge(control::gateway_router(app.gateway))
         .merge(control::cluster_router(app.cluster));
     whole(proxy::router().with_state(app.proxy), others)
 }
 
-/// The routes that callers of models need: `/v1` and `/healthz`.
-pub fn inference_router(proxy: Arc<ProxyState>) -> Router {
-    let others = inference_side(proxy.clone());
+/// The routes that callers of models need, `/v1` and `/healthz`, and the check of providers, which
+/// is about the way that their requests take.
+pub fn inference_router(proxy: Arc<ProxyState>, gateway: Arc<GatewayArea>) -> Router {
+    let others = inference_side(proxy.clone()).merge(control::provider_check_router(gateway));
     whole(proxy::router().with_state(proxy), others)
 }
 
@@ -63,15 +68,17 @@ pub fn keys_router(keys: Arc<KeysArea>) -> Router {
     whole(Router::new(), control::keys_router(keys))
 }
 
-/// The rest of the control plane: models, the cluster, projects, the audit log, and the description
-/// of the API.
+/// The rest of the control plane: models, routes, the cluster, projects, the audit log, and the
+/// description of the API.
 pub fn cluster_router(
     models: Arc<ModelsArea>,
+    gateway: Arc<GatewayArea>,
     cluster: Arc<ClusterArea>,
     projects: Arc<ProjectsArea>,
     audit: Arc<AuditArea>,
 ) -> Router {
     let others = control::models_router(models)
+        .merge(control::gateway_router(gateway))
         .merge(control::cluster_router(cluster))
         .merge(control::projects_router(projects))
         .merge(control::audit_router(audit));

@@ -65,6 +65,12 @@ pub enum ErrorKind {
     ProjectNotFound,
     /// There is no such budget.
     BudgetNotFound,
+    /// There is no such route.
+    RouteNotFound,
+    /// There is no such provider.
+    ProviderNotFound,
+    /// The configuration of `serve` owns the route or provider.
+    ReadOnly,
     /// The project of the caller's key is archived.
     ProjectArchived,
     /// A cursor of another listing.
@@ -132,6 +138,9 @@ impl ErrorKind {
             Self::KeyNotFound => (StatusCode::NOT_FOUND, "key_not_found"),
             Self::ProjectNotFound => (StatusCode::NOT_FOUND, "project_not_found"),
             Self::BudgetNotFound => (StatusCode::NOT_FOUND, "budget_not_found"),
+            Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
+            Self::ProviderNotFound => (StatusCode::NOT_FOUND, "provider_not_found"),
+            Self::ReadOnly => (StatusCode::CONFLICT, "read_only"),
             Self::ProjectArchived => (StatusCode::UNAUTHORIZED, "project_archived"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

@@ -138,6 +138,34 @@ pub enum InvalidReference {
     },
 }
 
+/// The schema of [`SecretRef`].
+#[cfg(feature = "openapi")]
+pub(crate) fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+    let forms = forms(utoipa::openapi::schema::OneOfBuilder::new());
+    forms.description(Some("Where the API key is kept; the key itself is refused.")).into()
+}
+
+/// Adds the forms of a reference to those of a value.
+#[cfg(feature = "openapi")]
+pub(crate) fn forms(
+    of: utoipa::openapi::schema::OneOfBuilder,
+) -> utoipa::openapi::schema::OneOfBuilder {
+    use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
+
+    let reference = |kind, pattern, description| {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property(kind, text)
+            .required(kind)
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .description(Some(description))
+    };
+    of.item(reference("env", "^[^=\\x00]+$", "A variable of the program that uses it."))
+        .item(reference("file", "^/[^\\x00]*$", "A file on the machine that uses it."))
+        .item(reference("ssm", "^(/[A-Za-z0-9_.-]+)+$", "An SSM parameter; on AWS only."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
-use diogenes_core::fleet::{Model, ModelSource, ModelSpec, NameClaim, Registry, RegistryError};
+use diogenes_core::fleet::{Model, ModelSpec, NameClaim, Registry, RegistryError, Source};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Bound, Expect, Item, Key, Page, Query, StateStore, StoreError, Table, Version, Write,
@@ -76,11 +76,11 @@ impl World {
     }
 
     fn apply(&self, model: &str, aliases: &[&str]) -> Result<(Model, bool), RegistryError> {
-        block_on(self.registry.apply(&name(model), spec(aliases), ModelSource::Api))
+        block_on(self.registry.apply(&name(model), spec(aliases), Source::Api))
     }
 
     fn delete(&self, model: &str) {
-        block_on(self.registry.delete(&name(model), ModelSource::Api)).unwrap();
+        block_on(self.registry.delete(&name(model), Source::Api)).unwrap();
     }
 
     /// A model as version 0.1.0 writes it: its record alone.
@@ -89,7 +89,7 @@ impl World {
         let model = Model {
             name: name(model),
             spec: spec(aliases),
-            source: ModelSource::Api,
+            source: Source::Api,
             created_at: at,
             updated_at: at,
             deleted_at: None,

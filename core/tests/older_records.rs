@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{
-    AgentRules, BeatLogs, DeploymentId, InstanceId, Lease, Model, ModelSource, NameClaim, Order,
-    Phase, Reconciler, Registry, RegistryError, Slot, SlotState, StoredDemand, read_view,
+    AgentRules, BeatLogs, DeploymentId, InstanceId, Lease, Model, NameClaim, Order, Phase,
+    Reconciler, Registry, RegistryError, Slot, SlotState, Source, StoredDemand, read_view,
 };
 use diogenes_core::keys::{KeyError, KeyId, KeyRejection, Keys, StoreLimiter};
 use diogenes_core::name::ModelName;
@@ -125,19 +125,19 @@ fn models_of_0_1_0_are_read_changed_and_deleted() {
     for alias in ["small", "demo"] {
         let mut spec = other.clone();
         spec.aliases = vec![name(alias)];
-        let refused = block_on(world.registry.apply(&name("new"), spec, ModelSource::Api));
+        let refused = block_on(world.registry.apply(&name("new"), spec, Source::Api));
         assert!(matches!(refused, Err(RegistryError::NameTaken { .. })), "{refused:?}");
     }
     let demo = block_on(world.registry.get(&name("demo"))).unwrap();
     let (same, is_new) =
-        block_on(world.registry.apply(&demo.name, demo.spec.clone(), ModelSource::Api)).unwrap();
+        block_on(world.registry.apply(&demo.name, demo.spec.clone(), Source::Api)).unwrap();
     assert_eq!((&same, is_new), (&demo, false));
     let claim = block_on(world.store.load::<NameClaim>(&NameClaim::key_of(&name("small"))));
     assert_eq!(claim.unwrap().unwrap().value.model, demo.name);
-    block_on(world.registry.delete(&demo.name, ModelSource::Api)).unwrap();
+    block_on(world.registry.delete(&demo.name, Source::Api)).unwrap();
     let stored = block_on(world.store.load::<Model>(&Model::key_of(&demo.name))).unwrap().unwrap();
     assert!(stored.value.deleted_at.is_some());
-    block_on(world.registry.apply(&name("small"), other_without_aliases(&demo), ModelSource::Api))
+    block_on(world.registry.apply(&name("small"), other_without_aliases(&demo), Source::Api))
         .unwrap();
 }
 

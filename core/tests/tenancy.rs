@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::audit::{Actor, AuditFilter, AuditLog, AuditRecord, RETENTION};
 use diogenes_core::entity::StoreExt;
-use diogenes_core::fleet::{ModelSource, ModelSpec, Order, Registry};
+use diogenes_core::fleet::{ModelSpec, Order, Registry, Source};
 use diogenes_core::keys::{ApiKey, KeyError, KeyRejection, Keys, NewKey};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
@@ -172,14 +172,14 @@ fn changes_of_models_belong_to_the_installation_and_name_no_value() {
                 spec.command.push(secret.into());
                 spec.command.truncate(5);
             }
-            registry.apply(&name, spec.clone(), ModelSource::Api).await.unwrap();
+            registry.apply(&name, spec.clone(), Source::Api).await.unwrap();
         }
         for order in [Order::Up, Order::Pin, Order::Unpin, Order::Down] {
             world.clock.advance(Duration::from_secs(1));
             registry.order(&name, order).await.unwrap();
         }
         world.clock.advance(Duration::from_secs(1));
-        registry.delete(&name, ModelSource::Api).await.unwrap();
+        registry.delete(&name, Source::Api).await.unwrap();
 
         let records = world.records(&ProjectId::default(), &AuditFilter::default(), 3).await;
         let wanted = ["delete", "down", "unpin", "pin", "up", "apply", "apply"];

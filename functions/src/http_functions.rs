@@ -8,17 +8,18 @@ use axum::Router;
 use diogenes_api::AppSettings;
 use diogenes_api::auth::GatewayAuthenticator;
 use diogenes_api::control::{
-    AuditArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea, ProjectsArea,
+    AuditArea, ClusterArea, ClusterParts, Entrance, GatewayArea, KeysArea, ModelsArea, ProjectsArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{
-    Deadlines, Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState,
+    Deadlines, Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, WayOut,
 };
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
+use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::keys::{Keys, StoreLimiter};
-use diogenes_core::ports::{Topic, Wake, WakeError};
+use diogenes_core::ports::{SecretSource, Topic, Wake, WakeError};
 use diogenes_core::tenancy::Projects;
 #[cfg(feature = "invoke")]
 use diogenes_core::wake::ElectedWake;
@@ -36,13 +37,24 @@ const MAX_RESPONSE_BYTES: usize = 32 << 20;
 const DEADLINES: Deadlines =
     Deadlines { plain: Duration::from_secs(290), stream: Duration::from_secs(870) };
 
-/// The views of the fleet over the store of `base`, and their metrics.
-fn views(base: &Base, wake: &Arc<dyn Wake>) -> (FleetViews, Arc<Metrics>) {
+/// A dispatcher, and its metrics.
+fn dispatcher(base: &Base, wake: &Arc<dyn Wake>) -> (Dispatcher, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::default());
+    let dispatcher = Dispatcher::new(metrics.clone(), base.clock.clone(), wake.clone());
+    (dispatcher.one_of_many(), metrics)
+}
+
+/// What `dispatcher` knows, kept in step with the store of `base`.
+fn views(base: &Base, wake: &Arc<dyn Wake>, dispatcher: Dispatcher) -> FleetViews {
     let (store, clock) = (base.store.clone(), base.clock.clone());
-    let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone()).one_of_many();
-    let dispatcher = Arc::new(dispatcher);
-    (FleetViews::stored(dispatcher, store, clock, wake.clone()), metrics)
+    FleetViews::stored(Arc::new(dispatcher), store, clock, wake.clone())
+}
+
+/// The area of routes and providers over the store of `base`.
+fn gateway_area(base: &Base, views: FleetViews) -> Arc<GatewayArea> {
+    let (store, clock) = (base.store.clone(), base.clock.clone());
+    let editor = CatalogEditor::new(store, clock, SecretRule::Parameters);
+    Arc::new(GatewayArea::new(entrance(base), editor, views))
 }
 
 fn entrance(base: &Base) -> Entrance {
@@ -52,14 +64,21 @@ fn entrance(base: &Base) -> Entrance {
     }
 }
 
-/// The routes of `/v1` over the store of `base`.
-pub fn inference(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, BadVariable> {
-    let (views, metrics) = views(base, wake);
+/// The routes of `/v1` over the store of `base`. `secrets` has the API keys of providers.
+pub fn inference(
+    base: &Base,
+    wake: &Arc<dyn Wake>,
+    secrets: Arc<dyn SecretSource>,
+) -> Result<Router, BadVariable> {
+    let (dispatcher, metrics) = dispatcher(base, wake);
+    let dispatcher = dispatcher.with_way_out(WayOut { secrets, store: base.store.clone() });
+    let views = views(base, wake, dispatcher);
     let deadlines = Deadlines {
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    Ok(diogenes_api::inference_router(Arc::new(ProxyState {
+    let gateway = gateway_area(base, views.clone());
+    let proxy = ProxyState {
         authenticator: entrance(base).authenticator,
         gateway: Arc::new(Gateway::new(
             views,
@@ -69,7 +88,8 @@ pub fn inference(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, BadVariabl
         )),
         metrics,
         settings: AppSettings { max_body_bytes: MAX_BODY_BYTES },
-    })))
+    };
+    Ok(diogenes_api::inference_router(Arc::new(proxy), gateway))
 }
 
 /// The routes of keys over the store of `base`. They start no model.
@@ -77,7 +97,7 @@ pub fn keys(base: &Base) -> Router {
     let wake: Arc<dyn Wake> = Arc::new(NoWake);
     let clock = base.clock.clone();
     let keys = Keys::new(base.store.clone(), clock.clone(), Arc::new(OsEntropy));
-    let (views, _) = views(base, &wake);
+    let views = views(base, &wake, dispatcher(base, &wake).0);
     let area = KeysArea::new(entrance(base), keys.without_concurrency(), views, clock);
     diogenes_api::keys_router(Arc::new(area))
 }
@@ -85,10 +105,11 @@ pub fn keys(base: &Base) -> Router {
 /// The routes of models, the cluster, projects and the audit log over the store of `base`.
 pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     let (store, clock) = (base.store.clone(), base.clock.clone());
-    let (views, _) = views(base, wake);
+    let views = views(base, wake, dispatcher(base, wake).0);
     let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
         .with_rule(diogenes_backends::aws::placement::RULE);
     let models = ModelsArea::new(entrance(base), registry.clone(), views.clone());
+    let gateway = gateway_area(base, views.clone());
     let parts = ClusterParts {
         views,
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
@@ -100,6 +121,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     let audit = AuditLog::new(store, clock);
     diogenes_api::cluster_router(
         Arc::new(models),
+        gateway,
         Arc::new(ClusterArea::new(entrance(base), parts)),
         Arc::new(ProjectsArea::new(entrance(base), projects)),
         Arc::new(AuditArea::new(entrance(base), audit)),
@@ -119,6 +141,24 @@ pub fn wake(base: &Base) -> Result<Arc<dyn Wake>, BadVariable> {
 pub fn elected_wake(base: &Base) -> Result<Arc<dyn Wake>, BadVariable> {
     let elected = ElectedWake::new(wake(base)?, base.store.clone(), base.clock.clone());
     Ok(Arc::new(elected))
+}
+
+/// The SSM parameters with the API keys of providers.
+#[cfg(feature = "parameters")]
+pub fn parameters(base: &Base) -> Result<Arc<dyn SecretSource>, BadVariable> {
+    use diogenes_backends::aws::ssm::ParameterSecrets;
+
+    let stack = crate::environment::required("DIOGENES_DEPLOYMENT")?;
+    let config = aws_sdk_ssm::config::Builder::from(&base.config)
+        .timeout_config(ParameterSecrets::timeouts());
+    let config = match crate::start::endpoint("AWS_ENDPOINT_URL_SSM") {
+        Some(endpoint) => config.endpoint_url(endpoint),
+        // The router's subnets have no way out but IPv6.
+        None => config.use_dual_stack(true),
+    };
+    let client = aws_sdk_ssm::Client::from_conf(config.build());
+    let readable = format!("/diogenes/{stack}/providers/*");
+    Ok(Arc::new(ParameterSecrets::new(client, readable)))
 }
 
 /// A client of Lambda itself, or of this emulator of it.

@@ -210,7 +210,8 @@ pub(super) async fn set(
         && by.permissions.contains(Permission::ProjectsAny)
         && views.dispatcher.route_named(name.as_str()).is_none()
     {
-        let message = format!("route `{name}` does not exist; add it to `diogenes.toml` first");
+        let message =
+            format!("route `{name}` does not exist; list routes with `diogenes route list`");
         return Err(ApiError::new(ErrorKind::ModelNotFound, message).param("id"));
     }
     let set = budgets.set(&by, id.scope, id.period, body.cap).await;

@@ -271,8 +271,8 @@ async fn registered(
     for name in names {
         area.views.refresh(name.as_str()).await?;
         let route = area.views.dispatcher.route_named(name.as_str());
-        if let Some((route, _)) = route.filter(|(route, _)| by.may_use(route)) {
-            models.insert(route.clone());
+        if let Some(route) = route.filter(|route| by.may_use(&route.name)) {
+            models.insert(route.name.clone());
             continue;
         }
         let hosted = area.views.dispatcher.hosted(name.as_str());

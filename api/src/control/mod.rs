@@ -1,9 +1,10 @@
-//! `/api/v1`: keys, budgets, models, the cluster, and what was used.
+//! `/api/v1`: keys, budgets, models, routes, the cluster, and what was used.
 
 mod audit;
 mod budgets;
 mod cluster;
 mod extract;
+mod gateway;
 mod keys;
 mod models;
 mod openapi;
@@ -27,6 +28,7 @@ pub use cluster::{
     ProgressBody,
 };
 pub use extract::Entrance;
+pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteBody, RouteList};
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
@@ -82,6 +84,32 @@ pub(crate) fn models_router(area: Arc<ModelsArea>) -> Router {
             "/api/v1/models/{*name}",
             get(models::show).put(models::apply).delete(models::delete),
         )
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/routes` and `/api/v1/providers`.
+pub(crate) fn gateway_router(area: Arc<GatewayArea>) -> Router {
+    Router::new()
+        .route("/api/v1/routes", get(gateway::list_routes))
+        // A wildcard: names contain slashes.
+        .route(
+            "/api/v1/routes/{*name}",
+            get(gateway::show_route).put(gateway::apply_route).delete(gateway::delete_route),
+        )
+        .route("/api/v1/providers", get(gateway::list_providers))
+        .route(
+            "/api/v1/providers/{name}",
+            get(gateway::show_provider)
+                .put(gateway::apply_provider)
+                .delete(gateway::delete_provider),
+        )
+        .with_state(area)
+}
+
+/// The check of a provider, which belongs to whoever sends requests to it.
+pub(crate) fn provider_check_router(area: Arc<GatewayArea>) -> Router {
+    Router::new()
+        .route("/api/v1/providers/{name}/check", get(gateway::check_provider))
         .with_state(area)
 }
 

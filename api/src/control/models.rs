@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::audit::Actor;
-use diogenes_core::fleet::{Model, ModelSource, ModelSpec, Registry, RegistryError};
+use diogenes_core::fleet::{Model, ModelSpec, Registry, RegistryError, Source};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Cursor;
 use diogenes_core::tenancy::{Allowed, may};
@@ -52,7 +52,7 @@ pub struct ModelBody {
     pub name: ModelName,
     /// `config` (read-only here) or `api`.
     #[schema(value_type = String)]
-    pub source: ModelSource,
+    pub source: Source,
     /// When it was registered.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -163,7 +163,7 @@ pub(super) async fn apply(
     let name = parse_name(&name)?;
     let (model, is_new) = area
         .writes(&by)
-        .apply(&name, spec, ModelSource::Api)
+        .apply(&name, spec, Source::Api)
         .await
         .map_err(|error| registry_error(&error))?;
     // Whoever hears of it may ask for it at once.
@@ -184,7 +184,7 @@ pub(super) async fn delete(
     let name = parse_name(&name)?;
     let model = area
         .writes(&by)
-        .delete(&name, ModelSource::Api)
+        .delete(&name, Source::Api)
         .await
         .map_err(|error| registry_error(&error))?;
     area.views.dispatcher.publish_model(model.clone());

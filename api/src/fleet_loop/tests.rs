@@ -1,4 +1,4 @@
-use diogenes_core::fleet::{DeploymentId, ModelSource, ModelSpec, Order, Registry};
+use diogenes_core::fleet::{DeploymentId, ModelSpec, Order, Registry, Source};
 use diogenes_core::ports::StateStore as _;
 use diogenes_core::testing::{
     CountingWake, FakeCompute, ManualClock, MemoryStore, Patient, SeededEntropy, unreadable_model,
@@ -32,7 +32,7 @@ impl World {
         let registry = Registry::new(store.clone(), clock.clone(), silent);
         for number in 0..3 {
             let spec = ModelSpec::new(["vllm", "{port}"]);
-            registry.apply(&name(number), spec, ModelSource::Api).await.unwrap();
+            registry.apply(&name(number), spec, Source::Api).await.unwrap();
         }
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Arc::new(Dispatcher::new(metrics, clock.clone(), wake.clone()));

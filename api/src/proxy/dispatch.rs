@@ -8,13 +8,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, Control, Load, Model, ModelView};
-use diogenes_core::gateway::{RouteSpec, Routes};
+use diogenes_core::gateway::ProviderName;
+use diogenes_core::gateway::catalog::Catalog;
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
 use diogenes_core::tenancy::Principal;
 
 use super::entry::Entry;
-use super::provider::{Hosted, Providers};
+use super::provider::{Hosted, ProviderError};
+use super::published::{NamedRoute, Published, WayOut};
+use crate::control::ProviderCheck;
 use crate::error::{ApiError, ErrorKind};
 use crate::metrics::Metrics;
 
@@ -23,9 +26,10 @@ use crate::metrics::Metrics;
 pub struct Dispatcher {
     /// By name and by alias.
     names: ArcSwap<HashMap<String, Arc<Entry>>>,
-    /// Names that lead to one of several models.
-    routes: Routes,
-    providers: Providers,
+    /// Names that lead to one of several models, and the models of providers.
+    catalog: ArcSwap<Published>,
+    /// None where no request leaves for a provider.
+    way_out: Option<WayOut>,
     /// By name.
     entries: Mutex<HashMap<ModelName, Arc<Entry>>>,
     metrics: Arc<Metrics>,
@@ -45,8 +49,8 @@ impl Dispatcher {
     pub fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>, wake: Arc<dyn Wake>) -> Self {
         Self {
             names: ArcSwap::default(),
-            routes: Routes::new(),
-            providers: Providers::default(),
+            catalog: ArcSwap::default(),
+            way_out: None,
             entries: Mutex::default(),
             metrics,
             clock,
@@ -63,37 +67,51 @@ impl Dispatcher {
         self
     }
 
-    /// The same with routes. A model's name or alias goes before a route of that name.
+    /// The same with a way out to providers.
     #[must_use]
-    pub fn with_routes(mut self, routes: Routes) -> Self {
-        self.routes = routes;
+    pub fn with_way_out(mut self, way_out: WayOut) -> Self {
+        self.way_out = Some(way_out);
         self
     }
 
-    /// The same with providers. A model's name or alias, and a route, go before a provider's model.
-    #[must_use]
-    pub fn with_providers(mut self, providers: Providers) -> Self {
-        self.providers = providers;
-        self
+    /// Takes over the routes and providers of a newer catalog. A model's name or alias goes before a
+    /// route of that name, and both before a provider's model.
+    ///
+    /// # Errors
+    /// A provider that cannot be asked; what was published before stands.
+    pub fn publish_catalog(&self, catalog: &Catalog) -> Result<(), ProviderError> {
+        let before = self.catalog.load();
+        let published = Published::new(catalog, &before, self.way_out.as_ref(), &self.metrics)?;
+        self.catalog.store(Arc::new(published));
+        Ok(())
     }
 
     /// The provider's model of this name, unless a model hides it.
     pub(crate) fn hosted(&self, name: &str) -> Option<Hosted> {
-        if self.get(name).is_some() { None } else { self.providers.hosted(name) }
+        if self.get(name).is_some() { None } else { self.catalog.load().providers.hosted(name) }
     }
 
-    pub(super) fn providers(&self) -> &Providers {
-        &self.providers
+    /// Asks a provider for its list of models; none where there is no such provider.
+    pub(crate) async fn check_provider(&self, name: &ProviderName) -> Option<ProviderCheck> {
+        let check = self.catalog.load().providers.check(name)?;
+        Some(check.await)
+    }
+
+    pub(super) fn way_out(&self) -> Option<&WayOut> {
+        self.way_out.as_ref()
     }
 
     /// The routes that no model hides.
-    pub(crate) fn routes(&self) -> impl Iterator<Item = (&ModelName, &RouteSpec)> {
-        self.routes.iter().filter(|(name, _)| self.get(name.as_str()).is_none())
+    pub(crate) fn routes(&self) -> Vec<Arc<NamedRoute>> {
+        let catalog = self.catalog.load();
+        let visible =
+            catalog.routes.values().filter(|route| self.get(route.name.as_str()).is_none());
+        visible.cloned().collect()
     }
 
     /// The route of this name, unless a model hides it.
-    pub(crate) fn route_named(&self, name: &str) -> Option<(&ModelName, &RouteSpec)> {
-        let route = self.routes.get_key_value(name)?;
+    pub(crate) fn route_named(&self, name: &str) -> Option<Arc<NamedRoute>> {
+        let route = self.catalog.load().routes.get(name)?.clone();
         self.get(name).is_none().then_some(route)
     }
 
@@ -233,7 +251,8 @@ impl Dispatcher {
         }
         let may_use = |name: &ModelName| key.is_none_or(|key| key.may_use(name));
         let models = names.iter().filter(|(_, entry)| may_use(&entry.view().model.name));
-        let routes = self.routes.keys().filter(|name| may_use(name)).map(ModelName::as_str);
+        let catalog = self.catalog.load();
+        let routes = catalog.routes.keys().filter(|name| may_use(name)).map(ModelName::as_str);
         let hint = match nearest(name, models.map(|(name, _)| name.as_str()).chain(routes)) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => "add it with `diogenes model apply`".into(),

@@ -14,6 +14,7 @@ use super::ProxyState;
 use super::arrangement::Arranged;
 use super::destination::Destination;
 use super::entry::Entry;
+use super::published::NamedRoute;
 use super::route::Route;
 use crate::error::{ApiError, ErrorKind};
 
@@ -92,7 +93,8 @@ pub(super) async fn list(
             let names = std::iter::once(&view.model.name).chain(&view.model.spec.aliases);
             names.map(|name| Listed::new(name.to_string(), view))
         })
-        .chain(dispatcher.routes().filter_map(|(name, spec)| {
+        .chain(dispatcher.routes().iter().filter_map(|named| {
+            let NamedRoute { name, spec } = &**named;
             let route =
                 Route::along(name, spec, dispatcher, key.principal(), |_| Arranged::default())
                     .ok()?;
@@ -115,7 +117,8 @@ pub(super) async fn show(
     app.gateway.views.refresh(&id).await?;
     let shape = Shape::of(&parts.headers);
     let dispatcher = &app.gateway.views.dispatcher;
-    if let Some((name, spec)) = dispatcher.route_named(&id) {
+    if let Some(named) = dispatcher.route_named(&id) {
+        let NamedRoute { name, spec } = &*named;
         let route = Route::along(name, spec, dispatcher, key.principal(), |_| Arranged::default())?;
         return Ok(Json(shape.model(&Listed::of_route(id, &route))));
     }

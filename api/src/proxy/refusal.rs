@@ -135,6 +135,17 @@ fn failed(name: &str, failure: &Failure, now: Timestamp) -> ApiError {
     if helps_soon { error } else { error.no_retry() }
 }
 
+/// A provider whose key could not be read. Why is told in the log.
+pub(super) fn no_key(hosted: &Hosted) -> ApiError {
+    let provider = hosted.provider();
+    ApiError::new(
+        ErrorKind::UpstreamDenied,
+        format!(
+            "Diogenes could not read its API key for the provider `{provider}`; ask the operator to run `diogenes provider check {provider}`"
+        ),
+    )
+}
+
 /// What to tell a caller whose request got no answer.
 pub(super) fn no_answer(error: &SendError, by: &Destination) -> ApiError {
     let name = by.name();

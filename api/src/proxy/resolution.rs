@@ -13,6 +13,7 @@ use super::consumer::Consumer;
 use super::destination::Destination;
 use super::gateway::Gateway;
 use super::headers;
+use super::published::NamedRoute;
 use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
 use super::trace;
@@ -41,7 +42,8 @@ impl Admission {
         gateway.views.refresh(&self.peek.model).await?;
         let name = self.peek.model.as_str();
         let key = self.by.principal();
-        let route = if let Some((name, spec)) = dispatcher.route_named(name) {
+        let route = if let Some(named) = dispatcher.route_named(name) {
+            let NamedRoute { name, spec } = &*named;
             for target in spec.models() {
                 gateway.views.refresh(target.as_str()).await?;
             }

@@ -53,7 +53,7 @@ impl Route {
             let (destination, model) = if let Some(entry) = dispatcher.get(target.as_str()) {
                 let model = entry.view().model.name.clone();
                 (Destination::Model(entry), model)
-            } else if let Some(hosted) = dispatcher.providers().hosted(target.as_str()) {
+            } else if let Some(hosted) = dispatcher.hosted(target.as_str()) {
                 if !spec.egress || !key.egress {
                     stays_here = true;
                     continue;

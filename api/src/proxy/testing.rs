@@ -1,23 +1,27 @@
 //! A model, its replicas and their upstream, for tests of the walk.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
-    ClaimId, Control, InstanceId, Launch, Model, ModelSource, ModelSpec, ModelView, PhaseTimes,
-    Placement, Slot, SlotState,
+    ClaimId, Control, InstanceId, Launch, Model, ModelSpec, ModelView, PhaseTimes, Placement, Slot,
+    SlotState, Source,
 };
-use diogenes_core::gateway::{ProviderName, ProviderSpec, Routes};
+use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::{ProviderName, ProviderSpec, ProviderSpecs, Routes};
 use diogenes_core::keys::{KeyId, LocalLimiter};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Clock, Demand, DemandSource, Limits, StateStore};
-use diogenes_core::secret::Secret;
+use diogenes_core::ports::{Clock, Demand, DemandSource, Limits, SecretSource, StateStore};
+use diogenes_core::secret::{Secret, SecretRef};
 use diogenes_core::tenancy::{Allowed, Principal, may};
 use diogenes_core::testing::{CountingWake, MemoryStore};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +30,7 @@ use tokio::time::Instant;
 
 use super::{
     Answer, AnswerBody, Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings,
-    InferenceRequest, Providers,
+    InferenceRequest, WayOut,
 };
 use crate::metrics::Metrics;
 
@@ -62,6 +66,25 @@ pub(crate) async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Opt
     panic!("{what}: it did not happen");
 }
 
+/// The keys of providers.
+#[derive(Default)]
+struct Keys(BTreeMap<SecretRef, Secret>);
+
+impl Keys {
+    fn keep(&mut self, provider: &ProviderName, key: Secret) -> SecretRef {
+        let reference = SecretRef::Env(format!("KEY_OF_{provider}"));
+        self.0.insert(reference.clone(), key);
+        reference
+    }
+}
+
+#[async_trait]
+impl SecretSource for Keys {
+    async fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
+        self.0.get(reference).cloned().ok_or_else(|| "is not set".into())
+    }
+}
+
 /// A gateway beside a fleet of one model, whose replicas the test sets.
 pub(super) struct Local {
     pub(super) clock: Arc<TokioClock>,
@@ -89,9 +112,18 @@ impl Local {
     ) -> Self {
         let (clock, wake) = (TokioClock::new(), Arc::new(CountingWake::default()));
         let metrics = Arc::new(Metrics::default());
-        let providers = Providers::new(providers, &routes, store, &metrics).unwrap();
+        let mut secrets = Keys::default();
+        let mut specs = ProviderSpecs::new();
+        for (name, mut spec, key) in providers {
+            spec.api_key = key.map(|key| secrets.keep(&name, key));
+            specs.insert(name, spec);
+        }
+        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
+        let catalog = editor.take_over(&routes, &specs, &BTreeMap::new()).now_or_never().unwrap();
         let dispatcher = Dispatcher::new(metrics, clock.clone(), wake.clone());
-        let dispatcher = Arc::new(dispatcher.with_routes(routes).with_providers(providers));
+        let dispatcher = dispatcher.with_way_out(WayOut { secrets: Arc::new(secrets), store });
+        dispatcher.publish_catalog(&catalog.unwrap()).unwrap();
+        let dispatcher = Arc::new(dispatcher);
         let limiter = Arc::new(LocalLimiter::default());
         let settings = GatewaySettings::default();
         let views = FleetViews::local(dispatcher.clone());
@@ -125,7 +157,7 @@ impl Local {
         let model = Model {
             name,
             spec: self.spec.clone(),
-            source: ModelSource::Api,
+            source: Source::Api,
             created_at: began,
             updated_at: began,
             deleted_at: None,

@@ -17,15 +17,16 @@ use axum::Router;
 use axum::body::Body;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
-    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea,
-    ProjectsArea, UsageArea,
+    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
+    KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
-use diogenes_core::fleet::{BeatLogs, ModelSource, ModelSpec, Registry, read_view};
+use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, Source, read_view};
 use diogenes_core::gateway::budget::{BudgetId, Budgets};
+use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
@@ -64,9 +65,7 @@ impl World {
         let wake: Arc<dyn Wake> = Arc::new(CountingWake::default());
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
-        let assistant = json!({"assistant": {"targets": ["kept"]}});
-        let dispatcher =
-            Arc::new(dispatcher.with_routes(serde_json::from_value(assistant).unwrap()));
+        let dispatcher = Arc::new(dispatcher);
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
@@ -74,12 +73,18 @@ impl World {
         let registry = Registry::new(store.clone(), clock.clone(), wake);
         let spec = ModelSpec::new(["vllm", "--port", "{port}"]);
         let kept = "kept".parse().unwrap();
-        registry
-            .on_behalf_of(Actor::operator())
-            .apply(&kept, spec, ModelSource::Api)
-            .await
-            .unwrap();
+        registry.on_behalf_of(Actor::operator()).apply(&kept, spec, Source::Api).await.unwrap();
         dispatcher.publish(read_view(&*store, &kept).await.unwrap().unwrap());
+        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
+        let (route, provider) = (
+            serde_json::from_value(json!({"targets": ["kept"]})).unwrap(),
+            serde_json::from_value(json!({"kind": "openai", "base_url": "http://127.0.0.1:9"})),
+        );
+        let operator = Actor::operator();
+        editor.apply_route(&operator, &"assistant".parse().unwrap(), &route).await.unwrap();
+        let name = "hosted".parse().unwrap();
+        let added = editor.apply_provider(&operator, &name, &provider.unwrap()).await.unwrap();
+        dispatcher.publish_catalog(&added.0).unwrap();
         let audit = AuditLog::new(store.clone(), clock.clone());
         let parts = ClusterParts {
             views: views.clone(),
@@ -108,6 +113,7 @@ impl World {
             audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
             usage: Arc::new(UsageArea::new(entrance.clone(), Usages::new(store, clock.clone()))),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
+            gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {
                 authenticator,

@@ -4,8 +4,9 @@ use diogenes_core::tenancy::Permission;
 use serde_json::{Value, json};
 
 use Permission::{
-    AuditRead, BudgetsRead, BudgetsWrite, ClusterLogs, ClusterRead, ClusterScale, InferenceUse,
-    KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, ProjectsWrite, UsageRead,
+    AuditRead, BudgetsRead, BudgetsWrite, ClusterLogs, ClusterRead, ClusterScale, GatewayRead,
+    GatewayWrite, InferenceUse, KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead,
+    ProjectsWrite, UsageRead,
 };
 
 /// A route and what it takes to be let in.
@@ -182,6 +183,47 @@ pub(crate) fn routes() -> Vec<Route> {
             request: "/api/v1/models/kept",
             audit: "model.delete",
             ..control("DELETE", "/api/v1/models/{*name}", ModelsWrite)
+        },
+        control("GET", "/api/v1/routes", GatewayRead),
+        Route {
+            request: "/api/v1/routes/absent",
+            answer: (404, "route_not_found"),
+            ..control("GET", "/api/v1/routes/{*name}", GatewayRead)
+        },
+        Route {
+            request: "/api/v1/routes/fresh",
+            body: || json!({"targets": ["kept"]}),
+            answer: (201, ""),
+            audit: "route.apply",
+            ..control("PUT", "/api/v1/routes/{*name}", GatewayWrite)
+        },
+        Route {
+            request: "/api/v1/routes/assistant",
+            audit: "route.delete",
+            ..control("DELETE", "/api/v1/routes/{*name}", GatewayWrite)
+        },
+        control("GET", "/api/v1/providers", GatewayRead),
+        Route {
+            request: "/api/v1/providers/absent",
+            answer: (404, "provider_not_found"),
+            ..control("GET", "/api/v1/providers/{name}", GatewayRead)
+        },
+        Route {
+            request: "/api/v1/providers/fresh",
+            body: || json!({"kind": "openai", "base_url": "http://127.0.0.1:9/v1"}),
+            answer: (201, ""),
+            audit: "provider.apply",
+            ..control("PUT", "/api/v1/providers/{name}", GatewayWrite)
+        },
+        Route {
+            request: "/api/v1/providers/hosted",
+            audit: "provider.delete",
+            ..control("DELETE", "/api/v1/providers/{name}", GatewayWrite)
+        },
+        Route {
+            request: "/api/v1/providers/absent/check",
+            answer: (404, "provider_not_found"),
+            ..control("GET", "/api/v1/providers/{name}/check", GatewayRead)
         },
         control("GET", "/api/v1/cluster", ClusterRead),
         Route {

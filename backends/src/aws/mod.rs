@@ -11,5 +11,7 @@ pub mod lambda;
 pub mod placement;
 #[cfg(feature = "aws-quota")]
 pub mod quota;
+#[cfg(feature = "aws-ssm")]
+pub mod ssm;
 #[cfg(feature = "aws-user-data")]
 pub mod user_data;

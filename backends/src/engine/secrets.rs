@@ -5,7 +5,9 @@ use std::env::VarError;
 use std::fs::File;
 use std::io::{self, Read as _};
 
+use async_trait::async_trait;
 use diogenes_core::fleet::{Engine, Secrets};
+use diogenes_core::ports::SecretSource;
 use diogenes_core::secret::{Secret, SecretRef};
 
 /// The longest secret that is read from a file, in bytes: what Linux takes as one variable, and
@@ -39,6 +41,17 @@ pub fn read(
         Ok((reference.clone(), secret))
     };
     engine.references().map(read).collect()
+}
+
+/// The environment and the files of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineSecrets;
+
+#[async_trait]
+impl SecretSource for MachineSecrets {
+    async fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
+        read_one(reference)
+    }
 }
 
 /// Reads one secret on this machine.

@@ -7,8 +7,8 @@ use diogenes_backends::system::{OsEntropy, SystemClock};
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSource, ModelSpec, PhaseTimes,
-    Placement, Slot, SlotState,
+    Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSpec, PhaseTimes, Placement,
+    Slot, SlotState, Source,
 };
 use diogenes_core::keys::{Keys, NewKey, Scope};
 use diogenes_core::ports::{Expect, Limits, StateStore};
@@ -101,7 +101,7 @@ impl Tables {
         let model = Model {
             name: MODEL.parse()?,
             spec,
-            source: ModelSource::Api,
+            source: Source::Api,
             created_at: now,
             updated_at: now,
             deleted_at: None,

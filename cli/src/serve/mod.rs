@@ -17,25 +17,22 @@ use std::time::Duration;
 use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
-    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, KeysArea, ModelsArea,
-    ProjectsArea, UsageArea,
+    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
+    KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
-use diogenes_api::proxy::{
-    Dispatcher, FleetViews, Gateway, GatewaySettings, Providers, ProxyState,
-};
+use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, WayOut};
 use diogenes_api::{App, AppSettings};
-use diogenes_backends::engine::secrets;
+use diogenes_backends::engine::secrets::{self, MachineSecrets};
 use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
 };
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::audit::{Actor, AuditLog};
-use diogenes_core::fleet::{
-    DeploymentId, ModelSource, Reconciler, Registry, RegistryError, Retire,
-};
+use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire, Source};
 use diogenes_core::gateway::budget::Budgets;
+use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, SecretRule};
 use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
@@ -189,32 +186,18 @@ fn log_configuration(config: &Config) {
     }
 }
 
-/// The providers of the configuration, with their API keys.
-fn providers_of(
-    config: &Config,
-    store: Arc<dyn StateStore>,
-    metrics: &Metrics,
-) -> anyhow::Result<Providers> {
-    let mut all = Vec::with_capacity(config.providers.len());
+/// Makes the catalog say what the file says of routes, providers and rate cards, whose keys must be
+/// there.
+async fn take_over_catalog(editor: &CatalogEditor, config: &Config) -> anyhow::Result<Catalog> {
     for (name, spec) in &config.providers {
-        let key = match &spec.api_key {
-            None => None,
-            Some(reference) => {
-                let read = secrets::read_one(reference).and_then(|key| {
-                    let fits = key.expose().bytes().all(|byte| byte.is_ascii_graphic());
-                    fits.then_some(key)
-                        .ok_or_else(|| "contains white space or control characters".into())
-                });
-                Some(read.map_err(|problem| {
-                    anyhow::anyhow!(
-                        "[providers.{name}]: its `api_key` comes from {reference}, which {problem}"
-                    )
-                })?)
-            }
-        };
-        all.push((name.clone(), spec.clone(), key));
+        let Some(reference) = &spec.api_key else { continue };
+        if let Err(problem) = secrets::read_one(reference) {
+            anyhow::bail!(
+                "[providers.{name}]: its `api_key` comes from {reference}, which {problem}"
+            );
+        }
     }
-    Ok(Providers::new(all, &config.routes, store, metrics)?)
+    Ok(editor.take_over(&config.routes, &config.providers, &config.rate_cards).await?)
 }
 
 /// How long the newest connections may take to send a request when `serve` ends.
@@ -251,9 +234,10 @@ impl Server {
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
-        let providers = providers_of(config, store.clone(), &metrics)?;
-        let dispatcher =
-            Arc::new(dispatcher.with_routes(config.routes.clone()).with_providers(providers));
+        let way_out = WayOut { secrets: Arc::new(MachineSecrets), store: store.clone() };
+        let dispatcher = Arc::new(dispatcher.with_way_out(way_out));
+        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
+        dispatcher.publish_catalog(&take_over_catalog(&editor, config).await?)?;
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
@@ -298,6 +282,7 @@ impl Server {
                 Usages::new(store.clone(), clock.clone()),
             )),
             models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
+            gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,
@@ -448,11 +433,11 @@ fn deployment_id(config: &Config) -> anyhow::Result<DeploymentId> {
 async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
     let mut removed = Vec::new();
     for old in registry.list().await? {
-        if old.source != ModelSource::Config {
+        if old.source != Source::Config {
             continue;
         }
         if !config.models.contains_key(&old.name) {
-            registry.delete(&old.name, ModelSource::Config).await?;
+            registry.delete(&old.name, Source::Config).await?;
             removed.push(format!("`{}`", old.name));
             continue;
         }
@@ -462,7 +447,7 @@ async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Resul
             let mut others = config.models.iter().filter(|(name, _)| **name != old.name);
             !others.any(|(name, spec)| name == alias || spec.aliases.contains(alias))
         });
-        registry.apply(&old.name, spec, ModelSource::Config).await?;
+        registry.apply(&old.name, spec, Source::Config).await?;
     }
     if !removed.is_empty() {
         tracing::warn!(
@@ -473,7 +458,7 @@ async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Resul
     }
     for (name, spec) in &config.models {
         registry
-            .apply(name, spec.clone(), ModelSource::Config)
+            .apply(name, spec.clone(), Source::Config)
             .await
             .with_context(|| format!("model `{name}` of the configuration"))?;
     }

@@ -2,7 +2,7 @@ use diogenes_backends::system::SystemClock;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::Entity;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, Load, Model, ModelSource, ModelSpec, Phase, PhaseTimes, Placement, Slot,
+    Beat, BeatStatus, Load, Model, ModelSpec, Phase, PhaseTimes, Placement, Slot, Source,
 };
 use diogenes_core::ports::{Clock, Expect};
 use serde_json::json;
@@ -25,7 +25,7 @@ fn model() -> Model {
     Model {
         name: "qwen".parse().unwrap(),
         spec,
-        source: ModelSource::Api,
+        source: Source::Api,
         created_at: now,
         updated_at: now,
         deleted_at: None,

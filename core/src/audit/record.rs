@@ -52,10 +52,15 @@ actions! {
     project_archive, "project.archive";
     budget_set, "budget.set";
     budget_delete, "budget.delete";
+    route_apply, "route.apply";
+    route_delete, "route.delete";
+    provider_apply, "provider.apply";
+    provider_delete, "provider.delete";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 4] = ["key/", "model/", "project/", "budget/"];
+pub(super) const TARGETS: [&str; 6] =
+    ["key/", "model/", "project/", "budget/", "route/", "provider/"];
 
 impl Action {
     /// Whether `wanted` is an action of this version, or, as `key.`, what some of them begin with.
@@ -115,7 +120,7 @@ pub struct Change {
     pub project: ProjectId,
     /// What is done.
     pub action: Action,
-    /// To what: `key/ID`, `model/NAME`, `project/ID` or `budget/ID`.
+    /// To what: `key/ID`, `model/NAME`, `project/ID`, `budget/ID`, `route/NAME` or `provider/NAME`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,

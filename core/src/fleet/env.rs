@@ -134,26 +134,15 @@ pub(super) fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
     use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Type};
     use utoipa::openapi::{RefOr, Schema};
 
-    let object = || ObjectBuilder::new().schema_type(Type::Object);
-    let text = |pattern| ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
-    let reference = |kind, pattern, description| {
-        object()
-            .property(kind, text(pattern))
-            .required(kind)
-            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-            .description(Some(description))
-    };
-    let value = OneOfBuilder::new()
-        .item(text("^[^\\x00]*$"))
-        .item(reference("env", "^[^=\\x00]+$", "A variable of the program that starts it."))
-        .item(reference("file", "^/[^\\x00]*$", "A file on the machine that runs it."))
-        .item(reference("ssm", "^(/[A-Za-z0-9_.-]+)+$", "An SSM parameter; on AWS only."))
-        .description(Some(
-            "Text, or where the text is kept. Answers show `***` for text; sent back, it keeps \
-             the text that stands.",
-        ));
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^\\x00]*$"));
+    let forms = OneOfBuilder::new().item(text);
+    let value = crate::secret::forms(forms).description(Some(
+        "Text, or where the text is kept. Answers show `***` for text; sent back, it keeps the \
+         text that stands.",
+    ));
     let value = RefOr::T(Schema::OneOf(value.build()));
-    object().additional_properties(Some(AdditionalProperties::RefOr(value))).into()
+    let object = ObjectBuilder::new().schema_type(Type::Object);
+    object.additional_properties(Some(AdditionalProperties::RefOr(value))).into()
 }
 
 #[cfg(test)]

@@ -36,9 +36,7 @@ pub use held::HeldCounter;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
 pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;
-pub use model::{
-    ColdStart, Engine, Model, ModelSource, ModelSpec, ResponsesApi, SpecError, SpecHash,
-};
+pub use model::{ColdStart, Engine, Model, ModelSpec, ResponsesApi, Source, SpecError, SpecHash};
 pub use name_claim::NameClaim;
 pub use phase::Phase;
 pub use placement::{InvalidPrice, Placement, Price};

@@ -21,7 +21,7 @@ pub struct Model {
     /// How it is served.
     pub spec: ModelSpec,
     /// Where its definition lives.
-    pub source: ModelSource,
+    pub source: Source,
     /// When it was first registered.
     pub created_at: Timestamp,
     /// When its spec last changed.
@@ -31,10 +31,10 @@ pub struct Model {
     pub deleted_at: Option<Timestamp>,
 }
 
-/// Who owns a model's definition.
+/// Who owns the definition of a model, a route or a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ModelSource {
+pub enum Source {
     /// `diogenes.toml`; read-only over the API.
     Config,
     /// The API.

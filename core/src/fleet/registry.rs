@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::name_claim;
-use crate::fleet::{Control, Model, ModelSource, ModelSpec, SpecError};
+use crate::fleet::{Control, Model, ModelSpec, Source, SpecError};
 use crate::name::ModelName;
 use crate::ports::{Clock, Cursor, Expect, Query, StateStore, StoreError, Topic, Wake, Write};
 
@@ -131,12 +131,12 @@ impl Registry {
         &self,
         name: &ModelName,
         spec: ModelSpec,
-        source: ModelSource,
+        source: Source,
     ) -> Result<(Model, bool), RegistryError> {
         spec.validate()?;
         let sent = match source {
-            ModelSource::Api => (self.rule.admit)(spec)?,
-            ModelSource::Config => spec,
+            Source::Api => (self.rule.admit)(spec)?,
+            Source::Config => spec,
         };
         loop {
             let standing = self.store.load::<Model>(&Model::key_of(name)).await?;
@@ -145,7 +145,7 @@ impl Registry {
             let spec = sent.unmasked(live.map(|model| &model.spec))?;
             let listed = self.list().await?;
             name_claim::check(&listed, name, &spec, live)?;
-            if source == ModelSource::Api && !self.rule.has_places {
+            if source == Source::Api && !self.rule.has_places {
                 check_port(&listed, name, &spec, live)?;
             }
             let now = self.clock.now();
@@ -165,7 +165,7 @@ impl Registry {
                 Some(stored) => {
                     let old = &stored.value;
                     let deleted = old.deleted_at.is_some();
-                    if old.source == ModelSource::Config && source == ModelSource::Api && !deleted {
+                    if old.source == Source::Config && source == Source::Api && !deleted {
                         return Err(RegistryError::ReadOnly(name.clone()));
                     }
                     if old.spec == spec && old.source == source && !deleted {
@@ -203,14 +203,10 @@ impl Registry {
     }
 
     /// Deletes a model; its replicas are drained and ended.
-    pub async fn delete(
-        &self,
-        name: &ModelName,
-        source: ModelSource,
-    ) -> Result<Model, RegistryError> {
+    pub async fn delete(&self, name: &ModelName, source: Source) -> Result<Model, RegistryError> {
         loop {
             let stored = self.read(name).await?;
-            if stored.value.source == ModelSource::Config && source == ModelSource::Api {
+            if stored.value.source == Source::Config && source == Source::Api {
                 return Err(RegistryError::ReadOnly(name.clone()));
             }
             let mut deleted = stored.value.clone();

@@ -2,11 +2,13 @@
 //! targets of the route stand, and what its attempts have come to.
 //!
 //! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it,
-//! [`prices`] turn tokens into money. [`translation`] lets a caller of one API be served by a target
-//! of another. [`usage`] tells afterwards who used what.
+//! [`prices`] turn tokens into money, and the [`catalog`] keeps routes and providers.
+//! [`translation`] lets a caller of one API be served by a target of another. [`usage`] tells
+//! afterwards who used what.
 
 mod breaker;
 pub mod budget;
+pub mod catalog;
 pub mod ledger;
 mod plan;
 pub mod prices;

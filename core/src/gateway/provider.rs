@@ -10,6 +10,7 @@ use crate::secret::SecretRef;
 
 /// A service outside the fleet that hosts models, such as OpenAI.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProviderSpec {
     /// What it speaks.
@@ -21,18 +22,23 @@ pub struct ProviderSpec {
     pub responses: Option<ResponsesApi>,
     /// Where its API key is kept; none where it asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::secret::schema))]
     pub api_key: Option<SecretRef>,
     /// How long a connection may take to be made.
     #[serde(default = "ten_seconds", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub connect_timeout: Duration,
     /// How long a stream may take to begin.
     #[serde(default = "a_minute", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub first_byte_timeout: Duration,
     /// How long a stream may pause.
     #[serde(default = "a_minute", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub stall_timeout: Duration,
     /// How long an answer may take in all, streamed or not.
     #[serde(default = "ten_minutes", with = "crate::duration")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub timeout: Duration,
     /// The most tokens of an answer where a request does not say. Anthropic's API wants to know.
     #[serde(default = "default_max_tokens")]
@@ -58,6 +64,7 @@ fn ten_minutes() -> Duration {
 
 /// What a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderKind {
     /// OpenAI's API, as many others speak it too.
@@ -136,8 +143,8 @@ impl ProviderSpec {
 }
 
 /// The name of a provider: what stands before the first `/` of the names of its models.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ProviderName(String);
 
 impl ProviderName {
@@ -157,6 +164,14 @@ impl fmt::Display for ProviderName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a name for a provider; use 1 to 40 lower-case letters, digits and `-`")]
 pub struct InvalidProviderName(String);
+
+impl TryFrom<String> for ProviderName {
+    type Error = InvalidProviderName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
 
 impl FromStr for ProviderName {
     type Err = InvalidProviderName;

@@ -8,12 +8,14 @@ use crate::name::ModelName;
 
 /// A name that callers use as `model`, and who may answer in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
     /// How a target is chosen.
     #[serde(default)]
     pub strategy: Strategy,
     /// Who may answer, the first choice first where the strategy says nothing else.
+    #[cfg_attr(feature = "openapi", schema(schema_with = super::target::schema))]
     pub targets: Vec<RouteTarget>,
     /// What becomes of a request while a target has yet to start.
     #[serde(default)]
@@ -21,6 +23,7 @@ pub struct RouteSpec {
     /// How long a conversation stays with the target that has answered it, counted from its last
     /// request; none for not at all.
     #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sticky: Option<Duration>,
     /// Whether requests may leave for providers. Their keys must allow it too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -29,6 +32,7 @@ pub struct RouteSpec {
 
 /// What becomes of a request whose first choice has yet to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WhileCold {
     /// The next target that runs answers, and the first starts meanwhile.

@@ -8,6 +8,7 @@ use crate::ports::Amount;
 
 /// How the targets of a route are chosen: in which order they are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// As they are listed.

@@ -84,6 +84,43 @@ impl<'de> Deserialize<'de> for RouteTarget {
     }
 }
 
+/// The schema of the targets of a route.
+#[cfg(feature = "openapi")]
+pub(super) fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+    use utoipa::openapi::schema::{
+        AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder, Type,
+    };
+
+    let object = ObjectBuilder::new;
+    let name = || object().schema_type(Type::String);
+    let rank = |description| {
+        object()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .maximum(Some(RouteTarget::MAX_RANK))
+            .description(Some(description))
+    };
+    let table = object()
+        .schema_type(Type::Object)
+        .property("model", name())
+        .required("model")
+        .property("weight", rank("Its share where the strategy is `weighted`; 1 when absent."))
+        .property(
+            "quality",
+            rank("More is better, where the strategy is `quality`; 0 when absent."),
+        )
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    let target = OneOfBuilder::new().item(name()).item(table);
+    ArrayBuilder::new()
+        .items(target)
+        .min_items(Some(1))
+        .max_items(Some(super::RouteSpec::MAX_TARGETS))
+        .description(Some(
+            "Who may answer, the first choice first: names of models, or tables that say more.",
+        ))
+        .into()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

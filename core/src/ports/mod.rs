@@ -10,6 +10,7 @@ mod entropy;
 mod ledger;
 mod limiter;
 mod logs;
+mod secrets;
 mod state_store;
 mod wake;
 
@@ -29,6 +30,7 @@ pub use limiter::{
     TokenBound, TokenReservation,
 };
 pub use logs::{LogChunk, LogSource};
+pub use secrets::SecretSource;
 pub use state_store::{
     Bound, BoundReached, Conflict, Cursor, Direction, Expect, IndexKey, Item, Key, MAX_DEPTH,
     MAX_DOCUMENT_BYTES, MAX_KEY_BYTES, MAX_PAGE, MAX_WRITES, Page, Query, StateStore, StoreError,

@@ -80,6 +80,10 @@ permissions! {
     ModelsRead, "models:read", Installation;
     /// Register, change and delete models.
     ModelsWrite, "models:write", Installation;
+    /// See routes and providers.
+    GatewayRead, "gateway:read", Installation;
+    /// Add, change and delete routes and providers: where requests may go.
+    GatewayWrite, "gateway:write", Installation;
     /// See replicas and what is asked of them.
     ClusterRead, "cluster:read", Installation;
     /// Start, stop and pin models.

@@ -18,7 +18,7 @@ pub enum Scope {
     ProjectAdmin,
     /// Issue, rotate and revoke keys of one project.
     Keys,
-    /// Register, change and delete models.
+    /// Register, change and delete models, and see the routes to them.
     Models,
     /// Start, stop and watch replicas, and read their logs.
     Cluster,
@@ -42,8 +42,8 @@ impl Scope {
     /// What a key with this scope may do: the one table.
     pub fn permissions(self) -> Permissions {
         use Permission::{
-            AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, InferenceUse, KeysRead,
-            KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, UsageRead,
+            AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, GatewayRead,
+            InferenceUse, KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, UsageRead,
         };
         let within_a_project = || {
             let all = Permission::ALL.iter().copied();
@@ -54,7 +54,7 @@ impl Scope {
             Self::Admin => Permissions::all().without(InferenceUse),
             Self::ProjectAdmin => within_a_project().collect::<Permissions>().without(InferenceUse),
             Self::Keys => Permissions::of(&[KeysRead, KeysWrite]),
-            Self::Models => Permissions::of(&[ModelsRead, ModelsWrite]),
+            Self::Models => Permissions::of(&[ModelsRead, ModelsWrite, GatewayRead]),
             Self::Cluster => Permissions::of(&[ModelsRead, ClusterRead, ClusterScale, ClusterLogs]),
             Self::Read => Permissions::of(&[
                 KeysRead,
@@ -63,6 +63,7 @@ impl Scope {
                 ProjectsRead,
                 UsageRead,
                 ModelsRead,
+                GatewayRead,
                 ClusterRead,
             ]),
         }

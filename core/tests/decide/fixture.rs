@@ -6,8 +6,8 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::decide::{Action, Decision, Situation, decide};
 use diogenes_core::fleet::{
-    AgentRules, Beat, BeatStatus, ClaimId, Control, InstanceId, Launch, Load, Model, ModelSource,
-    ModelSpec, Phase, PhaseTimes, Placement, Slot, SlotState,
+    AgentRules, Beat, BeatStatus, ClaimId, Control, InstanceId, Launch, Load, Model, ModelSpec,
+    Phase, PhaseTimes, Placement, Slot, SlotState, Source,
 };
 use diogenes_core::ports::{Demand, Exit, Instance, InstanceState, ReplicaDemand};
 use diogenes_core::secret::Secret;
@@ -49,7 +49,7 @@ impl Case {
             model: Some(Model {
                 name,
                 spec,
-                source: ModelSource::Api,
+                source: Source::Api,
                 created_at: at(0),
                 updated_at: at(0),
                 deleted_at: None,

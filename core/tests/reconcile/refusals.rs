@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use diogenes_core::fleet::{ModelSource, ModelSpec, Order, ReconcileError, SlotState};
+use diogenes_core::fleet::{ModelSpec, Order, ReconcileError, SlotState, Source};
 use diogenes_core::ports::ComputeError;
 use pollster::block_on;
 
@@ -49,12 +49,12 @@ fn a_denied_end_keeps_nobody_from_being_launched() {
     let world = World::new(1);
     let mut spec = ModelSpec::new(["vllm"]);
     spec.max_replicas = 2;
-    block_on(world.registry.apply(&name(0), spec.clone(), ModelSource::Api)).unwrap();
+    block_on(world.registry.apply(&name(0), spec.clone(), Source::Api)).unwrap();
     world.order(0, Order::Pin);
     block_on(world.reconciler.reconcile(&name(0))).unwrap();
     // A changed engine replaces the replica.
     spec.command.push("--new".into());
-    block_on(world.registry.apply(&name(0), spec, ModelSource::Api)).unwrap();
+    block_on(world.registry.apply(&name(0), spec, Source::Api)).unwrap();
     world.backend.may_end.store(false, Ordering::SeqCst);
     let mut refused = None;
     for _ in 0..3 {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, DeploymentId, InstanceId, Load, ModelSource, ModelSpec, Order, Reconciler,
-    Registry, Round, Slot, SlotState, StoredDemand,
+    Beat, BeatStatus, DeploymentId, InstanceId, Load, ModelSpec, Order, Reconciler, Registry,
+    Round, Slot, SlotState, Source, StoredDemand,
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
@@ -90,7 +90,7 @@ impl World {
             Registry::new(store.clone(), clock.clone(), Arc::new(CountingWake::default()));
         for number in 0..models {
             let spec = ModelSpec::new(["vllm"]);
-            block_on(registry.apply(&name(number), spec, ModelSource::Api)).unwrap();
+            block_on(registry.apply(&name(number), spec, Source::Api)).unwrap();
         }
         let reconciler = Reconciler {
             store: store.clone(),

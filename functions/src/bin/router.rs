@@ -6,7 +6,8 @@ use lambda_http::{Error, run_with_streaming_response, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let base = start::base()?;
-    let router = http_functions::inference(&base, &http_functions::elected_wake(&base)?)?;
+    let wake = http_functions::elected_wake(&base)?;
+    let router = http_functions::inference(&base, &wake, http_functions::parameters(&base)?)?;
     let answer = |event| http_events::answer(router.clone(), event);
     run_with_streaming_response(service_fn(answer)).await
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_config::SdkConfig;
 use axum::Router;
 use diogenes_core::entity::StoreExt as _;
-use diogenes_core::fleet::{Model, ModelSource, ModelSpec, Registry};
+use diogenes_core::fleet::{Model, ModelSpec, Registry, Source};
 use diogenes_core::ports::Wake;
 use diogenes_core::tenancy::Principal;
 use diogenes_core::testing::{ManualClock, MemoryStore};
@@ -39,7 +39,7 @@ impl Function {
         let registry = Registry::new(self.store.clone(), clock, Arc::new(NoWake));
         let mut spec = ModelSpec::new(["vllm"]);
         spec.aliases = vec![alias.parse().unwrap()];
-        registry.apply(&name.parse().unwrap(), spec, ModelSource::Api).await.unwrap();
+        registry.apply(&name.parse().unwrap(), spec, Source::Api).await.unwrap();
     }
 
     async fn ask(router: Router, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {

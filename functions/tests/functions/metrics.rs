@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
-    ClaimId, Control, DeploymentId, FailureKind, FleetEvent, InstanceId, Launch, Model,
-    ModelSource, ModelSpec, ModelView, Outcome, PhaseTimes, Placement, ReconcileError, Reconciled,
-    Slot, SlotState,
+    ClaimId, Control, DeploymentId, FailureKind, FleetEvent, InstanceId, Launch, Model, ModelSpec,
+    ModelView, Outcome, PhaseTimes, Placement, ReconcileError, Reconciled, Slot, SlotState, Source,
 };
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::ComputeError;
@@ -58,7 +57,7 @@ fn outcome(slots: Vec<Slot>) -> Outcome {
     let model = Model {
         name: name(),
         spec: ModelSpec::new(["vllm"]),
-        source: ModelSource::Api,
+        source: Source::Api,
         created_at: at(0),
         updated_at: at(0),
         deleted_at: None,

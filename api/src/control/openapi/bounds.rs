@@ -49,7 +49,9 @@ fn bound_parameters(document: &mut Value) {
         item.map(|operation| (path.as_str(), operation))
     });
     for (path, operation) in operations {
-        let is_of_model = path.starts_with("/api/v1/models/");
+        let is_of_model =
+            ["/api/v1/models/", "/api/v1/routes/"].iter().any(|area| path.starts_with(area));
+        let is_of_provider = path.starts_with("/api/v1/providers/");
         let is_of_budget = path.starts_with("/api/v1/budgets/");
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
@@ -57,6 +59,7 @@ fn bound_parameters(document: &mut Value) {
             let bounds = match name {
                 Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
                 Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
+                Some("name") if is_of_provider => json!({"pattern": "^[a-z0-9-]{1,40}$"}),
                 Some("id") if is_of_budget => json!({"maxLength": 128, "pattern": BUDGET_ID}),
                 _ => continue,
             };

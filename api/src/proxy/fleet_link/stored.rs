@@ -13,6 +13,7 @@ use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, HeldCounter, ModelView, Progress, Slot, SlotState,
 };
+use diogenes_core::gateway::catalog::Catalog;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, StateStore, StoreError, Topic, Wake};
 use tokio::sync::Mutex as AsyncMutex;
@@ -27,6 +28,9 @@ use crate::proxy::entry::Entry;
 const VIEW_LIFE: Duration = Duration::from_secs(2);
 /// How old the load of a replica may be, where there is a choice of replicas.
 const LOAD_LIFE: Duration = Duration::from_secs(5);
+/// How old the routes and providers may be that a request is routed by. A change takes effect
+/// within this time.
+const CATALOG_LIFE: Duration = Duration::from_secs(5);
 /// The time between two reads of a process that serves warm requests.
 const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// The time between two triggers for one model while nothing is on its way.
@@ -66,6 +70,7 @@ impl fmt::Debug for StoredFleet {
 struct Known {
     views: HashMap<ModelName, Timestamp>,
     models: Option<Timestamp>,
+    catalog: Option<Timestamp>,
     loads: HashMap<ClaimId, Timestamp>,
     last_read: Option<Timestamp>,
     triggered: HashMap<ModelName, Timestamp>,
@@ -152,41 +157,33 @@ impl StoredFleet {
 
 #[async_trait]
 impl FleetLink for StoredFleet {
-    // At most one read a second of a process that serves a warm model.
+    // The first request of a process waits for both at once.
     async fn refresh(&self, name: &str) -> Result<(), StoreError> {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
-        let resolved = self.dispatcher.resolve(name).or_else(|| name.parse().ok());
-        // What is not a name belongs to no model.
-        let Some(model) = resolved else { return Ok(()) };
-        if is_fresh(known.views.get(&model), VIEW_LIFE, now) {
-            if !is_fresh(known.last_read.as_ref(), BETWEEN_READS, now) {
-                self.read_a_load(&mut known, &model).await;
+        let is_due = !is_fresh(known.catalog.as_ref(), CATALOG_LIFE, now);
+        let read = async {
+            match is_due {
+                true => Some(self.store.load::<Catalog>(&Catalog::key()).await),
+                false => None,
             }
-            return Ok(());
+        };
+        let (catalog, refreshed) = tokio::join!(read, self.refresh_model(&mut known, name));
+        if let Some(catalog) = catalog {
+            self.take_over(&mut known, catalog)?;
         }
-        self.read(&mut known, &model).await?;
-        let answers = self
-            .dispatcher
-            .view_of(&model)
-            .is_some_and(|view| view.model.answers_to(name) && view.model.deleted_at.is_none());
-        if answers {
-            return Ok(());
-        }
-        // An alias that is new or has moved to another model.
-        if !is_fresh(known.models.as_ref(), BETWEEN_READS, now) {
-            self.read_models(&mut known).await?;
-        }
-        match self.dispatcher.resolve(name) {
-            Some(other) if other != model => self.read(&mut known, &other).await,
-            _ => Ok(()),
-        }
+        refreshed
     }
 
     // Slots of models that nobody asked for are not read.
     async fn refresh_models(&self) -> Result<(), StoreError> {
         let mut known = self.known.lock().await;
-        if is_fresh(known.models.as_ref(), VIEW_LIFE, self.clock.now()) {
+        let now = self.clock.now();
+        if !is_fresh(known.catalog.as_ref(), CATALOG_LIFE, now) {
+            let catalog = self.store.load::<Catalog>(&Catalog::key()).await;
+            self.take_over(&mut known, catalog)?;
+        }
+        if is_fresh(known.models.as_ref(), VIEW_LIFE, now) {
             return Ok(());
         }
         self.read_models(&mut known).await

@@ -124,15 +124,29 @@ impl Pursuit {
     }
 
     /// Whether a request may be sent to a provider's model: not if its name was once a model's of
-    /// the fleet, nor while nobody can tell.
+    /// the fleet, nor while nobody can tell, nor without a key that the provider asks for.
     async fn may_leave(&mut self, hosted: &Hosted, target: usize) -> bool {
-        let providers = self.gateway.views.dispatcher.providers();
-        match providers.was_a_model(&hosted.name).await {
-            Ok(false) => return true,
-            Ok(true) => self.attempts.push(Attempted { target, outcome: Outcome::Former }),
-            Err(error) => self.pass_over(target, store_error(&error)),
+        let dispatcher = &self.gateway.views.dispatcher;
+        let was_a_model = match dispatcher.way_out() {
+            Some(way_out) => way_out.was_a_model(&hosted.name).await,
+            None => Ok(false),
+        };
+        match was_a_model {
+            Ok(false) => {}
+            Ok(true) => {
+                self.attempts.push(Attempted { target, outcome: Outcome::Former });
+                return false;
+            }
+            Err(error) => {
+                self.pass_over(target, store_error(&error));
+                return false;
+            }
         }
-        false
+        if hosted.ready().await.is_err() {
+            self.pass_over(target, refusal::no_key(hosted));
+            return false;
+        }
+        true
     }
 
     /// A target that does not get the request, and why; another may.
@@ -242,20 +256,26 @@ impl Pursuit {
                 (Ok(_), _, Verdict::Later(_)) if !self.route.is_single() => Some(Outcome::Refused),
                 _ => None,
             },
-            Answerer::Provider(hosted) => match verdict {
-                Verdict::Answer => {
-                    hosted.succeeded();
-                    None
+            Answerer::Provider(hosted) => {
+                let status = answer.as_ref().map(|response| response.status);
+                if matches!(status, Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) {
+                    hosted.key_refused();
                 }
-                // It is about the key or the model's name, and tells nothing of how the target fares.
-                Verdict::Elsewhere => Some(Outcome::Refused),
-                Verdict::Later(wish) => {
-                    hosted.failed(now, wish);
-                    let here = self.attempts.iter().filter(|attempt| attempt.target == target);
-                    let pause = pause(here.count() + 1).max(wish.unwrap_or_default());
-                    Some(Outcome::Failed { until: later(now, pause) })
+                match verdict {
+                    Verdict::Answer => {
+                        hosted.succeeded();
+                        None
+                    }
+                    // It is about the key or the model's name, and tells nothing of how the target fares.
+                    Verdict::Elsewhere => Some(Outcome::Refused),
+                    Verdict::Later(wish) => {
+                        hosted.failed(now, wish);
+                        let here = self.attempts.iter().filter(|attempt| attempt.target == target);
+                        let pause = pause(here.count() + 1).max(wish.unwrap_or_default());
+                        Some(Outcome::Failed { until: later(now, pause) })
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -4,7 +4,7 @@ mod spec;
 use clap::Subcommand;
 use diogenes_api::control::{ModelBody, ModelPage};
 use diogenes_core::duration;
-use diogenes_core::fleet::{ModelSource, ResponsesApi};
+use diogenes_core::fleet::{ResponsesApi, Source};
 
 use super::completions::models;
 use super::options::Options;
@@ -98,10 +98,10 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
     }
 }
 
-fn source(source: ModelSource) -> &'static str {
+fn source(source: Source) -> &'static str {
     match source {
-        ModelSource::Config => "config",
-        ModelSource::Api => "api",
+        Source::Config => "config",
+        Source::Api => "api",
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::{Control, FailureKind, Model, ModelSource};
+use crate::fleet::{Control, FailureKind, Model, Source};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -15,7 +15,7 @@ fn view() -> ModelView {
     let model = Model {
         name: "demo".parse().unwrap(),
         spec: ModelSpec::new(["x", "{port}"]),
-        source: ModelSource::Api,
+        source: Source::Api,
         created_at: at(-1000),
         updated_at: at(-1000),
         deleted_at: None,

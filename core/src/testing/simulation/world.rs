@@ -12,8 +12,8 @@ use super::faults::{Dice, Faulty};
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::fleet::{
-    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, ModelSource, ModelSpec, ModelView,
-    Order, Phase, Placement, Reconciler, Registry, read_view,
+    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, ModelSpec, ModelView, Order, Phase,
+    Placement, Reconciler, Registry, Source, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
@@ -215,7 +215,7 @@ impl Simulation {
         spec.max_lifetime = Some(Duration::from_hours(2));
         spec.ladder = ["small", "large"].map(Placement::new).into();
         // Deleted models and the like are part of the game.
-        let _ = now_or_panic(self.registry.apply(&self.model, spec, ModelSource::Api));
+        let _ = now_or_panic(self.registry.apply(&self.model, spec, Source::Api));
     }
 
     pub(super) fn with_callers<T>(&self, work: impl FnOnce(&mut Callers) -> T) -> T {
@@ -423,7 +423,7 @@ impl Simulation {
                 drop(now_or_panic(self.registry.order(&self.model, Order::Pin)));
             }
             3 | 4 => drop(now_or_panic(self.registry.order(&self.model, Order::Unpin))),
-            5 => drop(now_or_panic(self.registry.delete(&self.model, ModelSource::Api))),
+            5 => drop(now_or_panic(self.registry.delete(&self.model, Source::Api))),
             6 => self.apply("v2", self.settings.max_replicas),
             7 => self.apply("v1", 1),
             _ => self.apply("v1", self.settings.max_replicas),

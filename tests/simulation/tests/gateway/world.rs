@@ -9,8 +9,8 @@ use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Deadlines, Dispatcher, FleetViews, Gateway, GatewaySettings};
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    AgentRules, Control, DeploymentId, HeldCounter, ModelSource, ModelSpec, Order, Placement,
-    Reconciler, Registry, StoredDemand,
+    AgentRules, Control, DeploymentId, HeldCounter, ModelSpec, Order, Placement, Reconciler,
+    Registry, Source, StoredDemand,
 };
 use diogenes_core::keys::LocalLimiter;
 use diogenes_core::name::ModelName;
@@ -197,7 +197,7 @@ impl World {
             77 => {
                 let model = name(self.pick(&MODELS)?)?;
                 // It may be gone already.
-                let _ = self.registry.delete(&model, ModelSource::Api).await;
+                let _ = self.registry.delete(&model, Source::Api).await;
             }
             78..=84 => self.machines.crash(),
             85..=87 => match self.throw(3) {
@@ -264,7 +264,7 @@ impl World {
             spec.aliases = [name(SHARED)?].into();
         }
         // The other model may have the name.
-        let _ = self.registry.apply(&name(model)?, spec, ModelSource::Api).await;
+        let _ = self.registry.apply(&name(model)?, spec, Source::Api).await;
         Ok(())
     }
 

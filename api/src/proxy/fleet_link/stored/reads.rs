@@ -1,13 +1,78 @@
 use diogenes_core::Timestamp;
-use diogenes_core::entity::StoreExt;
+use diogenes_core::entity::{StoreExt, Stored};
 use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{Beat, ClaimId, Model, read_view};
+use diogenes_core::gateway::catalog::Catalog;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::StoreError;
 
-use super::{INDEX_LAG, Known, LOAD_LIFE, StoredFleet, is_fresh};
+use super::{BETWEEN_READS, INDEX_LAG, Known, LOAD_LIFE, StoredFleet, VIEW_LIFE, is_fresh};
 
 impl StoredFleet {
+    /// Makes what is known of the model that answers to `name` fresh enough for a request.
+    //
+    // At most one read a second of a process that serves a warm model.
+    pub(super) async fn refresh_model(
+        &self,
+        known: &mut Known,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let resolved = self.dispatcher.resolve(name).or_else(|| name.parse().ok());
+        // What is not a name belongs to no model.
+        let Some(model) = resolved else { return Ok(()) };
+        if is_fresh(known.views.get(&model), VIEW_LIFE, now) {
+            if !is_fresh(known.last_read.as_ref(), BETWEEN_READS, now) {
+                self.read_a_load(known, &model).await;
+            }
+            return Ok(());
+        }
+        self.read(known, &model).await?;
+        let answers = self
+            .dispatcher
+            .view_of(&model)
+            .is_some_and(|view| view.model.answers_to(name) && view.model.deleted_at.is_none());
+        if answers {
+            return Ok(());
+        }
+        // An alias that is new or has moved to another model.
+        if !is_fresh(known.models.as_ref(), BETWEEN_READS, now) {
+            self.read_models(known).await?;
+        }
+        match self.dispatcher.resolve(name) {
+            Some(other) if other != model => self.read(known, &other).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes over the catalog as it was read. What is known of it serves on while the store does
+    /// not answer.
+    pub(super) fn take_over(
+        &self,
+        known: &mut Known,
+        read: Result<Option<Stored<Catalog>>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let catalog = match read {
+            Ok(catalog) => catalog.map(|stored| stored.value).unwrap_or_default(),
+            Err(error) if known.catalog.is_none() => return Err(error),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the routes and providers could not be read; those that are known serve on"
+                );
+                return Ok(());
+            }
+        };
+        match self.dispatcher.publish_catalog(&catalog) {
+            Ok(()) => known.catalog = Some(self.clock.now()),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the routes and providers cannot be used"
+            ),
+        }
+        Ok(())
+    }
+
     pub(super) async fn read(
         &self,
         known: &mut Known,

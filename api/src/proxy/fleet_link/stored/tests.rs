@@ -5,8 +5,11 @@ mod world;
 
 use std::time::Duration;
 
+use diogenes_core::audit::Actor;
 use diogenes_core::entity::StoreExt;
-use diogenes_core::fleet::{Model, ModelSource, Order, Phase, Progress, Registry, UseStamp};
+use diogenes_core::fleet::{Model, Order, Phase, Progress, Registry, Source, UseStamp};
+use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock as _, Expect};
 use tokio::time::sleep;
 
@@ -14,9 +17,10 @@ use self::world::{World, model};
 use super::super::FleetLink;
 use super::super::later::SETTLE;
 use super::super::stamps::InUse;
+use super::CATALOG_LIFE;
 
 #[tokio::test(start_paused = true)]
-async fn warm_requests_cost_at_most_one_read_a_second() {
+async fn warm_requests_cost_at_most_one_read_a_second_and_one_of_the_catalog_in_five() {
     for replicas in [1, 3] {
         let world = World::new().await;
         for index in 0..replicas {
@@ -34,7 +38,8 @@ async fn warm_requests_cost_at_most_one_read_a_second() {
             }
         }
         let reads = world.store.reads();
-        assert!(reads <= seconds, "{reads} reads in {seconds} s of {replicas} replicas");
+        let most = seconds + seconds / 5;
+        assert!(reads <= most, "{reads} reads in {seconds} s of {replicas} replicas");
         // And the view is kept fresh: it lives for two seconds.
         assert!(reads >= seconds / 2, "{reads} reads in {seconds} s of {replicas} replicas");
     }
@@ -51,7 +56,7 @@ async fn a_listing_shows_no_model_that_is_deleted_or_forgotten() {
     assert_eq!(listed(&world).await, 1);
     let (store, clock, wake) = (&world.store, &world.clock, &world.wake);
     let registry = Registry::new(store.clone(), clock.clone(), wake.clone());
-    registry.delete(&model(), ModelSource::Api).await.unwrap();
+    registry.delete(&model(), Source::Api).await.unwrap();
     assert_eq!(listed(&world).await, 0);
 
     let world = World::new().await;
@@ -73,7 +78,34 @@ async fn reads_that_take_long_are_shared_by_all_who_wait_for_them() {
     for answer in futures_util::future::join_all(asked).await {
         answer.unwrap();
     }
-    assert_eq!(world.store.reads(), 1);
+    assert_eq!(world.store.reads(), 2, "the view and the catalog");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_is_known_within_five_seconds_and_serves_on_while_the_store_is_away() {
+    let world = World::new().await;
+    let (store, clock) = (world.store.clone(), world.clock.clone());
+    let editor = CatalogEditor::new(store, clock, SecretRule::Parameters);
+    let name: ModelName = "assistant".parse().unwrap();
+    let knows = |world: &World| world.dispatcher.route_named(name.as_str()).is_some();
+    world.link.refresh(name.as_str()).await.unwrap();
+    assert!(!knows(&world));
+
+    let spec = serde_json::json!({"targets": [model()]});
+    let spec = serde_json::from_value(spec).unwrap();
+    editor.apply_route(&Actor::operator(), &name, &spec).await.unwrap();
+    sleep(CATALOG_LIFE).await;
+    world.link.refresh(name.as_str()).await.unwrap();
+    assert!(knows(&world));
+
+    world.store.fail(true);
+    sleep(CATALOG_LIFE).await;
+    assert!(world.link.refresh(name.as_str()).await.is_err(), "its view is stale");
+    assert!(knows(&world));
+    world.store.fail(false);
+    editor.delete_route(&Actor::operator(), &name).await.unwrap();
+    world.link.refresh(name.as_str()).await.unwrap();
+    assert!(!knows(&world), "what could not be read is read as soon as it can be");
 }
 
 #[tokio::test(start_paused = true)]

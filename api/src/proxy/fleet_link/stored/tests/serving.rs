@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::keys::StoreLimiter;
 use diogenes_core::tenancy::Principal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use super::world::{World, model};
 use crate::AppSettings;
 use crate::auth::GatewayAuthenticator;
+use crate::control::{Entrance, GatewayArea};
 use crate::proxy::fleet_link::FleetLink;
 use crate::proxy::{FleetViews, Gateway, GatewaySettings, ProxyState};
 
@@ -61,10 +63,15 @@ async fn upstream_behind(gate: Arc<Semaphore>) -> Served {
 impl World {
     async fn router(&self) -> Served {
         let (store, clock) = (self.store.clone(), self.clock.clone());
+        let views = FleetViews { dispatcher: self.dispatcher.clone(), link: self.link.clone() };
+        let authenticator = Arc::new(GatewayAuthenticator::new(clock.clone()));
+        let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
+        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
+        let area = GatewayArea::new(entrance, editor, views.clone());
         let proxy = ProxyState {
-            authenticator: Arc::new(GatewayAuthenticator::new(clock.clone())),
+            authenticator,
             gateway: Arc::new(Gateway::new(
-                FleetViews { dispatcher: self.dispatcher.clone(), link: self.link.clone() },
+                views,
                 Arc::new(StoreLimiter::new(store)),
                 clock,
                 GatewaySettings::default(),
@@ -72,7 +79,7 @@ impl World {
             metrics: self.metrics.clone(),
             settings: AppSettings::default(),
         };
-        let router = crate::inference_router(Arc::new(proxy));
+        let router = crate::inference_router(Arc::new(proxy), Arc::new(area));
         let router = router.layer(axum::Extension(Arc::new(Principal::operator())));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

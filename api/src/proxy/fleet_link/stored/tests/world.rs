@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{
-    Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSource, ModelSpec, Phase,
-    PhaseTimes, Placement, Slot, SlotState, UseStamp,
+    Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSpec, Phase, PhaseTimes,
+    Placement, Slot, SlotState, Source, UseStamp,
 };
 use diogenes_core::ports::{
     Bound, Clock, Expect, Item, Key, Page, Query, StateStore, StoreError, Version, Write,
@@ -153,7 +153,7 @@ impl World {
         let model = Model {
             name: model(),
             spec,
-            source: ModelSource::Api,
+            source: Source::Api,
             created_at: started,
             updated_at: started,
             deleted_at: None,

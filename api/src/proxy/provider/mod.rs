@@ -1,5 +1,8 @@
 //! Services outside the fleet that host models.
 
+mod check;
+mod key;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr as _;
@@ -8,20 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use diogenes_core::Timestamp;
-use diogenes_core::entity::StoreExt as _;
-use diogenes_core::fleet::NameClaim;
-use diogenes_core::gateway::{
-    Breaker, ProviderKind, ProviderName, ProviderSpec, RouteSpec, Routes,
-};
+use diogenes_core::gateway::catalog::Catalog;
+use diogenes_core::gateway::{Breaker, ProviderKind, ProviderName, ProviderSpec};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{StateStore, StoreError};
-use diogenes_core::secret::Secret;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue};
+use diogenes_core::ports::SecretSource;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect;
+use reqwest::{RequestBuilder, redirect};
 use tokio::time::Instant;
 
+use self::key::ProviderKey;
 use super::upstream::{ResponseBody, SendError, UpstreamResponse};
+use crate::control::ProviderCheck;
 use crate::metrics::{Metrics, ModelMetrics};
 
 /// What a provider may know of a request, besides its body. Everything else may tell of the caller.
@@ -29,26 +30,23 @@ const PASSED_ON: [HeaderName; 2] = [ACCEPT, CONTENT_TYPE];
 const OPENAI_BETA: HeaderName = HeaderName::from_static("openai-beta");
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The version of Anthropic's API where the caller names none: the newest for years.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// The providers, and what is known of how they fare.
 #[derive(Default)]
-pub struct Providers {
+pub(super) struct Providers {
     by_name: BTreeMap<ProviderName, Arc<Provider>>,
     /// The targets of routes by name; other models of a provider share what is known of it.
     targets: BTreeMap<ModelName, Arc<Standing>>,
-    store: Option<Arc<dyn StateStore>>,
 }
 
 /// One provider.
 struct Provider {
     name: ProviderName,
     spec: ProviderSpec,
-    key: Option<Secret>,
-    /// How the key is shown.
-    auth: Option<(HeaderName, HeaderValue)>,
+    /// None where it asks for none.
+    key: Option<ProviderKey>,
     client: reqwest::Client,
     standing: Arc<Standing>,
 }
@@ -59,20 +57,12 @@ struct Standing {
     breaker: Mutex<Breaker>,
 }
 
-/// A provider that cannot be asked.
+/// A provider that cannot be asked: the machine has no certificates, say.
 #[derive(Debug, thiserror::Error)]
-pub enum ProviderError {
-    /// The machine has no certificates, say.
-    #[error("the client of the provider `{provider}` could not be made")]
-    NoClient {
-        /// The provider.
-        provider: ProviderName,
-        /// What went wrong.
-        source: reqwest::Error,
-    },
-    /// Its API key could not stand in a header.
-    #[error("the API key of the provider `{0}` has characters that no key has; see `api_key`")]
-    BadKey(ProviderName),
+#[error("the client of the provider `{provider}` could not be made")]
+pub struct ProviderError {
+    provider: ProviderName,
+    source: reqwest::Error,
 }
 
 /// A model of a provider.
@@ -100,38 +90,42 @@ impl Standing {
 }
 
 impl Providers {
-    /// Providers with their API keys, as far as they ask for one. `store` tells which names have
-    /// belonged to models of the fleet.
-    ///
-    /// # Errors
-    /// See [`ProviderError`].
-    pub fn new(
-        specs: impl IntoIterator<Item = (ProviderName, ProviderSpec, Option<Secret>)>,
-        routes: &Routes,
-        store: Arc<dyn StateStore>,
+    /// The providers of a catalog. What is known of those that stand `before` is kept.
+    pub(super) fn new(
+        catalog: &Catalog,
+        before: &Self,
+        secrets: &Arc<dyn SecretSource>,
         metrics: &Metrics,
     ) -> Result<Self, ProviderError> {
-        let mut by_name = BTreeMap::new();
-        for (name, spec, key) in specs {
-            let client = reqwest::Client::builder()
-                .connect_timeout(spec.connect_timeout)
-                .redirect(redirect::Policy::none())
-                .user_agent(concat!("diogenes/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(|source| ProviderError::NoClient { provider: name.clone(), source })?;
-            let auth = key.as_ref().map(|key| authorization(spec.kind, key));
-            let auth = auth.transpose().map_err(|_| ProviderError::BadKey(name.clone()))?;
-            // Callers choose the names of models, which must not grow into ever more series.
-            let Ok(all) = ModelName::from_str(&format!("{name}/others")) else { continue };
-            let standing = Standing::new(metrics, &all);
-            let provider = Provider { name: name.clone(), spec, key, auth, client, standing };
-            by_name.insert(name, Arc::new(provider));
+        let mut all = Self::default();
+        for (name, listed) in &catalog.providers {
+            let known = before.by_name.get(name);
+            let provider = match known.filter(|known| known.spec == listed.spec) {
+                Some(known) => known.clone(),
+                None => {
+                    // Callers choose the names of models, which must not grow into ever more
+                    // series.
+                    let Ok(others) = ModelName::from_str(&format!("{name}/others")) else {
+                        continue;
+                    };
+                    let standing = known.map(|known| known.standing.clone());
+                    let standing = standing.unwrap_or_else(|| Standing::new(metrics, &others));
+                    let provider = Provider::new(name, &listed.spec, secrets, standing);
+                    Arc::new(
+                        provider
+                            .map_err(|source| ProviderError { provider: name.clone(), source })?,
+                    )
+                }
+            };
+            all.by_name.insert(name.clone(), provider);
         }
-        let mut all = Self { by_name, targets: BTreeMap::new(), store: Some(store) };
-        let names: BTreeSet<_> = routes.values().flat_map(RouteSpec::models).collect();
+        let names: BTreeSet<_> =
+            catalog.routes.values().flat_map(|route| route.spec.models()).collect();
         for name in names {
             if all.hosted(name.as_str()).is_some() {
-                all.targets.insert(name.clone(), Standing::new(metrics, name));
+                let known = before.targets.get(name).cloned();
+                let standing = known.unwrap_or_else(|| Standing::new(metrics, name));
+                all.targets.insert(name.clone(), standing);
             }
         }
         Ok(all)
@@ -147,11 +141,39 @@ impl Providers {
         Some(Hosted { name, label, provider: provider.clone(), standing })
     }
 
-    /// Whether this name has belonged to a model of the fleet. Its requests must not leave for a
-    /// provider just because the model was deleted.
-    pub(super) async fn was_a_model(&self, name: &ModelName) -> Result<bool, StoreError> {
-        let Some(store) = &self.store else { return Ok(false) };
-        Ok(store.load::<NameClaim>(&NameClaim::key_of(name)).await?.is_some())
+    /// The check of a provider, to be awaited; none where there is no such provider.
+    pub(super) fn check(
+        &self,
+        name: &ProviderName,
+    ) -> Option<impl Future<Output = ProviderCheck> + Send + 'static> {
+        let provider = self.by_name.get(name)?.clone();
+        Some(async move { provider.check().await })
+    }
+}
+
+impl Provider {
+    fn new(
+        name: &ProviderName,
+        spec: &ProviderSpec,
+        secrets: &Arc<dyn SecretSource>,
+        standing: Arc<Standing>,
+    ) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(spec.connect_timeout)
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("diogenes/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let reference = spec.api_key.clone();
+        let key = reference.map(|key| ProviderKey::new(key, spec.kind, secrets.clone()));
+        Ok(Self { name: name.clone(), spec: spec.clone(), key, client, standing })
+    }
+
+    /// The request with the API key, if there is one.
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match self.key.as_ref().and_then(ProviderKey::header) {
+            Some((name, key)) => request.header(name, key),
+            None => request,
+        }
     }
 }
 
@@ -180,8 +202,25 @@ impl Hosted {
 
     /// Whether a text of the provider gives away the key that it was shown.
     pub(super) fn gives_away(&self, text: &[u8]) -> bool {
-        let key = self.provider.key.as_ref().map(Secret::expose).filter(|key| !key.is_empty());
-        key.is_some_and(|key| memchr::memmem::find(text, key.as_bytes()).is_some())
+        self.provider.key.as_ref().is_some_and(|key| key.is_in(text))
+    }
+
+    /// Makes sure that its key is known, if it asks for one.
+    ///
+    /// # Errors
+    /// Where the key should be, and what is wrong with it there.
+    pub(super) async fn ready(&self) -> Result<(), String> {
+        match &self.provider.key {
+            Some(key) => key.ready().await,
+            None => Ok(()),
+        }
+    }
+
+    /// It has refused the key.
+    pub(super) fn key_refused(&self) {
+        if let Some(key) = &self.provider.key {
+            key.refused();
+        }
     }
 
     /// From when on requests may be sent.
@@ -221,9 +260,7 @@ impl Hosted {
                 request = request.header(name, value.clone());
             }
         }
-        if let Some((name, key)) = &self.provider.auth {
-            request = request.header(name, key);
-        }
+        request = self.provider.authorized(request);
         match spec.kind {
             ProviderKind::OpenAi => {
                 if let Some(beta) = headers.get(&OPENAI_BETA) {
@@ -245,23 +282,6 @@ impl Hosted {
         let body = ResponseBody::hosted(answer, spec.stall_timeout, ends);
         Ok(UpstreamResponse { status, headers, body })
     }
-}
-
-/// The header that shows a key.
-fn authorization(
-    kind: ProviderKind,
-    key: &Secret,
-) -> Result<(HeaderName, HeaderValue), InvalidHeaderValue> {
-    let (name, value) = match kind {
-        ProviderKind::OpenAi => {
-            (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", key.expose())))
-        }
-        ProviderKind::Anthropic => (X_API_KEY, HeaderValue::from_str(key.expose())),
-    };
-    let mut value = value?;
-    // What is sensitive shows in no log.
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 fn send_error(error: reqwest::Error) -> SendError {

@@ -1,0 +1,300 @@
+//! `/api/v1/routes` and `/api/v1/providers`: where requests may go.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use diogenes_core::Timestamp;
+use diogenes_core::audit::Actor;
+use diogenes_core::fleet::Source;
+use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, CatalogError, Listed};
+use diogenes_core::gateway::{ProviderName, ProviderSpec, RouteSpec};
+use diogenes_core::name::ModelName;
+use diogenes_core::tenancy::{Allowed, may};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::{Allow, Entrance, JsonBody, PathOf};
+use super::models::parse_name;
+use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
+use crate::proxy::FleetViews;
+
+/// What the handlers of routes and providers share.
+pub struct GatewayArea {
+    entrance: Entrance,
+    editor: CatalogEditor,
+    views: FleetViews,
+}
+
+impl GatewayArea {
+    /// The area over these parts.
+    pub fn new(entrance: Entrance, editor: CatalogEditor, views: FleetViews) -> Self {
+        Self { entrance, editor, views }
+    }
+
+    async fn read(&self, _: &Allowed<may::GatewayRead>) -> Result<Catalog, ApiError> {
+        self.editor.load().await.map_err(|error| catalog_error(&error))
+    }
+
+    /// Whoever hears of a change finds it done.
+    fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
+        let published = self.views.dispatcher.publish_catalog(catalog);
+        published.map_err(|error| ApiError::internal(&error))
+    }
+}
+
+impl AsRef<Entrance> for GatewayArea {
+    fn as_ref(&self) -> &Entrance {
+        &self.entrance
+    }
+}
+
+/// A route.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RouteBody {
+    /// The name that callers send as `model`.
+    #[schema(value_type = String)]
+    pub name: ModelName,
+    /// `config` (read-only here) or `api`.
+    #[schema(value_type = String)]
+    pub source: Source,
+    /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// Who may answer, and how one is chosen.
+    pub spec: RouteSpec,
+}
+
+/// Every route.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RouteList {
+    /// The routes, by name.
+    pub data: Vec<RouteBody>,
+}
+
+/// A provider.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProviderBody {
+    /// What stands before the first `/` of the names of its models.
+    #[schema(value_type = String)]
+    pub name: ProviderName,
+    /// `config` (read-only here) or `api`.
+    #[schema(value_type = String)]
+    pub source: Source,
+    /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// Where it is, and how it is asked.
+    pub spec: ProviderSpec,
+}
+
+/// Every provider.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProviderList {
+    /// The providers, by name.
+    pub data: Vec<ProviderBody>,
+}
+
+/// Whether a provider answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProviderCheck {
+    /// Whether it takes requests with the key that it is given.
+    pub ok: bool,
+    /// The status that it answered with; null where it did not answer.
+    pub status: Option<u16>,
+    /// How long it took to answer, in milliseconds; null where it did not.
+    pub latency_ms: Option<u64>,
+    /// How many models it lists; null where it does not say.
+    pub models: Option<usize>,
+    /// What is wrong, and what to do about it; null where nothing is.
+    pub problem: Option<String>,
+}
+
+fn route_body(name: ModelName, route: Listed<RouteSpec>) -> RouteBody {
+    let Listed { spec, source, created_at, updated_at } = route;
+    RouteBody { name, source, created_at, updated_at, spec }
+}
+
+fn provider_body(name: ProviderName, provider: Listed<ProviderSpec>) -> ProviderBody {
+    let Listed { spec, source, created_at, updated_at } = provider;
+    ProviderBody { name, source, created_at, updated_at, spec }
+}
+
+/// List the routes.
+#[utoipa::path(get, path = "/api/v1/routes", tag = "routes",
+    responses((status = 200, body = RouteList), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn list_routes(
+    Allow(by): Allow<may::GatewayRead>,
+    State(area): State<Arc<GatewayArea>>,
+) -> Result<Json<RouteList>, ApiError> {
+    let routes = area.read(&by).await?.routes.into_iter();
+    Ok(Json(RouteList { data: routes.map(|(name, route)| route_body(name, route)).collect() }))
+}
+
+/// Show a route.
+#[utoipa::path(get, path = "/api/v1/routes/{name}", tag = "routes",
+    params(("name" = String, Path, description = "the route's name; slashes as they are")),
+    responses((status = 200, body = RouteBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn show_route(
+    Allow(by): Allow<may::GatewayRead>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+) -> Result<Json<RouteBody>, ApiError> {
+    let name = parse_name(&name)?;
+    let route = area.read(&by).await?.routes.remove(&name);
+    let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
+    Ok(Json(route_body(name, route)))
+}
+
+/// Add a route, or change it.
+#[utoipa::path(put, path = "/api/v1/routes/{name}", request_body = RouteSpec, tag = "routes",
+    params(("name" = String, Path, description = "the route's name; slashes as they are")),
+    responses((status = 200, body = RouteBody), (status = 201, body = RouteBody),
+        (status = "4XX", body = ErrorBody)))]
+pub(super) async fn apply_route(
+    Allow(by): Allow<may::GatewayWrite>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+    JsonBody(spec): JsonBody<RouteSpec>,
+) -> Result<(StatusCode, Json<RouteBody>), ApiError> {
+    let name = parse_name(&name)?;
+    let applied = area.editor.apply_route(&Actor::from(&by), &name, &spec).await;
+    let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
+    area.publish(&catalog)?;
+    let route = catalog.routes.remove(&name);
+    let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(route_body(name, route))))
+}
+
+/// Delete a route. Requests that name it are refused from then on.
+#[utoipa::path(delete, path = "/api/v1/routes/{name}", tag = "routes",
+    params(("name" = String, Path, description = "the route's name; slashes as they are")),
+    responses((status = 200, body = RouteBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn delete_route(
+    Allow(by): Allow<may::GatewayWrite>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+) -> Result<Json<RouteBody>, ApiError> {
+    let name = parse_name(&name)?;
+    let deleted = area.editor.delete_route(&Actor::from(&by), &name).await;
+    let (route, catalog) = deleted.map_err(|error| catalog_error(&error))?;
+    area.publish(&catalog)?;
+    Ok(Json(route_body(name, route)))
+}
+
+/// List the providers.
+#[utoipa::path(get, path = "/api/v1/providers", tag = "providers",
+    responses((status = 200, body = ProviderList), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn list_providers(
+    Allow(by): Allow<may::GatewayRead>,
+    State(area): State<Arc<GatewayArea>>,
+) -> Result<Json<ProviderList>, ApiError> {
+    let providers = area.read(&by).await?.providers.into_iter();
+    let data = providers.map(|(name, provider)| provider_body(name, provider)).collect();
+    Ok(Json(ProviderList { data }))
+}
+
+/// Show a provider.
+#[utoipa::path(get, path = "/api/v1/providers/{name}", tag = "providers",
+    params(("name" = String, Path, description = "the provider's name")),
+    responses((status = 200, body = ProviderBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn show_provider(
+    Allow(by): Allow<may::GatewayRead>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+) -> Result<Json<ProviderBody>, ApiError> {
+    let name = provider_name(&name)?;
+    let provider = area.read(&by).await?.providers.remove(&name);
+    let provider = provider.ok_or_else(|| no_provider(&name))?;
+    Ok(Json(provider_body(name, provider)))
+}
+
+/// Add a provider, or change it. Requests leave for it only where their route and key allow it.
+#[utoipa::path(put, path = "/api/v1/providers/{name}", request_body = ProviderSpec,
+    tag = "providers",
+    params(("name" = String, Path, description = "the provider's name")),
+    responses((status = 200, body = ProviderBody), (status = 201, body = ProviderBody),
+        (status = "4XX", body = ErrorBody)))]
+pub(super) async fn apply_provider(
+    Allow(by): Allow<may::GatewayWrite>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+    JsonBody(spec): JsonBody<ProviderSpec>,
+) -> Result<(StatusCode, Json<ProviderBody>), ApiError> {
+    let name = provider_name(&name)?;
+    let applied = area.editor.apply_provider(&Actor::from(&by), &name, &spec).await;
+    let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
+    area.publish(&catalog)?;
+    let provider = catalog.providers.remove(&name).ok_or_else(|| no_provider(&name))?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(provider_body(name, provider))))
+}
+
+/// Delete a provider that no route leads to.
+#[utoipa::path(delete, path = "/api/v1/providers/{name}", tag = "providers",
+    params(("name" = String, Path, description = "the provider's name")),
+    responses((status = 200, body = ProviderBody), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn delete_provider(
+    Allow(by): Allow<may::GatewayWrite>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+) -> Result<Json<ProviderBody>, ApiError> {
+    let name = provider_name(&name)?;
+    let deleted = area.editor.delete_provider(&Actor::from(&by), &name).await;
+    let (provider, catalog) = deleted.map_err(|error| catalog_error(&error))?;
+    area.publish(&catalog)?;
+    Ok(Json(provider_body(name, provider)))
+}
+
+/// Ask a provider for its list of models, as a request would be sent: with its key, and from where
+/// requests leave. It costs nothing.
+#[utoipa::path(get, path = "/api/v1/providers/{name}/check", tag = "providers",
+    params(("name" = String, Path, description = "the provider's name")),
+    responses((status = 200, body = ProviderCheck), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn check_provider(
+    Allow(by): Allow<may::GatewayRead>,
+    State(area): State<Arc<GatewayArea>>,
+    PathOf(name): PathOf<String>,
+) -> Result<Json<ProviderCheck>, ApiError> {
+    let name = provider_name(&name)?;
+    area.publish(&area.read(&by).await?)?;
+    let checked = area.views.dispatcher.check_provider(&name).await;
+    checked.map(Json).ok_or_else(|| no_provider(&name))
+}
+
+fn provider_name(name: &str) -> Result<ProviderName, ApiError> {
+    name.parse()
+        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
+}
+
+fn no_provider(name: &ProviderName) -> ApiError {
+    catalog_error(&CatalogError::NoProvider(name.clone()))
+}
+
+/// A change that was not made, as callers see it.
+fn catalog_error(error: &CatalogError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        CatalogError::NoRoute(_) => ApiError::new(ErrorKind::RouteNotFound, text),
+        CatalogError::NoProvider(_) => ApiError::new(ErrorKind::ProviderNotFound, text),
+        CatalogError::ReadOnly(_) => ApiError::new(ErrorKind::ReadOnly, text),
+        CatalogError::Route(invalid) => {
+            ApiError::new(ErrorKind::InvalidRequest, text).param(invalid.field)
+        }
+        CatalogError::Provider(invalid) => {
+            ApiError::new(ErrorKind::InvalidRequest, text).param(invalid.field)
+        }
+        CatalogError::NameTaken { .. } | CatalogError::InUse { .. } | CatalogError::Full => {
+            ApiError::new(ErrorKind::Conflict, text)
+        }
+        CatalogError::Store(error) => store_error(error),
+    }
+}

@@ -1,0 +1,67 @@
+//! The catalog as requests use it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use diogenes_core::entity::StoreExt as _;
+use diogenes_core::fleet::NameClaim;
+use diogenes_core::gateway::RouteSpec;
+use diogenes_core::gateway::catalog::Catalog;
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::{SecretSource, StateStore, StoreError};
+
+use super::provider::{ProviderError, Providers};
+use crate::metrics::Metrics;
+
+/// What requests may need that leave for a provider.
+#[derive(Clone)]
+pub struct WayOut {
+    /// Reads the keys of providers.
+    pub secrets: Arc<dyn SecretSource>,
+    /// Tells which names have belonged to models of the fleet.
+    pub store: Arc<dyn StateStore>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Published {
+    pub(super) routes: BTreeMap<ModelName, Arc<NamedRoute>>,
+    pub(super) providers: Providers,
+}
+
+/// A route and its name.
+#[derive(Debug)]
+pub(crate) struct NamedRoute {
+    pub(crate) name: ModelName,
+    pub(crate) spec: RouteSpec,
+}
+
+impl Published {
+    /// What a catalog says. What is known of how providers fare is taken over from what was
+    /// published before.
+    pub(super) fn new(
+        catalog: &Catalog,
+        before: &Self,
+        way_out: Option<&WayOut>,
+        metrics: &Metrics,
+    ) -> Result<Self, ProviderError> {
+        let named = |(name, listed): (&ModelName, &_)| {
+            let listed: &diogenes_core::gateway::catalog::Listed<RouteSpec> = listed;
+            let route = NamedRoute { name: name.clone(), spec: listed.spec.clone() };
+            (name.clone(), Arc::new(route))
+        };
+        let providers = match way_out {
+            Some(way_out) => Providers::new(catalog, &before.providers, &way_out.secrets, metrics)?,
+            None => Providers::default(),
+        };
+        Ok(Self { routes: catalog.routes.iter().map(named).collect(), providers })
+    }
+}
+
+impl WayOut {
+    /// Whether this name has belonged to a model of the fleet. Its requests must not leave for a
+    /// provider just because the model was deleted.
+    pub(super) async fn was_a_model(&self, name: &ModelName) -> Result<bool, StoreError> {
+        Ok(self.store.load::<NameClaim>(&NameClaim::key_of(name)).await?.is_some())
+    }
+}

@@ -1,0 +1,390 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Catalog, Listed};
+use crate::audit::{Action, Actor, Change};
+use crate::entity::{Entity as _, StoreExt as _};
+use crate::fleet::{Model, NameClaim, Source};
+use crate::gateway::prices::RateCard;
+use crate::gateway::{
+    InvalidProvider, InvalidRoute, ProviderName, ProviderSpec, ProviderSpecs, RouteSpec, Routes,
+};
+use crate::name::{ModelName, nearest};
+use crate::ports::{Clock, Expect, MAX_WRITES, StateStore, StoreError, Write};
+use crate::secret::SecretRef;
+
+/// Changes the catalog. Routers learn of it within seconds.
+#[derive(Clone)]
+pub struct CatalogEditor {
+    store: Arc<dyn StateStore>,
+    clock: Arc<dyn Clock>,
+    secrets: SecretRule,
+}
+
+/// Where an installation can read the keys of providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretRule {
+    /// In its environment and its files.
+    Machine,
+    /// In SSM parameters.
+    Parameters,
+}
+
+/// Why the catalog was not changed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// No route has this name.
+    #[error("route `{0}` does not exist; list routes with `diogenes route list`")]
+    NoRoute(ModelName),
+    /// No provider has this name.
+    #[error("provider `{0}` does not exist; list providers with `diogenes provider list`")]
+    NoProvider(ProviderName),
+    /// It belongs to the configuration.
+    #[error("{0} is defined in the configuration of `diogenes serve`; change it there and restart")]
+    ReadOnly(String),
+    /// The route makes no sense.
+    #[error(transparent)]
+    Route(#[from] InvalidRoute),
+    /// The provider makes no sense.
+    #[error(transparent)]
+    Provider(#[from] InvalidProvider),
+    /// A model answers to the name, and would hide the route.
+    #[error("model `{model}` already uses the name `{name}`; choose another name for the route")]
+    NameTaken { name: ModelName, model: ModelName },
+    /// Routes lead to the provider.
+    #[error("provider `{provider}` is used by {routes}; delete or change them first")]
+    InUse { provider: ProviderName, routes: String },
+    /// All routes and providers stand in one record.
+    #[error("the routes and providers are too large together; delete some that nobody uses")]
+    Full,
+    /// The store failed.
+    #[error("the routes and providers could not be read or written")]
+    Store(StoreError),
+}
+
+impl From<StoreError> for CatalogError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooLarge { .. } => Self::Full,
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl CatalogEditor {
+    /// An editor over these ports.
+    pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>, secrets: SecretRule) -> Self {
+        Self { store, clock, secrets }
+    }
+
+    /// The catalog as it stands.
+    pub async fn load(&self) -> Result<Catalog, CatalogError> {
+        Ok(self.read().await?.0)
+    }
+
+    /// Adds or changes a route; returns the catalog with it, and whether it is new. The same spec
+    /// again changes nothing.
+    pub async fn apply_route(
+        &self,
+        actor: &Actor,
+        name: &ModelName,
+        spec: &RouteSpec,
+    ) -> Result<(Catalog, bool), CatalogError> {
+        spec.validate()?;
+        self.check_name(name).await?;
+        let summary = || spec.models().map(ModelName::as_str).collect::<Vec<_>>().join(", ");
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            self.check_targets(&catalog, name, spec).await?;
+            let what = format!("route `{name}`");
+            let Some(is_new) = self.put(&mut catalog.routes, name, spec, what)? else {
+                return Ok((catalog, false));
+            };
+            let target = format!("route/{name}");
+            let change = Change::of_installation(Action::route_apply(), target, summary());
+            if self.commit(&catalog, expect, vec![change], actor).await? {
+                return Ok((catalog, is_new));
+            }
+        }
+    }
+
+    /// Deletes a route; returns it, and the catalog without it.
+    pub async fn delete_route(
+        &self,
+        actor: &Actor,
+        name: &ModelName,
+    ) -> Result<(Listed<RouteSpec>, Catalog), CatalogError> {
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let route = catalog.routes.remove(name);
+            let route = route.ok_or_else(|| CatalogError::NoRoute(name.clone()))?;
+            check_owner(route.source, || format!("route `{name}`"))?;
+            let target = format!("route/{name}");
+            let change = Change::of_installation(Action::route_delete(), target, "");
+            if self.commit(&catalog, expect, vec![change], actor).await? {
+                return Ok((route, catalog));
+            }
+        }
+    }
+
+    /// Adds or changes a provider; returns the catalog with it, and whether it is new. The same
+    /// spec again changes nothing.
+    pub async fn apply_provider(
+        &self,
+        actor: &Actor,
+        name: &ProviderName,
+        spec: &ProviderSpec,
+    ) -> Result<(Catalog, bool), CatalogError> {
+        spec.validate()?;
+        if let Some(reference) = &spec.api_key {
+            self.secrets.check(reference)?;
+        }
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let what = format!("provider `{name}`");
+            let Some(is_new) = self.put(&mut catalog.providers, name, spec, what)? else {
+                return Ok((catalog, false));
+            };
+            let target = format!("provider/{name}");
+            let summary = spec.base_url.clone();
+            let change = Change::of_installation(Action::provider_apply(), target, summary);
+            if self.commit(&catalog, expect, vec![change], actor).await? {
+                return Ok((catalog, is_new));
+            }
+        }
+    }
+
+    /// Deletes a provider that no route leads to; returns it, and the catalog without it.
+    pub async fn delete_provider(
+        &self,
+        actor: &Actor,
+        name: &ProviderName,
+    ) -> Result<(Listed<ProviderSpec>, Catalog), CatalogError> {
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let provider = catalog.providers.remove(name);
+            let provider = provider.ok_or_else(|| CatalogError::NoProvider(name.clone()))?;
+            check_owner(provider.source, || format!("provider `{name}`"))?;
+            let routes = catalog.routes_by(name);
+            if !routes.is_empty() {
+                let names: Vec<_> = routes.iter().map(|route| format!("`{route}`")).collect();
+                let kind = if routes.len() == 1 { "the route" } else { "the routes" };
+                let routes = format!("{kind} {}", names.join(", "));
+                return Err(CatalogError::InUse { provider: name.clone(), routes });
+            }
+            let target = format!("provider/{name}");
+            let change = Change::of_installation(Action::provider_delete(), target, "");
+            if self.commit(&catalog, expect, vec![change], actor).await? {
+                return Ok((provider, catalog));
+            }
+        }
+    }
+
+    /// Makes what the configuration owns in the catalog what its file says, which was checked
+    /// where it was read: new definitions are added, changed ones changed, and ones that are no
+    /// longer in the file removed.
+    pub async fn take_over(
+        &self,
+        routes: &Routes,
+        providers: &ProviderSpecs,
+        rate_cards: &BTreeMap<ModelName, RateCard>,
+    ) -> Result<Catalog, CatalogError> {
+        let actor = Actor::operator();
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let now = self.clock.now();
+            let mut changes = Vec::new();
+            let mut note = |action: Action, target: String| {
+                changes.push(Change::of_installation(action, target, "by the configuration"));
+            };
+            let merged = merge(&mut catalog.routes, routes, now);
+            for (name, is_there) in merged {
+                let action = if is_there { Action::route_apply() } else { Action::route_delete() };
+                note(action, format!("route/{name}"));
+            }
+            for (name, is_there) in merge(&mut catalog.providers, providers, now) {
+                let action =
+                    if is_there { Action::provider_apply() } else { Action::provider_delete() };
+                note(action, format!("provider/{name}"));
+            }
+            let cards = merge(&mut catalog.rate_cards, rate_cards, now);
+            if changes.is_empty() && cards.is_empty() {
+                return Ok(catalog);
+            }
+            if self.commit(&catalog, expect, changes, &actor).await? {
+                return Ok(catalog);
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(Catalog, Expect), CatalogError> {
+        Ok(match self.store.load::<Catalog>(&Catalog::key()).await? {
+            Some(stored) => {
+                let expect = stored.unchanged();
+                (stored.value, expect)
+            }
+            None => (Catalog::default(), Expect::Absent),
+        })
+    }
+
+    /// Writes the catalog with a record of each change; false if it was changed meanwhile.
+    async fn commit(
+        &self,
+        catalog: &Catalog,
+        expect: Expect,
+        changes: Vec<Change>,
+        actor: &Actor,
+    ) -> Result<bool, CatalogError> {
+        let now = self.clock.now();
+        let records = changes.into_iter().map(|change| change.write(actor, now));
+        let mut records = records.collect::<Result<Vec<Write>, _>>()?;
+        // A file may change more than one commit takes; only the catalog itself must be whole.
+        let others = records.split_off(records.len().min(MAX_WRITES - 1));
+        records.push(catalog.put(expect)?);
+        match self.store.commit(&records).await {
+            Ok(_) => {}
+            Err(StoreError::Conflict(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        for records in others.chunks(MAX_WRITES) {
+            self.store.commit(records).await?;
+        }
+        Ok(true)
+    }
+
+    /// Puts a definition that the API brings among others; none if it stands there already, else
+    /// whether it is new.
+    fn put<K: Ord + Clone, T: Clone + PartialEq>(
+        &self,
+        among: &mut BTreeMap<K, Listed<T>>,
+        name: &K,
+        spec: &T,
+        what: String,
+    ) -> Result<Option<bool>, CatalogError> {
+        let now = self.clock.now();
+        let created_at = match among.get(name) {
+            Some(standing) => {
+                check_owner(standing.source, || what)?;
+                if standing.spec == *spec {
+                    return Ok(None);
+                }
+                Some(standing.created_at)
+            }
+            None => None,
+        };
+        let (spec, source) = (spec.clone(), Source::Api);
+        let listed =
+            Listed { spec, source, created_at: created_at.unwrap_or(now), updated_at: now };
+        among.insert(name.clone(), listed);
+        Ok(Some(created_at.is_none()))
+    }
+
+    /// Refuses a name that a model answers to: the model would hide the route.
+    async fn check_name(&self, name: &ModelName) -> Result<(), CatalogError> {
+        match self.model_of(name).await? {
+            Some(model) => Err(CatalogError::NameTaken { name: name.clone(), model }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses targets that nobody can answer for.
+    async fn check_targets(
+        &self,
+        catalog: &Catalog,
+        name: &ModelName,
+        spec: &RouteSpec,
+    ) -> Result<(), CatalogError> {
+        for target in spec.models() {
+            if target == name || catalog.routes.contains_key(target) {
+                let problem = format!(
+                    "names the route `{target}`; name models, as no route leads to another"
+                );
+                return Err(InvalidRoute { field: "targets", problem }.into());
+            }
+            let prefix = target.as_str().split_once('/').map(|(prefix, _)| prefix);
+            let mut providers = catalog.providers.keys().map(ProviderName::as_str);
+            let is_hosted = prefix.is_some_and(|prefix| providers.any(|name| name == prefix));
+            if is_hosted || self.model_of(target).await?.is_some() {
+                continue;
+            }
+            let near = prefix
+                .and_then(|prefix| {
+                    nearest(prefix, catalog.providers.keys().map(ProviderName::as_str))
+                })
+                .map(|near| format!("; is the provider `{near}` meant?"));
+            let problem = format!(
+                "names `{target}`, which is neither a registered model nor one of a provider{}",
+                near.as_deref().unwrap_or("; add it first")
+            );
+            return Err(InvalidRoute { field: "targets", problem }.into());
+        }
+        Ok(())
+    }
+
+    /// The live model that answers to a name.
+    async fn model_of(&self, name: &ModelName) -> Result<Option<ModelName>, StoreError> {
+        let claim = self.store.load::<NameClaim>(&NameClaim::key_of(name)).await?;
+        // Models of version 0.1.0 have no claims, but their own name.
+        let owner = claim.map_or_else(|| name.clone(), |claim| claim.value.model);
+        let model = self.store.load::<Model>(&Model::key_of(&owner)).await?;
+        let model = model.map(|model| model.value);
+        let live =
+            model.filter(|model| model.deleted_at.is_none() && model.answers_to(name.as_str()));
+        Ok(live.map(|model| model.name))
+    }
+}
+
+impl SecretRule {
+    fn check(self, reference: &SecretRef) -> Result<(), InvalidProvider> {
+        let problem = match (self, reference) {
+            (Self::Machine, SecretRef::Ssm(_)) => {
+                "is an SSM parameter, which only an installation on AWS can read; use `env` or `file`"
+            }
+            (Self::Parameters, SecretRef::Env(_) | SecretRef::File(_)) => {
+                "must be an SSM parameter here, such as `{\"ssm\": \"/diogenes/STACK/providers/openai\"}`"
+            }
+            _ => return Ok(()),
+        };
+        Err(InvalidProvider { field: "api_key", problem })
+    }
+}
+
+impl fmt::Debug for CatalogEditor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogEditor").finish_non_exhaustive()
+    }
+}
+
+fn check_owner(source: Source, what: impl FnOnce() -> String) -> Result<(), CatalogError> {
+    match source {
+        Source::Config => Err(CatalogError::ReadOnly(what())),
+        Source::Api => Ok(()),
+    }
+}
+
+/// Lays what a file says over what stands; returns which names changed, and whether each is
+/// there now.
+fn merge<K: Ord + Clone, T: Clone + PartialEq>(
+    standing: &mut BTreeMap<K, Listed<T>>,
+    file: &BTreeMap<K, T>,
+    now: crate::Timestamp,
+) -> Vec<(K, bool)> {
+    let is_gone = |(name, listed): &(&K, &Listed<T>)| {
+        listed.source == Source::Config && !file.contains_key(*name)
+    };
+    let gone: Vec<K> = standing.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
+    standing.retain(|name, _| !gone.contains(name));
+    let mut changed: Vec<_> = gone.into_iter().map(|name| (name, false)).collect();
+    for (name, spec) in file {
+        let old = standing.get(name);
+        if old.is_some_and(|old| old.spec == *spec && old.source == Source::Config) {
+            continue;
+        }
+        let created_at = old.map_or(now, |old| old.created_at);
+        let (spec, source) = (spec.clone(), Source::Config);
+        standing.insert(name.clone(), Listed { spec, source, created_at, updated_at: now });
+        changed.push((name.clone(), true));
+    }
+    changed
+}

@@ -1,0 +1,58 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::entity::Entity;
+use crate::fleet::Source;
+use crate::gateway::prices::RateCard;
+use crate::gateway::{ProviderName, ProviderSpec, RouteSpec};
+use crate::name::ModelName;
+use crate::ports::Key;
+
+/// Every route and provider, and the rate cards of the fleet's models.
+///
+/// One record, so that a router learns all of it by one read, and no route is read without the
+/// provider that it was written with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Catalog {
+    pub routes: BTreeMap<ModelName, Listed<RouteSpec>>,
+    pub providers: BTreeMap<ProviderName, Listed<ProviderSpec>>,
+    pub rate_cards: BTreeMap<ModelName, Listed<RateCard>>,
+}
+
+/// A definition in the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed<T> {
+    pub spec: T,
+    /// Who may change it.
+    pub source: Source,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Catalog {
+    /// Where it stands.
+    pub fn key() -> Key {
+        Key::new("GATEWAY", "CATALOG")
+    }
+
+    /// The routes that name a model of this provider, and no other target of theirs.
+    pub(super) fn routes_by(&self, provider: &ProviderName) -> Vec<&ModelName> {
+        let is_of = |model: &ModelName| {
+            model.as_str().split_once('/').is_some_and(|(prefix, _)| prefix == provider.as_str())
+        };
+        let names =
+            |(name, route): (_, &Listed<RouteSpec>)| route.spec.models().any(is_of).then_some(name);
+        self.routes.iter().filter_map(names).collect()
+    }
+}
+
+impl Entity for Catalog {
+    const KIND: &'static str = "catalog";
+
+    fn key(&self) -> Key {
+        Self::key()
+    }
+}

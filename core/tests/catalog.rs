@@ -1,0 +1,236 @@
+//! The catalog over a store in memory.
+
+#![expect(clippy::unwrap_used, reason = "the fixtures are not inside test functions")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
+use diogenes_core::fleet::{ModelSpec, Registry, Source};
+use diogenes_core::gateway::catalog::{CatalogEditor, CatalogError, SecretRule};
+use diogenes_core::gateway::{ProviderName, ProviderSpec, RouteSpec};
+use diogenes_core::name::ModelName;
+use diogenes_core::ports::StateStore;
+use diogenes_core::tenancy::{Allowed, ProjectId};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore};
+use futures_util::future::join_all;
+use pollster::block_on;
+use serde_json::{Value, json};
+
+struct World {
+    clock: Arc<ManualClock>,
+    store: Arc<dyn StateStore>,
+    editor: CatalogEditor,
+}
+
+impl World {
+    /// With the model `big`, which answers to `large` too.
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new("2026-11-30T12:00:00Z".parse().unwrap()));
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new(clock.clone()));
+        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
+        let world = Self { clock, store, editor };
+        let mut spec = ModelSpec::new(["vllm", "--port", "{port}"]);
+        spec.aliases = vec![name("large")];
+        world.registry().apply(&name("big"), spec, Source::Api).await.unwrap();
+        world
+    }
+
+    fn registry(&self) -> Registry {
+        let wake = Arc::new(CountingWake::default());
+        Registry::new(self.store.clone(), self.clock.clone(), wake)
+    }
+
+    async fn apply_route(&self, route: &str, spec: Value) -> Result<bool, String> {
+        let spec: RouteSpec = serde_json::from_value(spec).unwrap();
+        let applied = self.editor.apply_route(&Actor::operator(), &name(route), &spec).await;
+        applied.map(|(_, is_new)| is_new).map_err(|error| error.to_string())
+    }
+
+    async fn apply_provider(&self, provider: &str, spec: Value) -> Result<bool, String> {
+        let spec = serde_json::from_value(spec).unwrap();
+        let provider = provider.parse().unwrap();
+        let applied = self.editor.apply_provider(&Actor::operator(), &provider, &spec).await;
+        applied.map(|(_, is_new)| is_new).map_err(|error| error.to_string())
+    }
+
+    async fn actions(&self) -> Vec<String> {
+        let log = AuditLog::new(self.store.clone(), self.clock.clone());
+        let (project, filter) = (ProjectId::default(), AuditFilter::default());
+        let page = log.list(&Allowed::operator(), &project, &filter, 100, None).await.unwrap();
+        let told = |record: &diogenes_core::audit::AuditRecord| {
+            format!("{} {} {}", record.action, record.target, record.summary)
+        };
+        let mut told: Vec<_> = page.records.iter().map(told).collect();
+        told.sort();
+        told
+    }
+}
+
+fn name(text: &str) -> ModelName {
+    text.parse().unwrap()
+}
+
+fn openai() -> Value {
+    json!({"kind": "openai", "base_url": "https://api.openai.com/v1", "api_key": {"env": "KEY"}})
+}
+
+#[test]
+fn routes_and_providers_are_added_changed_and_deleted_and_each_leaves_a_record() {
+    block_on(async {
+        let world = World::new().await;
+        assert_eq!(world.apply_provider("openai", openai()).await, Ok(true));
+        assert_eq!(world.apply_provider("openai", openai()).await, Ok(false), "it is the same");
+        let targets = json!({"targets": ["large", "openai/gpt-5-mini"], "egress": true});
+        assert_eq!(world.apply_route("assistant", targets.clone()).await, Ok(true));
+        assert_eq!(world.apply_route("assistant", targets).await, Ok(false), "it is the same");
+        world.clock.advance(std::time::Duration::from_secs(1));
+        assert_eq!(world.apply_route("assistant", json!({"targets": ["big"]})).await, Ok(false));
+        let catalog = world.editor.load().await.unwrap();
+        let route = &catalog.routes[&name("assistant")];
+        assert_eq!(route.spec.targets.len(), 1);
+        assert!(route.updated_at > route.created_at);
+
+        let actor = Actor::operator();
+        let openai: ProviderName = "openai".parse().unwrap();
+        world.editor.delete_provider(&actor, &openai).await.unwrap();
+        world.editor.delete_route(&actor, &name("assistant")).await.unwrap();
+        assert!(matches!(
+            world.editor.delete_route(&actor, &name("assistant")).await,
+            Err(CatalogError::NoRoute(_))
+        ));
+        assert_eq!(
+            world.actions().await,
+            [
+                "provider.apply provider/openai https://api.openai.com/v1",
+                "provider.delete provider/openai ",
+                "route.apply route/assistant big",
+                "route.apply route/assistant large, openai/gpt-5-mini",
+                "route.delete route/assistant ",
+            ]
+        );
+    });
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_place() {
+    block_on(async {
+        let world = World::new().await;
+        world.apply_provider("openai", openai()).await.unwrap();
+        world.apply_route("first", json!({"targets": ["big"]})).await.unwrap();
+        for (route, targets, problem) in [
+            ("big", json!(["big"]), "model `big` already uses the name `big`"),
+            ("large", json!(["big"]), "model `big` already uses the name `large`"),
+            ("loop", json!(["big", "loop"]), "names the route `loop`"),
+            ("second", json!(["first"]), "names the route `first`"),
+            ("second", json!(["bgi"]), "names `bgi`, which is neither"),
+            ("second", json!(["opnai/gpt"]), "is the provider `openai` meant?"),
+            ("second", json!([]), "names no model"),
+            ("second", json!(["big", "big"]), "names `big` twice"),
+        ] {
+            let error = world.apply_route(route, json!({"targets": targets})).await.unwrap_err();
+            assert!(error.contains(problem), "{route}: {error}");
+        }
+        for (change, problem) in [
+            (json!({"base_url": "api.openai.com"}), "must begin with"),
+            (json!({"api_key": {"ssm": "/diogenes/prod/key"}}), "`api_key` is an SSM parameter"),
+            (json!({"timeout": "0s"}), "`timeout` must be longer than 0"),
+        ] {
+            let mut spec = openai();
+            spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            let error = world.apply_provider("openai", spec).await.unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+        let clock = world.clock.clone();
+        let on_aws = CatalogEditor::new(world.store.clone(), clock, SecretRule::Parameters);
+        let spec: ProviderSpec = serde_json::from_value(openai()).unwrap();
+        let refused =
+            on_aws.apply_provider(&Actor::operator(), &"other".parse().unwrap(), &spec).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("must be an SSM parameter here"), "{refused}");
+        assert_eq!(world.editor.load().await.unwrap().routes.len(), 1);
+    });
+}
+
+#[test]
+fn a_provider_that_routes_lead_to_is_kept() {
+    block_on(async {
+        let world = World::new().await;
+        world.apply_provider("openai", openai()).await.unwrap();
+        for route in ["one", "two"] {
+            world.apply_route(route, json!({"targets": ["openai/gpt"]})).await.unwrap();
+        }
+        let delete = || async {
+            let name = "openai".parse().unwrap();
+            world.editor.delete_provider(&Actor::operator(), &name).await
+        };
+        let error = delete().await.unwrap_err().to_string();
+        assert!(error.contains("is used by the routes `one`, `two`"), "{error}");
+        for route in ["one", "two"] {
+            world.editor.delete_route(&Actor::operator(), &name(route)).await.unwrap();
+        }
+        delete().await.unwrap();
+    });
+}
+
+#[test]
+fn a_deleted_model_frees_its_name_for_a_route() {
+    block_on(async {
+        let world = World::new().await;
+        world.apply_provider("openai", openai()).await.unwrap();
+        world.registry().delete(&name("big"), Source::Api).await.unwrap();
+        assert_eq!(world.apply_route("large", json!({"targets": ["openai/gpt"]})).await, Ok(true));
+    });
+}
+
+#[test]
+fn the_configuration_owns_what_its_file_says_and_nothing_else() {
+    block_on(async {
+        let world = World::new().await;
+        world.apply_route("by-hand", json!({"targets": ["big"]})).await.unwrap();
+        world.apply_route("taken", json!({"targets": ["big"]})).await.unwrap();
+        let routes = |routes: Value| serde_json::from_value(routes).unwrap();
+        let file = json!({"assistant": {"targets": ["openai/gpt"]}, "taken": {"targets": ["x"]}});
+        let providers: BTreeMap<ProviderName, ProviderSpec> =
+            serde_json::from_value(json!({"openai": openai()})).unwrap();
+        let cards = BTreeMap::new();
+        let take_over = |file: Value| {
+            let routes = routes(file);
+            let (world, providers, cards) = (&world, &providers, &cards);
+            async move { world.editor.take_over(&routes, providers, cards).await.unwrap() }
+        };
+        let catalog = take_over(file.clone()).await;
+        let source = |name_of: &str| catalog.routes[&name(name_of)].source;
+        assert_eq!(
+            ["assistant", "by-hand", "taken"].map(source),
+            [Source::Config, Source::Api, Source::Config]
+        );
+        let before = world.actions().await;
+        take_over(file).await;
+        assert_eq!(world.actions().await, before, "a second start changes nothing");
+
+        let error = world.apply_route("assistant", json!({"targets": ["big"]})).await.unwrap_err();
+        assert!(error.contains("route `assistant` is defined in the configuration"), "{error}");
+        let actor = Actor::operator();
+        for read_only in [
+            world.editor.delete_route(&actor, &name("assistant")).await.map(|_| ()),
+            world.editor.delete_provider(&actor, &"openai".parse().unwrap()).await.map(|_| ()),
+        ] {
+            assert!(matches!(read_only, Err(CatalogError::ReadOnly(_))), "{read_only:?}");
+        }
+        let catalog = take_over(json!({})).await;
+        let names: Vec<_> = catalog.routes.keys().map(ModelName::as_str).collect();
+        assert_eq!(names, ["by-hand"]);
+    });
+}
+
+#[test]
+fn of_changes_at_the_same_time_none_is_lost() {
+    block_on(async {
+        let world = World::new().await;
+        let names: Vec<_> = (0..20).map(|number| format!("route-{number}")).collect();
+        let applied = names.iter().map(|name| world.apply_route(name, json!({"targets": ["big"]})));
+        assert!(join_all(applied).await.into_iter().all(|applied| applied == Ok(true)));
+        assert_eq!(world.editor.load().await.unwrap().routes.len(), 20);
+    });
+}
