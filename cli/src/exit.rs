@@ -19,11 +19,11 @@ pub(crate) enum Kind {
     Unavailable = 4,
     /// The key is missing or refused.
     Denied = 5,
-    /// There is no such model, key, project or budget.
+    /// There is no such model, route, provider, key, project or budget.
     NotFound = 6,
     /// The model could not be started.
     ModelFailed = 7,
-    /// `doctor` found a problem.
+    /// `doctor` or `provider check` found a problem.
     Unhealthy = 8,
 }
 

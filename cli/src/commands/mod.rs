@@ -7,6 +7,7 @@ mod completions;
 mod confirmation;
 mod controls;
 mod doctor;
+mod fields;
 mod key;
 mod logs;
 mod model;
@@ -14,7 +15,9 @@ mod options;
 pub(crate) mod output;
 mod progress;
 mod project;
+mod provider;
 mod ps;
+mod route;
 mod scale;
 mod screen;
 mod time;
@@ -44,9 +47,9 @@ Exit codes:
   3  the data directory cannot be used
   4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
-  6  the model, key, project or budget does not exist
+  6  the model, route, provider, key, project or budget does not exist
   7  the model could not be started
-  8  `doctor` found a problem
+  8  `doctor` or `provider check` found a problem
 
 Environment, where an empty variable counts as unset:
   DIOGENES_URL         the server's URL [default: that of the `serve` that runs with the data
@@ -75,6 +78,8 @@ pub(crate) enum ClientCommand {
     Unpin(scale::UnpinArgs),
     Logs(logs::LogsArgs),
     Model(model::ModelArgs),
+    Route(route::RouteArgs),
+    Provider(provider::ProviderArgs),
     Key(key::KeyArgs),
     Project(project::ProjectArgs),
     Budget(budget::BudgetArgs),
@@ -101,6 +106,8 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Unpin(args) => scale::unpin(args).await,
             ClientCommand::Logs(args) => logs::run(args).await,
             ClientCommand::Model(args) => model::run(args).await,
+            ClientCommand::Route(args) => route::run(args).await,
+            ClientCommand::Provider(args) => provider::run(args).await,
             ClientCommand::Key(args) => key::run(args).await,
             ClientCommand::Project(args) => project::run(args).await,
             ClientCommand::Budget(args) => budget::run(args).await,

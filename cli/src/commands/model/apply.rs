@@ -1,13 +1,12 @@
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use diogenes_core::fleet::ModelSpec;
 use diogenes_core::name::ModelName;
 
-use super::spec::{self, Fields, Origin};
-use super::{models, output};
+use super::{models, output, spec};
 use crate::client::{Client, model_path};
+use crate::commands::fields::{Fields, Origin};
 use crate::exit::{Failure, Kind};
 
 /// Register or change a model. Changing its command or environment replaces its replicas.
@@ -83,7 +82,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let path = model_path(args.name.as_str());
     let (base, origin) = match &args.file {
-        Some(file) => (read(file)?, Origin::File(file.display().to_string())),
+        Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
         None if args.command.is_empty() => {
             (standing(client, &path, &args.name).await?, Origin::Server)
         }
@@ -124,19 +123,4 @@ async fn standing(client: &Client, path: &[&str], name: &ModelName) -> Result<Fi
         ))),
         Err(failure) => Err(failure),
     }
-}
-
-fn read(file: &Path) -> Result<Fields, Failure> {
-    let mut text = String::new();
-    let done = if file == Path::new("-") {
-        std::io::stdin().lock().read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(file).map(|read| text = read)
-    };
-    done.map_err(|error| Failure {
-        kind: Kind::Config,
-        error: anyhow::Error::new(error)
-            .context(format!("the spec `{}` cannot be read; check the path", file.display())),
-    })?;
-    Fields::parse(&text, file)
 }

@@ -4,7 +4,7 @@ mod spec;
 use clap::Subcommand;
 use diogenes_api::control::{ModelBody, ModelPage};
 use diogenes_core::duration;
-use diogenes_core::fleet::{ResponsesApi, Source};
+use diogenes_core::fleet::ResponsesApi;
 
 use super::completions::models;
 use super::options::Options;
@@ -98,13 +98,6 @@ pub(super) async fn run(args: ModelArgs) -> Result<(), Failure> {
     }
 }
 
-fn source(source: Source) -> &'static str {
-    match source {
-        Source::Config => "config",
-        Source::Api => "api",
-    }
-}
-
 fn table(models: &[ModelBody]) -> String {
     output::table(
         &["NAME", "SOURCE", "REPLICAS", "IDLE", "ALIASES", "UPDATED", "COMMAND"],
@@ -112,7 +105,7 @@ fn table(models: &[ModelBody]) -> String {
             let spec = &model.spec;
             vec![
                 model.name.to_string(),
-                source(model.source).into(),
+                model.source.as_str().into(),
                 format!("{}..{}", spec.min_replicas, spec.max_replicas),
                 duration::format(spec.idle_timeout).replace(' ', ""),
                 aliases(model),
@@ -127,7 +120,7 @@ fn details(model: &ModelBody) -> String {
     let spec = &model.spec;
     let mut rows = vec![
         ("name", model.name.to_string()),
-        ("source", source(model.source).into()),
+        ("source", model.source.as_str().into()),
         ("created", time::stamp(model.created_at)),
         ("updated", time::stamp(model.updated_at)),
         ("command", command(model)),

@@ -13,14 +13,14 @@ use tokio::process::Command;
 use crate::slow;
 
 /// Somebody at a shell with the URL and a key of the stack, and nothing else.
-struct Operator {
+pub(crate) struct Operator {
     url: String,
     key: String,
     home: TempDir,
 }
 
 impl Operator {
-    async fn of(stack: &Stack) -> Self {
+    pub(crate) async fn of(stack: &Stack) -> Self {
         let key = stack.key(&Scope::ALL).await;
         let home = TempDir::with_prefix("diogenes-operator-").unwrap();
         Self { url: stack.gateway.base_url(), key, home }
@@ -43,7 +43,7 @@ impl Operator {
     }
 
     /// What a command prints, which succeeds.
-    async fn text(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn text(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments).await;
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {error}");
@@ -51,7 +51,7 @@ impl Operator {
     }
 
     /// The same as JSON.
-    async fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let text = self.text(&[arguments, &["-o", "json"]].concat()).await;
         let parsed = serde_json::from_str(&text);
         assert!(parsed.is_ok(), "{arguments:?}: no JSON: {text}");
@@ -59,7 +59,7 @@ impl Operator {
     }
 
     /// The exit code of a command that fails, and what it says.
-    async fn failure(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) async fn failure(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments).await;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code().unwrap(), error)

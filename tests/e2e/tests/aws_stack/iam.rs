@@ -9,6 +9,8 @@ use diogenes_e2e::aws::stack::{INSTANCE, ORCHESTRATOR, Stack};
 use diogenes_e2e::{Client, Event, Model};
 use serde_json::json;
 
+use crate::gateway::Provider;
+
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
 
 /// The role of the programs on an instance.
@@ -52,6 +54,7 @@ const ON_ALL_OF_A_KIND: &[(&str, &str, &str)] = &[
     ("OrchestratorRole", "TerminateOwn", "only with the tag of the stack"),
     ("InstanceRole", "ReadWeights", "objects of the one bucket"),
     ("InstanceRole", "ReadParameters", "parameters of the one stack"),
+    ("RouterRole", "ReadProviderKeys", "the keys of the one stack's providers"),
     ("*", "WriteLogs", "streams of the function's own log"),
 ];
 
@@ -180,6 +183,7 @@ async fn everything(stack: &Stack) {
         assert_eq!(admin.get(path).await.status, 200, "{path}");
     }
     let limited = keys(stack, &admin).await;
+    providers(stack, &admin).await;
 
     // Every zone is tried.
     stack.front.rule().by(ORCHESTRATOR).action("RunInstances").first(2).fail(Fault::no_capacity());
@@ -243,6 +247,21 @@ async fn keys(stack: &Stack, admin: &Client) -> Client {
     assert_eq!(admin.get("/api/v1/keys").await.status, 200);
     projects(stack, admin).await;
     Client::new(&stack.gateway.base_url(), rotated.json()["key"].as_str().expect("a key"))
+}
+
+/// Does what can be done with routes and providers.
+async fn providers(stack: &Stack, admin: &Client) {
+    let provider = Provider::start(stack).await;
+    let created = admin.put("/api/v1/providers/other", &provider.spec()).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    let route = json!({"targets": ["demo", "other/small"], "egress": true});
+    let created = admin.put("/api/v1/routes/assistant", &route).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    let caller = provider.caller(admin, &stack.gateway.base_url()).await;
+    assert_eq!(caller.chat("other/small").await.status, 200);
+    for path in ["/api/v1/routes/assistant", "/api/v1/providers/other"] {
+        assert_eq!(admin.delete(path).await.status, 200, "{path}");
+    }
 }
 
 /// Does what can be done with projects.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
+use serde_json::Value;
 
 use super::dynamodb;
 
@@ -24,7 +25,7 @@ pub struct Resource {
     /// Lambda: the name of the function.
     pub function: Option<String>,
     /// EC2 and other form protocols: every field of the form, such as `InstanceType` or
-    /// `TagSpecification.1.Tag.1.Key`.
+    /// `TagSpecification.1.Tag.1.Key`. Systems Manager: the texts of the body, such as `Name`.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -55,7 +56,7 @@ impl Resource {
 /// How a service is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// `x-amz-target` and JSON: DynamoDB, Service Quotas, SQS.
+    /// `x-amz-target` and JSON: DynamoDB, Systems Manager, Service Quotas, SQS.
     Json,
     /// A form in, XML out: EC2.
     Ec2,
@@ -84,8 +85,10 @@ impl Call {
         let mut resource = Resource::default();
         let (protocol, action) = if let Some(target) = target {
             let action = target.rsplit('.').next().unwrap_or_default().to_owned();
-            if service == "dynamodb" {
-                dynamodb::describe(&body, &mut resource);
+            match service.as_str() {
+                "dynamodb" => dynamodb::describe(&body, &mut resource),
+                "ssm" => resource.parameters = texts(&body),
+                _ => {}
             }
             (Protocol::Json, action)
         } else if service == "lambda" {
@@ -108,6 +111,13 @@ impl Call {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(&self.parts.headers, name)
     }
+}
+
+/// The texts among the fields of a JSON object.
+fn texts(body: &[u8]) -> BTreeMap<String, String> {
+    let fields: BTreeMap<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    let text = |(name, value): (String, Value)| Some((name, value.as_str()?.to_owned()));
+    fields.into_iter().filter_map(text).collect()
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

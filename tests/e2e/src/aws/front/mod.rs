@@ -117,6 +117,17 @@ impl Front {
         aws_sdk_ec2::Client::from_conf(config)
     }
 
+    /// A client of Systems Manager that calls under this name.
+    pub fn ssm(&self, caller: &str) -> aws_sdk_ssm::Client {
+        let config = aws_sdk_ssm::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(REGION))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(credentials(caller))
+            .build();
+        aws_sdk_ssm::Client::from_conf(config)
+    }
+
     /// Every call since the start or the last reset.
     pub fn calls(&self) -> Calls {
         self.desk.record.calls()

@@ -113,6 +113,10 @@ impl Account {
                 })
                 .collect()
             }
+            ("ssm", "GetParameter") => {
+                let name = call.resource.parameters.get("Name").map_or("", String::as_str);
+                vec![request("ssm:GetParameter", arn("ssm", &format!("parameter{name}")))]
+            }
             // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
             ("ec2", "DescribeInstances") => vec![request("ec2:DescribeInstances", "*".to_owned())],
             _ => panic!("which permissions does {call:?} need? teach it to {}", file!()),

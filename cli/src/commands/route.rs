@@ -1,0 +1,304 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use diogenes_api::control::{RouteBody, RouteList};
+use diogenes_core::duration;
+use diogenes_core::gateway::{RouteSpec, RouteTarget, Strategy, WhileCold};
+use diogenes_core::name::ModelName;
+use serde_json::Value;
+
+use super::completions::models;
+use super::fields::{Fields, Origin};
+use super::options::Options;
+use super::{confirmation, output, time};
+use crate::client::{Client, decode, route_path};
+use crate::exit::{Failure, Kind};
+
+/// Add, change, list and delete routes: names that lead to one of several models.
+///
+/// Callers send a route's name as `model`. Its targets are models that are registered here, and
+/// models of providers, such as `openai/gpt-5-mini`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes route apply assistant Qwen/Qwen3-8B openai/gpt-5-mini --egress
+  diogenes route apply assistant --while-cold hold
+  diogenes route list
+  diogenes route delete assistant")]
+pub(crate) struct RouteArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Apply(ApplyArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Delete(DeleteArgs),
+}
+
+/// Add or change a route. Requests follow it within seconds.
+///
+/// The spec comes from a file, from the targets, or both; arguments win over the file. Without a
+/// file and targets, the flags change the route that is there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes route apply assistant Qwen/Qwen3-8B openai/gpt-5-mini --egress
+  diogenes route apply cheap a b c --strategy cost
+  diogenes route apply assistant --sticky 30m
+  diogenes route apply assistant --file assistant.toml   # weights and qualities, too
+
+The fields of a file are those of `[routes.\"…\"]` in `diogenes.toml`.")]
+struct ApplyArgs {
+    /// Name of the route
+    name: ModelName,
+    /// Names of the models that may answer, the first choice first
+    #[arg(add = models())]
+    targets: Vec<ModelName>,
+    /// File with the spec, in TOML, JSON or YAML; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How a target is chosen
+    #[arg(long, value_enum, value_name = "HOW")]
+    strategy: Option<StrategyArg>,
+    /// What happens to requests while the first choice has yet to start
+    #[arg(long, value_enum, value_name = "HOW")]
+    while_cold: Option<WhileColdArg>,
+    /// How long a conversation stays with the target that answered it
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
+    sticky: Option<Duration>,
+    /// Whether requests may leave for providers; their keys must allow it too
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    egress: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum StrategyArg {
+    /// As they are listed
+    Ordered,
+    /// The cheapest first
+    Cost,
+    /// The one with the fastest first token first
+    Latency,
+    /// The best `quality` first
+    Quality,
+    /// By chance, in proportion to `weight`
+    Weighted,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum WhileColdArg {
+    /// The next target that runs answers, and the first starts meanwhile
+    Next,
+    /// They wait for the first
+    Hold,
+}
+
+/// List the routes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes route list
+  diogenes route list -o json | jq -r '.data[].name'")]
+struct ListArgs {}
+
+/// Show a route.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes route show assistant
+  diogenes route show assistant -o yaml > assistant.yaml   # `route apply --file` reads it")]
+struct ShowArgs {
+    /// The route
+    name: String,
+}
+
+/// Delete a route. Requests that name it are refused from then on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes route delete assistant
+  diogenes route delete assistant --yes")]
+struct DeleteArgs {
+    /// The route
+    name: String,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+}
+
+pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
+    let client = args.options.client()?;
+    let format = args.options.output;
+    match args.action {
+        Action::Apply(args) => {
+            let spec = args.spec(&client).await?;
+            let route = client.put(&route_path(args.name.as_str()), &spec).await?;
+            output::result(format, &route, || {
+                let route: RouteBody = decode(route.clone())?;
+                Ok(format!("route `{}` leads to {}", route.name, targets(&route.spec, ", ")))
+            })
+        }
+        Action::List(ListArgs {}) => {
+            let list = client.get(&["api", "v1", "routes"], &[]).await?;
+            output::result(format, &list, || {
+                let routes = decode::<RouteList>(list.clone())?.data;
+                if routes.is_empty() {
+                    output::note("no routes; add one with `diogenes route apply`");
+                    return Ok(String::new());
+                }
+                Ok(table(&routes))
+            })
+        }
+        Action::Show(ShowArgs { name }) => {
+            let route = client.get(&route_path(&name), &[]).await?;
+            output::result(format, &route, || Ok(details(&decode(route.clone())?)))
+        }
+        Action::Delete(DeleteArgs { name, yes }) => {
+            let question = format!("delete route `{name}`? Requests that name it are refused then");
+            if !yes && !confirmation::ask(&format!("deleting `{name}`"), &question)? {
+                output::note("nothing was deleted");
+                return Ok(());
+            }
+            let deleted = client.delete(&route_path(&name)).await?;
+            output::result(format, &deleted, || Ok(format!("route `{name}` is deleted")))
+        }
+    }
+}
+
+impl ApplyArgs {
+    async fn spec(&self, client: &Client) -> Result<RouteSpec, Failure> {
+        let (base, origin) = match &self.file {
+            Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
+            None if self.targets.is_empty() => (self.standing(client).await?, Origin::Server),
+            None => (Fields::default(), Origin::Flags),
+        };
+        base.overruled_by(self.flags()).into_spec(&origin)
+    }
+
+    /// The route that is there, for flags to change.
+    async fn standing(&self, client: &Client) -> Result<Fields, Failure> {
+        let name = &self.name;
+        match client.get(&route_path(name.as_str()), &[]).await {
+            Ok(route) => Fields::of_value(route),
+            Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
+                "route `{name}` does not exist; name its targets, or give a spec with --file"
+            ))),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn flags(&self) -> Fields {
+        let mut fields = Fields::default();
+        fields.set("targets", (!self.targets.is_empty()).then_some(&self.targets));
+        fields.set("strategy", self.strategy.map(Strategy::from));
+        fields.set("while_cold", self.while_cold.map(WhileCold::from));
+        fields.set("sticky", self.sticky.map(duration::format));
+        fields.set("egress", self.egress);
+        fields
+    }
+}
+
+impl From<StrategyArg> for Strategy {
+    fn from(arg: StrategyArg) -> Self {
+        match arg {
+            StrategyArg::Ordered => Self::Ordered,
+            StrategyArg::Cost => Self::Cost,
+            StrategyArg::Latency => Self::Latency,
+            StrategyArg::Quality => Self::Quality,
+            StrategyArg::Weighted => Self::Weighted,
+        }
+    }
+}
+
+impl From<WhileColdArg> for WhileCold {
+    fn from(arg: WhileColdArg) -> Self {
+        match arg {
+            WhileColdArg::Next => Self::Next,
+            WhileColdArg::Hold => Self::Hold,
+        }
+    }
+}
+
+fn table(routes: &[RouteBody]) -> String {
+    output::table(
+        &["NAME", "STRATEGY", "WHILE COLD", "EGRESS", "SOURCE", "UPDATED", "TARGETS"],
+        routes.iter().map(|route| {
+            vec![
+                route.name.to_string(),
+                route.spec.strategy.as_str().into(),
+                word(&route.spec.while_cold),
+                yes_or_no(route.spec.egress).into(),
+                route.source.as_str().into(),
+                time::stamp(route.updated_at),
+                targets(&route.spec, ","),
+            ]
+        }),
+    )
+}
+
+fn details(route: &RouteBody) -> String {
+    let RouteBody { name, source, created_at, updated_at, spec } = route;
+    let sticky = spec.sticky.map_or_else(|| "no".into(), duration::format);
+    let mut rows = vec![
+        ("name", name.to_string()),
+        ("source", source.as_str().into()),
+        ("created", time::stamp(*created_at)),
+        ("updated", time::stamp(*updated_at)),
+        ("strategy", spec.strategy.as_str().into()),
+        ("while cold", word(&spec.while_cold)),
+        ("sticky", sticky),
+        ("egress", yes_or_no(spec.egress).into()),
+    ];
+    let shown = |target: &RouteTarget| match spec.strategy {
+        Strategy::Weighted => format!("{} (weight {})", target.model, target.weight),
+        Strategy::Quality => format!("{} (quality {})", target.model, target.quality),
+        Strategy::Ordered | Strategy::Cost | Strategy::Latency => target.model.to_string(),
+    };
+    rows.extend(spec.targets.iter().map(|target| ("target", shown(target))));
+    output::details(rows)
+}
+
+fn targets(spec: &RouteSpec, separator: &str) -> String {
+    let names: Vec<&str> = spec.models().map(ModelName::as_str).collect();
+    names.join(separator)
+}
+
+/// A value as JSON writes it.
+fn word(value: &WhileCold) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route() -> RouteBody {
+        serde_json::from_value(serde_json::json!({
+            "name": "assistant", "source": "api",
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
+            "spec": {
+                "targets": ["Qwen/Qwen3-8B", {"model": "openai/gpt-5-mini", "weight": 3}],
+                "strategy": "weighted", "sticky": "30m", "egress": true,
+            },
+        }))
+        .expect("a route")
+    }
+
+    #[test]
+    fn routes_are_shown_one_a_line() {
+        insta::assert_snapshot!(table(&[route()]));
+    }
+
+    #[test]
+    fn a_routes_details_tell_what_its_strategy_goes_by() {
+        insta::assert_snapshot!(details(&route()));
+    }
+}

@@ -1,0 +1,149 @@
+//! Routes and providers of a stack. A `serve` on this machine is the provider.
+
+use diogenes_core::keys::Scope;
+use diogenes_e2e::aws::policy::{Account, Effect, Request, Roles};
+use diogenes_e2e::aws::stack::Stack;
+use diogenes_e2e::{Client, Config, Event, Model, Serve, eventually};
+use serde_json::{Value, json};
+
+use crate::cli::Operator;
+use crate::slow;
+
+/// A provider whose API key is a parameter of the stack.
+pub(crate) struct Provider {
+    serve: Serve,
+    parameter: String,
+}
+
+impl Provider {
+    /// With the model `small`.
+    pub(crate) async fn start(stack: &Stack) -> Self {
+        let serve = Serve::start(Config::with([Model::mock("small", &["--tokens", "5"])])).await;
+        let parameter = format!("/diogenes/{}/providers/other", stack.deployment());
+        let provider = Self { serve, parameter };
+        let key = std::fs::read_to_string(provider.serve.data_dir().join("admin.key")).unwrap();
+        provider.keep(stack, key.trim()).await;
+        provider
+    }
+
+    /// Puts a key into the parameter.
+    async fn keep(&self, stack: &Stack, key: &str) {
+        let put = stack.front.ssm("test").put_parameter().name(&self.parameter).value(key);
+        let kind = aws_sdk_ssm::types::ParameterType::SecureString;
+        put.r#type(kind).overwrite(true).send().await.expect("a parameter");
+    }
+
+    fn base_url(&self) -> String {
+        format!("{}/v1", self.serve.base_url())
+    }
+
+    pub(crate) fn spec(&self) -> Value {
+        let key = json!({"ssm": self.parameter});
+        json!({"kind": "openai", "base_url": self.base_url(), "api_key": key})
+    }
+
+    /// A client of the stack whose requests may leave.
+    pub(crate) async fn caller(&self, admin: &Client, base_url: &str) -> Client {
+        let wanted = json!({"email": "a@example.com", "egress": true});
+        let created = admin.post("/api/v1/keys", &wanted).await.json();
+        Client::new(base_url, created["key"].as_str().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_provider_answers_until_the_own_model_is_ready() {
+    let Some(stack) = Stack::start().await else { return };
+    let (operator, admin) = (Operator::of(&stack).await, stack.admin().await);
+    let provider = Provider::start(&stack).await;
+    stack.apply(&admin, &slow("demo")).await;
+    let (url, parameter) = (provider.base_url(), provider.parameter.as_str());
+    operator
+        .text(&["provider", "apply", "other", "--base-url", &url, "--api-key-ssm", parameter])
+        .await;
+    let checked = operator.json(&["provider", "check"]).await;
+    assert_eq!(
+        (&checked[0]["check"]["ok"], &checked[0]["check"]["models"]),
+        (&json!(true), &json!(1))
+    );
+    operator.text(&["route", "apply", "assistant", "demo", "other/small", "--egress"]).await;
+
+    let caller = provider.caller(&admin, &stack.gateway.base_url()).await;
+    let first = eventually("the route is known", async || {
+        let answer = caller.chat("assistant").await;
+        if answer.status == 200 { Ok(answer) } else { Err(answer.text()) }
+    })
+    .await;
+    assert_eq!(first.header("x-diogenes-model"), Some("other/small"), "{}", first.text());
+    assert_eq!(first.header("x-diogenes-route"), Some("assistant; position=2; reason=cold"));
+    let streamed = caller.chat_stream("other/small").await.all().await;
+    assert_eq!(streamed.last(), Some(&Event::Done), "{streamed:?}");
+    crate::until_ready(&stack, &admin).await;
+    eventually("the own model answers", async || {
+        let answer = caller.chat("assistant").await;
+        match answer.header("x-diogenes-model") {
+            Some("demo") => Ok(()),
+            _ => Err(answer.text()),
+        }
+    })
+    .await;
+
+    // A key that says nothing of egress stays here.
+    let inference = stack.client(&[Scope::Inference]).await;
+    let refused = inference.chat("other/small").await.refusal();
+    assert_eq!(refused, (403, "egress_not_allowed".into()));
+}
+
+#[tokio::test]
+async fn a_provider_whose_key_is_wrong_or_missing_is_told_to_the_operator() {
+    let Some(stack) = Stack::start().await else { return };
+    let (operator, admin) = (Operator::of(&stack).await, stack.admin().await);
+    let provider = Provider::start(&stack).await;
+    provider.keep(&stack, "dg_wrong").await;
+    assert_eq!(admin.put("/api/v1/providers/other", &provider.spec()).await.status, 201);
+    let (code, error) = operator.failure(&["provider", "check", "other"]).await;
+    assert_eq!(code, 8, "{error}");
+    let checked = admin.get("/api/v1/providers/other/check").await.json();
+    assert_eq!((&checked["ok"], &checked["status"]), (&json!(false), &json!(401)), "{checked}");
+    let caller = provider.caller(&admin, &stack.gateway.base_url()).await;
+    let refused = caller.chat("other/small").await;
+    assert_eq!(refused.refusal(), (502, "upstream_denied".into()), "{}", refused.text());
+    assert!(!refused.text().contains("dg_wrong"), "{}", refused.text());
+
+    let mut spec = provider.spec();
+    spec["api_key"] = json!({"ssm": "/diogenes/nobody/providers/other"});
+    assert_eq!(admin.put("/api/v1/providers/none", &spec).await.status, 201);
+    let checked = admin.get("/api/v1/providers/none/check").await.json();
+    let problem = checked["problem"].as_str().unwrap();
+    assert!(problem.contains("does not exist in us-east-1"), "{problem}");
+    spec["api_key"] = json!({"env": "OPENAI_API_KEY"});
+    let refused = admin.put("/api/v1/providers/none", &spec).await;
+    assert_eq!(refused.refusal(), (400, "invalid_request".into()), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn an_instance_may_read_parameters_of_its_stack_but_no_key_of_a_provider() {
+    let Some(stack) = Stack::start().await else { return };
+    let account = Account::of(&stack);
+    let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
+    let roles = Roles::read(std::path::Path::new(template), &account.values());
+    let request = |name: &str| stack_request(&format!("/diogenes/{}/{name}", stack.deployment()));
+    for (role, name, may) in [
+        ("InstanceRole", "hf-token", true),
+        ("InstanceRole", "providers/openai", false),
+        ("RouterRole", "providers/openai", true),
+        ("RouterRole", "hf-token", false),
+    ] {
+        assert_eq!(roles.allow(role, &request(name)), may, "{role} {name}");
+    }
+    let denies = roles.statements("InstanceRole").iter().any(|it| it.effect == Effect::Deny);
+    assert!(denies, "a policy of the operator's must not open them either");
+}
+
+fn stack_request(parameter: &str) -> Request {
+    let account = diogenes_e2e::aws::lambda::ACCOUNT;
+    Request {
+        action: "ssm:GetParameter".into(),
+        resource: format!("arn:aws:ssm:us-east-1:{account}:parameter{parameter}"),
+        context: std::collections::BTreeMap::new(),
+    }
+}
