@@ -63,13 +63,13 @@ impl Consumer {
     }
 
     /// Counts what an attempt has used that is not the answer. Its request is counted at its end.
-    pub(super) fn tried(&self, at: &Destination, spent: Spent, reservation: &Reservation) {
+    pub(super) fn tried(&self, spent: Spent, reservation: &Reservation) {
         let counts = match spent {
             Spent::Tokens(usage) => counts(usage, reservation.cost(usage)),
             Spent::Unknown => counts(Usage::default(), reservation.most()),
         };
         if counts != Counts::default() {
-            self.note(at, counts, Some(reservation));
+            self.note(reservation.at(), counts, Some(reservation));
         }
     }
 

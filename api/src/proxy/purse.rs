@@ -55,6 +55,8 @@ struct Known {
 pub(super) struct Reservation {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
+    /// Whom the attempt is sent to.
+    at: Destination,
     id: ReservationId,
     charges: Vec<Charge>,
     tariff: Tariff,
@@ -244,7 +246,8 @@ impl Purse {
         let most_cost = bound.nano_dollars.filter(|_| tariff.is_priced());
         let (ledger, clock) = (self.ledger.clone(), self.clock.clone());
         let service = most.service.clone();
-        Ok(Some(Reservation { ledger, clock, id, charges, tariff, service, most: most_cost }))
+        let at = at.clone();
+        Ok(Some(Reservation { ledger, clock, at, id, charges, tariff, service, most: most_cost }))
     }
 
     /// Looks after the known budgets: warns of those of which four fifths are used. To be called
@@ -300,6 +303,11 @@ fn refused(error: &LedgerError, budgets: &[Budget], charges: &[Charge]) -> ApiEr
 }
 
 impl Reservation {
+    /// Whom the attempt is sent to.
+    pub(super) fn at(&self) -> &Destination {
+        &self.at
+    }
+
     /// The most that the attempt can cost; none where the target has no price.
     pub(super) fn most(&self) -> Option<Amount> {
         self.most

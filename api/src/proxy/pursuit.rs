@@ -14,7 +14,6 @@ use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
 use super::interpreter::Interpreter;
 use super::provider::Hosted;
-use super::purse::Reservation;
 use super::refusal;
 use super::resolution::Planned;
 use super::route::Route;
@@ -62,8 +61,6 @@ pub(super) struct Reached {
     pub(super) routed: Option<String>,
     /// Whether how it ends is known and counted already.
     pub(super) is_retold: bool,
-    /// What was set aside for it.
-    pub(super) reservation: Option<Reservation>,
 }
 
 impl Pursuit {
@@ -84,8 +81,9 @@ impl Pursuit {
         self.hold.as_ref().map(Hold::elapsed)
     }
 
-    /// Goes on until there is something to tell.
-    pub(super) async fn next(&mut self) -> Move {
+    /// Goes on until there is something to tell. What attempts set aside is the settlement's, so
+    /// that it is settled also where nobody waits for the answer any more.
+    pub(super) async fn next(&mut self, settlement: &mut Settlement) -> Move {
         loop {
             if let Some(hold) = &mut self.hold {
                 hold.mark();
@@ -93,7 +91,7 @@ impl Pursuit {
             let now = self.gateway.clock.now();
             match self.step(now) {
                 Step::Attempt { target, warm } => {
-                    if let Some(done) = self.attempt(target, warm).await {
+                    if let Some(done) = self.attempt(target, warm, settlement).await {
                         return done;
                     }
                 }

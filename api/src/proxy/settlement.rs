@@ -57,7 +57,7 @@ struct Open {
     arrived: Instant,
     limited: Option<Limited>,
     consumer: Option<Consumer>,
-    /// What was set aside for the attempt that is the answer.
+    /// What was set aside for the attempt that is under way, or is the answer.
     reservation: Option<Reservation>,
     link: Arc<dyn FleetLink>,
     span: Span,
@@ -136,11 +136,21 @@ impl Settlement {
         }
     }
 
-    /// Takes over what was set aside for the attempt that is the answer.
-    pub(super) fn pays(&mut self, reservation: Option<Reservation>) {
+    /// Takes over what was set aside for an attempt.
+    pub(super) fn reserved(&mut self, reservation: Option<Reservation>) {
         if let Some(open) = &mut self.open {
             open.reservation = reservation;
         }
+    }
+
+    /// Settles what was set aside for an attempt that is not the answer.
+    pub(super) fn tried(&mut self, spent: Spent) {
+        let Some(open) = &mut self.open else { return };
+        let Some(reservation) = open.reservation.take() else { return };
+        if let Some(consumer) = &open.consumer {
+            consumer.tried(spent, &reservation);
+        }
+        open.link.now_or_later(Box::pin(reservation.settle(spent)));
     }
 
     /// The most that the answer can cost, if it has a price.
@@ -194,7 +204,8 @@ impl Open {
     fn settle(self, status: StatusCode, used: Option<Used>) {
         self.at.metrics().end(status, self.arrived.elapsed(), used.and_then(Used::told));
         if let Some(consumer) = &self.consumer {
-            consumer.ended(&self.at, status, used, self.reservation.as_ref());
+            let at = self.reservation.as_ref().map_or(&self.at, Reservation::at);
+            consumer.ended(at, status, used, self.reservation.as_ref());
         }
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {

@@ -39,10 +39,10 @@ impl Gateway {
     }
 
     async fn answer(self: &Arc<Self>, planned: Planned) -> Result<Answer, ApiError> {
-        let (mut pursuit, settlement) = Pursuit::new(self.clone(), planned);
+        let (mut pursuit, mut settlement) = Pursuit::new(self.clone(), planned);
         let (deadline, stream) = (pursuit.call.deadline, pursuit.call.patience.stream);
         let error = loop {
-            match until(deadline, pursuit.next()).await {
+            match until(deadline, pursuit.next(&mut settlement)).await {
                 Err(_) => break refusal::out_of_time(&pursuit.at),
                 Ok(Move::Waits) if stream => {
                     return Ok(delivery::open(pursuit, settlement, &self.views.link));

@@ -125,7 +125,6 @@ pub(in crate::proxy) async fn deliver(
     let destination = reached.by.destination();
     destination.metrics().first_byte(call.arrived.elapsed());
     settlement.answered_by(&destination);
-    settlement.pays(reached.reservation.take());
     let (interpreter, status) = (reached.interpreter, reached.response.status);
     let mut fields = std::mem::take(&mut reached.response.headers);
     headers::strip_answer(&mut fields);

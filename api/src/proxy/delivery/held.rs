@@ -43,7 +43,10 @@ impl HeldStream {
     pub(super) async fn next(&mut self) -> Told {
         loop {
             let deadline = self.pursuit.call.deadline;
-            let Ok(told) = until(deadline, self.pursuit.next()).await else {
+            let Some(settlement) = &mut self.settlement else {
+                return Told::Last(Bytes::new());
+            };
+            let Ok(told) = until(deadline, self.pursuit.next(settlement)).await else {
                 return self.fail(&refusal::out_of_time(&self.pursuit.at));
             };
             match told {
@@ -89,10 +92,9 @@ impl HeldStream {
         call.dialect.empty_event(id, view.model.name.as_str(), entry.now().as_second())
     }
 
-    async fn answer(&mut self, mut reached: Reached) -> Told {
+    async fn answer(&mut self, reached: Reached) -> Told {
         if let Some(settlement) = &mut self.settlement {
             settlement.answered_by(&self.pursuit.at);
-            settlement.pays(reached.reservation.take());
         }
         let Pursuit { call, at, .. } = &self.pursuit;
         let waited = reached.waited.unwrap_or_default();

@@ -12,22 +12,27 @@ use tokio::time::Instant;
 use super::{Move, Pursuit, Reached};
 use crate::error::{ApiError, store_error};
 use crate::proxy::arrangement::Arranged;
-use crate::proxy::consumer::Consumer;
 use crate::proxy::destination::{Answerer, Destination};
 use crate::proxy::entry::{Entry, Lease};
 use crate::proxy::fleet_link::Place;
 use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::opening::{self, Opening};
 use crate::proxy::provider::Hosted;
-use crate::proxy::purse::{Reservation, Spent};
+use crate::proxy::purse::Spent;
 use crate::proxy::refusal;
+use crate::proxy::settlement::Settlement;
 use crate::proxy::upstream::{SendError, UpstreamResponse};
 use crate::proxy::usage::Usage;
 use crate::proxy::verdict::{Verdict, pause, verdict};
 
 impl Pursuit {
     /// Sends the request to a target. Nothing comes of it where the plan is to be asked again.
-    pub(super) async fn attempt(&mut self, target: usize, warm: Option<usize>) -> Option<Move> {
+    pub(super) async fn attempt(
+        &mut self,
+        target: usize,
+        warm: Option<usize>,
+        settlement: &mut Settlement,
+    ) -> Option<Move> {
         self.at = self.route.at(target).clone();
         let (waited, stream) = (self.waited(), self.call.patience.stream);
         let (body, interpreter) = match self.at.body_of(&self.call) {
@@ -39,10 +44,10 @@ impl Pursuit {
             }
         };
         let dialect = interpreter.target();
-        let (by, sent_at, mut answer, reservation) = match self.at.clone() {
+        let (by, sent_at, mut answer) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target)?;
-                let reservation = self.reserve(target).await?;
+                self.reserve(target, settlement).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 let sent_at = Instant::now();
@@ -50,18 +55,18 @@ impl Pursuit {
                     self.call.send(&by.target, dialect, body, self.at.timeout(stream)).await;
                 if matches!(answer, Err(SendError::Connect(_))) {
                     self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
-                    self.settle(reservation, Spent::NOTHING);
+                    settlement.tried(Spent::NOTHING);
                     entry.take_out(&by.target);
                     entry.wake().await;
                     return None;
                 }
-                (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer, reservation)
+                (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer)
             }
             Destination::Hosted(hosted) => {
                 if !self.may_leave(&hosted, target).await {
                     return None;
                 }
-                let reservation = self.reserve(target).await?;
+                self.reserve(target, settlement).await?;
                 if let Some(hold) = &mut self.hold {
                     hold.place = None;
                 }
@@ -69,7 +74,7 @@ impl Pursuit {
                 hosted.begin(self.gateway.clock.now());
                 let sent_at = Instant::now();
                 let answer = self.call.send_out(&hosted, dialect, body).await;
-                (Answerer::Provider(hosted), sent_at, answer, reservation)
+                (Answerer::Provider(hosted), sent_at, answer)
             }
         };
         let opening = match &mut answer {
@@ -80,27 +85,15 @@ impl Pursuit {
             _ => None,
         };
         let outcome = self.outcome(target, &by, &answer, opening);
-        let reservation = if outcome.is_none() {
-            reservation
-        } else {
-            let spent = self.spent(&by, &answer, opening);
-            self.settle(reservation, spent);
-            None
-        };
+        if outcome.is_some() {
+            settlement.tried(self.spent(&by, &answer, opening));
+        }
         let done = match answer {
             Ok(response) => {
                 let routed = self.routed(target, warm);
                 let is_retold = outcome.is_some();
-                let reached = Reached {
-                    response,
-                    by,
-                    interpreter,
-                    waited,
-                    sent_at,
-                    routed,
-                    is_retold,
-                    reservation,
-                };
+                let reached =
+                    Reached { response, by, interpreter, waited, sent_at, routed, is_retold };
                 Move::Reached(Box::new(reached))
             }
             Err(error) => {
@@ -157,26 +150,19 @@ impl Pursuit {
 
     /// Sets aside what the attempt can use. None where that is refused, and the plan is to be asked
     /// again: another target may be cheaper.
-    async fn reserve(&mut self, target: usize) -> Option<Option<Reservation>> {
+    async fn reserve(&mut self, target: usize, settlement: &mut Settlement) -> Option<()> {
         let (Some(purse), Some(most)) = (&self.gateway.purse, &self.call.most) else {
-            return Some(None);
+            return Some(());
         };
         match purse.reserve(&self.call.budgets, most, &self.at).await {
-            Ok(reservation) => Some(reservation),
+            Ok(reservation) => {
+                settlement.reserved(reservation);
+                Some(())
+            }
             Err(error) => {
                 self.pass_over(target, error);
                 None
             }
-        }
-    }
-
-    fn settle(&self, reservation: Option<Reservation>, spent: Spent) {
-        if let Some(reservation) = reservation {
-            let route = self.route.name.as_ref();
-            if let Some(consumer) = Consumer::of(&self.gateway, &self.call.by, route) {
-                consumer.tried(&self.at, spent, &reservation);
-            }
-            self.gateway.views.link.now_or_later(Box::pin(reservation.settle(spent)));
         }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use diogenes_core::gateway::Routes;
-use diogenes_core::gateway::budget::{BudgetId, Budgets, Period};
+use diogenes_core::gateway::budget::{Budget, BudgetId, Budgets};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::{PriceBook, PriceList};
 use diogenes_core::gateway::usage::{By, Counts, Filter, UsageBook, UsageReport, UsageRow, Usages};
-use diogenes_core::ports::{Amount, Clock as _, Limits};
+use diogenes_core::ports::{Amount, Clock as _, Ledger as _, Limits};
 use diogenes_core::testing::MemoryStore;
 use http::StatusCode;
 use serde_json::json;
@@ -35,6 +35,7 @@ struct Fixture {
     book: Arc<UsageBook>,
     store: Arc<MemoryStore>,
     budgets: Budgets,
+    ledger: Arc<StoreLedger>,
     _hosted: Upstream,
 }
 
@@ -58,19 +59,31 @@ impl Fixture {
             .with(PriceList::parse(list.to_string().as_bytes()).unwrap());
         let ledger = Arc::new(StoreLedger::new(store.clone()));
         let budgets = Budgets::new(store.clone(), local.clock.clone());
-        let purse =
-            Purse::new(budgets.clone(), ledger, prices, BTreeMap::new(), local.clock.clone());
+        let purse = Purse::new(
+            budgets.clone(),
+            ledger.clone(),
+            prices,
+            BTreeMap::new(),
+            local.clock.clone(),
+        );
         let book = Arc::new(UsageBook::new("test"));
         let gateway = Arc::into_inner(local.gateway).unwrap();
         let gateway = gateway.with_purse(Arc::new(purse)).with_usage(book.clone());
         local.gateway = Arc::new(gateway);
-        Self { local, book, store, budgets, _hosted: hosted }
+        Self { local, book, store, budgets, ledger, _hosted: hosted }
     }
 
     async fn ask(&self, model: &str, stream: bool) -> Result<Answer, ApiError> {
         let body = json!({"model": model, "messages": [], "stream": stream, "max_tokens": 5});
         let request = request(Dialect::ChatCompletions, body.to_string());
         self.local.gateway.walk(caller(Limits::default()), request).await
+    }
+
+    /// Sets the budget of the project per day.
+    async fn budget(&self, cap: &str) -> Budget {
+        let BudgetId { scope, period, .. } = "project/default/usd/day".parse().unwrap();
+        let cap = cap.parse().unwrap();
+        self.budgets.set(&Allowed::operator(), scope, period, cap).await.unwrap().0
     }
 
     async fn report(&self, by: By) -> UsageReport {
@@ -155,11 +168,24 @@ async fn abandoned_stream_counts_what_has_come_and_is_no_error() {
 }
 
 #[tokio::test]
+async fn request_left_before_its_answer_costs_what_was_set_aside_as_in_budgets() {
+    let fixture = Fixture::new(vec![Script::Hang]).await;
+    let budget = fixture.budget("$1").await;
+    let body = json!({"model": "hosted/gpt", "messages": [], "stream": false, "max_tokens": 5});
+    let most = Amount::saturating(body.to_string().len() as u64 * 1_000 + 5 * 2_000);
+    let walk = fixture.ask("hosted/gpt", false);
+    tokio::time::timeout(std::time::Duration::from_millis(200), walk).await.unwrap_err();
+    let counts = fixture.used("hosted/gpt", 1).await.counts;
+    let expected = Counts { requests: 1, estimated: 1, nano_dollars: most, ..Counts::default() };
+    assert_eq!(counts, expected);
+    let account = budget.account(fixture.local.clock.now());
+    assert_eq!(fixture.ledger.charged(&account).await.unwrap(), most);
+}
+
+#[tokio::test]
 async fn refused_request_counts_as_an_error_that_used_nothing() {
     let fixture = Fixture::new(vec![whole()]).await;
-    let id: BudgetId = "project/default/usd/day".parse().unwrap();
-    let cap = "$0.000000001".parse().unwrap();
-    fixture.budgets.set(&Allowed::operator(), id.scope, Period::Day, cap).await.unwrap();
+    fixture.budget("$0.000000001").await;
     let error = fixture.ask("hosted/gpt", false).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::RequestExceedsBudget);
     let counts = fixture.used("hosted/gpt", 1).await.counts;
