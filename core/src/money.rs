@@ -45,7 +45,7 @@ const MAX_DOLLARS: &str = "9223372036.854775807";
 
 /// Reads dollars, exactly: digits, and after a point at most nine more. There is no sign, no
 /// exponent and no separator of thousands.
-pub(crate) fn parse_dollars(text: &str) -> Result<Amount, InvalidMoney> {
+pub fn parse_dollars(text: &str) -> Result<Amount, InvalidMoney> {
     let shown = || text.chars().take(40).collect::<String>().escape_debug().to_string();
     let nano = parse_nano_dollars(text).map_err(|flaw| match flaw {
         Flaw::Syntax => InvalidMoney::Syntax(shown()),

@@ -1,5 +1,8 @@
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use diogenes_api::control::{UsageBody, UsageCounts};
 use diogenes_core::Timestamp;
+use diogenes_core::gateway::usage::By;
+use diogenes_core::money::{Dollars, parse_dollars};
 use diogenes_core::tenancy::ProjectId;
 
 use super::options::Options;
@@ -7,58 +10,39 @@ use super::{output, time};
 use crate::client::decode;
 use crate::exit::Failure;
 
-/// Show who used how much: requests, tokens and what they cost.
+/// Show who used how much: requests, tokens and cost.
 ///
-/// Days are those of UTC. What a request has used is told a few seconds after its end, and kept for
-/// 400 days.
+/// Days are in UTC. A request appears a few seconds after it has ended, and is kept for 400 days.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes usage                          # this month, by model
   diogenes usage --by key --from 7d
   diogenes usage --by day --from 2026-11-01 --to 2026-11-30
   diogenes usage --project search --by route
-  diogenes usage --by project             # every project that the key reaches
+  diogenes usage --by project             # every project that the key may see
   diogenes usage --all-projects -o json | jq -r '.data[] | [.name, .cost_usd] | @tsv'")]
 pub(crate) struct UsageArgs {
-    /// What the rows are
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
-    by: Rows,
-    /// The first day: a date, or how long ago, as `7d` [default: the first of the month of --to]
+    /// What to group by
+    #[arg(long, value_name = "WHAT", default_value_t, value_parser = rows())]
+    by: By,
+    /// The first day, as a date or an age such as `7d` [default: the first of the month of --to]
     #[arg(long, value_name = "DATE", value_parser = time::parse)]
     from: Option<Timestamp>,
-    /// The last day, written the same [default: today]
+    /// The last day, in the same form [default: today]
     #[arg(long, value_name = "DATE", value_parser = time::parse)]
     to: Option<Timestamp>,
-    /// The project [default: that of the key; every one with `--by project`]
+    /// Only this project [default: the key's own, or every one with `--by project`]
     #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
-    /// Every project that the key reaches
+    /// Every project that the key may see
     #[arg(long, conflicts_with = "project")]
     all_projects: bool,
     #[command(flatten)]
     options: Options,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Rows {
-    Day,
-    Key,
-    #[default]
-    Model,
-    Project,
-    Route,
-}
-
-impl Rows {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Day => "day",
-            Self::Key => "key",
-            Self::Model => "model",
-            Self::Project => "project",
-            Self::Route => "route",
-        }
-    }
+fn rows() -> impl TypedValueParser<Value = By> {
+    PossibleValuesParser::new(By::ALL.map(By::as_str)).try_map(|name| name.parse::<By>())
 }
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), Failure> {
@@ -70,7 +54,7 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), Failure> {
     query.extend(from.as_deref().map(|from| ("from", from)));
     query.extend(to.as_deref().map(|to| ("to", to)));
     query.extend(project.as_ref().map(|project| ("project", project.as_str())));
-    if all_projects || (by == Rows::Project && project.is_none()) {
+    if all_projects || (by == By::Project && project.is_none()) {
         query.push(("all_projects", "true"));
     }
     let found = client.get(&["api", "v1", "usage"], &query).await?;
@@ -83,17 +67,17 @@ pub(super) async fn run(args: UsageArgs) -> Result<(), Failure> {
         let UsageCounts { requests, estimated, .. } = usage.total;
         if estimated > 0 {
             output::note(&format!(
-                "{estimated} of {requests} requests told no usage: what they used is estimated"
+                "{estimated} of {requests} requests reported no usage; their figures are estimates"
             ));
         }
         Ok(table(&usage, by))
     })
 }
 
-fn table(usage: &UsageBody, by: Rows) -> String {
+fn table(usage: &UsageBody, by: By) -> String {
     let what = by.as_str().to_uppercase();
     let mut header = vec![what.as_str(), "REQUESTS", "ERRORS", "PROMPT", "COMPLETION", "COST"];
-    let has_owner = by == Rows::Key;
+    let has_owner = by == By::Key;
     if has_owner {
         header.insert(1, "OWNER");
     }
@@ -115,19 +99,9 @@ fn table(usage: &UsageBody, by: Rows) -> String {
     output::table(&header, rows.chain([row("total", "", &usage.total)]))
 }
 
-/// An exact number of dollars as people read it: cents, and for less than a dollar as many decimals
-/// as there are, up to six.
+/// Dollars as budgets show them.
 fn dollars(exact: &str) -> String {
-    let Ok(amount) = exact.parse::<f64>() else { return exact.to_owned() };
-    if amount >= 1.0 || amount == 0.0 {
-        return format!("${amount:.2}");
-    }
-    if amount < 0.000_001 {
-        return "<$0.000001".into();
-    }
-    let text = format!("{amount:.6}");
-    let shown = text.trim_end_matches('0').len().max("0.00".len());
-    format!("${}", text.get(..shown).unwrap_or(&text))
+    parse_dollars(exact).map_or_else(|_| exact.to_owned(), |amount| Dollars(amount).to_string())
 }
 
 #[cfg(test)]
@@ -155,30 +129,16 @@ mod tests {
     #[test]
     fn usage_is_shown_one_row_a_line_and_the_sum_last() {
         assert_eq!(
-            table(&usage("route", None, None), Rows::Route),
+            table(&usage("route", None, None), By::Route),
             "ROUTE  REQUESTS  ERRORS  PROMPT  COMPLETION  COST\n\
-             -      13        1       3100    450         $1.23\n\
-             total  13        1       3100    450         $1.23"
+             -      13        1       3100    450         $1.234567\n\
+             total  13        1       3100    450         $1.234567"
         );
         assert_eq!(
-            table(&usage("key", Some("3kTM"), Some("ada@example.com")), Rows::Key),
+            table(&usage("key", Some("3kTM"), Some("ada@example.com")), By::Key),
             "KEY    OWNER            REQUESTS  ERRORS  PROMPT  COMPLETION  COST\n\
-             3kTM   ada@example.com  13        1       3100    450         $1.23\n\
-             total                   13        1       3100    450         $1.23"
+             3kTM   ada@example.com  13        1       3100    450         $1.234567\n\
+             total                   13        1       3100    450         $1.234567"
         );
-    }
-
-    #[test]
-    fn money_is_shown_as_people_read_it() {
-        for (exact, shown) in [
-            ("0.000000000", "$0.00"),
-            ("1234.567000000", "$1234.57"),
-            ("1.000000000", "$1.00"),
-            ("0.500000000", "$0.50"),
-            ("0.000018000", "$0.000018"),
-            ("0.000000001", "<$0.000001"),
-        ] {
-            assert_eq!(dollars(exact), shown);
-        }
     }
 }
