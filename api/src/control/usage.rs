@@ -36,17 +36,17 @@ impl AsRef<Entrance> for UsageArea {
 /// What requests have used, summed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UsageCounts {
-    /// Requests that have ended, however they did.
+    /// Requests that have ended, whatever the outcome.
     pub requests: u64,
-    /// Of those, the ones that ended with an error, other than by their caller, who went away.
+    /// Of those, the ones that ended with an error. A caller who goes away is not an error.
     pub errors: u64,
-    /// Of those, the ones whose tokens or cost are a guess, because nobody told the usage.
+    /// Of those, the ones whose tokens or cost are an estimate, because no usage was reported.
     pub estimated: u64,
-    /// All of the prompts.
+    /// Tokens of prompts.
     pub prompt_tokens: u64,
-    /// Of the prompts' tokens, those that were read from a provider's cache.
+    /// Of the prompt's tokens, those that a provider read from its cache.
     pub cached_tokens: u64,
-    /// All of the answers.
+    /// Tokens of answers.
     pub completion_tokens: u64,
     /// Dollars, exact to the billionth. What has no price costs nothing.
     #[schema(examples("1.250000000"))]
@@ -70,13 +70,13 @@ impl From<Counts> for UsageCounts {
 /// What one day, key, model, project or route has used.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UsageRowBody {
-    /// The day, the id of the key, or the name; null for requests that went along no route.
+    /// The day, the key's id, or the name; null for requests that did not name a route.
     pub name: Option<String>,
-    /// The address of the key's holder; null unless the rows are keys.
+    /// The email address of the key's owner; null unless the rows are keys.
     pub subject: Option<String>,
     #[serde(flatten)]
     pub counts: UsageCounts,
-    /// What the last price is from that something was counted with.
+    /// Where the most recent price is from.
     pub price_version: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl From<UsageRow> for UsageRowBody {
     }
 }
 
-/// What was used between two days of UTC, both included.
+/// What was used from one day to another in UTC, both included.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UsageBody {
     /// The first day.
@@ -103,7 +103,7 @@ pub struct UsageBody {
     /// What the rows are: `day`, `key`, `model`, `project` or `route`.
     #[schema(value_type = String)]
     pub by: By,
-    /// Days in their order; others by cost, then by tokens, the most first.
+    /// Days in order; anything else by cost, then by tokens, highest first.
     pub data: Vec<UsageRowBody>,
     /// The sum of the rows.
     pub total: UsageCounts,
@@ -125,8 +125,7 @@ impl From<UsageReport> for UsageBody {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ReadUsage {
-    /// The first day; the first of the month of `to` when absent. It is less than 400 days before
-    /// `to`.
+    /// The first day; the first of the month of `to` when absent. At most 400 days are reported.
     #[param(format = Date)]
     from: Option<String>,
     /// The last day; today, in UTC, when absent.
@@ -138,7 +137,7 @@ pub(super) struct ReadUsage {
     /// The project; the caller's own when absent.
     #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     project: Option<ProjectId>,
-    /// Every project that the caller reaches, instead of one.
+    /// Every project that the caller may see, instead of one.
     all_projects: Option<bool>,
 }
 
@@ -165,8 +164,7 @@ impl ReadUsage {
     fn filter(self) -> Result<Filter, ApiError> {
         let projects = match (self.project, self.all_projects.unwrap_or_default()) {
             (Some(_), true) => {
-                let problem =
-                    "`project` is one project and `all_projects` is all; send one of them";
+                let problem = "`project` and `all_projects` exclude each other; send one of them";
                 return Err(wrong("all_projects", problem.into()));
             }
             (Some(project), false) => WhichProjects::One(project),

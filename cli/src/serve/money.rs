@@ -66,11 +66,10 @@ impl Money {
                 tokio::time::sleep(FLUSH_EVERY).await;
                 let flushed = usage.flush(&*store, now.now()).await;
                 match &flushed {
-                    Ok(()) if is_behind => tracing::info!("what was used is written again"),
+                    Ok(()) if is_behind => tracing::info!("usage is written again"),
                     Err(error) if !is_behind => tracing::warn!(
                         error = error as &dyn std::error::Error,
-                        "what was used could not be written; it is kept, and tried every {} s",
-                        FLUSH_EVERY.as_secs()
+                        "usage could not be written; it is kept in memory, and written as soon as that works"
                     ),
                     Ok(()) | Err(_) => {}
                 }
@@ -96,7 +95,7 @@ impl Money {
         if let Err(error) = self.usage.flush(&*self.store, self.clock.now()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "what was used in the last seconds could not be written; reports lack it"
+                "the usage of the last seconds could not be written; reports lack it"
             );
         }
         if let Err(error) = self.ledger.close(self.clock.now()).await {

@@ -167,7 +167,7 @@ impl Filter {
         let days = from.until((Unit::Day, to)).map_or(i32::MAX, |span| span.get_days());
         if days >= RETENTION_DAYS {
             let problem = format!(
-                "({from}) is more than {RETENTION_DAYS} days before `to` ({to}); usage is kept for so long"
+                "({from}) is too far before `to` ({to}); a report covers at most {RETENTION_DAYS} days"
             );
             return wrong("from", problem);
         }
