@@ -68,19 +68,23 @@ pub fn keys_router(keys: Arc<KeysArea>) -> Router {
     whole(Router::new(), control::keys_router(keys))
 }
 
-/// The rest of the control plane: models, routes, the cluster, projects, the audit log, and the
-/// description of the API.
+/// The rest of the control plane: models, routes, the cluster, projects, budgets, usage, the audit
+/// log, and the description of the API.
 pub fn cluster_router(
     models: Arc<ModelsArea>,
     gateway: Arc<GatewayArea>,
     cluster: Arc<ClusterArea>,
     projects: Arc<ProjectsArea>,
+    budgets: Arc<BudgetsArea>,
+    usage: Arc<UsageArea>,
     audit: Arc<AuditArea>,
 ) -> Router {
     let others = control::models_router(models)
         .merge(control::gateway_router(gateway))
         .merge(control::cluster_router(cluster))
         .merge(control::projects_router(projects))
+        .merge(control::budgets_router(budgets))
+        .merge(control::usage_router(usage))
         .merge(control::audit_router(audit));
     whole(Router::new(), others)
 }

@@ -8,21 +8,27 @@ use axum::Router;
 use diogenes_api::AppSettings;
 use diogenes_api::auth::GatewayAuthenticator;
 use diogenes_api::control::{
-    AuditArea, ClusterArea, ClusterParts, Entrance, GatewayArea, KeysArea, ModelsArea, ProjectsArea,
+    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
+    KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{
-    Deadlines, Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, WayOut,
+    Deadlines, Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, Purse, WayOut,
 };
 use diogenes_backends::system::OsEntropy;
 use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
+use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::ledger::StoreLedger;
+use diogenes_core::gateway::prices::PriceBook;
+use diogenes_core::gateway::usage::{UsageBook, Usages};
 use diogenes_core::keys::{Keys, StoreLimiter};
-use diogenes_core::ports::{SecretSource, Topic, Wake, WakeError};
+use diogenes_core::ports::{Entropy as _, SecretSource, Topic, Wake, WakeError};
 use diogenes_core::tenancy::Projects;
 #[cfg(feature = "invoke")]
 use diogenes_core::wake::ElectedWake;
+use lambda_http::Error;
 
 use crate::environment::{BadVariable, duration};
 use crate::start::Base;
@@ -69,7 +75,7 @@ pub fn inference(
     base: &Base,
     wake: &Arc<dyn Wake>,
     secrets: Arc<dyn SecretSource>,
-) -> Result<Router, BadVariable> {
+) -> Result<Router, Error> {
     let (dispatcher, metrics) = dispatcher(base, wake);
     let dispatcher = dispatcher.with_way_out(WayOut { secrets, store: base.store.clone() });
     let views = views(base, wake, dispatcher);
@@ -77,19 +83,37 @@ pub fn inference(
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    let gateway = gateway_area(base, views.clone());
+    let area = gateway_area(base, views.clone());
+    let (store, clock) = (base.store.clone(), base.clock.clone());
+    let purse = Purse::new(
+        Budgets::new(store.clone(), clock.clone()),
+        Arc::new(StoreLedger::new(store.clone())),
+        PriceBook::embedded()?,
+        views.dispatcher.clone(),
+        clock.clone(),
+    );
+    let gateway = Gateway::new(
+        views,
+        Arc::new(StoreLimiter::new(store.clone())),
+        clock,
+        GatewaySettings { max_response_bytes: MAX_RESPONSE_BYTES, deadlines: Some(deadlines) },
+    );
+    let usage = Arc::new(UsageBook::one_of_many(process()));
+    let gateway = gateway.with_purse(Arc::new(purse)).with_usage_in(store, usage);
     let proxy = ProxyState {
         authenticator: entrance(base).authenticator,
-        gateway: Arc::new(Gateway::new(
-            views,
-            Arc::new(StoreLimiter::new(base.store.clone())),
-            base.clock.clone(),
-            GatewaySettings { max_response_bytes: MAX_RESPONSE_BYTES, deadlines: Some(deadlines) },
-        )),
+        gateway: Arc::new(gateway),
         metrics,
         settings: AppSettings { max_body_bytes: MAX_BODY_BYTES },
     };
-    Ok(diogenes_api::inference_router(Arc::new(proxy), gateway))
+    Ok(diogenes_api::inference_router(Arc::new(proxy), area))
+}
+
+/// Tells this process from every other.
+fn process() -> String {
+    let mut random = [0; 16];
+    OsEntropy.fill(&mut random);
+    format!("router-{:032x}", u128::from_be_bytes(random))
 }
 
 /// The routes of keys over the store of `base`. They start no model.
@@ -102,7 +126,8 @@ pub fn keys(base: &Base) -> Router {
     diogenes_api::keys_router(Arc::new(area))
 }
 
-/// The routes of models, the cluster, projects and the audit log over the store of `base`.
+/// The routes of models, the cluster, projects, budgets, usage and the audit log over the store of
+/// `base`.
 pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let views = views(base, wake, dispatcher(base, wake).0);
@@ -110,6 +135,13 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
         .with_rule(diogenes_backends::aws::placement::RULE);
     let models = ModelsArea::new(entrance(base), registry.clone(), views.clone());
     let gateway = gateway_area(base, views.clone());
+    let budgets = BudgetParts {
+        budgets: Budgets::new(store.clone(), clock.clone()),
+        ledger: Arc::new(StoreLedger::new(store.clone())),
+        views: views.clone(),
+        clock: clock.clone(),
+    };
+    let usages = Usages::new(store.clone(), clock.clone());
     let parts = ClusterParts {
         views,
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
@@ -124,6 +156,8 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
         gateway,
         Arc::new(ClusterArea::new(entrance(base), parts)),
         Arc::new(ProjectsArea::new(entrance(base), projects)),
+        Arc::new(BudgetsArea::new(entrance(base), budgets)),
+        Arc::new(UsageArea::new(entrance(base), usages)),
         Arc::new(AuditArea::new(entrance(base), audit)),
     )
 }

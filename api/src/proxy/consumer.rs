@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use diogenes_core::gateway::usage::{Counts, Noted, UsageBook};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Amount, Clock};
+use diogenes_core::ports::{Amount, Clock, StateStore};
 use diogenes_core::tenancy::Principal;
 use http::StatusCode;
 
 use super::destination::Destination;
+use super::fleet_link::Work;
 use super::gateway::Gateway;
 use super::purse::{Reservation, Spent};
 use super::settlement::{Used, client_closed_request};
@@ -15,6 +16,8 @@ use super::usage::Usage;
 /// For whom a request is counted, where somebody counts.
 pub(super) struct Consumer {
     book: Arc<UsageBook>,
+    /// Where the book is written when the request ends, if it is then.
+    store: Option<Arc<dyn StateStore>>,
     clock: Arc<dyn Clock>,
     by: Arc<Principal>,
     route: Option<ModelName>,
@@ -28,7 +31,8 @@ impl Consumer {
     ) -> Option<Self> {
         let book = gateway.usage.clone()?;
         let (by, route) = (by.clone(), route.cloned());
-        Some(Self { book, clock: gateway.clock.clone(), by, route })
+        let store = gateway.usage_store.clone();
+        Some(Self { book, store, clock: gateway.clock.clone(), by, route })
     }
 
     /// Counts a request that has ended; without `used`, what it has used is not known.
@@ -71,6 +75,19 @@ impl Consumer {
         if counts != Counts::default() {
             self.note(reservation.at(), counts, Some(reservation));
         }
+    }
+
+    /// Writes what was counted, where nobody else does.
+    pub(super) fn written(&self) -> Option<Work> {
+        let (book, clock, store) = (self.book.clone(), self.clock.clone(), self.store.clone()?);
+        Some(Box::pin(async move {
+            if let Err(error) = book.flush(&*store, clock.now()).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what was used could not be written; it is tried again with the next request"
+                );
+            }
+        }))
     }
 
     fn note(&self, at: &Destination, counts: Counts, reservation: Option<&Reservation>) {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, Control, Load, Model, ModelView};
 use diogenes_core::gateway::ProviderName;
 use diogenes_core::gateway::catalog::Catalog;
+use diogenes_core::gateway::prices::RateCard;
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
 use diogenes_core::tenancy::Principal;
@@ -95,6 +96,24 @@ impl Dispatcher {
     pub(crate) async fn check_provider(&self, name: &ProviderName) -> Option<ProviderCheck> {
         let check = self.catalog.load().providers.check(name)?;
         Some(check.await)
+    }
+
+    /// Whether anything answers to a name, as far as is known.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let catalog = self.catalog.load();
+        self.get(name).is_some()
+            || catalog.routes.contains_key(name)
+            || catalog.providers.hosted(name).is_some()
+    }
+
+    /// Whether any model of the fleet has a price.
+    pub(super) fn has_rate_cards(&self) -> bool {
+        !self.catalog.load().rate_cards.is_empty()
+    }
+
+    /// What a model of the fleet costs, where somebody has said so.
+    pub(super) fn rate_card(&self, model: &ModelName) -> Option<RateCard> {
+        self.catalog.load().rate_cards.get(model).cloned()
     }
 
     pub(super) fn way_out(&self) -> Option<&WayOut> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::gateway::usage::UsageBook;
-use diogenes_core::ports::{Clock, Limiter};
+use diogenes_core::ports::{Clock, Limiter, StateStore};
 
 use super::casualties::Casualties;
 use super::conversations::Conversations;
@@ -20,6 +20,8 @@ pub struct Gateway {
     pub(super) conversations: Conversations,
     pub(super) purse: Option<Arc<Purse>>,
     pub(super) usage: Option<Arc<UsageBook>>,
+    /// Where what was used is written after each request; none where somebody else sees to that.
+    pub(super) usage_store: Option<Arc<dyn StateStore>>,
 }
 
 /// Bounds of answers.
@@ -69,6 +71,7 @@ impl Gateway {
             conversations: Conversations::default(),
             purse: None,
             usage: None,
+            usage_store: None,
         }
     }
 
@@ -84,5 +87,13 @@ impl Gateway {
     pub fn with_usage(mut self, usage: Arc<UsageBook>) -> Self {
         self.usage = Some(usage);
         self
+    }
+
+    /// The same with a book that is written to `store` after each request, as the process may be
+    /// stopped for good between two of them.
+    #[must_use]
+    pub fn with_usage_in(mut self, store: Arc<dyn StateStore>, usage: Arc<UsageBook>) -> Self {
+        self.usage_store = Some(store);
+        self.with_usage(usage)
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::NameClaim;
 use diogenes_core::gateway::RouteSpec;
-use diogenes_core::gateway::catalog::Catalog;
+use diogenes_core::gateway::catalog::{Catalog, Listed};
+use diogenes_core::gateway::prices::RateCard;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{SecretSource, StateStore, StoreError};
 
@@ -27,6 +28,8 @@ pub struct WayOut {
 pub(super) struct Published {
     pub(super) routes: BTreeMap<ModelName, Arc<NamedRoute>>,
     pub(super) providers: Providers,
+    /// What models of the fleet cost.
+    pub(super) rate_cards: BTreeMap<ModelName, RateCard>,
 }
 
 /// A route and its name.
@@ -45,8 +48,7 @@ impl Published {
         way_out: Option<&WayOut>,
         metrics: &Metrics,
     ) -> Result<Self, ProviderError> {
-        let named = |(name, listed): (&ModelName, &_)| {
-            let listed: &diogenes_core::gateway::catalog::Listed<RouteSpec> = listed;
+        let named = |(name, listed): (&ModelName, &Listed<RouteSpec>)| {
             let route = NamedRoute { name: name.clone(), spec: listed.spec.clone() };
             (name.clone(), Arc::new(route))
         };
@@ -54,7 +56,11 @@ impl Published {
             Some(way_out) => Providers::new(catalog, &before.providers, &way_out.secrets, metrics)?,
             None => Providers::default(),
         };
-        Ok(Self { routes: catalog.routes.iter().map(named).collect(), providers })
+        let routes = catalog.routes.iter().map(named).collect();
+        let card =
+            |(name, card): (&ModelName, &Listed<RateCard>)| (name.clone(), card.spec.clone());
+        let rate_cards = catalog.rate_cards.iter().map(card).collect();
+        Ok(Self { routes, providers, rate_cards })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What requests cost, and the budgets that they count against.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +10,7 @@ use diogenes_core::gateway::budget::{
     Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, amounts, charges,
     over_budget, warning,
 };
-use diogenes_core::gateway::prices::{
-    Price, PriceBook, PriceVersion, Priced, RateCard, TokenUsage,
-};
+use diogenes_core::gateway::prices::{Price, PriceBook, PriceVersion, Priced, TokenUsage};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled,
@@ -22,6 +20,7 @@ use tokio::time::Instant;
 
 use super::bound::Most;
 use super::destination::Destination;
+use super::dispatch::Dispatcher;
 use super::usage::Usage;
 use crate::error::{ApiError, ErrorKind, ledger_error, store_error};
 use crate::request_id;
@@ -37,7 +36,7 @@ pub struct Purse {
     budgets: Budgets,
     ledger: Arc<dyn Ledger>,
     prices: PriceBook,
-    rate_cards: BTreeMap<ModelName, Tariff>,
+    dispatcher: Arc<Dispatcher>,
     clock: Arc<dyn Clock>,
     known: Mutex<HashMap<ProjectId, Known>>,
     /// Where each account stood when it was last looked at.
@@ -127,20 +126,19 @@ impl Spent {
 }
 
 impl Purse {
-    /// A purse over these parts. `rate_cards` has the prices of models of the fleet.
+    /// A purse over these parts. `dispatcher` knows the rate cards of models of the fleet.
     pub fn new(
         budgets: Budgets,
         ledger: Arc<dyn Ledger>,
         prices: PriceBook,
-        rate_cards: BTreeMap<ModelName, RateCard>,
+        dispatcher: Arc<Dispatcher>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let tariff = |(name, card): (ModelName, RateCard)| (name, Tariff::from(card.priced()));
         Self {
             budgets,
             ledger,
             prices,
-            rate_cards: rate_cards.into_iter().map(tariff).collect(),
+            dispatcher,
             clock,
             known: Mutex::default(),
             seen: Mutex::default(),
@@ -189,7 +187,7 @@ impl Purse {
     pub(super) fn may_price(&self, at: &Destination) -> bool {
         match at {
             Destination::Model(_) => {
-                !self.rate_cards.is_empty() && self.rate_cards.contains_key(&at.name())
+                self.dispatcher.has_rate_cards() && self.dispatcher.rate_card(&at.name()).is_some()
             }
             Destination::Hosted(_) => true,
         }
@@ -199,7 +197,8 @@ impl Purse {
     fn tariff_of(&self, at: &Destination, now: Timestamp) -> Tariff {
         match at {
             Destination::Model(_) => {
-                self.rate_cards.get(&at.name()).cloned().unwrap_or(Tariff::Free)
+                let card = self.dispatcher.rate_card(&at.name());
+                card.map_or(Tariff::Free, |card| Tariff::from(card.priced()))
             }
             Destination::Hosted(hosted) => self
                 .prices

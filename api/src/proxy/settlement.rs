@@ -206,6 +206,9 @@ impl Open {
         if let Some(consumer) = &self.consumer {
             let at = self.reservation.as_ref().map_or(&self.at, Reservation::at);
             consumer.ended(at, status, used, self.reservation.as_ref());
+            if let Some(written) = consumer.written() {
+                self.link.later(written);
+            }
         }
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use diogenes_core::Timestamp;
+use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
     ClaimId, Control, InstanceId, Launch, Model, ModelSpec, ModelView, PhaseTimes, Placement, Slot,
     SlotState, Source,
 };
-use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, Listed, SecretRule};
 use diogenes_core::gateway::{ProviderName, ProviderSpec, ProviderSpecs, Routes};
 use diogenes_core::keys::{KeyId, LocalLimiter};
 use diogenes_core::name::ModelName;
@@ -23,6 +24,7 @@ use diogenes_core::tenancy::{Allowed, Principal, may};
 use diogenes_core::testing::{CountingWake, MemoryStore};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -131,6 +133,17 @@ impl Local {
         let local = Self { clock, wake, dispatcher, gateway: Arc::new(gateway), spec };
         local.publish(&[], |_| {});
         local
+    }
+
+    /// Gives a model of the fleet a price.
+    pub(super) async fn rate_card(&self, store: &dyn StateStore, name: &str, card: Value) {
+        let stored = store.load::<Catalog>(&Catalog::key()).await.unwrap().unwrap();
+        let mut catalog = stored.value;
+        let (source, now) = (Source::Config, self.clock.now());
+        let spec = serde_json::from_value(card).unwrap();
+        let card = Listed { spec, source, created_at: now, updated_at: now };
+        catalog.rate_cards.insert(name.parse().unwrap(), card);
+        self.dispatcher.publish_catalog(&catalog).unwrap();
     }
 
     /// Publishes the model with a ready replica for each claim and address.

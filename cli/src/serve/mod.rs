@@ -246,7 +246,7 @@ impl Server {
             max_body_bytes: config.max_body_bytes,
         };
         let views = FleetViews::local(dispatcher.clone());
-        let money = Money::open(config, &store, &clock, &*entropy)?;
+        let money = Money::open(config, &dispatcher, &store, &clock, &*entropy)?;
         money.spawn();
         let budgets = BudgetParts {
             budgets: Budgets::new(store.clone(), clock.clone()),

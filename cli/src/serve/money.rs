@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use diogenes_api::proxy::Purse;
+use diogenes_api::proxy::{Dispatcher, Purse};
 use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::ledger::{StoreLedger, TrancheLedger};
 use diogenes_core::gateway::prices::{PriceBook, PriceList};
@@ -32,6 +32,7 @@ pub(super) struct Money {
 impl Money {
     pub(super) fn open(
         config: &Config,
+        dispatcher: &Arc<Dispatcher>,
         store: &Arc<dyn StateStore>,
         clock: &Arc<dyn Clock>,
         entropy: &dyn Entropy,
@@ -50,8 +51,7 @@ impl Money {
         let usage = Arc::new(UsageBook::new(process.clone()));
         let ledger = Arc::new(TrancheLedger::new(stored, process));
         let budgets = Budgets::new(store.clone(), clock.clone());
-        let purse =
-            Purse::new(budgets, ledger.clone(), prices, config.rate_cards.clone(), clock.clone());
+        let purse = Purse::new(budgets, ledger.clone(), prices, dispatcher.clone(), clock.clone());
         let (purse, store, clock) = (Arc::new(purse), store.clone(), clock.clone());
         Ok(Self { purse, ledger, usage, store, clock })
     }

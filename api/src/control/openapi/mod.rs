@@ -72,14 +72,6 @@ fn of_installation(rule: SpecRule) -> Value {
     // Anybody may ask for it, so it is put together once.
     static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
     let mut document = DOCUMENT.clone();
-    if rule.has_places
-        && let Some(Value::Object(paths)) = document.pointer_mut("/paths")
-    {
-        // On AWS nobody counts what is used yet.
-        paths.retain(|path, _| {
-            !["/api/v1/budgets", "/api/v1/usage"].iter().any(|area| path.starts_with(area))
-        });
-    }
     let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec") else {
         return document;
     };
@@ -112,9 +104,6 @@ mod tests {
     fn the_document_of_one_machine_has_no_ladder_and_no_parameters() {
         let spec = |rule: SpecRule| {
             let document = of_installation(rule);
-            for path in ["/api/v1/budgets", "/api/v1/budgets/{id}", "/api/v1/usage"] {
-                assert_eq!(document["paths"].get(path).is_some(), !rule.has_places, "{path}");
-            }
             let spec = &document["components"]["schemas"]["ModelSpec"];
             assert_eq!(spec.get("if").is_some(), !rule.has_places);
             assert_eq!(spec.pointer("/then/properties/max_replicas").is_some(), !rule.has_places);

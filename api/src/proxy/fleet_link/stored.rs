@@ -161,7 +161,9 @@ impl FleetLink for StoredFleet {
     async fn refresh(&self, name: &str) -> Result<(), StoreError> {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
-        let is_due = !is_fresh(known.catalog.as_ref(), CATALOG_LIFE, now);
+        // A name that nobody knows may be that of a route or provider that was just added.
+        let life = if self.dispatcher.knows(name) { CATALOG_LIFE } else { BETWEEN_READS };
+        let is_due = !is_fresh(known.catalog.as_ref(), life, now);
         let read = async {
             match is_due {
                 true => Some(self.store.load::<Catalog>(&Catalog::key()).await),

@@ -57,12 +57,11 @@ impl Fixture {
         let prices = PriceBook::embedded()
             .unwrap()
             .with(PriceList::parse(list.to_string().as_bytes()).unwrap());
-        let card: RateCard =
-            serde_json::from_value(json!({"version": "1", "price": price})).unwrap();
-        let cards = BTreeMap::from([("carded".parse().unwrap(), card)]);
+        local.rate_card(&*store, "carded", json!({"version": "1", "price": price})).await;
         let ledger = Arc::new(StoreLedger::new(store.clone()));
         let budgets = Budgets::new(store, local.clock.clone());
-        let purse = Purse::new(budgets.clone(), ledger.clone(), prices, cards, local.clock.clone());
+        let (dispatcher, clock) = (local.dispatcher.clone(), local.clock.clone());
+        let purse = Purse::new(budgets.clone(), ledger.clone(), prices, dispatcher, clock);
         let gateway = Arc::into_inner(local.gateway).unwrap().with_purse(Arc::new(purse));
         local.gateway = Arc::new(gateway);
         let fixture = Self { local, hosted, ledger, budgets };

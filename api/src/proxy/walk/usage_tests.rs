@@ -63,7 +63,7 @@ impl Fixture {
             budgets.clone(),
             ledger.clone(),
             prices,
-            BTreeMap::new(),
+            local.dispatcher.clone(),
             local.clock.clone(),
         );
         let book = Arc::new(UsageBook::new("test"));

@@ -16,6 +16,8 @@ use crate::tenancy::Principal;
 
 /// How many records are written at once.
 const BATCH: usize = 50;
+/// How many records of everything there are where many processes count.
+const SHARDS: u32 = 16;
 /// How often a batch is tried whose answer gets lost, or that meets another writer.
 const TRIES: usize = 8;
 
@@ -27,6 +29,8 @@ const TRIES: usize = 8;
 /// same record between a lost answer and the repetition, what it had is counted twice.
 pub struct UsageBook {
     writer: String,
+    /// Which records it writes, where it is one of many.
+    shard: Option<u32>,
     pages: Mutex<Pages>,
     turn: Turn<()>,
 }
@@ -51,7 +55,15 @@ impl UsageBook {
     /// An empty book. `writer` must differ from that of every other process and of every earlier
     /// start.
     pub fn new(writer: impl Into<String>) -> Self {
-        Self { writer: writer.into(), pages: Mutex::default(), turn: Turn::default() }
+        Self { writer: writer.into(), shard: None, pages: Mutex::default(), turn: Turn::default() }
+    }
+
+    /// The same for one of many processes that count at the same time. They share some records of
+    /// everything, so that they do not all wait for the same one.
+    pub fn one_of_many(writer: impl Into<String>) -> Self {
+        let book = Self::new(writer);
+        let shard = crc32fast::hash(book.writer.as_bytes()) % SHARDS;
+        Self { shard: Some(shard), ..book }
     }
 
     /// Adds a request that has ended at `now`.
@@ -98,12 +110,18 @@ impl UsageBook {
         for _ in 0..TRIES {
             let (mut writes, mut done, mut damage) = (Vec::new(), Vec::new(), None);
             for (id, Sealed { page, delta }) in batch {
-                match store.load::<UsageRecord>(&UsageRecord::key_of(id)).await {
+                match store.load::<UsageRecord>(&UsageRecord::key_of(id, self.shard)).await {
                     Ok(Some(stored)) if stored.value.has(&self.writer, *page) => {}
                     Ok(standing) => {
                         let expect = standing.as_ref().map_or(Expect::Absent, Stored::unchanged);
                         let standing = standing.map(|stored| stored.value);
-                        let record = UsageRecord::with(standing, id, delta, &self.writer, *page);
+                        let record = UsageRecord::with(
+                            standing,
+                            (id, self.shard),
+                            delta,
+                            &self.writer,
+                            *page,
+                        );
                         writes.push(record.put(expect)?);
                     }
                     Err(error @ StoreError::Corrupt { .. }) => {

@@ -40,6 +40,9 @@ pub struct UsageId {
 pub struct UsageRecord {
     #[serde(flatten)]
     pub id: UsageId,
+    /// Which of several records for the same it is, where many processes count; none where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<u32>,
     /// Whom the key belongs to.
     pub subject: String,
     #[serde(flatten)]
@@ -76,10 +79,12 @@ impl UsageRecord {
         Query::new(Table::Main, Self::partition(project), days)
     }
 
-    pub(super) fn key_of(id: &UsageId) -> Key {
+    pub(super) fn key_of(id: &UsageId, shard: Option<u32>) -> Key {
         let UsageId { day, project, key, model, route } = id;
         let route = route.as_ref().map_or("", ModelName::as_str);
-        Key::new(Self::partition(project), format!("{day}#{}#{model}#{route}", key.as_str()))
+        let shard = shard.map(|shard| format!("#{shard}")).unwrap_or_default();
+        let sort = format!("{day}#{}#{model}#{route}{shard}", key.as_str());
+        Key::new(Self::partition(project), sort)
     }
 
     fn partition(project: &ProjectId) -> String {
@@ -89,13 +94,14 @@ impl UsageRecord {
     /// The record with the page of a writer added to what `standing` has.
     pub(super) fn with(
         standing: Option<Self>,
-        id: &UsageId,
+        (id, shard): (&UsageId, Option<u32>),
         delta: &Delta,
         by: &str,
         page: u64,
     ) -> Self {
         let mut record = standing.unwrap_or_else(|| Self {
             id: id.clone(),
+            shard,
             subject: delta.subject.clone(),
             counts: Counts::default(),
             price_version: None,
@@ -124,7 +130,7 @@ impl Entity for UsageRecord {
     const KIND: &'static str = "usage record";
 
     fn key(&self) -> Key {
-        Self::key_of(&self.id)
+        Self::key_of(&self.id, self.shard)
     }
 
     fn expires_at(&self) -> Option<Timestamp> {

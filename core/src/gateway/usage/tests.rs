@@ -272,12 +272,30 @@ fn several_writers_add_to_one_record() {
 }
 
 #[test]
+fn many_writers_share_some_records_and_reports_add_them_up() {
+    let world = world();
+    let ada = caller("default", "ada");
+    for number in 0..40 {
+        let book = UsageBook::one_of_many(format!("router {number}"));
+        let model = "demo".parse().unwrap();
+        let counts = used(1, 1);
+        let noted =
+            Noted { by: &ada, model: &model, provider: None, route: None, counts, price: None };
+        book.note(&noted, at(NOON));
+        block_on(book.flush(&*world.store, at(NOON))).unwrap();
+    }
+    let records = world.records("default").len();
+    assert!((2..=16).contains(&records), "{records} records");
+    assert_eq!(world.requests(), 40);
+}
+
+#[test]
 fn damaged_record_keeps_no_other_from_being_written() {
     let world = world();
     let ada = caller("default", "ada");
     world.note(&ada, "demo", used(1, 1), NOON);
     world.flush().unwrap();
-    let key = UsageRecord::key_of(&world.records("default")[0].id);
+    let key = UsageRecord::key_of(&world.records("default")[0].id, None);
     let (document, expect) = (serde_json::json!({"day": 7}), Expect::Any);
     let damage = Write::Put { key: key.clone(), document, index: None, expires_at: None, expect };
     block_on(world.store.commit(&[damage])).unwrap();

@@ -7,7 +7,7 @@ use diogenes_e2e::{Client, Config, Event, Model, Serve, eventually};
 use serde_json::{Value, json};
 
 use crate::cli::Operator;
-use crate::slow;
+use crate::{fast, slow};
 
 /// A provider whose API key is a parameter of the stack.
 pub(crate) struct Provider {
@@ -118,6 +118,44 @@ async fn a_provider_whose_key_is_wrong_or_missing_is_told_to_the_operator() {
     spec["api_key"] = json!({"env": "OPENAI_API_KEY"});
     let refused = admin.put("/api/v1/providers/none", &spec).await;
     assert_eq!(refused.refusal(), (400, "invalid_request".into()), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_budget_holds_and_the_report_of_usage_tells_the_same() {
+    let Some(stack) = Stack::start().await else { return };
+    let (operator, admin) = (Operator::of(&stack).await, stack.admin().await);
+    stack.apply(&admin, &fast("demo")).await;
+    crate::until_ready(&stack, &admin).await;
+    let created = admin.post("/api/v1/keys", &json!({"email": "a@example.com"})).await.json();
+    let caller = Client::new(&stack.gateway.base_url(), created["key"].as_str().unwrap());
+    let id = created["id"].as_str().unwrap();
+    operator.text(&["budget", "set", "--key", id, "--tokens", "200", "--per", "day"]).await;
+    let body =
+        json!({"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5});
+    let mut answered = 0;
+    let refusal = loop {
+        let answer = caller.post("/v1/chat/completions", &body).await;
+        if answer.status == 402 {
+            break answer;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answered += 1;
+        assert!(answered < 40, "200 tokens do not last that long");
+    };
+    assert!(answered > 0);
+    assert_eq!(refusal.header("x-should-retry"), Some("false"), "{}", refusal.text());
+    // Streamed as well.
+    let mut streamed = body.clone();
+    streamed["stream"] = json!(true);
+    assert_eq!(caller.post("/v1/chat/completions", &streamed).await.status, 402);
+
+    let budget = admin.get(&format!("/api/v1/budgets/key/{id}/tokens/day")).await.json();
+    let report = admin.get("/api/v1/usage?by=key").await.json();
+    let row = report["data"].as_array().unwrap().iter().find(|row| row["name"] == id);
+    let row = row.unwrap_or_else(|| panic!("{report}"));
+    let used = row["prompt_tokens"].as_u64().unwrap() + row["completion_tokens"].as_u64().unwrap();
+    assert_eq!(budget["charged"], json!(used.to_string()), "{budget}\n{report}");
+    assert_eq!(row["requests"].as_u64().unwrap(), answered, "{report}");
 }
 
 #[tokio::test]

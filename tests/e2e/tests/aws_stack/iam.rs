@@ -6,7 +6,7 @@ use std::path::Path;
 use diogenes_e2e::aws::front::Fault;
 use diogenes_e2e::aws::policy::{Account, Effect, Request, Roles};
 use diogenes_e2e::aws::stack::{INSTANCE, ORCHESTRATOR, Stack};
-use diogenes_e2e::{Client, Event, Model};
+use diogenes_e2e::{Client, Event, Model, eventually};
 use serde_json::json;
 
 use crate::gateway::Provider;
@@ -184,6 +184,7 @@ async fn everything(stack: &Stack) {
     }
     let limited = keys(stack, &admin).await;
     providers(stack, &admin).await;
+    budgets(&admin).await;
 
     // Every zone is tried.
     stack.front.rule().by(ORCHESTRATOR).action("RunInstances").first(2).fail(Fault::no_capacity());
@@ -258,10 +259,30 @@ async fn providers(stack: &Stack, admin: &Client) {
     let created = admin.put("/api/v1/routes/assistant", &route).await;
     assert_eq!(created.status, 201, "{}", created.text());
     let caller = provider.caller(admin, &stack.gateway.base_url()).await;
-    assert_eq!(caller.chat("other/small").await.status, 200);
+    eventually("the provider is known to the router", async || {
+        let answer = caller.chat("other/small").await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
     for path in ["/api/v1/routes/assistant", "/api/v1/providers/other"] {
         assert_eq!(admin.delete(path).await.status, 200, "{path}");
     }
+}
+
+/// Does what can be done with budgets. That of the admin's own key counts what it asks.
+async fn budgets(admin: &Client) {
+    let keys = admin.get("/api/v1/keys").await.json();
+    let key = keys["data"][0]["id"].as_str().expect("a key").to_owned();
+    for id in [format!("key/{key}/tokens/day"), "project/default/tokens/month".to_owned()] {
+        let path = format!("/api/v1/budgets/{id}");
+        let set = admin.put(&path, &json!({"cap": "100M"})).await;
+        assert_eq!(set.status, 201, "{}", set.text());
+        assert_eq!(admin.get(&path).await.status, 200);
+    }
+    for path in ["/api/v1/budgets", "/api/v1/budgets?project=default", "/api/v1/usage"] {
+        assert_eq!(admin.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(admin.delete(&format!("/api/v1/budgets/key/{key}/tokens/day")).await.status, 200);
 }
 
 /// Does what can be done with projects.
