@@ -1,11 +1,9 @@
 //! Requests that budgets count, and what they cost.
 
-use std::collections::BTreeMap;
-
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::budget::{Budgets, Period};
 use diogenes_core::gateway::ledger::StoreLedger;
-use diogenes_core::gateway::prices::{PriceBook, PriceList, RateCard};
+use diogenes_core::gateway::prices::{PriceBook, PriceList};
 use diogenes_core::ports::{Account, Clock as _, Ledger as _, Limits, Unit};
 use diogenes_core::tenancy::ProjectId;
 use diogenes_core::testing::MemoryStore;

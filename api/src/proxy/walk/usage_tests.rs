@@ -1,7 +1,5 @@
 //! Requests that the book of usage counts.
 
-use std::collections::BTreeMap;
-
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::budget::{Budget, BudgetId, Budgets};
 use diogenes_core::gateway::ledger::StoreLedger;
