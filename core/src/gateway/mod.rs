@@ -9,6 +9,7 @@
 mod breaker;
 pub mod budget;
 pub mod catalog;
+pub mod continuation;
 pub mod ledger;
 mod plan;
 pub mod prices;

@@ -1,0 +1,338 @@
+use super::chunk::{Chunk, Event, Head, and_usage};
+use super::ledger::Ledger;
+use super::request::{Kind, Request};
+
+/// One stream, made of those of several replicas.
+#[derive(Debug)]
+pub struct Splice {
+    request: Request,
+    head: Option<Head>,
+    ledger: Ledger,
+    leg: Leg,
+    /// Whether the reason has come why the answer ended.
+    is_finished: bool,
+    has_usage: bool,
+    has_role: bool,
+    /// What a replica has said instead of an end.
+    last_words: Option<String>,
+}
+
+/// Whose events come.
+#[derive(Debug)]
+enum Leg {
+    /// Those of the first replica.
+    First,
+    /// Those of another one, asked at this endpoint.
+    Next {
+        kind: Kind,
+        /// Text that the first one has generated and not delivered.
+        rest: String,
+        /// Whether its prompt has proved to be the right one.
+        is_checked: bool,
+    },
+}
+
+/// How a stream goes on behind an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Took {
+    /// More events follow.
+    Going,
+    /// It has come to its end.
+    Ended,
+    /// It has come to an end without a reason, or the engine has failed: a cut.
+    Broken,
+}
+
+/// What can be done about a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing of the answer is missing: [`Splice::complete`] it.
+    Complete,
+    /// Nothing of it has come: ask [`Splice::anew`].
+    Anew,
+    /// Ask [`Splice::behind`] what has come.
+    Behind,
+    /// Nothing.
+    Lost(Lost),
+}
+
+/// Why a stream that was armed cannot be continued any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It has thought aloud.
+    Reasoning,
+    /// It has called a tool.
+    ToolCalls,
+    /// The replica does not tell the ids of its tokens.
+    NoIds,
+    /// It tells more or fewer of them than it has generated.
+    Uneven,
+    /// It has sent something that nobody knows.
+    Unknown,
+}
+
+impl Lost {
+    /// A word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reasoning => "reasoning",
+            Self::ToolCalls => "tool_calls",
+            Self::NoIds => "no_token_ids",
+            Self::Uneven => "uneven_token_ids",
+            Self::Unknown => "unknown_event",
+        }
+    }
+}
+
+/// A continuation that is not one, of which nothing was passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Inexact {
+    /// The tokens read otherwise than what was delivered.
+    #[error("the tokens do not read as the text that was delivered")]
+    Text,
+    /// The prompt is not what it must be.
+    #[error("the prompt of the continuation is not the first one with the answer behind it")]
+    Prompt,
+    /// What comes is not text.
+    #[error("the continuation is not text")]
+    Foreign,
+}
+
+/// What the first tokens of an answer are worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Weighed {
+    /// They can be continued; the rest of their text was not delivered.
+    Exact {
+        rest: String,
+    },
+    /// The last one has to go.
+    Shorter,
+    Inexact,
+}
+
+/// What to ask another replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// At which endpoint.
+    pub kind: Kind,
+    /// With which body.
+    pub body: String,
+}
+
+impl Splice {
+    /// A stream of which nothing has come.
+    pub fn new(request: Request) -> Self {
+        Self {
+            request,
+            head: None,
+            ledger: Ledger::default(),
+            leg: Leg::First,
+            is_finished: false,
+            has_usage: false,
+            has_role: false,
+            last_words: None,
+        }
+    }
+
+    /// Takes the data of an event, and appends what the caller gets.
+    ///
+    /// # Errors
+    /// When another replica turns out not to continue the answer. It is to be let go.
+    pub fn push(&mut self, data: &str, out: &mut Vec<u8>) -> Result<Took, Inexact> {
+        if data == "[DONE]" {
+            return Ok(self.end(out));
+        }
+        let kind = match &self.leg {
+            Leg::First => self.request.kind(),
+            Leg::Next { kind, .. } => *kind,
+        };
+        match Event::read(kind, data) {
+            // The answer has ended; nobody knows what this is.
+            Event::Chunk(_) | Event::Failure | Event::Other if self.is_finished => {}
+            Event::Chunk(chunk) => self.take(&chunk, out)?,
+            Event::Usage(fields, told) => {
+                self.ledger.told(&told);
+                if self.request.asks_for_usage() && !std::mem::replace(&mut self.has_usage, true) {
+                    match (&self.leg, &self.head, self.ledger.usage()) {
+                        (Leg::Next { .. }, Some(head), Some(usage)) => {
+                            write(&head.with_usage(&usage), out);
+                        }
+                        _ => write(&fields.to_json(), out),
+                    }
+                }
+            }
+            Event::Failure if self.ledger.lost().is_none() => {
+                self.last_words = Some(data.to_owned());
+                return Ok(Took::Broken);
+            }
+            Event::Failure => write(data, out),
+            Event::Other if matches!(self.leg, Leg::Next { .. }) => return Err(Inexact::Foreign),
+            Event::Other => {
+                self.ledger.lose(Lost::Unknown);
+                write(data, out);
+            }
+        }
+        Ok(Took::Going)
+    }
+
+    fn take(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), Inexact> {
+        let outer = self.request.kind();
+        let Leg::Next { rest, is_checked, .. } = &mut self.leg else {
+            if self.head.is_none() {
+                self.head = Some(chunk.head());
+                self.ledger.enter_prompt(chunk.prompt.clone());
+            }
+            self.ledger.enter(chunk);
+            self.ledger.deliver(&chunk.text);
+            self.is_finished = chunk.is_last();
+            let keeps_role = !self.has_role;
+            self.has_role |= chunk.has_role;
+            write(&chunk.cleaned(self.request.asks_for_continuous_usage(), keeps_role), out);
+            return Ok(());
+        };
+        if !*is_checked {
+            let prompt = chunk.prompt.as_deref().ok_or(Inexact::Prompt)?;
+            if !self.ledger.is_continued_by(prompt) {
+                return Err(Inexact::Prompt);
+            }
+            *is_checked = true;
+        }
+        if chunk.foreign.is_some() {
+            return Err(Inexact::Foreign);
+        }
+        let text = std::mem::take(rest) + &chunk.text;
+        self.ledger.enter(chunk);
+        self.ledger.deliver(&text);
+        self.is_finished = chunk.is_last();
+        // Of a role there was one, and a chunk may say nothing.
+        if let Some(head) = self.head.as_ref().filter(|_| !text.is_empty() || self.is_finished) {
+            let chunk = head.with_text(outer, &text, Some(chunk));
+            match self.ledger.usage().filter(|_| self.request.asks_for_continuous_usage()) {
+                Some(usage) => write(&and_usage(&chunk, &usage), out),
+                None => write(&chunk, out),
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Took {
+        if !self.is_finished && self.ledger.lost().is_none() {
+            self.last_words = Some("[DONE]".into());
+            return Took::Broken;
+        }
+        if matches!(self.leg, Leg::Next { .. }) {
+            self.write_usage(out);
+        }
+        write("[DONE]", out);
+        Took::Ended
+    }
+
+    /// Usage, if it was asked for and has not come.
+    fn write_usage(&mut self, out: &mut Vec<u8>) {
+        let is_due = self.request.asks_for_usage() && !self.has_usage;
+        if let (true, Some(head), Some(usage)) = (is_due, &self.head, self.ledger.usage()) {
+            self.has_usage = true;
+            write(&head.with_usage(&usage), out);
+        }
+    }
+
+    /// What can be done now that the stream has been cut.
+    pub fn cut(&self) -> Cut {
+        if self.is_finished {
+            return Cut::Complete;
+        }
+        if let Some(lost) = self.ledger.lost() {
+            return Cut::Lost(lost);
+        }
+        match (&self.head, self.request.left(self.ledger.ids().len() as u64)) {
+            (Some(_), Some(0)) => Cut::Complete,
+            _ if self.ledger.is_empty() => Cut::Anew,
+            _ => Cut::Behind,
+        }
+    }
+
+    /// Ends a stream of which only the end is missing: its limit may be reached without a chunk
+    /// that says so.
+    pub fn complete(&mut self, out: &mut Vec<u8>) {
+        if let Some(head) = self.head.as_ref().filter(|_| !self.is_finished) {
+            write(&head.at_limit(self.request.kind()), out);
+            self.is_finished = true;
+        }
+        self.write_usage(out);
+        write("[DONE]", out);
+    }
+
+    /// The request once more, where nothing of its answer has come.
+    pub fn anew(&mut self) -> Asked {
+        self.last_words = None;
+        let kind = self.request.kind();
+        if self.head.is_some() {
+            self.ledger.go_on(0);
+            self.leg = Leg::Next { kind, rest: String::new(), is_checked: false };
+        }
+        Asked { kind, body: self.request.body() }
+    }
+
+    /// The tokens that were generated.
+    pub fn tokens(&self) -> &[u32] {
+        self.ledger.ids()
+    }
+
+    /// What to ask another replica, behind the first `kept` tokens, which read as `text`; none
+    /// where that ends in the middle of a character, and the last of them must go. A conversation
+    /// can be continued by its text, or by its tokens.
+    ///
+    /// # Errors
+    /// When the tokens do not read as what was delivered, or tokens do not say all of the prompt.
+    pub fn behind(&mut self, text: &str, kept: usize, by: Kind) -> Result<Option<Asked>, Inexact> {
+        let rest = match self.ledger.weigh(text, kept) {
+            Weighed::Exact { rest } => rest,
+            Weighed::Shorter => return Ok(None),
+            Weighed::Inexact => return Err(Inexact::Text),
+        };
+        let kind = if self.request.kind() == Kind::Text { Kind::Text } else { by };
+        let prompt = self.ledger.prompt().unwrap_or_default();
+        let generated = self.ledger.ids().get(..kept).unwrap_or_default();
+        let body = match kind {
+            Kind::Chat => self.request.behind_text(text, kept as u64),
+            Kind::Text if self.request.is_text() => self.request.behind_tokens(prompt, generated),
+            Kind::Text => return Err(Inexact::Prompt),
+        };
+        self.last_words = None;
+        self.ledger.go_on(kept);
+        self.leg = Leg::Next { kind, rest, is_checked: false };
+        Ok(Some(Asked { kind, body }))
+    }
+
+    /// Whether another replica has proved to continue the answer.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.leg, Leg::Next { is_checked: true, .. })
+    }
+
+    /// What a replica has said instead of an end, for a stream that is given up.
+    pub fn last_words(&mut self) -> Option<Vec<u8>> {
+        let words = self.last_words.take()?;
+        let mut out = Vec::new();
+        write(&words, &mut out);
+        if words != "[DONE]" {
+            write("[DONE]", &mut out);
+        }
+        Some(out)
+    }
+
+    /// The tokens of the prompt, of the answer, and of the prompt those from a cache, as far as
+    /// they are known.
+    pub fn used(&self) -> Option<(u64, u64, u64)> {
+        let (prompt, completion) = self.ledger.used()?;
+        Some((prompt, completion, self.ledger.cached()))
+    }
+}
+
+fn write(data: &str, out: &mut Vec<u8>) {
+    for line in data.split('\n') {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}
