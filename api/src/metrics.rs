@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::proxy::{Speed, Usage};
+use crate::proxy::{RECOVERIES, Speed, Usage};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByModel {
@@ -49,6 +49,7 @@ pub struct Metrics {
     first_byte: Family<ByModel, Histogram, Buckets>,
     tokens: Family<ByKind, Counter>,
     broken: Family<ByKind, Counter>,
+    recoveries: Family<ByKind, Counter>,
     replicas: Family<ByState, Gauge<i64, AtomicI64>>,
 }
 
@@ -93,6 +94,7 @@ impl Default for Metrics {
             first_byte: Family::new_with_constructor(LATENCY),
             tokens: Family::default(),
             broken: Family::default(),
+            recoveries: Family::default(),
             replicas: Family::default(),
         };
         let registry = &mut metrics.registry;
@@ -139,6 +141,11 @@ impl Default for Metrics {
             "Answers that did not come to their end, by kind",
             metrics.broken.clone(),
         );
+        registry.register(
+            "recoveries",
+            "Cut streams of routes that recover them, by what became of them",
+            metrics.recoveries.clone(),
+        );
         registry.register("replicas", "Slots of a model by state", metrics.replicas.clone());
         metrics
     }
@@ -170,6 +177,9 @@ impl Metrics {
         for kind in BROKEN {
             self.broken.remove(&ByKind { model: name.clone(), kind });
         }
+        for kind in RECOVERIES {
+            self.recoveries.remove(&ByKind { model: name.clone(), kind });
+        }
         for state in STATES {
             self.replicas.remove(&ByState { model: name.clone(), state });
         }
@@ -192,6 +202,7 @@ impl Metrics {
             prompt_tokens: self.tokens.get_or_create_owned(&kind("prompt")),
             completion_tokens: self.tokens.get_or_create_owned(&kind("completion")),
             broken: self.broken.clone(),
+            recoveries: self.recoveries.clone(),
             replicas: self.replicas.clone(),
             name,
         }
@@ -213,6 +224,7 @@ pub(crate) struct ModelMetrics {
     prompt_tokens: Counter,
     completion_tokens: Counter,
     broken: Family<ByKind, Counter>,
+    recoveries: Family<ByKind, Counter>,
     replicas: Family<ByState, Gauge<i64, AtomicI64>>,
 }
 
@@ -262,6 +274,11 @@ impl ModelMetrics {
 
     pub(crate) fn broken(&self, kind: &'static str) {
         self.broken.get_or_create(&ByKind { model: self.name.clone(), kind }).inc();
+    }
+
+    /// A cut stream was recovered, or was not for this reason.
+    pub(crate) fn recovery(&self, kind: &'static str) {
+        self.recoveries.get_or_create(&ByKind { model: self.name.clone(), kind }).inc();
     }
 
     pub(crate) fn observe(&self, view: &ModelView) {

@@ -56,10 +56,14 @@ impl Casualties {
         if !self.any.load(Ordering::Acquire) {
             return 0;
         }
+        self.count_hash(self.hash(call), entry)
+    }
+
+    fn count_hash(&self, request: u64, entry: &Entry) -> usize {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         forget(&mut suspects);
         self.any.store(!suspects.is_empty(), Ordering::Release);
-        let Some(lost) = suspects.get(&self.hash(call)) else { return 0 };
+        let Some(lost) = suspects.get(&request) else { return 0 };
         let mut gone: Vec<&ClaimId> = lost
             .iter()
             .map(|(claim, _)| claim)
@@ -87,6 +91,11 @@ impl Suspect {
         if let Some(claim) = claim {
             self.casualties.note_hash(self.request, claim);
         }
+    }
+
+    /// How many replicas of a model went out of rotation over its request, lately.
+    pub(super) fn count(&self, entry: &Entry) -> usize {
+        self.casualties.count_hash(self.request, entry)
     }
 }
 

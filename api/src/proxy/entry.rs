@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
 use diogenes_core::ports::{Clock, Demand, Topic, Wake};
-use diogenes_core::routing::least_in_flight;
+use diogenes_core::routing::{Candidate, least_in_flight};
 use tokio::sync::watch;
 
 use super::target::Target;
@@ -226,8 +226,20 @@ impl Entry {
     /// Begins a request on the best replica, if any is in rotation. `waited` is what the request
     /// has held until now: a request is held or in flight, and never both.
     pub(super) fn start<W>(self: &Arc<Self>, waited: &mut Option<W>) -> Option<Lease> {
+        self.start_where(waited, |_| true)
+    }
+
+    /// The same on the best of those that suit.
+    pub(super) fn start_where<W>(
+        self: &Arc<Self>,
+        waited: &mut Option<W>,
+        suits: impl Fn(&Target) -> bool,
+    ) -> Option<Lease> {
         let targets = self.targets.load();
-        let place = least_in_flight(targets.iter().map(|target| target.candidate()))?;
+        let place = least_in_flight(targets.iter().map(|target| {
+            let candidate = target.candidate();
+            Candidate { reachable: candidate.reachable && suits(target), ..candidate }
+        }))?;
         let target = targets.get(place)?.clone();
         *waited = None;
         let lease = Lease::new(target, self.clone());

@@ -14,6 +14,7 @@ use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
 use super::interpreter::Interpreter;
 use super::provider::Hosted;
+use super::recovery::Recovery;
 use super::refusal;
 use super::resolution::Planned;
 use super::route::Route;
@@ -61,6 +62,8 @@ pub(super) struct Reached {
     pub(super) routed: Option<String>,
     /// Whether how it ends is known and counted already.
     pub(super) is_retold: bool,
+    /// Whether it is continued where it is cut.
+    pub(super) recovery: Option<Box<Recovery>>,
 }
 
 impl Pursuit {

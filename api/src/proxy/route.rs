@@ -16,6 +16,8 @@ pub(super) struct Route {
     /// Its name; none where the request names a model.
     pub(super) name: Option<ModelName>,
     pub(super) while_cold: WhileCold,
+    /// Whether streams that are cut are continued.
+    pub(super) recover: bool,
     pub(super) arranged: Arranged,
     first: Destination,
     /// Empty for nearly every request, and then it takes no memory.
@@ -28,6 +30,7 @@ impl Route {
         Self {
             name: None,
             while_cold: WhileCold::default(),
+            recover: false,
             arranged: Arranged::default(),
             first: destination,
             others: Vec::new(),
@@ -79,8 +82,9 @@ impl Route {
                 (false, false) => nobody(name, spec),
             });
         };
-        let (while_cold, others) = (spec.while_cold, destinations.collect());
-        Ok(Self { name: Some(name.clone()), while_cold, arranged, first, others })
+        let (name, others) = (Some(name.clone()), destinations.collect());
+        let (while_cold, recover) = (spec.while_cold, spec.recover);
+        Ok(Self { name, while_cold, recover, arranged, first, others })
     }
 
     /// The body for the first destination that understands the request, where it has to be

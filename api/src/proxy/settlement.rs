@@ -163,6 +163,19 @@ impl Settlement {
         self.open.as_ref()?.reservation.as_ref()?.cost(used.usage())
     }
 
+    /// Notes in the trace that another replica continues the answer.
+    pub(super) fn goes_on_at(&self, replica: &HeaderValue) {
+        if let Some(Open { span, .. }) = self.open.as_ref().filter(|open| !open.span.is_disabled())
+        {
+            tracing::debug!(
+                target: "diogenes::request",
+                parent: span,
+                replica = replica.to_str().unwrap_or_default(),
+                "the stream was cut and goes on at another replica"
+            );
+        }
+    }
+
     /// What is left of the limits of the key, if it has any.
     pub(super) fn rate_status(&self) -> Option<&RateStatus> {
         Some(&self.open.as_ref()?.limited.as_ref()?.admission.status)

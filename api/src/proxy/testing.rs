@@ -255,6 +255,8 @@ pub(super) enum Script {
     Answer(String),
     /// Answer before the body is read.
     Early(String),
+    /// Read it and answer what this makes of it.
+    Reply(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Read it and close.
     Close,
     /// Read it and say nothing.
@@ -328,6 +330,10 @@ async fn serve(
     seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
     match &scripts[number] {
         Script::Answer(answer) | Script::Early(answer) => stream.write_all(answer.as_bytes()).await,
+        Script::Reply(reply) => {
+            let answer = reply(&String::from_utf8_lossy(&request));
+            stream.write_all(answer.as_bytes()).await
+        }
         Script::Close => Ok(()),
         Script::Hang => std::future::pending().await,
     }

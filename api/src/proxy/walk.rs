@@ -68,6 +68,8 @@ mod messages_tests;
 #[cfg(test)]
 mod provider_tests;
 #[cfg(test)]
+mod recovery_tests;
+#[cfg(test)]
 mod responses_tests;
 #[cfg(test)]
 mod route_tests;

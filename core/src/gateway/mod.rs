@@ -21,7 +21,9 @@ pub mod translation;
 pub mod usage;
 
 pub use breaker::Breaker;
-pub use plan::{Attempted, GiveUp, Health, ModelHealth, Outcome, Step, Waiting, next};
+pub use plan::{
+    Attempted, GiveUp, Health, MAX_CASUALTIES, ModelHealth, Outcome, Step, Waiting, next,
+};
 pub use provider::{
     InvalidProvider, InvalidProviderName, ProviderKind, ProviderName, ProviderSpec, ProviderSpecs,
 };

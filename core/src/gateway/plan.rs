@@ -11,7 +11,7 @@ const PATIENCE_WITH_THE_STORE: Duration = Duration::from_secs(3);
 /// The longest wait that a caller can ask for; a longer one counts as no wish.
 const LONGEST_WISH: Duration = Duration::from_hours(24);
 /// How many replicas one request may bring down before it is turned away.
-const MAX_CASUALTIES: usize = 2;
+pub const MAX_CASUALTIES: usize = 2;
 /// How often one request goes to one provider; the same as OpenAI's clients do.
 const MAX_TRIES: usize = 3;
 /// The longest pause before a request goes to a provider again. A longer one is the caller's.

@@ -28,6 +28,9 @@ pub struct RouteSpec {
     /// Whether requests may leave for providers. Their keys must allow it too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
+    /// Whether a stream whose replica dies is continued by another one of the same model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recover: bool,
 }
 
 /// What becomes of a request whose first choice has yet to start.

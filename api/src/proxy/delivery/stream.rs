@@ -16,16 +16,17 @@ use crate::proxy::dialect::{Dialect, error_object};
 use crate::proxy::gateway::Gateway;
 use crate::proxy::interpreter::{Interpreter, Translator};
 use crate::proxy::pursuit::Reached;
+use crate::proxy::recovery::StreamBody;
 use crate::proxy::refusal;
 use crate::proxy::settlement::{Settlement, Used};
-use crate::proxy::upstream::{BodyError, ResponseBody};
+use crate::proxy::upstream::BodyError;
 use crate::proxy::usage::Usage;
 use crate::proxy::watch::{Seen, Watch};
 use crate::sse::{Frame, Reader};
 
 /// A stream on its way from a replica to a caller.
 pub(super) struct Passing {
-    body: ResponseBody,
+    body: StreamBody,
     watch: Watch,
     dialect: Dialect,
     interpreter: Interpreter,
@@ -62,7 +63,7 @@ impl Passing {
     ) -> Self {
         let interpreter = reached.interpreter;
         Self {
-            body: reached.response.body,
+            body: StreamBody::new(reached.response.body, reached.recovery),
             watch: Watch::new(interpreter.target().stream_end()),
             dialect: call.dialect,
             interpreter,
@@ -93,6 +94,12 @@ impl Passing {
             let Ok(next) = until(self.deadline, self.body.next()).await else {
                 return Some(self.fail(&refusal::out_of_time(&self.by.destination())));
             };
+            if let Some(by) = self.body.moved() {
+                if let Some(settlement) = &self.settlement {
+                    settlement.goes_on_at(by.label());
+                }
+                self.by = by;
+            }
             let bytes = match next {
                 Ok(Some(bytes)) => bytes,
                 // Its events came to their end; however the connection did is of no interest.
@@ -232,7 +239,8 @@ impl Passing {
             0 => Usage::default(),
             events => Usage::new(self.prompt_tokens, events),
         };
-        self.watch.usage().map_or_else(|| Used::Estimated(guess()), Used::Told)
+        let told = self.body.used().or_else(|| self.watch.usage());
+        told.map_or_else(|| Used::Estimated(guess()), Used::Told)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::opening::{self, Opening};
 use crate::proxy::provider::Hosted;
 use crate::proxy::purse::Spent;
+use crate::proxy::recovery::Recovery;
 use crate::proxy::refusal;
 use crate::proxy::settlement::Settlement;
 use crate::proxy::upstream::{SendError, UpstreamResponse};
@@ -44,12 +45,17 @@ impl Pursuit {
             }
         };
         let dialect = interpreter.target();
+        let mut recovery = None;
         let (by, sent_at, mut answer) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target)?;
                 self.reserve(target, settlement).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
+                if self.route.recover {
+                    recovery = Recovery::arm(&self.gateway, &self.call, &by, dialect, &body);
+                }
+                let body = recovery.as_ref().map_or(body, |armed| armed.body.clone());
                 let sent_at = Instant::now();
                 let answer =
                     self.call.send(&by.target, dialect, body, self.at.timeout(stream)).await;
@@ -90,10 +96,19 @@ impl Pursuit {
         }
         let done = match answer {
             Ok(response) => {
-                let routed = self.routed(target, warm);
+                let routed = self.routed(target, warm, recovery.is_some());
                 let is_retold = outcome.is_some();
-                let reached =
-                    Reached { response, by, interpreter, waited, sent_at, routed, is_retold };
+                let recovery = recovery.map(Box::new);
+                let reached = Reached {
+                    response,
+                    by,
+                    interpreter,
+                    waited,
+                    sent_at,
+                    routed,
+                    is_retold,
+                    recovery,
+                };
                 Move::Reached(Box::new(reached))
             }
             Err(error) => {
@@ -266,7 +281,7 @@ impl Pursuit {
     }
 
     /// What is told of the route: which of its targets has answered, and why none before it.
-    fn routed(&self, target: usize, warm: Option<usize>) -> Option<String> {
+    fn routed(&self, target: usize, warm: Option<usize>, is_armed: bool) -> Option<String> {
         let name = self.route.name.as_ref()?;
         let Arranged { strategy, is_sticky, .. } = self.route.arranged;
         let mut told = format!("{name}; position={}", target + 1);
@@ -281,6 +296,9 @@ impl Pursuit {
         };
         if let Some(reason) = reason {
             let _ = write!(told, "; reason={reason}");
+        }
+        if is_armed {
+            told.push_str("; recover");
         }
         Some(told)
     }

@@ -73,7 +73,7 @@ pub enum Lost {
 
 impl Lost {
     /// A word for it.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Reasoning => "reasoning",
             Self::ToolCalls => "tool_calls",

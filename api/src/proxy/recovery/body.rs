@@ -1,0 +1,265 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use diogenes_core::fleet::ClaimId;
+use diogenes_core::gateway::continuation::{Cut, Inexact, Kind, Splice, Took};
+use tokio::time::Instant;
+
+use super::search::{Next, Search, search};
+use super::{RECOVERED, Reason, Recovery, Way};
+use crate::proxy::destination::Answerer;
+use crate::proxy::target::Target;
+use crate::proxy::upstream::{BodyError, ResponseBody};
+use crate::proxy::usage::Usage;
+use crate::sse::Reader;
+
+/// How often one stream is continued.
+const MOST: usize = 3;
+/// When a caller is told first that its stream waits for another replica, and how often then.
+const FIRST_REPORT: Duration = Duration::from_secs(2);
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// The body of a stream.
+pub(in crate::proxy) enum StreamBody {
+    /// As it comes.
+    Plain(ResponseBody),
+    /// Continued where it is cut.
+    Recoverable(Box<Recoverable>),
+}
+
+/// A stream that may be made of those of several replicas.
+pub(in crate::proxy) struct Recoverable {
+    way: Arc<Way>,
+    body: ResponseBody,
+    reader: Reader,
+    /// None while a search has it.
+    splice: Option<Splice>,
+    /// Whose events come.
+    target: Arc<Target>,
+    /// The same for who is yet to prove that it goes on.
+    by: Option<Answerer>,
+    /// Who does.
+    moved: Option<Answerer>,
+    /// At which endpoint it was asked.
+    kind: Kind,
+    lost: Vec<ClaimId>,
+    cuts: usize,
+    /// What is wrong behind what was passed on.
+    trouble: Option<Trouble>,
+    search: Option<Waiting>,
+    used: Option<Usage>,
+    /// How it was broken last.
+    broken: BodyError,
+    is_over: bool,
+}
+
+struct Waiting {
+    work: Search,
+    since: Instant,
+    report: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Cut(BodyError),
+    Inexact(Inexact),
+}
+
+impl StreamBody {
+    pub(in crate::proxy) fn new(body: ResponseBody, recovery: Option<Box<Recovery>>) -> Self {
+        let Some(recovery) = recovery else { return Self::Plain(body) };
+        let Recovery { splice, target, way, .. } = *recovery;
+        Self::Recoverable(Box::new(Recoverable {
+            way,
+            body,
+            reader: Reader::default(),
+            splice: Some(splice),
+            target,
+            by: None,
+            moved: None,
+            kind: Kind::Chat,
+            lost: Vec::new(),
+            cuts: 0,
+            trouble: None,
+            search: None,
+            used: None,
+            broken: BodyError::Cut,
+            is_over: false,
+        }))
+    }
+
+    /// What has arrived, waiting for the first; `None` at the end.
+    pub(in crate::proxy) async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match self {
+            Self::Plain(body) => body.next().await,
+            // Few streams come here, and all would carry its state.
+            Self::Recoverable(stream) => Box::pin(stream.next()).await,
+        }
+    }
+
+    /// See [`ResponseBody::finish`].
+    pub(in crate::proxy) async fn finish(&mut self) {
+        match self {
+            Self::Plain(body) => body.finish().await,
+            Self::Recoverable(stream) => stream.body.finish().await,
+        }
+    }
+
+    /// Who answers from here on, if that is another one now.
+    pub(in crate::proxy) fn moved(&mut self) -> Option<Answerer> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Recoverable(stream) => stream.moved.take(),
+        }
+    }
+
+    /// What was used over all replicas, as far as that is known.
+    pub(in crate::proxy) fn used(&self) -> Option<Usage> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Recoverable(stream) => stream.used,
+        }
+    }
+}
+
+impl Recoverable {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            if self.is_over {
+                return Ok(None);
+            }
+            if let Some(waiting) = &mut self.search {
+                let found = tokio::select! {
+                    found = &mut waiting.work => found,
+                    () = tokio::time::sleep_until(waiting.report) => {
+                        waiting.report = Instant::now() + REPORT_EVERY;
+                        let elapsed = waiting.since.elapsed().as_secs();
+                        let report = serde_json::json!({"phase": "recovering", "elapsed_s": elapsed});
+                        return Ok(Some(format!(": diogenes {report}\n\n").into()));
+                    }
+                };
+                self.search = None;
+                self.lost = found.lost;
+                self.splice = Some(found.splice);
+                match found.next {
+                    Ok(next) => self.go_on(next),
+                    Err(reason) => return self.give_up(reason),
+                }
+            }
+            let bytes = match self.trouble.take() {
+                Some(trouble) => self.help(trouble)?,
+                None => match self.body.next().await {
+                    Ok(Some(bytes)) => self.read(&bytes),
+                    Ok(None) => self.help(Trouble::Cut(BodyError::Cut))?,
+                    Err(broken) => self.help(Trouble::Cut(broken))?,
+                },
+            };
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// What the caller gets of these bytes. What is wrong behind it waits.
+    fn read(&mut self, bytes: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(bytes.len());
+        let Some(splice) = &mut self.splice else { return Bytes::new() };
+        self.reader.push(bytes);
+        while let Some(frame) = self.reader.next_frame() {
+            let Some(data) = frame.data() else {
+                out.extend_from_slice(frame.raw());
+                continue;
+            };
+            match splice.push(&data, &mut out) {
+                Ok(Took::Going) => continue,
+                Ok(Took::Ended) => {}
+                Ok(Took::Broken) => self.trouble = Some(Trouble::Cut(BodyError::Cut)),
+                Err(inexact) => self.trouble = Some(Trouble::Inexact(inexact)),
+            }
+            break;
+        }
+        if splice.goes_on() && self.by.is_some() {
+            self.moved = self.by.take();
+            let name = &self.way.entry.view().model.name;
+            let id = self.way.request_id.to_str().unwrap_or_default();
+            self.way.entry.metrics.recovery(RECOVERED);
+            tracing::info!(
+                model = %name, claim = %self.target.claim, request.id = id,
+                "a stream of `{name}` goes on at another replica"
+            );
+        }
+        self.note_usage();
+        out.into()
+    }
+
+    fn note_usage(&mut self) {
+        let used = self.splice.as_ref().and_then(Splice::used);
+        self.used = used
+            .map(|(prompt, completion, cached)| Usage { cached, ..Usage::new(prompt, completion) });
+    }
+
+    /// Begins to look for another replica, unless nothing is missing or nothing helps.
+    fn help(&mut self, trouble: Trouble) -> Result<Bytes, BodyError> {
+        let Some(mut splice) = self.splice.take() else { return Err(self.broken) };
+        let (by, cut) = match trouble {
+            // By its tokens it is the same in any case.
+            Trouble::Inexact(Inexact::Prompt) if self.kind == Kind::Chat => (Kind::Text, None),
+            Trouble::Inexact(_) => return self.ends(splice, Reason::Inexact),
+            Trouble::Cut(broken) => {
+                self.broken = broken;
+                if splice.cut() == Cut::Complete {
+                    let mut out = Vec::new();
+                    splice.complete(&mut out);
+                    self.splice = Some(splice);
+                    self.note_usage();
+                    return Ok(out.into());
+                }
+                if broken == BodyError::Cut {
+                    self.way.suspect.note(Some(&self.target.claim));
+                }
+                self.cuts += 1;
+                (Kind::Chat, Some(self.target.clone()))
+            }
+        };
+        if let Cut::Lost(lost) = splice.cut() {
+            return self.ends(splice, Reason::Lost(lost));
+        }
+        if self.cuts > MOST {
+            return self.ends(splice, Reason::TooOften);
+        }
+        let lost = std::mem::take(&mut self.lost);
+        // Whoever has not gone on is not needed.
+        self.by = None;
+        let since = Instant::now();
+        let work = search(self.way.clone(), splice, lost, cut, by);
+        self.search = Some(Waiting { work, since, report: since + FIRST_REPORT });
+        Ok(Bytes::new())
+    }
+
+    fn go_on(&mut self, next: Next) {
+        let Next { body, target, by, kind } = next;
+        (self.body, self.target, self.kind) = (body, target, kind);
+        self.reader = Reader::default();
+        self.by = Some(by);
+    }
+
+    fn ends(&mut self, splice: Splice, reason: Reason) -> Result<Bytes, BodyError> {
+        self.splice = Some(splice);
+        self.give_up(reason).map(Option::unwrap_or_default)
+    }
+
+    /// Ends the stream as if nobody had tried to recover it.
+    fn give_up(&mut self, reason: Reason) -> Result<Option<Bytes>, BodyError> {
+        self.is_over = true;
+        let name = &self.way.entry.view().model.name;
+        let (id, reason) = (self.way.request_id.to_str().unwrap_or_default(), reason.as_str());
+        self.way.entry.metrics.recovery(reason);
+        tracing::info!(
+            model = %name, reason, request.id = id,
+            "a stream of `{name}` was cut and could not be recovered"
+        );
+        let words = self.splice.as_mut().and_then(Splice::last_words);
+        words.map(|words| Some(words.into())).ok_or(self.broken)
+    }
+}
