@@ -31,6 +31,7 @@ mod mock;
 mod run;
 mod server;
 mod text;
+mod tokens;
 
 pub use args::{Args, parse_duration};
 pub use engine::Stats;

@@ -1,5 +1,7 @@
 //! What the mock says: the same words for the same question.
 
+use crate::tokens::encode_word;
+
 /// Filler after the greeting, picked by the hash of the question.
 const SENTENCES: [&str; 12] = [
     "I am only a stand-in for a real engine.",
@@ -16,6 +18,10 @@ const SENTENCES: [&str; 12] = [
     "It was nice to hear from you.",
 ];
 
+/// How every answer begins, and how it goes on where the question has no words.
+const GREETING: &str = "Hello from the mock model: you said";
+const NOTHING: &str = " nothing.";
+
 /// How many words of the question are repeated in the answer.
 const QUOTED_WORDS: usize = 8;
 
@@ -24,20 +30,22 @@ const QUOTED_WORDS: usize = 8;
 pub(crate) struct Text {
     text: String,
     ends: Vec<usize>,
+    /// One for each token, once they were asked for.
+    ids: Vec<u32>,
 }
 
 impl Text {
     /// The answer to `question`: `count` tokens, of which the last ends in a full stop. Another `seed` gives other words
     /// after the greeting.
     pub(crate) fn answer(question: &str, seed: u64, count: usize) -> Self {
-        let mut greeting = String::from("Hello from the mock model: you said");
+        let mut greeting = String::from(GREETING);
         let mut opening = " \"";
         for word in question.split_whitespace().take(QUOTED_WORDS) {
             greeting.push_str(opening);
             greeting.push_str(word);
             opening = " ";
         }
-        greeting.push_str(if opening == " " { "\"." } else { " nothing." });
+        greeting.push_str(if opening == " " { "\"." } else { NOTHING });
 
         let mut random = hash(question.as_bytes()) ^ seed;
         let filler = std::iter::repeat_with(move || {
@@ -45,8 +53,11 @@ impl Text {
             let pick = usize::try_from(random % SENTENCES.len() as u64).unwrap_or_default();
             SENTENCES.get(pick).copied().unwrap_or_default()
         });
-        let mut answer =
-            Self { text: String::with_capacity(count * 7), ends: Vec::with_capacity(count) };
+        let mut answer = Self {
+            text: String::with_capacity(count * 7),
+            ends: Vec::with_capacity(count),
+            ids: Vec::new(),
+        };
         for word in
             greeting.split(' ').chain(filler.flat_map(|sentence| sentence.split(' '))).take(count)
         {
@@ -77,16 +88,59 @@ impl Text {
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
+            // The text of half a character comes with its end.
+            let end = self.text.floor_char_boundary(end);
             let token = self.text.get(start..end).unwrap_or_default();
             start = end;
             token
         })
     }
 
+    /// Makes its tokens those of the tokenizer: of a word that is not in its vocabulary every byte is one.
+    pub(crate) fn refine(&mut self) {
+        let mut fine = Self { text: self.text.clone(), ..Self::default() };
+        let mut end = 0;
+        for word in self.tokens() {
+            let ids = encode_word(word);
+            for _ in &ids {
+                end += word.len() / ids.len();
+                fine.ends.push(end);
+            }
+            fine.ids.extend(ids);
+        }
+        *self = fine;
+    }
+
+    /// The ids of the tokens, if they were asked for.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// Keeps the first `count` tokens.
     pub(crate) fn keep(&mut self, count: usize) {
         self.ends.truncate(count);
-        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+        self.ids.truncate(count);
+        let end = self.ends.last().copied().unwrap_or(0);
+        self.text.truncate(self.text.floor_char_boundary(end));
+    }
+
+    /// How many tokens make up `said`, if the text begins with it.
+    pub(crate) fn tokens_of(&self, said: &str) -> Option<usize> {
+        self.text.starts_with(said).then(|| self.ends.partition_point(|end| *end <= said.len()))
+    }
+
+    /// Leaves out the first `count` tokens, and with half of a character's all of its text.
+    pub(crate) fn skip(&mut self, count: usize) {
+        let Some(end) = count.checked_sub(1).and_then(|last| self.ends.get(last)).copied() else {
+            return;
+        };
+        let end = self.text.floor_char_boundary(end);
+        self.text.drain(..end);
+        self.ends.drain(..count);
+        self.ids.drain(..count.min(self.ids.len()));
+        for later in &mut self.ends {
+            *later -= end;
+        }
     }
 
     /// Cuts before the earliest of the stop strings and returns it.
@@ -98,11 +152,29 @@ impl Text {
         let whole = self.ends.partition_point(|&end| end <= at);
         let last = self.ends.get(..whole).and_then(<[usize]>::last).copied().unwrap_or(0);
         self.ends.truncate(whole);
+        self.ids.truncate(whole);
         if last < at {
             self.ends.push(at);
         }
         Some(stop)
     }
+}
+
+/// Every word that answers consist of beside those of questions, with the space before it.
+pub(crate) fn own_words() -> Vec<String> {
+    let greeting = format!("{GREETING}{NOTHING}");
+    let all = SENTENCES.iter().copied().chain([greeting.as_str()]).flat_map(|text| text.split(' '));
+    let mut words: Vec<String> = vec!["Hello".into()];
+    for word in all {
+        let bare = word.trim_end_matches([',', ':', '.']);
+        // The last word of an answer gets a full stop.
+        words.extend(
+            [word.to_owned(), bare.to_owned(), format!("{bare}.")].map(|word| format!(" {word}")),
+        );
+    }
+    words.sort_unstable();
+    words.dedup();
+    words
 }
 
 /// The number of tokens in a text that did not come from here.
@@ -162,5 +234,29 @@ mod tests {
         assert_eq!(text.stop_at(&stops), Some("mod"));
         assert_eq!(text.as_str(), "Hello from the mock ");
         assert_eq!(text.tokens().collect::<Vec<_>>(), ["Hello", " from", " the", " mock", " "]);
+    }
+
+    #[test]
+    fn tokens_of_the_tokenizer_are_words_or_bytes_and_text_waits_for_whole_characters() {
+        let mut text = Text::answer("🦀", 0, 9);
+        let whole = text.as_str().to_owned();
+        text.refine();
+        let tokens: Vec<&str> = text.tokens().collect();
+        assert_eq!(tokens.concat(), whole);
+        assert_eq!(tokens[..7], ["Hello", " from", " the", " mock", " model:", " you", " said"]);
+        assert_eq!(tokens[7..13], [" ", "\"", "", "", "", "🦀"]);
+        assert_eq!(
+            (text.ids().len(), &text.ids()[9..13]),
+            (text.len(), &[0xf0, 0x9f, 0xa6, 0x80][..])
+        );
+        // In the middle of a character, too.
+        assert_eq!(text.tokens_of("Hello from"), Some(2));
+        for count in 0..text.len() {
+            let mut rest = text.clone();
+            rest.skip(count);
+            let said: String = text.tokens().take(count).collect();
+            assert_eq!(said + rest.as_str(), whole);
+            assert_eq!(rest.len(), text.len() - count);
+        }
     }
 }

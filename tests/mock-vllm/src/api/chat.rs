@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::plan::{Finish, Plan, Usage};
 use super::reply::{Answer, Events, Pace, sse};
-use super::request::{Message, OneOrMany, Prompt, Sampling, StreamOptions};
+use super::request::{Message, OneOrMany, Prompt, Sampling, StreamOptions, Template};
 use crate::engine::Engine;
 
 #[derive(Debug, Deserialize)]
@@ -22,6 +22,9 @@ struct Request {
     seed: Option<i64>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
+    return_token_ids: Option<bool>,
+    add_generation_prompt: Option<bool>,
+    continue_final_message: Option<bool>,
 }
 
 /// `null` in the answer, for fields of vLLM's that mean nothing here.
@@ -71,6 +74,8 @@ struct Chunk<'a> {
     choices: &'a [ChunkChoice<'a>],
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<&'a [u32]>,
 }
 
 #[derive(Serialize)]
@@ -80,6 +85,8 @@ struct ChunkChoice<'a> {
     logprobs: Null,
     finish_reason: Option<Finish>,
     stop_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<&'a [u32]>,
 }
 
 #[derive(Serialize)]
@@ -101,7 +108,10 @@ pub(crate) fn answer(
         let message = "Stream options can only be defined when `stream=True`.";
         return Err(ApiError::invalid("stream_options", "…", message));
     }
-    let prompt = Prompt::conversation(request.messages);
+    let ids = request.return_token_ids.unwrap_or(false);
+    let (asks, continues) = (request.add_generation_prompt, request.continue_final_message);
+    let template = Template::new(asks, continues, ids)?;
+    let prompt = Prompt::conversation(request.messages, template);
     let named = request.max_completion_tokens.map(|limit| ("max_completion_tokens", limit));
     let sampling = Sampling {
         model: request.model,
@@ -111,6 +121,7 @@ pub(crate) fn answer(
         ignore_eos: request.ignore_eos,
         stop: request.stop.map(OneOrMany::into_vec).unwrap_or_default(),
         seed: request.seed,
+        ids,
     };
     let plan = Plan::new(engine, engine.request_id("chatcmpl-", client_id), &[prompt], sampling)?;
     if stream {
@@ -154,18 +165,28 @@ fn events(plan: &Plan, options: &StreamOptions) -> Events {
     let mut events = Events::default();
     for index in 0..plan.choices.len() {
         let delta = Delta { role: Some("assistant"), content: "" };
-        let choice =
-            ChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None };
+        let choice = ChunkChoice {
+            index,
+            delta,
+            logprobs: None,
+            finish_reason: None,
+            stop_reason: None,
+            token_ids: None,
+        };
+        let choices = [choice];
         let usage = continuous.then(|| Usage::new(plan.prompt_tokens, 0));
-        events.push(Pace::First, 0, &chunk(plan, &[choice], usage));
+        let chunk = chunk(plan, &choices, usage);
+        let prompt_token_ids = plan.prompt_ids.as_deref();
+        events.push(Pace::First, 0, &Chunk { prompt_token_ids, ..chunk });
     }
     events.push_tokens(plan, |index, token, nth, done| {
         let choice = ChunkChoice {
             index,
-            delta: Delta { role: None, content: token },
+            delta: Delta { role: None, content: token.text },
             logprobs: None,
             finish_reason: done.map(|choice| choice.finish),
             stop_reason: done.and_then(|choice| choice.stop_reason.as_deref()),
+            token_ids: token.id.as_ref().map(std::slice::from_ref),
         };
         let usage = continuous.then(|| Usage::new(plan.prompt_tokens, nth));
         sse(&chunk(plan, &[choice], usage))
@@ -179,5 +200,6 @@ fn events(plan: &Plan, options: &StreamOptions) -> Events {
 
 fn chunk<'a>(plan: &'a Plan, choices: &'a [ChunkChoice<'a>], usage: Option<Usage>) -> Chunk<'a> {
     let Plan { id, created, model, .. } = plan;
-    Chunk { id, object: "chat.completion.chunk", created: *created, model, choices, usage }
+    let (object, created) = ("chat.completion.chunk", *created);
+    Chunk { id, object, created, model, choices, usage, prompt_token_ids: None }
 }

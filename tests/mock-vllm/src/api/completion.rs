@@ -6,17 +6,26 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::plan::{Choice, Plan, Usage};
 use super::reply::{Answer, Events, Pace, sse};
-use super::request::{OneOrMany, Prompt, Sampling, StreamOptions};
+use super::request::{OneOrMany, Prompt, Said, Sampling, StreamOptions};
 use crate::engine::Engine;
+use crate::text::Text;
+use crate::tokens;
 
 /// The completion tokens of a request that sets no limit, as in OpenAI's API.
 const DEFAULT_MAX_TOKENS: i64 = 16;
+
+/// A null is no limit, as in vLLM.
+#[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
+fn default_max_tokens() -> Option<i64> {
+    Some(DEFAULT_MAX_TOKENS)
+}
 
 #[derive(Debug, Deserialize)]
 struct Request {
     prompt: Prompts,
     model: Option<String>,
     n: Option<i64>,
+    #[serde(default = "default_max_tokens")]
     max_tokens: Option<i64>,
     min_tokens: Option<u32>,
     #[serde(default)]
@@ -27,6 +36,7 @@ struct Request {
     seed: Option<i64>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
+    return_token_ids: Option<bool>,
 }
 
 /// Text or token ids, one prompt or several.
@@ -50,10 +60,37 @@ impl Prompts {
     }
 }
 
-/// Token ids have no words here; their digits choose the answer.
-fn of_tokens(tokens: &[u32]) -> Prompt {
-    let ids: Vec<_> = tokens.iter().map(u32::to_string).collect();
-    Prompt { question: ids.join(" "), tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX) }
+/// Token ids are a conversation, or a text with what an answer to it begins with. Else they have no words here, and their
+/// digits choose the answer.
+fn of_tokens(ids: &[u32]) -> Prompt {
+    let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let prompt = |question: String, said: &[u32]| Prompt {
+        question,
+        tokens,
+        ids: Some(ids.to_vec()),
+        said: if said.is_empty() { Said::Nothing } else { Said::Tokens(said.len()) },
+    };
+    if let Some((question, said)) = tokens::read_conversation(ids) {
+        return prompt(question, said);
+    }
+    let begins = tokens::encode_word("Hello");
+    for (at, _) in ids.windows(1).enumerate().filter(|(_, id)| *id == begins) {
+        let (asked, said) = ids.split_at(at);
+        for question in [tokens::decode(asked), digits(asked)] {
+            // The last word of an answer is not always that of a longer one.
+            let begun = said.get(..said.len().min(8)).unwrap_or_default();
+            let mut answer = Text::answer(&question, 0, begun.len() + 1);
+            answer.refine();
+            if answer.ids().starts_with(begun) {
+                return prompt(question, said);
+            }
+        }
+    }
+    prompt(digits(ids), &[])
+}
+
+fn digits(ids: &[u32]) -> String {
+    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The answer to a completion request.
@@ -63,15 +100,22 @@ pub(crate) fn answer(
     body: &[u8],
 ) -> Result<Answer, ApiError> {
     let request: Request = serde_json::from_slice(body).map_err(|error| ApiError::body(&error))?;
-    let prompts = request.prompt.into_vec();
+    let mut prompts = request.prompt.into_vec();
+    let ids = request.return_token_ids.unwrap_or(false);
+    for prompt in prompts.iter_mut().filter(|prompt| ids && prompt.ids.is_none()) {
+        let ids = tokens::encode(&prompt.question);
+        prompt.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
+        prompt.ids = Some(ids);
+    }
     let sampling = Sampling {
         model: request.model,
         n: request.n,
-        max_tokens: Some(("max_tokens", request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS))),
+        max_tokens: request.max_tokens.map(|limit| ("max_tokens", limit)),
         min_tokens: request.min_tokens,
         ignore_eos: request.ignore_eos,
         stop: request.stop.map(OneOrMany::into_vec).unwrap_or_default(),
         seed: request.seed,
+        ids,
     };
     let plan = Plan::new(engine, engine.request_id("cmpl-", client_id), &prompts, sampling)?;
     let n = plan.choices.len().checked_div(prompts.len()).unwrap_or(1);
@@ -106,12 +150,18 @@ fn events<'a>(plan: &Plan, options: &StreamOptions, echoed: impl Fn(usize) -> &'
     let mut events = Events::default();
     events.push_tokens(plan, |index, token, nth, done: Option<&Choice>| {
         let echo = if nth == 1 { echoed(index) } else { "" };
-        let choice = json!([{
-            "index": index, "text": format!("{echo}{token}"), "logprobs": null,
+        let mut choice = json!({
+            "index": index, "text": format!("{echo}{}", token.text), "logprobs": null,
             "finish_reason": done.map(|choice| choice.finish),
             "stop_reason": done.and_then(|choice| choice.stop_reason.as_deref()),
-        }]);
-        sse(&chunk(choice, continuous.then(|| Usage::new(plan.prompt_tokens, nth))))
+        });
+        if let (Some(ids), Some(fields)) = (&plan.prompt_ids, choice.as_object_mut()) {
+            fields.insert("token_ids".into(), token.id.into_iter().collect());
+            if nth == 1 {
+                fields.insert("prompt_token_ids".into(), json!(ids));
+            }
+        }
+        sse(&chunk(json!([choice]), continuous.then(|| Usage::new(plan.prompt_tokens, nth))))
     });
     if options.include_usage {
         events.push(Pace::Now, 0, &chunk(json!([]), Some(plan.usage())));

@@ -10,5 +10,6 @@ mod reply;
 mod request;
 mod responses;
 mod routes;
+mod tokenize;
 
 pub(crate) use routes::router;

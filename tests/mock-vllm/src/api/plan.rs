@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::request::{Prompt, Sampling};
+use super::request::{Prompt, Said, Sampling};
 use crate::engine::{Engine, Outcome, now_seconds};
 use crate::text::{Text, mix};
 
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) created: u64,
     pub(crate) model: String,
     pub(crate) prompt_tokens: u32,
+    /// Those of the first prompt, if the ids of tokens are told.
+    pub(crate) prompt_ids: Option<Vec<u32>>,
     pub(crate) choices: Vec<Choice>,
 }
 
@@ -71,22 +73,43 @@ impl Plan {
                 let seed =
                     sampling.seed.unwrap_or(0).cast_unsigned().wrapping_add(u64::from(index));
                 let seed = if seed == 0 { 0 } else { mix(seed) };
-                let mut text = Text::answer(
-                    &prompt.question,
-                    seed,
-                    natural.min(limit.saturating_add(1)) as usize,
-                );
+                let answer = |most: u32| {
+                    let mut text = Text::answer(&prompt.question, seed, most as usize);
+                    if sampling.ids || matches!(prompt.said, Said::Tokens(_)) {
+                        text.refine();
+                        text.keep(most as usize);
+                    }
+                    text
+                };
+                let said = match &prompt.said {
+                    Said::Nothing => 0,
+                    Said::Text(text) => {
+                        let longest = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                        let most = if sampling.ignore_eos { natural.max(longest) } else { natural };
+                        answer(most).tokens_of(text).unwrap_or(0)
+                    }
+                    Said::Tokens(count) => *count,
+                };
+                // A limit is of what is still to come; with what was said, the text is the same.
+                let already = u32::try_from(said).unwrap_or(u32::MAX);
+                let limit = limit.saturating_add(already);
+                let natural =
+                    if sampling.ignore_eos { natural.saturating_add(already) } else { natural };
+                let mut text = answer(natural.min(limit.saturating_add(1)));
                 let stop_reason = text.stop_at(&sampling.stop).map(str::to_owned);
                 let over =
                     text.len() > limit as usize || (sampling.ignore_eos && stop_reason.is_none());
                 text.keep(limit as usize);
+                text.skip(said);
                 let finish = if over { Finish::Length } else { Finish::Stop };
                 choices.push(Choice { text, finish, stop_reason: stop_reason.filter(|_| !over) });
             }
         }
         let prompt_tokens =
             prompts.iter().fold(0, |sum: u32, prompt| sum.saturating_add(prompt.tokens));
-        Ok(Self { id, created: now_seconds(), model, prompt_tokens, choices })
+        let prompt_ids = prompts.first().and_then(|prompt| prompt.ids.clone());
+        let prompt_ids = prompt_ids.filter(|_| sampling.ids);
+        Ok(Self { id, created: now_seconds(), model, prompt_tokens, prompt_ids, choices })
     }
 
     pub(crate) fn completion_tokens(&self) -> u32 {

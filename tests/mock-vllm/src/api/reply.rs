@@ -17,6 +17,14 @@ pub(crate) enum Pace {
     Token,
 }
 
+/// A token of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Token<'a> {
+    pub(crate) text: &'a str,
+    /// If ids are told.
+    pub(crate) id: Option<u32>,
+}
+
 /// One event of a stream.
 #[derive(Debug)]
 pub(crate) struct Event {
@@ -87,7 +95,7 @@ impl Events {
     pub(crate) fn push_tokens(
         &mut self,
         plan: &Plan,
-        event: impl Fn(usize, &str, u32, Option<&Choice>) -> Bytes,
+        event: impl Fn(usize, Token<'_>, u32, Option<&Choice>) -> Bytes,
     ) {
         let mut choices: Vec<_> =
             plan.choices.iter().map(|choice| (choice, choice.text.tokens())).collect();
@@ -106,7 +114,9 @@ impl Events {
                     continue;
                 }
                 let last = step as usize >= length;
-                let bytes = event(index, token.unwrap_or_default(), step, last.then_some(*choice));
+                let text = token.unwrap_or_default();
+                let id = choice.text.ids().get(step as usize - 1).copied();
+                let bytes = event(index, Token { text, id }, step, last.then_some(*choice));
                 self.0.push(Event { pace, tokens: u32::from(token.is_some()), bytes });
                 pace = Pace::Now;
             }

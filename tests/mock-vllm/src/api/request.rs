@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
+use super::error::ApiError;
 use crate::text::count_tokens;
+use crate::tokens;
 
 /// A string or several.
 #[derive(Debug, Deserialize)]
@@ -74,6 +76,8 @@ pub(crate) struct Sampling {
     pub(crate) ignore_eos: bool,
     pub(crate) stop: Vec<String>,
     pub(crate) seed: Option<i64>,
+    /// Whether the ids of tokens are told.
+    pub(crate) ids: bool,
 }
 
 /// What the answer is made from.
@@ -82,22 +86,85 @@ pub(crate) struct Prompt {
     /// Chooses the words.
     pub(crate) question: String,
     pub(crate) tokens: u32,
+    /// Its own, if they are known or asked for.
+    pub(crate) ids: Option<Vec<u32>>,
+    /// What the answer begins with already.
+    pub(crate) said: Said,
+}
+
+/// What has been said of an answer.
+#[derive(Debug, Default)]
+pub(crate) enum Said {
+    #[default]
+    Nothing,
+    Text(String),
+    Tokens(usize),
+}
+
+/// How a conversation is to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Template {
+    pub(crate) add_generation_prompt: bool,
+    pub(crate) continue_final_message: bool,
+    /// Whether the ids of its tokens are asked for.
+    pub(crate) ids: bool,
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self { add_generation_prompt: true, continue_final_message: false, ids: false }
+    }
+}
+
+impl Template {
+    /// The two flags as a request has them; vLLM refuses both.
+    pub(crate) fn new(
+        add_generation_prompt: Option<bool>,
+        continue_final_message: Option<bool>,
+        ids: bool,
+    ) -> Result<Self, ApiError> {
+        let add_generation_prompt = add_generation_prompt.unwrap_or(true);
+        let continue_final_message = continue_final_message.unwrap_or(false);
+        if add_generation_prompt && continue_final_message {
+            let message =
+                "Cannot set both `continue_final_message` and `add_generation_prompt` to True.";
+            return Err(ApiError::invalid("continue_final_message", true, message));
+        }
+        Ok(Self { add_generation_prompt, continue_final_message, ids })
+    }
 }
 
 impl Prompt {
     pub(crate) fn text(text: String) -> Self {
-        Self { tokens: count_tokens(&text).max(1), question: text }
+        Self { tokens: count_tokens(&text).max(1), question: text, ids: None, said: Said::Nothing }
     }
 
     /// A conversation; its question is the last message of the user. Three tokens a message stand for the template.
-    pub(crate) fn conversation(messages: Vec<Message>) -> Self {
-        let mut prompt = Self { question: String::new(), tokens: 0 };
-        for message in messages {
-            let text = message.content.map(Content::into_text).unwrap_or_default();
-            prompt.tokens = prompt.tokens.saturating_add(count_tokens(&text)).saturating_add(3);
-            if message.role == "user" {
-                prompt.question = text;
+    pub(crate) fn conversation(messages: Vec<Message>, template: Template) -> Self {
+        let mut prompt =
+            Self { question: String::new(), tokens: 0, ids: None, said: Said::Nothing };
+        let texts: Vec<(String, String)> = messages
+            .into_iter()
+            .map(|message| {
+                (message.role, message.content.map(Content::into_text).unwrap_or_default())
+            })
+            .collect();
+        for (role, text) in &texts {
+            prompt.tokens = prompt.tokens.saturating_add(count_tokens(text)).saturating_add(3);
+            if role == "user" {
+                prompt.question.clone_from(text);
             }
+        }
+        let open = texts.last().filter(|_| template.continue_final_message);
+        if let Some((_, text)) = open {
+            prompt.said = Said::Text(text.trim_end().to_owned());
+        }
+        if template.ids {
+            let texts = texts.iter().map(|(role, text)| (role.as_str(), text.as_str()));
+            let asks = template.add_generation_prompt;
+            let ids = tokens::conversation(texts, template.continue_final_message, asks);
+            prompt.tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            prompt.ids = Some(ids);
         }
         prompt
     }

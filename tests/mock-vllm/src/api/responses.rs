@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::error::ApiError;
 use super::plan::{Finish, Plan};
 use super::reply::{Answer, Event, Events, Pace, named_sse};
-use super::request::{Message, Prompt, Sampling};
+use super::request::{Message, Prompt, Sampling, Template};
 use crate::engine::Engine;
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +38,7 @@ pub(crate) fn answer(
         serde_json::from_slice(body).map_err(|error| ApiError::body(&error))?;
     let prompt = match std::mem::replace(&mut request.input, Input::Text(String::new())) {
         Input::Text(text) => Prompt::text(text),
-        Input::Items(items) => Prompt::conversation(items),
+        Input::Items(items) => Prompt::conversation(items, Template::default()),
     };
     let sampling = Sampling {
         model: request.model.take(),

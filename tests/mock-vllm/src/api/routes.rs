@@ -16,12 +16,11 @@ use serde_json::{Value, json};
 use super::body::{EventBody, WholeBody};
 use super::error::ApiError;
 use super::reply::{Answer, AnswerContent};
-use super::{chat, completion, embeddings, responses};
+use super::{chat, completion, embeddings, responses, tokenize};
 use crate::engine::{Arrived, Engine, Stats, Ticket, Verdict, now_seconds};
-use crate::text::count_tokens;
 use crate::{Faults, metrics};
 
-type Shared = State<Arc<Engine>>;
+pub(super) type Shared = State<Arc<Engine>>;
 
 /// Makes an answer from the engine, the client's request id and the body.
 type Endpoint = fn(&Engine, Option<&str>, &[u8]) -> Result<Answer, ApiError>;
@@ -54,7 +53,8 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
             }),
         )
         .route("/v1/models", get(models))
-        .route("/tokenize", post(tokenize))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
         .route("/health", get(StatusCode::OK))
         .route("/ping", get(StatusCode::OK).post(StatusCode::OK))
         .route("/version", get(async || Json(json!({"version": "0.32.0"}))))
@@ -143,16 +143,6 @@ async fn reply(engine: Arc<Engine>, answer: Answer, faults: Faults) -> Response 
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(SERVER, HeaderValue::from_static("uvicorn"));
     response
-}
-
-/// Counts the tokens of a conversation or a prompt; the tokens themselves are made up.
-async fn tokenize(State(engine): Shared, Json(body): Json<Value>) -> Response {
-    let texts = body.get("messages").and_then(Value::as_array).into_iter().flatten();
-    let texts = texts.filter_map(|message| message.get("content")).chain(body.get("prompt"));
-    let count: u32 = texts.map(|text| count_tokens(text.as_str().unwrap_or_default())).sum();
-    let tokens: Vec<u32> = (0..count).collect();
-    let longest = engine.args.max_model_len;
-    Json(json!({"count": count, "max_model_len": longest, "tokens": tokens})).into_response()
 }
 
 async fn pause(duration: Duration) {
