@@ -12,6 +12,7 @@
 mod case;
 mod crashes;
 mod matrix;
+mod recovery;
 mod rows_before;
 mod rows_body;
 mod rows_status;
