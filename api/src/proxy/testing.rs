@@ -257,6 +257,8 @@ pub(super) enum Script {
     Early(String),
     /// Read it and answer what this makes of it.
     Reply(Arc<dyn Fn(&str) -> String + Send + Sync>),
+    /// The same, and leave the connection open.
+    ReplyAndHang(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Read it and close.
     Close,
     /// Read it and say nothing.
@@ -330,9 +332,13 @@ async fn serve(
     seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
     match &scripts[number] {
         Script::Answer(answer) | Script::Early(answer) => stream.write_all(answer.as_bytes()).await,
-        Script::Reply(reply) => {
+        Script::Reply(reply) | Script::ReplyAndHang(reply) => {
             let answer = reply(&String::from_utf8_lossy(&request));
-            stream.write_all(answer.as_bytes()).await
+            stream.write_all(answer.as_bytes()).await?;
+            match &scripts[number] {
+                Script::ReplyAndHang(_) => std::future::pending().await,
+                _ => Ok(()),
+            }
         }
         Script::Close => Ok(()),
         Script::Hang => std::future::pending().await,

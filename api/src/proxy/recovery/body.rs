@@ -149,7 +149,7 @@ impl Recoverable {
             }
             let bytes = match self.trouble.take() {
                 Some(trouble) => self.help(trouble)?,
-                None => match self.body.next().await {
+                None => match self.receive().await {
                     Ok(Some(bytes)) => self.read(&bytes),
                     Ok(None) => self.help(Trouble::Cut(BodyError::Cut))?,
                     Err(broken) => self.help(Trouble::Cut(broken))?,
@@ -158,6 +158,15 @@ impl Recoverable {
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
+        }
+    }
+
+    /// What comes next of the replica, as long as the fleet believes in it.
+    async fn receive(&mut self) -> Result<Option<Bytes>, BodyError> {
+        tokio::select! {
+            biased;
+            next = self.body.next() => next,
+            () = self.way.gave_up(&self.target.claim) => Err(BodyError::Stalled),
         }
     }
 

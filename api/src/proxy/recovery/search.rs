@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use diogenes_core::fleet::ClaimId;
+use diogenes_core::fleet::{ClaimId, Slot, SlotState};
 use diogenes_core::gateway::MAX_CASUALTIES;
 use diogenes_core::gateway::continuation::{Asked, Cut, Kind, Splice};
 use http::{Method, StatusCode};
@@ -80,6 +80,25 @@ pub(super) fn search(
 }
 
 impl Way {
+    /// Waits until the fleet has given up the replica of a claim, whose connection may say nothing of
+    /// that: the machine may be gone.
+    pub(super) async fn gave_up(&self, claim: &ClaimId) {
+        let mut changes = self.entry.changes();
+        loop {
+            let view = self.entry.view();
+            let stands = |slot: &Slot| {
+                slot.claim == *claim && !matches!(slot.state, SlotState::Terminating { .. })
+            };
+            if !view.slots.iter().any(stands) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                // Nobody will tell.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Finds out whether a replica whose connection was lost is dead, for the next requests as
     /// well: only then it counts among those that the request may have ended.
     async fn mourn(&self, target: &Arc<Target>) {

@@ -1,6 +1,5 @@
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::fields::Fields;
@@ -105,7 +104,9 @@ impl Request {
     pub(super) fn behind_text(&self, text: &str, generated: u64) -> String {
         let mut fields = self.shortened(generated);
         let mut messages: Vec<Box<RawValue>> = self.fields.get("messages").unwrap_or_default();
-        let said = json!({ "role": "assistant", "content": text });
+        let mut said = Fields::default();
+        said.set("role", &"assistant");
+        said.set("content", &text);
         messages.extend(serde_json::value::to_raw_value(&said));
         fields.set("messages", &messages);
         fields.set("add_generation_prompt", &false);
@@ -240,6 +241,8 @@ fn is_open(messages: &RawValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn with(kind: Kind, field: &str, value: &Value) -> Result<Request, Unfit> {
