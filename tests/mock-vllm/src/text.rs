@@ -28,7 +28,7 @@ const QUOTED_WORDS: usize = 8;
 /// Text in tokens. Here a token is a word with the space before it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Text {
-    text: String,
+    whole: String,
     ends: Vec<usize>,
     /// One for each token, once they were asked for.
     ids: Vec<u32>,
@@ -54,23 +54,23 @@ impl Text {
             SENTENCES.get(pick).copied().unwrap_or_default()
         });
         let mut answer = Self {
-            text: String::with_capacity(count * 7),
+            whole: String::with_capacity(count * 7),
             ends: Vec::with_capacity(count),
             ids: Vec::new(),
         };
         for word in
             greeting.split(' ').chain(filler.flat_map(|sentence| sentence.split(' '))).take(count)
         {
-            if !answer.text.is_empty() {
-                answer.text.push(' ');
+            if !answer.whole.is_empty() {
+                answer.whole.push(' ');
             }
-            answer.text.push_str(word);
-            answer.ends.push(answer.text.len());
+            answer.whole.push_str(word);
+            answer.ends.push(answer.whole.len());
         }
-        if let Some(end) = answer.ends.last_mut().filter(|_| !answer.text.ends_with('.')) {
-            answer.text.truncate(answer.text.trim_end_matches([',', ':']).len());
-            answer.text.push('.');
-            *end = answer.text.len();
+        if let Some(end) = answer.ends.last_mut().filter(|_| !answer.whole.ends_with('.')) {
+            answer.whole.truncate(answer.whole.trim_end_matches([',', ':']).len());
+            answer.whole.push('.');
+            *end = answer.whole.len();
         }
         answer
     }
@@ -81,7 +81,7 @@ impl Text {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.text
+        &self.whole
     }
 
     /// The tokens in order.
@@ -89,8 +89,8 @@ impl Text {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
             // The text of half a character comes with its end.
-            let end = self.text.floor_char_boundary(end);
-            let token = self.text.get(start..end).unwrap_or_default();
+            let end = self.whole.floor_char_boundary(end);
+            let token = self.whole.get(start..end).unwrap_or_default();
             start = end;
             token
         })
@@ -98,7 +98,7 @@ impl Text {
 
     /// Makes its tokens those of the tokenizer: of a word that is not in its vocabulary every byte is one.
     pub(crate) fn refine(&mut self) {
-        let mut fine = Self { text: self.text.clone(), ..Self::default() };
+        let mut fine = Self { whole: self.whole.clone(), ..Self::default() };
         let mut end = 0;
         for word in self.tokens() {
             let ids = encode_word(word);
@@ -121,12 +121,12 @@ impl Text {
         self.ends.truncate(count);
         self.ids.truncate(count);
         let end = self.ends.last().copied().unwrap_or(0);
-        self.text.truncate(self.text.floor_char_boundary(end));
+        self.whole.truncate(self.whole.floor_char_boundary(end));
     }
 
     /// How many tokens make up `said`, if the text begins with it.
     pub(crate) fn tokens_of(&self, said: &str) -> Option<usize> {
-        self.text.starts_with(said).then(|| self.ends.partition_point(|end| *end <= said.len()))
+        self.whole.starts_with(said).then(|| self.ends.partition_point(|end| *end <= said.len()))
     }
 
     /// Leaves out the first `count` tokens, and with half of a character's all of its text.
@@ -134,8 +134,8 @@ impl Text {
         let Some(end) = count.checked_sub(1).and_then(|last| self.ends.get(last)).copied() else {
             return;
         };
-        let end = self.text.floor_char_boundary(end);
-        self.text.drain(..end);
+        let end = self.whole.floor_char_boundary(end);
+        self.whole.drain(..end);
         self.ends.drain(..count);
         self.ids.drain(..count.min(self.ids.len()));
         for later in &mut self.ends {
@@ -147,8 +147,8 @@ impl Text {
     pub(crate) fn stop_at<'a>(&mut self, stops: &'a [String]) -> Option<&'a str> {
         let found = stops.iter().filter(|stop| !stop.is_empty());
         let (at, stop) =
-            found.filter_map(|stop| Some((self.text.find(stop.as_str())?, stop))).min()?;
-        self.text.truncate(at);
+            found.filter_map(|stop| Some((self.whole.find(stop.as_str())?, stop))).min()?;
+        self.whole.truncate(at);
         let whole = self.ends.partition_point(|&end| end <= at);
         let last = self.ends.get(..whole).and_then(<[usize]>::last).copied().unwrap_or(0);
         self.ends.truncate(whole);

@@ -125,7 +125,7 @@ impl Way {
                 match self.ask(splice, lease, by).await {
                     Ok(next) => return Ok(next),
                     Err((back, Not::ByText)) if by == Kind::Chat => {
-                        (lease, by) = (back, Kind::Text)
+                        (lease, by) = (back, Kind::Text);
                     }
                     Err((_, Not::ByText)) => return Err(Reason::Refused),
                     Err((_, Not::Anywhere(reason))) => return Err(reason),
@@ -170,7 +170,7 @@ impl Way {
             }
             tokio::select! {
                 // An error means that the entry is gone, and with it the hope.
-                changed = changes.changed() => changed.map_err(|_| Reason::NoReplica)?,
+                known = changes.changed() => known.map_err(|_| Reason::NoReplica)?,
                 () = tokio::time::sleep_until(ends) => {}
                 () = tokio::time::sleep(views.link.pause(&view.progress(now))) => {
                     views.link.look(entry, self.since).await;

@@ -52,7 +52,7 @@ fn answer(path: &str, body: &Value, cut_after: usize) -> String {
     let continuous = body["stream_options"]["continuous_usage_stats"] == true;
     let prompt: Vec<u64> = PROMPT.into_iter().chain(0..behind as u64).collect();
     let usage = |tokens: usize| json!({"prompt_tokens": prompt.len(), "completion_tokens": tokens});
-    let limit = body["max_tokens"].as_u64().unwrap_or(99) as usize;
+    let limit = body["max_tokens"].as_u64().map_or(99, |limit| usize::try_from(limit).unwrap());
     let end = PIECES.len().min(behind + limit);
     let mut all = Vec::new();
     let id = format!("behind-{behind}");
@@ -70,13 +70,14 @@ fn answer(path: &str, body: &Value, cut_after: usize) -> String {
     if is_chat {
         push(Some(json!({"index": 0, "delta": {"role": "assistant", "content": ""}})), 0, false);
     }
-    for place in behind..end {
+    for (place, piece) in PIECES.iter().enumerate().take(end).skip(behind) {
         let finish =
             (place + 1 == end).then_some(if end < PIECES.len() { "length" } else { "stop" });
         let mut choice = json!({"index": 0, "finish_reason": finish});
-        match is_chat {
-            true => choice["delta"] = json!({"content": PIECES[place]}),
-            false => choice["text"] = PIECES[place].into(),
+        if is_chat {
+            choice["delta"] = json!({ "content": piece });
+        } else {
+            choice["text"] = json!(piece);
         }
         if told {
             choice["token_ids"] = json!([place]);
@@ -103,7 +104,7 @@ fn local() -> Local {
     local_of(json!({ "targets": [model()], "recover": true }))
 }
 
-fn ask(more: Value) -> InferenceRequest {
+fn ask(more: &Value) -> InferenceRequest {
     let mut body = json!({
         "model": "assistant", "stream": true, "messages": [{"role": "user", "content": "hi"}],
     });
@@ -151,7 +152,7 @@ async fn a_stream_that_is_cut_anywhere_is_continued_by_another_replica() {
         let local = local();
         let (first, second) = (replica(cut).await, replica(99).await);
         local.ready(&[("claim-0", first.address), ("claim-1", second.address)]);
-        let stream = streamed(&local, ask(json!({}))).await;
+        let stream = streamed(&local, ask(&json!({}))).await;
         assert_eq!(said(&stream), (WHOLE.to_owned(), None), "cut after {cut} events");
         let stream_of = |seen: &String| !seen.starts_with("POST /detokenize");
         let asked = second.seen().into_iter().filter(stream_of).collect::<Vec<_>>();
@@ -175,7 +176,7 @@ async fn usage_and_limits_are_those_of_the_whole() {
     local.ready(&[("claim-0", first.address), ("claim-1", second.address)]);
     let asks = json!({"stream_options": {"include_usage": true}, "max_tokens": 7});
     let limits = Limits { tokens_per_minute: Some(100_000), ..Limits::default() };
-    let answer = local.gateway.walk(caller(limits), ask(asks)).await.unwrap();
+    let answer = local.gateway.walk(caller(limits), ask(&asks)).await.unwrap();
     assert_eq!(answer.headers["x-diogenes-route"], "assistant; position=1; recover");
     let (text, usage) = said(&text(answer).await);
     assert_eq!(text, "It is the 🦀.\n\nThe");
@@ -205,7 +206,7 @@ async fn a_continuation_may_be_cut_again_but_not_for_ever() {
         let ready: Vec<_> =
             claims.iter().zip(&all).map(|(claim, at)| (claim.as_str(), at.address)).collect();
         local.ready(&ready);
-        let stream = streamed(&local, ask(json!({}))).await;
+        let stream = streamed(&local, ask(&json!({}))).await;
         if recovers {
             assert_eq!(said(&stream).0, WHOLE);
         } else {
@@ -220,7 +221,7 @@ async fn a_stream_waits_for_a_replica_that_runs_the_same() {
     let (first, second) = (replica(4).await, replica(99).await);
     let other = replica(99).await;
     local.ready(&[("claim-0", first.address)]);
-    let mut stream = walked(&local, ask(json!({}))).await;
+    let mut stream = walked(&local, ask(&json!({}))).await;
     let mut all = String::new();
     while !all.contains(" the") {
         all.push_str(std::str::from_utf8(&stream.next().await.unwrap()).unwrap());
@@ -248,7 +249,7 @@ async fn a_replica_that_is_given_up_is_not_waited_for() {
     let first = Upstream::start(vec![Script::ReplyAndHang(reply(4))]).await;
     let second = replica(99).await;
     local.ready(&[("claim-0", first.address), ("claim-1", second.address)]);
-    let mut stream = walked(&local, ask(json!({}))).await;
+    let mut stream = walked(&local, ask(&json!({}))).await;
     let mut all = String::new();
     while !all.contains(" the") {
         all.push_str(std::str::from_utf8(&stream.next().await.unwrap()).unwrap());
@@ -266,7 +267,7 @@ async fn a_stream_without_another_replica_ends_as_it_did() {
     let local = local();
     let first = replica(4).await;
     local.ready(&[("claim-0", first.address)]);
-    let mut stream = walked(&local, ask(json!({}))).await;
+    let mut stream = walked(&local, ask(&json!({}))).await;
     let mut all = String::new();
     while !all.contains(" the") {
         all.push_str(std::str::from_utf8(&stream.next().await.unwrap()).unwrap());
@@ -285,7 +286,7 @@ async fn a_request_over_which_two_replicas_die_does_not_meet_a_third() {
     let claims = ["claim-0", "claim-1", "claim-2"];
     let at = [first.address, second.address, third.address];
     local.ready(&claims.iter().copied().zip(at).collect::<Vec<_>>());
-    let mut stream = walked(&local, ask(json!({}))).await;
+    let mut stream = walked(&local, ask(&json!({}))).await;
     let mut all = String::new();
     let mut living = vec![second, first];
     while let Some(bytes) = stream.next().await {
@@ -308,7 +309,7 @@ async fn what_cannot_be_continued_or_need_not_be_passes_as_it_is() {
         let local = local_of(route);
         let (first, second) = (replica(4).await, replica(99).await);
         local.ready(&[("claim-0", first.address), ("claim-1", second.address)]);
-        let stream = streamed(&local, ask(more)).await;
+        let stream = streamed(&local, ask(&more)).await;
         let (events, error) = stream.split_once("data: {\"error\"").unwrap();
         assert!(events.contains(" the") && error.contains("upstream_cut"), "{stream}");
         assert!(!first.seen()[0].contains("return_token_ids") && second.seen().is_empty());

@@ -140,14 +140,16 @@ impl Chunk {
 impl Head {
     /// A chunk with more text, and the end of another one.
     pub(super) fn with_text(&self, kind: Kind, text: &str, end: Option<&Chunk>) -> String {
-        let null = Value::Null;
-        let field = |name: &str| end.and_then(|chunk| chunk.choice.get::<Value>(name));
-        self.chunk(kind, text, &field("finish_reason").unwrap_or(null), field("stop_reason"))
+        let field = |name: &str| {
+            let value = end.and_then(|chunk| chunk.choice.get::<Value>(name));
+            value.unwrap_or_default()
+        };
+        self.chunk(kind, text, &field("finish_reason"), &field("stop_reason"))
     }
 
     /// The last chunk of an answer that has reached its limit.
     pub(super) fn at_limit(&self, kind: Kind) -> String {
-        self.chunk(kind, "", &"length".into(), None)
+        self.chunk(kind, "", &"length".into(), &Value::Null)
     }
 
     /// A chunk of usage alone.
@@ -158,7 +160,7 @@ impl Head {
         fields.to_json()
     }
 
-    fn chunk(&self, kind: Kind, text: &str, finish: &Value, stop: Option<Value>) -> String {
+    fn chunk(&self, kind: Kind, text: &str, finish: &Value, stop: &Value) -> String {
         let mut choice = Fields::default();
         choice.set("index", &0);
         match kind {
@@ -171,7 +173,7 @@ impl Head {
         }
         choice.set("logprobs", &Value::Null);
         choice.set("finish_reason", finish);
-        choice.set("stop_reason", &stop);
+        choice.set("stop_reason", stop);
         let mut fields = self.0.clone();
         fields.set("choices", &[choice]);
         fields.to_json()

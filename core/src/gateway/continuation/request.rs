@@ -204,7 +204,9 @@ fn fits(kind: Kind, name: &str, value: &RawValue) -> bool {
         "top_logprobs" | "min_tokens" => read() == 0,
         "presence_penalty" | "frequency_penalty" => read().as_f64() == Some(0.0),
         "repetition_penalty" | "length_penalty" => read().as_f64() == Some(1.0),
-        "stop" | "bad_words" => matches!(read(), Value::Array(all) if all.is_empty()),
+        "stop" | "bad_words" | "tools" | "functions" => {
+            matches!(read(), Value::Array(all) if all.is_empty())
+        }
         "suffix" => read() == "",
         "skip_special_tokens" | "spaces_between_special_tokens" => read() == true,
         "messages" => kind == Kind::Chat && is_open(value),
@@ -222,7 +224,6 @@ fn fits(kind: Kind, name: &str, value: &RawValue) -> bool {
         | "documents"
         | "reasoning_effort"
         | "parallel_tool_calls" => kind == Kind::Chat,
-        "tools" | "functions" => matches!(read(), Value::Array(all) if all.is_empty()),
         "tool_choice" | "function_call" => read() == "none" || read() == "auto",
         "response_format" => read().get("type").and_then(Value::as_str) == Some("text"),
         _ => false,

@@ -29,8 +29,9 @@ fn tokenize(text: &str) -> Vec<u32> {
         let pieces =
             PIECES.iter().enumerate().filter(|(_, piece)| rest.starts_with(piece.as_bytes()));
         let longest = pieces.max_by_key(|(_, piece)| piece.len());
-        let (id, length) = longest
-            .map_or((u32::from(*first), 1), |(place, piece)| (256 + place as u32, piece.len()));
+        let (id, length) = longest.map_or((u32::from(*first), 1), |(place, piece)| {
+            (256 + u32::try_from(place).unwrap(), piece.len())
+        });
         ids.push(id);
         rest = &rest[length..];
     }
@@ -76,7 +77,7 @@ fn events(kind: Kind, id: &str, prompt: &[u32], answer: &[u32], behind: usize) -
     events
 }
 
-fn splice(kind: Kind, more: Value) -> Splice {
+fn splice(kind: Kind, more: &Value) -> Splice {
     let mut body = match kind {
         Kind::Chat => json!({"messages": [{"role": "user", "content": "hi"}]}),
         Kind::Text => json!({"prompt": "hi"}),
@@ -139,7 +140,7 @@ fn read(kind: Kind, out: &[u8]) -> (String, Option<Value>) {
 /// Cuts a stream after so many events, and its continuations too; continues as long as that is
 /// exact. What the caller has in the end.
 fn run(kind: Kind, by: Kind, answer: &[u32], cuts: &[usize]) -> Result<Vec<u8>, Inexact> {
-    let mut splice = splice(kind, with_usage());
+    let mut splice = splice(kind, &with_usage());
     let mut out = Vec::new();
     let (mut prompt, mut endpoint, mut behind) = (PROMPT.to_vec(), kind, 0);
     for leg in 0.. {
@@ -237,12 +238,12 @@ proptest! {
     }
 }
 
-fn chunk(choice: Value) -> String {
+fn chunk(choice: &Value) -> String {
     json!({"id": "first", "choices": [choice]}).to_string()
 }
 
 /// A stream that has begun with this much text.
-fn begun(text: &str, more: Value) -> Splice {
+fn begun(text: &str, more: &Value) -> Splice {
     let mut splice = splice(Kind::Chat, more);
     for event in &events(Kind::Chat, "first", &PROMPT, &tokenize(&format!("{text}#")), 0)
         [..=tokenize(text).len()]
@@ -264,9 +265,9 @@ fn what_cannot_be_continued_is_not() {
         (json!({"delta": content, "token_ids": null}), Lost::NoIds),
         (json!({"index": 1, "delta": content, "token_ids": [1]}), Lost::Unknown),
     ] {
-        let mut splice = begun("x", json!({}));
+        let mut splice = begun("x", &json!({}));
         let mut out = Vec::new();
-        assert_eq!(splice.push(&chunk(choice.clone()), &mut out), Ok(Took::Going), "{choice}");
+        assert_eq!(splice.push(&chunk(&choice), &mut out), Ok(Took::Going), "{choice}");
         assert_eq!(splice.cut(), Cut::Lost(lost), "{choice}");
         let passed = String::from_utf8(out).unwrap();
         assert!(passed.starts_with("data: {") && !passed.contains("token_ids"), "{passed}");
@@ -275,15 +276,15 @@ fn what_cannot_be_continued_is_not() {
         assert_eq!(splice.push("[DONE]", &mut out), Ok(Took::Ended));
         assert_eq!(out, b"data: [DONE]\n\n");
     }
-    let mut splice = begun("x", json!({}));
+    let mut splice = begun("x", &json!({}));
     let uneven = json!({
         "id": "first", "usage": {"prompt_tokens": 3, "completion_tokens": 3},
         "choices": [{"delta": content, "token_ids": [97]}],
     });
     splice.push(&uneven.to_string(), &mut Vec::new()).unwrap();
     assert_eq!(splice.cut(), Cut::Lost(Lost::Uneven));
-    let mut splice = self::splice(Kind::Chat, json!({}));
-    splice.push(&chunk(json!({"delta": {"role": "assistant"}})), &mut Vec::new()).unwrap();
+    let mut splice = self::splice(Kind::Chat, &json!({}));
+    splice.push(&chunk(&json!({"delta": {"role": "assistant"}})), &mut Vec::new()).unwrap();
     assert_eq!(splice.cut(), Cut::Lost(Lost::NoIds), "nobody knows the prompt");
 }
 
@@ -294,13 +295,13 @@ fn an_engine_that_fails_or_ends_without_a_reason_is_a_cut() {
         (failure, format!("data: {failure}\n\ndata: [DONE]\n\n")),
         ("[DONE]", "data: [DONE]\n\n".to_owned()),
     ] {
-        let (mut splice, mut out) = (begun("x", json!({})), Vec::new());
+        let (mut splice, mut out) = (begun("x", &json!({})), Vec::new());
         assert_eq!(splice.push(event, &mut out), Ok(Took::Broken));
         assert_eq!((splice.cut(), out.len()), (Cut::Behind, 0));
         assert_eq!(splice.last_words(), Some(words.into_bytes()));
     }
     // What the request is to blame for is its caller's.
-    let (mut splice, mut out) = (begun("x", json!({})), Vec::new());
+    let (mut splice, mut out) = (begun("x", &json!({})), Vec::new());
     let blame = r#"{"error":{"message":"too long","code":400}}"#;
     assert_eq!(splice.push(blame, &mut out), Ok(Took::Going));
     assert_eq!(out, format!("data: {blame}\n\n").into_bytes());
@@ -309,14 +310,16 @@ fn an_engine_that_fails_or_ends_without_a_reason_is_a_cut() {
 
 #[test]
 fn what_comes_behind_the_end_is_dropped_and_what_is_missing_there_added() {
-    let mut splice = begun("x", with_usage());
+    let mut splice = begun("x", &with_usage());
     let mut out = Vec::new();
     let last =
         json!({"index": 0, "delta": {"content": "y"}, "token_ids": [121], "finish_reason": "stop"});
-    splice.push(&chunk(last.clone()), &mut out).unwrap();
+    splice.push(&chunk(&last), &mut out).unwrap();
     let length = out.len();
-    splice.push(&chunk(json!({"delta": {"content": "more"}, "token_ids": [1]})), &mut out).unwrap();
-    splice.push(&chunk(last), &mut out).unwrap();
+    splice
+        .push(&chunk(&json!({"delta": {"content": "more"}, "token_ids": [1]})), &mut out)
+        .unwrap();
+    splice.push(&chunk(&last), &mut out).unwrap();
     splice.push("what?", &mut out).unwrap();
     assert_eq!((out.len(), splice.cut()), (length, Cut::Complete));
     splice.complete(&mut out);
@@ -327,17 +330,17 @@ fn what_comes_behind_the_end_is_dropped_and_what_is_missing_there_added() {
 
 #[test]
 fn a_second_role_is_left_out() {
-    let mut splice = begun("x", json!({}));
+    let mut splice = begun("x", &json!({}));
     let mut out = Vec::new();
     let again = json!({"delta": {"role": "assistant", "content": "y"}, "token_ids": [121]});
-    splice.push(&chunk(again), &mut out).unwrap();
+    splice.push(&chunk(&again), &mut out).unwrap();
     let passed = String::from_utf8(out).unwrap();
     assert!(passed.contains(r#""delta":{"content":"y"}"#), "{passed}");
 }
 
 #[test]
 fn an_answer_at_its_limit_ends_without_another_replica() {
-    let mut splice = begun("xy", json!({"max_tokens": 2}));
+    let mut splice = begun("xy", &json!({"max_tokens": 2}));
     assert_eq!(splice.cut(), Cut::Complete);
     let mut out = Vec::new();
     splice.complete(&mut out);
@@ -347,7 +350,7 @@ fn an_answer_at_its_limit_ends_without_another_replica() {
 
 #[test]
 fn tokens_that_read_otherwise_are_not_continued() {
-    let mut splice = begun("xy", json!({}));
+    let mut splice = begun("xy", &json!({}));
     assert_eq!(splice.behind("xz", 2, Kind::Chat), Err(Inexact::Text));
     assert_eq!(splice.behind("x", 2, Kind::Chat), Err(Inexact::Text));
     let asked = splice.behind("xy", 2, Kind::Chat).unwrap().unwrap();
@@ -359,7 +362,7 @@ fn tokens_that_read_otherwise_are_not_continued() {
         (json!({"content": "a"}), json!([900, 901, 902, 120, 121, 1]), Inexact::Prompt),
         (json!({"reasoning": "a"}), json!([900, 901, 902, 120, 121]), Inexact::Foreign),
     ] {
-        let mut splice = begun("xy", json!({}));
+        let mut splice = begun("xy", &json!({}));
         splice.behind("xy", 2, Kind::Chat).unwrap();
         let event =
             json!({"prompt_token_ids": prompt, "choices": [{"delta": delta, "token_ids": [97]}]});
@@ -372,7 +375,7 @@ fn tokens_that_read_otherwise_are_not_continued() {
 #[test]
 fn continuous_usage_is_of_the_whole_for_who_asks_for_it() {
     let asks = json!({"stream_options": {"include_usage": true, "continuous_usage_stats": true}});
-    let mut splice = begun("xy", asks);
+    let mut splice = begun("xy", &asks);
     let asked = splice.behind("xy", 2, Kind::Chat).unwrap().unwrap();
     let prompt = prompt_of(&asked);
     let mut out = Vec::new();

@@ -44,7 +44,8 @@ fn said(events: &[Event]) -> (String, Value) {
 async fn metric(replica: &Client, name: &str) -> u64 {
     let page = replica.get("/metrics").await.text();
     let line = page.lines().find(|line| line.starts_with(&format!("vllm:{name}_total")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).expect(name) as u64
+    let value = line.and_then(|line| line.rsplit(' ').next()).expect(name);
+    value.split('.').next().and_then(|whole| whole.parse().ok()).expect(name)
 }
 
 /// The process that listens where this replica answers.
