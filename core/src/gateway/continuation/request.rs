@@ -57,6 +57,10 @@ impl Request {
         if !fields.has(of_kind) {
             return Err(unfit(of_kind));
         }
+        if kind == Kind::Text && fields.raw("max_tokens").is_none() {
+            // Engines have limits of their own (vLLM's is 16), of which nobody knows what is left.
+            return Err(unfit("max_tokens"));
+        }
         let mut options = match fields.raw("stream_options") {
             None => Fields::default(),
             Some(raw) if raw.get() == "null" => Fields::default(),
@@ -249,7 +253,7 @@ mod tests {
     fn with(kind: Kind, field: &str, value: &Value) -> Result<Request, Unfit> {
         let mut body = match kind {
             Kind::Chat => json!({"messages": [{"role": "user", "content": "hi"}]}),
-            Kind::Text => json!({"prompt": "hi"}),
+            Kind::Text => json!({"prompt": "hi", "max_tokens": 9}),
         };
         body["model"] = "m".into();
         body["stream"] = true.into();
@@ -299,6 +303,7 @@ mod tests {
             assert_eq!(with(Kind::Text, field, &value).map(|_| ()).unwrap_err().field, field);
         }
         assert!(Request::arm(Kind::Chat, br#"{"stream":true}"#).is_err());
+        assert!(Request::arm(Kind::Text, br#"{"stream":true,"prompt":"a"}"#).is_err());
         assert!(Request::arm(Kind::Chat, br#"{"stream":true,"n":1,"n":1,"messages":[]}"#).is_err());
     }
 
@@ -321,7 +326,9 @@ mod tests {
         ] {
             assert!(with(Kind::Chat, field, &value).is_ok(), "{field}: {value}");
         }
-        for (field, value) in [("prompt", json!([1, 2])), ("logprobs", json!(null))] {
+        for (field, value) in
+            [("prompt", json!([1, 2])), ("logprobs", json!(null)), ("max_tokens", json!(null))]
+        {
             assert!(with(Kind::Text, field, &value).is_ok(), "{field}: {value}");
         }
     }

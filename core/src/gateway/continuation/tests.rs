@@ -80,7 +80,7 @@ fn events(kind: Kind, id: &str, prompt: &[u32], answer: &[u32], behind: usize) -
 fn splice(kind: Kind, more: &Value) -> Splice {
     let mut body = match kind {
         Kind::Chat => json!({"messages": [{"role": "user", "content": "hi"}]}),
-        Kind::Text => json!({"prompt": "hi"}),
+        Kind::Text => json!({"prompt": "hi", "max_tokens": null}),
     };
     body["stream"] = true.into();
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
