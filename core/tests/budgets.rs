@@ -121,8 +121,10 @@ fn budgets_are_set_listed_and_deleted_with_a_record_of_it() {
         let all = world.listed(&operator, None).await;
         assert_eq!(all.len(), 4);
         assert_eq!(all[0], "route/org/chat/usd/total $7.00");
-        let concerning = world.budgets.concerning(&project("team-a")).await.unwrap();
-        assert_eq!(concerning.len(), 3, "its own and those of routes: {concerning:?}");
+        for (of, budgets) in [(Some(project("team-a")), 2), (None, 1)] {
+            let concerning = world.budgets.concerning(of.as_ref()).await.unwrap();
+            assert_eq!(concerning.len(), budgets, "{of:?}: {concerning:?}");
+        }
 
         world.clock.advance(Duration::from_secs(1));
         let id: BudgetId = id.parse().unwrap();
@@ -260,7 +262,7 @@ fn requests_are_refused_by_the_budget_that_is_spent_and_let_in_when_it_starts_an
         world.set(&format!("key/{key}/usd/day"), "$1").await.unwrap();
         world.set("project/team-a/usd/month", "$3").await.unwrap();
         world.set("project/team-a/tokens/total", "1M").await.unwrap();
-        let budgets = world.budgets.concerning(&project("team-a")).await.unwrap();
+        let budgets = world.budgets.concerning(Some(&project("team-a"))).await.unwrap();
         let beneath = Arc::new(StoreLedger::new(world.store.clone()));
         let ledger = TrancheLedger::new(beneath, "process");
         let spending = |cents: u64| Spending {

@@ -38,7 +38,8 @@ pub struct Purse {
     prices: PriceBook,
     dispatcher: Arc<Dispatcher>,
     clock: Arc<dyn Clock>,
-    known: Mutex<HashMap<ProjectId, Known>>,
+    /// Those of projects, and those of routes.
+    known: Mutex<HashMap<Option<ProjectId>, Known>>,
     /// Where each account stood when it was last looked at.
     seen: Mutex<HashMap<Account, Amount>>,
     latest: LatestTime,
@@ -153,14 +154,20 @@ impl Purse {
         by: &Principal,
         route: Option<&ModelName>,
     ) -> Result<Vec<Budget>, ApiError> {
-        let known = self.known_of(&by.project).await?;
         let counts = |budget: &&Budget| budget.counts(by.limit_key(), &by.project, route);
-        Ok(known.iter().filter(counts).cloned().collect())
+        let known = self.known_of(Some(&by.project)).await?;
+        let mut budgets: Vec<Budget> = known.iter().filter(counts).cloned().collect();
+        if route.is_some() {
+            let known = self.known_of(None).await?;
+            budgets.extend(known.iter().filter(counts).cloned());
+        }
+        Ok(budgets)
     }
 
-    async fn known_of(&self, project: &ProjectId) -> Result<Arc<[Budget]>, ApiError> {
+    async fn known_of(&self, project: Option<&ProjectId>) -> Result<Arc<[Budget]>, ApiError> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lock().get(project).cloned();
+        let owner = project.cloned();
+        let known = lock().get(&owner).cloned();
         if let Some(known) = known.as_ref().filter(|known| known.read.elapsed() < KNOWN_FOR) {
             return Ok(known.budgets.clone());
         }
@@ -168,13 +175,14 @@ impl Purse {
             (Ok(budgets), _) => {
                 let budgets: Arc<[Budget]> = budgets.into();
                 let known = Known { budgets: budgets.clone(), read: Instant::now() };
-                lock().insert(project.clone(), known);
+                lock().insert(owner, known);
                 Ok(budgets)
             }
             (Err(error), Some(known)) => {
+                let of = project.map_or_else(|| "routes".into(), |id| format!("project `{id}`"));
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the budgets of project `{project}` could not be read again; those known before stand"
+                    "the budgets of {of} could not be read again; those known before stand"
                 );
                 Ok(known.budgets)
             }

@@ -70,6 +70,9 @@ struct ApplyArgs {
     /// How long a conversation stays with the target that answered it
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     sticky: Option<Duration>,
+    /// Whether another replica continues a stream whose replica dies
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    recover: Option<bool>,
     /// Whether requests may leave for providers; their keys must allow it too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     egress: Option<bool>,
@@ -194,6 +197,7 @@ impl ApplyArgs {
         fields.set("strategy", self.strategy.map(Strategy::from));
         fields.set("while_cold", self.while_cold.map(WhileCold::from));
         fields.set("sticky", self.sticky.map(duration::format));
+        fields.set("recover", self.recover);
         fields.set("egress", self.egress);
         fields
     }
@@ -248,6 +252,7 @@ fn details(route: &RouteBody) -> String {
         ("strategy", spec.strategy.as_str().into()),
         ("while cold", word(&spec.while_cold)),
         ("sticky", sticky),
+        ("recover", yes_or_no(spec.recover).into()),
         ("egress", yes_or_no(spec.egress).into()),
     ];
     let shown = |target: &RouteTarget| match spec.strategy {

@@ -164,11 +164,13 @@ impl Budgets {
         Ok(BudgetList { budgets: stored.into_iter().map(|budget| budget.value).collect(), next })
     }
 
-    /// Every budget that may [count](Budget::counts) a request in `project`: its own, and those of
-    /// routes. For the proxy, which keeps them for a few seconds.
-    pub async fn concerning(&self, project: &ProjectId) -> Result<Vec<Budget>, BudgetError> {
-        let mut budgets = self.store.load_all::<Budget>(Budget::of(Some(project))).await?;
-        budgets.extend(self.store.load_all::<Budget>(Budget::of(None)).await?);
+    /// Every budget that may [count](Budget::counts) a request in a project, or those of routes. For
+    /// the proxy, which keeps them for a few seconds.
+    pub async fn concerning(
+        &self,
+        project: Option<&ProjectId>,
+    ) -> Result<Vec<Budget>, BudgetError> {
+        let budgets = self.store.load_all::<Budget>(Budget::of(project)).await?;
         Ok(budgets.into_iter().map(|budget| budget.value).collect())
     }
 

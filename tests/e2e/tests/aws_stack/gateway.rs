@@ -125,6 +125,7 @@ async fn a_budget_holds_and_the_report_of_usage_tells_the_same() {
     let Some(stack) = Stack::start().await else { return };
     let (operator, admin) = (Operator::of(&stack).await, stack.admin().await);
     stack.apply(&admin, &fast("demo")).await;
+    operator.text(&["pin", "demo"]).await;
     crate::until_ready(&stack, &admin).await;
     let created = admin.post("/api/v1/keys", &json!({"email": "a@example.com"})).await.json();
     let caller = Client::new(&stack.gateway.base_url(), created["key"].as_str().unwrap());

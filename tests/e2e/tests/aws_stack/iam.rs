@@ -273,9 +273,16 @@ async fn providers(stack: &Stack, admin: &Client) {
 async fn budgets(admin: &Client) {
     let keys = admin.get("/api/v1/keys").await.json();
     let key = keys["data"][0]["id"].as_str().expect("a key").to_owned();
-    for id in [format!("key/{key}/tokens/day"), "project/default/tokens/month".to_owned()] {
+    let created = admin.post("/api/v1/projects", &json!({"id": "search"})).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    for id in [
+        format!("key/{key}/tokens/day"),
+        "project/default/tokens/month".to_owned(),
+        "project/search/usd/month".to_owned(),
+    ] {
         let path = format!("/api/v1/budgets/{id}");
-        let set = admin.put(&path, &json!({"cap": "100M"})).await;
+        let cap = if id.contains("usd") { "$5" } else { "100M" };
+        let set = admin.put(&path, &json!({ "cap": cap })).await;
         assert_eq!(set.status, 201, "{}", set.text());
         assert_eq!(admin.get(&path).await.status, 200);
     }
