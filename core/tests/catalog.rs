@@ -174,6 +174,26 @@ fn a_provider_that_routes_lead_to_is_kept() {
 }
 
 #[test]
+fn a_model_takes_no_name_of_a_route() {
+    block_on(async {
+        let world = World::new().await;
+        world.apply_route("assistant", json!({"targets": ["big"]})).await.unwrap();
+        let mut spec = ModelSpec::new(["vllm", "--port", "{port}"]);
+        let taken = |model: &str, spec: &ModelSpec| {
+            let (registry, model, spec) = (world.registry(), name(model), spec.clone());
+            async move { registry.apply(&model, spec, Source::Api).await.map(|_| ()) }
+        };
+        for (model, aliases) in [("assistant", vec![]), ("small", vec![name("assistant")])] {
+            spec.aliases = aliases;
+            let error = taken(model, &spec).await.unwrap_err().to_string();
+            assert!(error.contains("`assistant` is the name of a route"), "{error}");
+        }
+        world.editor.delete_route(&Actor::operator(), &name("assistant")).await.unwrap();
+        taken("assistant", &ModelSpec::new(["vllm", "--port", "{port}"])).await.unwrap();
+    });
+}
+
+#[test]
 fn a_deleted_model_frees_its_name_for_a_route() {
     block_on(async {
         let world = World::new().await;

@@ -15,7 +15,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{Allow, Entrance, JsonBody, PathOf};
+use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString};
 use super::models::parse_name;
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
@@ -113,7 +113,7 @@ pub struct ProviderCheck {
     pub latency_ms: Option<u64>,
     /// How many models it lists; null where it does not say.
     pub models: Option<usize>,
-    /// What is wrong, and what to do about it; null where nothing is.
+    /// What is wrong or doubtful, and what to do about it; null where nothing is.
     pub problem: Option<String>,
 }
 
@@ -127,12 +127,18 @@ fn provider_body(name: ProviderName, provider: Listed<ProviderSpec>) -> Provider
     ProviderBody { name, source, created_at, updated_at, spec }
 }
 
+/// Lists that are whole take no parameter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoQuery {}
+
 /// List the routes.
 #[utoipa::path(get, path = "/api/v1/routes", tag = "routes",
     responses((status = 200, body = RouteList), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list_routes(
     Allow(by): Allow<may::GatewayRead>,
     State(area): State<Arc<GatewayArea>>,
+    QueryString(NoQuery {}): QueryString<NoQuery>,
 ) -> Result<Json<RouteList>, ApiError> {
     let routes = area.read(&by).await?.routes.into_iter();
     Ok(Json(RouteList { data: routes.map(|(name, route)| route_body(name, route)).collect() }))
@@ -196,6 +202,7 @@ pub(super) async fn delete_route(
 pub(super) async fn list_providers(
     Allow(by): Allow<may::GatewayRead>,
     State(area): State<Arc<GatewayArea>>,
+    QueryString(NoQuery {}): QueryString<NoQuery>,
 ) -> Result<Json<ProviderList>, ApiError> {
     let providers = area.read(&by).await?.providers.into_iter();
     let data = providers.map(|(name, provider)| provider_body(name, provider)).collect();

@@ -265,7 +265,7 @@ fn refused_out(status: StatusCode, hosted: &Hosted) -> ApiError {
         return ApiError::new(
             ErrorKind::UpstreamDenied,
             format!(
-                "the provider `{provider}` refused Diogenes with status {number}; your API key is not the problem: ask the operator to check `api_key` of `[providers.{provider}]`"
+                "the provider `{provider}` refused Diogenes with status {number}; your API key is not the problem: ask the operator to run `diogenes provider check {provider}`"
             ),
         );
     }

@@ -57,6 +57,10 @@ impl Route {
                 let model = entry.view().model.name.clone();
                 (Destination::Model(entry), model)
             } else if let Some(hosted) = dispatcher.hosted(target.as_str()) {
+                if !may_use_all && !key.may_use(target) {
+                    is_registered = true;
+                    continue;
+                }
                 if !spec.egress || !key.egress {
                     stays_here = true;
                     continue;
@@ -132,7 +136,7 @@ fn nobody(name: &ModelName, spec: &RouteSpec) -> ApiError {
     let targets = targets.join(", ");
     ApiError::new(
         ErrorKind::ModelNotFound,
-        format!("no target of the route `{name}` is registered; add one of {targets} with `diogenes model apply`"),
+        format!("no target of the route `{name}` is there any more ({targets}); add the model or its provider, or change the route with `diogenes route apply`"),
     )
     .param("model")
 }

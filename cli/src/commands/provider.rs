@@ -5,6 +5,7 @@ use diogenes_api::control::{ProviderBody, ProviderCheck, ProviderList};
 use diogenes_core::duration;
 use diogenes_core::gateway::{ProviderKind, ProviderName, ProviderSpec};
 use diogenes_core::secret::SecretRef;
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use super::fields::{Fields, Origin};
@@ -41,8 +42,8 @@ enum Action {
 
 /// Add or change a provider. Its API key stays where it is kept; only the place is recorded.
 ///
-/// The spec comes from a file, from flags, or both; flags win over the file. Without a file and
-/// `--base-url`, the flags change the provider that is there.
+/// The spec comes from a file or from the provider that is there, if there is one; flags win over
+/// both.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes provider apply openai --base-url https://api.openai.com/v1 --api-key-env OPENAI_API_KEY
@@ -141,7 +142,9 @@ pub(super) async fn run(args: ProviderArgs) -> Result<(), Failure> {
             let spec = args.spec(&client).await?;
             let provider = client.put(&path(&args.name), &spec).await?;
             output::result(format, &provider, || {
-                Ok(format!("provider `{0}` is added; try `diogenes provider check {0}`", args.name))
+                let ProviderBody { name, spec, .. } = decode(provider.clone())?;
+                let url = spec.base_url;
+                Ok(format!("provider `{name}` is {url}; try `diogenes provider check {name}`"))
             })
         }
         Action::List(ListArgs {}) => {
@@ -192,14 +195,26 @@ async fn check(
     if names.is_empty() {
         output::note("no providers; add one with `diogenes provider apply`");
     }
-    let (mut told, mut checks) = (Vec::new(), Vec::new());
-    for name in names {
+    let only = names.len() == 1;
+    let asked = names.into_iter().map(|name| async {
         let path: Vec<&str> = path(&name).into_iter().chain(["check"]).collect();
-        let answer = client.get(&path, &[]).await?;
-        let check: ProviderCheck = decode(answer.clone())?;
-        told.push(json!({ "name": name, "check": answer }));
-        checks.push((name, check));
-    }
+        let check = match client.get(&path, &[]).await {
+            Ok(answer) => decode(answer)?,
+            Err(failure) if only => return Err(failure),
+            // One that was deleted meanwhile hides no other.
+            Err(failure) => ProviderCheck {
+                ok: false,
+                status: None,
+                latency_ms: None,
+                models: None,
+                problem: Some(failure.error.to_string()),
+            },
+        };
+        Ok((name, check))
+    });
+    let checks = try_join_all(asked).await?;
+    let told = checks.iter().map(|(name, check)| json!({ "name": name, "check": check }));
+    let told: Vec<Value> = told.collect();
     output::result(format, &Value::from(told), || Ok(report(&checks)))?;
     match checks.iter().filter(|(_, check)| !check.ok).count() {
         0 => Ok(()),
@@ -212,12 +227,7 @@ impl ApplyArgs {
     async fn spec(&self, client: &Client) -> Result<ProviderSpec, Failure> {
         let (base, origin) = match &self.file {
             Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
-            None if self.base_url.is_none() => (self.standing(client).await?, Origin::Server),
-            None => {
-                let mut fields = Fields::default();
-                fields.set("kind", Some(ProviderKind::OpenAi));
-                (fields, Origin::Flags)
-            }
+            None => (self.standing(client).await?, Origin::Server),
         };
         base.overruled_by(self.flags()?).into_spec(&origin)
     }
@@ -227,6 +237,11 @@ impl ApplyArgs {
         let name = &self.name;
         match client.get(&path(name), &[]).await {
             Ok(provider) => Fields::of_value(provider),
+            Err(failure) if failure.kind == Kind::NotFound && self.base_url.is_some() => {
+                let mut fields = Fields::default();
+                fields.set("kind", Some(ProviderKind::OpenAi));
+                Ok(fields)
+            }
             Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
                 "provider `{name}` does not exist; say where it is with --base-url, or give a spec with --file"
             ))),

@@ -42,8 +42,8 @@ enum Action {
 
 /// Add or change a route. Requests follow it within seconds.
 ///
-/// The spec comes from a file, from the targets, or both; arguments win over the file. Without a
-/// file and targets, the flags change the route that is there.
+/// The spec comes from a file or from the route that is there, if there is one; arguments win over
+/// both.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes route apply assistant Qwen/Qwen3-8B openai/gpt-5-mini --egress
@@ -173,17 +173,19 @@ impl ApplyArgs {
     async fn spec(&self, client: &Client) -> Result<RouteSpec, Failure> {
         let (base, origin) = match &self.file {
             Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
-            None if self.targets.is_empty() => (self.standing(client).await?, Origin::Server),
-            None => (Fields::default(), Origin::Flags),
+            None => (self.standing(client).await?, Origin::Server),
         };
         base.overruled_by(self.flags()).into_spec(&origin)
     }
 
-    /// The route that is there, for flags to change.
+    /// The route that is there, for arguments to change.
     async fn standing(&self, client: &Client) -> Result<Fields, Failure> {
         let name = &self.name;
         match client.get(&route_path(name.as_str()), &[]).await {
             Ok(route) => Fields::of_value(route),
+            Err(failure) if failure.kind == Kind::NotFound && !self.targets.is_empty() => {
+                Ok(Fields::default())
+            }
             Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
                 "route `{name}` does not exist; name its targets, or give a spec with --file"
             ))),

@@ -124,7 +124,17 @@ impl ProviderSpec {
             return invalid("base_url", "names no host; write `https://api.example.com/v1`");
         }
         if path.contains(['?', '#']) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return invalid("base_url", "must end with a path, such as `/v1`");
+            return invalid(
+                "base_url",
+                "must end with a path, such as `/v1`, and nothing behind it",
+            );
+        }
+        if let Some(SecretRef::Env(name)) = &self.api_key
+            && (name.starts_with(|first: char| first.is_ascii_digit())
+                || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        {
+            // It may be the key itself.
+            return invalid("api_key", "must name a variable, such as `OPENAI_API_KEY`");
         }
         let timeouts = [
             ("connect_timeout", self.connect_timeout),
@@ -162,7 +172,9 @@ impl fmt::Display for ProviderName {
 
 /// A text that names no provider.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a name for a provider; use 1 to 40 lower-case letters, digits and `-`")]
+#[error(
+    "`{0}` is not a name for a provider; use 1 to 40 lower-case letters, digits and `-`, with no `-` at the beginning"
+)]
 pub struct InvalidProviderName(String);
 
 impl TryFrom<String> for ProviderName {
@@ -179,7 +191,9 @@ impl FromStr for ProviderName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let may_stand =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_name = (1..=40).contains(&text.len()) && text.bytes().all(may_stand);
+        // A name of a model begins with a letter or digit, and an argument must not look like a flag.
+        let is_name =
+            (1..=40).contains(&text.len()) && text.bytes().all(may_stand) && !text.starts_with('-');
         is_name.then(|| Self(text.into())).ok_or_else(|| InvalidProviderName(text.into()))
     }
 }
@@ -263,7 +277,11 @@ mod tests {
                 "kind": "openai", "base_url": "https://example.com", "api_key": api_key
             }))
         };
-        assert!(with(serde_json::json!({"env": "OPENAI_API_KEY"})).is_ok());
+        assert!(with(serde_json::json!({"env": "OPENAI_API_KEY"})).unwrap().validate().is_ok());
+        for key in ["sk-proj-abc", "4ever", "a.b"] {
+            let error = with(serde_json::json!({ "env": key })).unwrap().validate().unwrap_err();
+            assert!(error.field == "api_key" && !error.to_string().contains(key), "{error}");
+        }
         let error = with(serde_json::json!("sk-secret")).unwrap_err().to_string();
         assert!(!error.contains("sk-secret"), "{error}");
     }
@@ -273,7 +291,7 @@ mod tests {
         for good in ["openai", "my-azure", "x1"] {
             assert!(good.parse::<ProviderName>().is_ok(), "{good}");
         }
-        for bad in ["", "OpenAI", "a/b", "a b", "ä", &"x".repeat(41)] {
+        for bad in ["", "-", "-x", "OpenAI", "a/b", "a b", "ä", &"x".repeat(41)] {
             assert!(bad.parse::<ProviderName>().is_err(), "{bad}");
         }
     }

@@ -59,7 +59,7 @@ fn bound_parameters(document: &mut Value) {
             let bounds = match name {
                 Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
                 Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
-                Some("name") if is_of_provider => json!({"pattern": "^[a-z0-9-]{1,40}$"}),
+                Some("name") if is_of_provider => json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"}),
                 Some("id") if is_of_budget => json!({"maxLength": 128, "pattern": BUDGET_ID}),
                 _ => continue,
             };

@@ -35,8 +35,7 @@ impl Provider {
         };
         if let Some(key) = &self.key {
             // It may have been put in order a second ago.
-            key.refused();
-            if let Err(problem) = key.ready().await {
+            if let Err(problem) = key.read_anew().await {
                 return silent(format!("its API key cannot be used: {problem}"));
             }
         }
@@ -57,13 +56,16 @@ impl Provider {
                 let what = if error.is_connect() { "cannot be reached" } else { "did not answer" };
                 silent(format!("{url} {what}: {}", chain(&error.without_url())))
             }
-            Ok(Ok((status, latency, models))) => ProviderCheck {
-                ok: verdict(status, url).is_none(),
-                status: Some(status.as_u16()),
-                latency_ms: u64::try_from(latency.as_millis()).ok(),
-                models,
-                problem: verdict(status, url),
-            },
+            Ok(Ok((status, latency, models))) => {
+                let (ok, problem) = verdict(status, url, self.key.is_some());
+                ProviderCheck {
+                    ok,
+                    status: Some(status.as_u16()),
+                    latency_ms: u64::try_from(latency.as_millis()).ok(),
+                    models,
+                    problem,
+                }
+            }
         }
     }
 }
@@ -80,22 +82,28 @@ async fn models(mut answer: Response) -> Option<usize> {
     serde_json::from_slice(&text).ok().map(|models: Models| models.data.len())
 }
 
-/// What is wrong, if anything. Many that speak OpenAI's API have no list of models.
-fn verdict(status: StatusCode, url: &str) -> Option<String> {
+/// Whether that is well, and what is to be said of it. Many that speak OpenAI's API have no list of
+/// models.
+fn verdict(status: StatusCode, url: &str, has_key: bool) -> (bool, Option<String>) {
     let number = status.as_u16();
-    match status {
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => None,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Some(format!("it refused the API key with status {number}; replace the key"))
+    let problem = match status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            let doubt = format!("it has no list of models below {url}; is that its `base_url`?");
+            return (true, Some(doubt));
         }
-        _ if status.is_success() => None,
-        _ if status.is_redirection() => Some(format!(
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if has_key => {
+            format!("it refused the API key with status {number}; replace the key")
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            format!("it answered with status {number}; set where its API key is kept (`api_key`)")
+        }
+        _ if status.is_success() => return (true, None),
+        _ if status.is_redirection() => format!(
             "it answered with a redirection, status {number}, which is not followed; correct `base_url`, now {url}"
-        )),
-        _ => Some(format!(
-            "it answered with status {number}; see whether the provider has an outage"
-        )),
-    }
+        ),
+        _ => format!("it answered with status {number}; see whether the provider has an outage"),
+    };
+    (false, Some(problem))
 }
 
 /// An error with its causes, as `reqwest` says the part that helps last.

@@ -66,6 +66,21 @@ impl ProviderKey {
         if let Some(known) = self.fresh() {
             return known;
         }
+        self.read().await;
+        self.change(|known| known.standing())
+    }
+
+    /// Reads the key, however lately it was read.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready), also where a key that was read before serves on.
+    pub(super) async fn read_anew(&self) -> Result<(), String> {
+        let _reading = self.reading.lock().await;
+        self.read().await;
+        self.change(|known| known.problem.clone().map_or(Ok(()), Err))
+    }
+
+    async fn read(&self) {
         let read = self.source.read(&self.reference).await;
         let read = read.and_then(|secret| {
             let header = header(self.kind, &secret);
@@ -94,8 +109,7 @@ impl ProviderKey {
                     known.problem = Some(format!("{reference} {problem}"));
                 }
             }
-            known.standing()
-        })
+        });
     }
 
     /// The header that shows the key.
@@ -195,8 +209,9 @@ mod tests {
         tokio::time::advance(KNOWN_FOR).await;
         key.ready().await.unwrap();
         assert_eq!(shown(&key).unwrap(), "Bearer one");
-        tokio::time::advance(BETWEEN_READS).await;
-        key.ready().await.unwrap();
+        let problem = "the environment variable `KEY` is not set";
+        assert_eq!(key.change(|known| known.problem.clone()).as_deref(), Some(problem));
+        key.read_anew().await.unwrap();
         assert_eq!(shown(&key).unwrap(), "Bearer two");
         assert!(key.is_in(b"your key two is wrong") && !key.is_in(b"your key is wrong"));
     }

@@ -278,7 +278,13 @@ impl Hosted {
         let begins = if stream { Instant::now() + spec.first_byte_timeout } else { ends };
         let answer = tokio::time::timeout_at(begins.min(ends), request.send()).await;
         let answer = answer.map_err(|_| SendError::TimedOut)?.map_err(send_error)?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
+        let (status, mut headers) = (answer.status(), answer.headers().clone());
+        let tells = |(name, value): (&HeaderName, &HeaderValue)| {
+            self.gives_away(value.as_bytes()).then(|| name.clone())
+        };
+        for name in headers.iter().filter_map(tells).collect::<Vec<_>>() {
+            headers.remove(name);
+        }
         let body = ResponseBody::hosted(answer, spec.stall_timeout, ends);
         Ok(UpstreamResponse { status, headers, body })
     }

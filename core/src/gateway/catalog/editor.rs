@@ -53,7 +53,7 @@ pub enum CatalogError {
     #[error("model `{model}` already uses the name `{name}`; choose another name for the route")]
     NameTaken { name: ModelName, model: ModelName },
     /// Routes lead to the provider.
-    #[error("provider `{provider}` is used by {routes}; delete or change them first")]
+    #[error("provider `{provider}` is used by {routes}, to be changed or deleted first")]
     InUse { provider: ProviderName, routes: String },
     /// All routes and providers stand in one record.
     #[error("the routes and providers are too large together; delete some that nobody uses")]
