@@ -98,17 +98,17 @@ pub(super) struct Local {
 
 impl Local {
     pub(super) fn new(spec: ModelSpec) -> Self {
-        Self::with_routes(spec, Routes::new())
+        Self::with_routes(spec, &Routes::new())
     }
 
-    pub(super) fn with_routes(spec: ModelSpec, routes: Routes) -> Self {
+    pub(super) fn with_routes(spec: ModelSpec, routes: &Routes) -> Self {
         let store = MemoryStore::new(TokioClock::new());
         Self::with_providers(spec, routes, [], Arc::new(store))
     }
 
     pub(super) fn with_providers(
         spec: ModelSpec,
-        routes: Routes,
+        routes: &Routes,
         providers: impl IntoIterator<Item = (ProviderName, ProviderSpec, Option<Secret>)>,
         store: Arc<dyn StateStore>,
     ) -> Self {
@@ -121,7 +121,7 @@ impl Local {
             specs.insert(name, spec);
         }
         let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
-        let catalog = editor.take_over(&routes, &specs, &BTreeMap::new()).now_or_never().unwrap();
+        let catalog = editor.take_over(routes, &specs, &BTreeMap::new()).now_or_never().unwrap();
         let dispatcher = Dispatcher::new(metrics, clock.clone(), wake.clone());
         let dispatcher = dispatcher.with_way_out(WayOut { secrets: Arc::new(secrets), store });
         dispatcher.publish_catalog(&catalog.unwrap()).unwrap();

@@ -72,14 +72,14 @@ struct ApplyArgs {
 #[group(multiple = false)]
 struct ApiKeyArgs {
     /// Its API key is in this variable of the server's environment
-    #[arg(long, value_name = "NAME")]
-    api_key_env: Option<String>,
+    #[arg(id = "api_key_env", long = "api-key-env", value_name = "NAME")]
+    env: Option<String>,
     /// Its API key is in this file on the server's machine
-    #[arg(long, value_name = "PATH")]
-    api_key_file: Option<String>,
+    #[arg(id = "api_key_file", long = "api-key-file", value_name = "PATH")]
+    file: Option<String>,
     /// Its API key is in this SSM parameter, on AWS
-    #[arg(long, value_name = "PARAMETER")]
-    api_key_ssm: Option<String>,
+    #[arg(id = "api_key_ssm", long = "api-key-ssm", value_name = "PARAMETER")]
+    ssm: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -185,12 +185,11 @@ async fn check(
     format: output::Format,
     name: Option<ProviderName>,
 ) -> Result<(), Failure> {
-    let names = match name {
-        Some(name) => vec![name],
-        None => {
-            let list: ProviderList = decode(client.get(&PATH, &[]).await?)?;
-            list.data.into_iter().map(|provider| provider.name).collect()
-        }
+    let names = if let Some(name) = name {
+        vec![name]
+    } else {
+        let list: ProviderList = decode(client.get(&PATH, &[]).await?)?;
+        list.data.into_iter().map(|provider| provider.name).collect()
     };
     if names.is_empty() {
         output::note("no providers; add one with `diogenes provider apply`");
@@ -260,8 +259,7 @@ impl ApplyArgs {
 
 impl ApiKeyArgs {
     fn reference(&self) -> Result<Option<SecretRef>, Failure> {
-        let kinds =
-            [("env", &self.api_key_env), ("file", &self.api_key_file), ("ssm", &self.api_key_ssm)];
+        let kinds = [("env", &self.env), ("file", &self.file), ("ssm", &self.ssm)];
         let given = kinds.into_iter().find_map(|(kind, name)| Some((kind, name.clone()?)));
         let reference = given.map(|(kind, name)| {
             SecretRef::new(kind, name)

@@ -233,7 +233,7 @@ fn table(routes: &[RouteBody]) -> String {
             vec![
                 route.name.to_string(),
                 route.spec.strategy.as_str().into(),
-                word(&route.spec.while_cold),
+                word(route.spec.while_cold),
                 yes_or_no(route.spec.egress).into(),
                 route.source.as_str().into(),
                 time::stamp(route.updated_at),
@@ -252,7 +252,7 @@ fn details(route: &RouteBody) -> String {
         ("created", time::stamp(*created_at)),
         ("updated", time::stamp(*updated_at)),
         ("strategy", spec.strategy.as_str().into()),
-        ("while cold", word(&spec.while_cold)),
+        ("while cold", word(spec.while_cold)),
         ("sticky", sticky),
         ("recover", yes_or_no(spec.recover).into()),
         ("egress", yes_or_no(spec.egress).into()),
@@ -272,7 +272,7 @@ fn targets(spec: &RouteSpec, separator: &str) -> String {
 }
 
 /// A value as JSON writes it.
-fn word(value: &WhileCold) -> String {
+fn word(value: WhileCold) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         _ => String::new(),

@@ -165,10 +165,10 @@ impl FleetLink for StoredFleet {
         let life = if self.dispatcher.knows(name) { CATALOG_LIFE } else { BETWEEN_READS };
         let is_due = !is_fresh(known.catalog.as_ref(), life, now);
         let read = async {
-            match is_due {
-                true => Some(self.store.load::<Catalog>(&Catalog::key()).await),
-                false => None,
+            if !is_due {
+                return None;
             }
+            Some(self.store.load::<Catalog>(&Catalog::key()).await)
         };
         let (catalog, refreshed) = tokio::join!(read, self.refresh_model(&mut known, name));
         if let Some(catalog) = catalog {

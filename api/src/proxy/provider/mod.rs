@@ -100,22 +100,17 @@ impl Providers {
         let mut all = Self::default();
         for (name, listed) in &catalog.providers {
             let known = before.by_name.get(name);
-            let provider = match known.filter(|known| known.spec == listed.spec) {
-                Some(known) => known.clone(),
-                None => {
-                    // Callers choose the names of models, which must not grow into ever more
-                    // series.
-                    let Ok(others) = ModelName::from_str(&format!("{name}/others")) else {
-                        continue;
-                    };
-                    let standing = known.map(|known| known.standing.clone());
-                    let standing = standing.unwrap_or_else(|| Standing::new(metrics, &others));
-                    let provider = Provider::new(name, &listed.spec, secrets, standing);
-                    Arc::new(
-                        provider
-                            .map_err(|source| ProviderError { provider: name.clone(), source })?,
-                    )
-                }
+            let unchanged = known.filter(|known| known.spec == listed.spec);
+            let provider = if let Some(unchanged) = unchanged {
+                unchanged.clone()
+            } else {
+                // Callers choose the names of models, which must not grow into ever more series.
+                let Ok(others) = ModelName::from_str(&format!("{name}/others")) else { continue };
+                let standing = known.map(|known| known.standing.clone());
+                let standing = standing.unwrap_or_else(|| Standing::new(metrics, &others));
+                let provider = Provider::new(name, &listed.spec, secrets, standing);
+                let error = |source| ProviderError { provider: name.clone(), source };
+                Arc::new(provider.map_err(error)?)
             };
             all.by_name.insert(name.clone(), provider);
         }

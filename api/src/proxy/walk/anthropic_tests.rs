@@ -31,7 +31,7 @@ async fn provider(scripts: Vec<Script>) -> (Local, Upstream) {
         Some(Secret::new("sk-ant-operator")),
     );
     let store = Arc::new(MemoryStore::new(TokioClock::new()));
-    (Local::with_providers(Local::spec(), Routes::new(), [provider], store), upstream)
+    (Local::with_providers(Local::spec(), &Routes::new(), [provider], store), upstream)
 }
 
 async fn whole(status: &str, body: &str) -> (Local, Upstream) {

@@ -71,7 +71,7 @@ impl Fixture {
             serde_json::from_value(spec).unwrap(),
             Some(Secret::new("sk-operator")),
         );
-        let local = Local::with_providers(Local::spec(), routes, [provider], store.clone());
+        let local = Local::with_providers(Local::spec(), &routes, [provider], store.clone());
         local.publish_as(name("big"), &[], |_| {});
         Self { local, hosted, store }
     }

@@ -97,7 +97,7 @@ fn answer(path: &str, body: &Value, cut_after: usize) -> String {
 
 fn local_of(route: Value) -> Local {
     let route = serde_json::from_value(route).unwrap();
-    Local::with_routes(Local::spec(), Routes::from([("assistant".parse().unwrap(), route)]))
+    Local::with_routes(Local::spec(), &Routes::from([("assistant".parse().unwrap(), route)]))
 }
 
 fn local() -> Local {

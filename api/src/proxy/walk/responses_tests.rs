@@ -42,7 +42,7 @@ async fn provider(kind: &str, script: Script) -> (Local, Upstream) {
     let spec = json!({"kind": kind, "base_url": format!("http://{}", upstream.address)});
     let provider = ("hosted".parse().unwrap(), serde_json::from_value(spec).unwrap(), None);
     let store = Arc::new(MemoryStore::new(TokioClock::new()));
-    (Local::with_providers(Local::spec(), Routes::new(), [provider], store), upstream)
+    (Local::with_providers(Local::spec(), &Routes::new(), [provider], store), upstream)
 }
 
 async fn ask(local: &Local, model: &str, fields: &Value) -> Result<Answer, ApiError> {

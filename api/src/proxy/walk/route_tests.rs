@@ -33,7 +33,7 @@ fn local(while_cold: &str) -> Local {
 
 fn local_of(spec: serde_json::Value) -> Local {
     let routes = Routes::from([(name("assistant"), serde_json::from_value(spec).unwrap())]);
-    let local = Local::with_routes(Local::spec(), routes);
+    let local = Local::with_routes(Local::spec(), &routes);
     for model in ["big", "small"] {
         local.publish_as(name(model), &[], |_| {});
     }

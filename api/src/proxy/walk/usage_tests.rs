@@ -47,7 +47,7 @@ impl Fixture {
         let routes =
             Routes::from([("chat".parse().unwrap(), serde_json::from_value(route).unwrap())]);
         let store = Arc::new(MemoryStore::new(TokioClock::new()));
-        let mut local = Local::with_providers(Local::spec(), routes, [provider], store.clone());
+        let mut local = Local::with_providers(Local::spec(), &routes, [provider], store.clone());
         let price = json!({"input": "1", "output": "2"});
         let list = json!({"source": "test", "date": "2026-11-27", "providers": {
             "hosted": {"models": [{"match": ["gpt"], "price": price}]},
