@@ -180,14 +180,20 @@ fn a_model_takes_no_name_of_a_route() {
         world.apply_route("assistant", json!({"targets": ["big"]})).await.unwrap();
         let mut spec = ModelSpec::new(["vllm", "--port", "{port}"]);
         let taken = |model: &str, spec: &ModelSpec| {
-            let (registry, model, spec) = (world.registry(), name(model), spec.clone());
-            async move { registry.apply(&model, spec, Source::Api).await.map(|_| ()) }
+            let (editor, model, spec) = (world.editor.clone(), name(model), spec.clone());
+            async move { editor.check_model(&model, &spec).await }
         };
         for (model, aliases) in [("assistant", vec![]), ("small", vec![name("assistant")])] {
             spec.aliases = aliases;
             let error = taken(model, &spec).await.unwrap_err().to_string();
             assert!(error.contains("`assistant` is the name of a route"), "{error}");
         }
+        // A model that has the name already keeps it.
+        let had = ModelSpec::new(["vllm", "--port", "{port}"]);
+        world.registry().apply(&name("assistant"), had.clone(), Source::Config).await.unwrap();
+        taken("assistant", &had).await.unwrap();
+        world.registry().delete(&name("assistant"), Source::Config).await.unwrap();
+        taken("assistant", &had).await.unwrap_err();
         world.editor.delete_route(&Actor::operator(), &name("assistant")).await.unwrap();
         taken("assistant", &ModelSpec::new(["vllm", "--port", "{port}"])).await.unwrap();
     });

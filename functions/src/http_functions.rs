@@ -56,11 +56,13 @@ fn views(base: &Base, wake: &Arc<dyn Wake>, dispatcher: Dispatcher) -> FleetView
     FleetViews::stored(Arc::new(dispatcher), store, clock, wake.clone())
 }
 
+fn catalog_editor(base: &Base) -> CatalogEditor {
+    CatalogEditor::new(base.store.clone(), base.clock.clone(), SecretRule::Parameters)
+}
+
 /// The area of routes and providers over the store of `base`.
 fn gateway_area(base: &Base, views: FleetViews) -> Arc<GatewayArea> {
-    let (store, clock) = (base.store.clone(), base.clock.clone());
-    let editor = CatalogEditor::new(store, clock, SecretRule::Parameters);
-    Arc::new(GatewayArea::new(entrance(base), editor, views))
+    Arc::new(GatewayArea::new(entrance(base), catalog_editor(base), views))
 }
 
 fn entrance(base: &Base) -> Entrance {
@@ -133,7 +135,8 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     let views = views(base, wake, dispatcher(base, wake).0);
     let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
         .with_rule(diogenes_backends::aws::placement::RULE);
-    let models = ModelsArea::new(entrance(base), registry.clone(), views.clone());
+    let catalog = catalog_editor(base);
+    let models = ModelsArea::new(entrance(base), registry.clone(), catalog, views.clone());
     let gateway = gateway_area(base, views.clone());
     let budgets = BudgetParts {
         budgets: Budgets::new(store.clone(), clock.clone()),

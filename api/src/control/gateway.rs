@@ -287,7 +287,7 @@ fn no_provider(name: &ProviderName) -> ApiError {
 }
 
 /// A change that was not made, as callers see it.
-fn catalog_error(error: &CatalogError) -> ApiError {
+pub(super) fn catalog_error(error: &CatalogError) -> ApiError {
     let text = error.to_string();
     match error {
         CatalogError::NoRoute(_) => ApiError::new(ErrorKind::RouteNotFound, text),
@@ -299,9 +299,10 @@ fn catalog_error(error: &CatalogError) -> ApiError {
         CatalogError::Provider(invalid) => {
             ApiError::new(ErrorKind::InvalidRequest, text).param(invalid.field)
         }
-        CatalogError::NameTaken { .. } | CatalogError::InUse { .. } | CatalogError::Full => {
-            ApiError::new(ErrorKind::Conflict, text)
-        }
+        CatalogError::NameTaken { .. }
+        | CatalogError::IsRoute(_)
+        | CatalogError::InUse { .. }
+        | CatalogError::Full => ApiError::new(ErrorKind::Conflict, text),
         CatalogError::Store(error) => store_error(error),
     }
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::audit::Actor;
 use diogenes_core::fleet::{Model, ModelSpec, Registry, RegistryError, Source};
+use diogenes_core::gateway::catalog::CatalogEditor;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Cursor;
 use diogenes_core::tenancy::{Allowed, may};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, page_size};
+use super::gateway::catalog_error;
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
 
@@ -20,13 +22,19 @@ use crate::proxy::FleetViews;
 pub struct ModelsArea {
     entrance: Entrance,
     registry: Registry,
+    catalog: CatalogEditor,
     views: FleetViews,
 }
 
 impl ModelsArea {
-    /// The area over these parts.
-    pub fn new(entrance: Entrance, registry: Registry, views: FleetViews) -> Self {
-        Self { entrance, registry, views }
+    /// The area over these parts. `catalog` has the names of routes, which no model may take.
+    pub fn new(
+        entrance: Entrance,
+        registry: Registry,
+        catalog: CatalogEditor,
+        views: FleetViews,
+    ) -> Self {
+        Self { entrance, registry, catalog, views }
     }
 
     fn reads(&self, _: &Allowed<may::ModelsRead>) -> &Registry {
@@ -92,9 +100,7 @@ pub(super) fn registry_error(error: &RegistryError) -> ApiError {
         RegistryError::Spec(spec) => {
             ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(spec.field)
         }
-        RegistryError::NameTaken { .. } | RegistryError::IsRoute(_) => {
-            ApiError::new(ErrorKind::Conflict, error.to_string())
-        }
+        RegistryError::NameTaken { .. } => ApiError::new(ErrorKind::Conflict, error.to_string()),
         RegistryError::Store(error) => store_error(error),
     }
 }
@@ -163,6 +169,8 @@ pub(super) async fn apply(
     JsonBody(spec): JsonBody<ModelSpec>,
 ) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
     let name = parse_name(&name)?;
+    let checked = area.catalog.check_model(&name, &spec).await;
+    checked.map_err(|error| catalog_error(&error))?;
     let (model, is_new) = area
         .writes(&by)
         .apply(&name, spec, Source::Api)

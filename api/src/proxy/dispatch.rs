@@ -92,7 +92,7 @@ impl Dispatcher {
         if self.get(name).is_some() { None } else { self.catalog.load().providers.hosted(name) }
     }
 
-    /// Asks a provider for its list of models; none where there is no such provider.
+    /// Asks a provider for its list of models; none if it does not exist.
     pub(crate) async fn check_provider(&self, name: &ProviderName) -> Option<ProviderCheck> {
         let check = self.catalog.load().providers.check(name)?;
         Some(check.await)
@@ -106,18 +106,23 @@ impl Dispatcher {
             || catalog.providers.hosted(name).is_some()
     }
 
-    /// Whether any model of the fleet has a price.
-    pub(super) fn has_rate_cards(&self) -> bool {
-        !self.catalog.load().rate_cards.is_empty()
-    }
-
     /// What a model of the fleet costs, where somebody has said so.
-    pub(super) fn rate_card(&self, model: &ModelName) -> Option<RateCard> {
-        self.catalog.load().rate_cards.get(model).cloned()
+    pub(super) fn rate_card(&self, entry: &Entry) -> Option<Arc<RateCard>> {
+        let catalog = self.catalog.load();
+        // Before the view, as few have any.
+        if catalog.rate_cards.is_empty() {
+            return None;
+        }
+        catalog.rate_cards.get(&entry.view().model.name).cloned()
     }
 
-    pub(super) fn way_out(&self) -> Option<&WayOut> {
-        self.way_out.as_ref()
+    /// Whether this name has belonged to a model of the fleet. Its requests must not leave for a
+    /// provider just because the model was deleted.
+    pub(super) async fn was_a_model(&self, name: &ModelName) -> Result<bool, StoreError> {
+        match &self.way_out {
+            Some(way_out) => way_out.was_a_model(name).await,
+            None => Ok(false),
+        }
     }
 
     /// The routes that no model hides.

@@ -29,7 +29,7 @@ pub(super) struct Published {
     pub(super) routes: BTreeMap<ModelName, Arc<NamedRoute>>,
     pub(super) providers: Providers,
     /// What models of the fleet cost.
-    pub(super) rate_cards: BTreeMap<ModelName, RateCard>,
+    pub(super) rate_cards: BTreeMap<ModelName, Arc<RateCard>>,
 }
 
 /// A route and its name.
@@ -57,16 +57,16 @@ impl Published {
             None => Providers::default(),
         };
         let routes = catalog.routes.iter().map(named).collect();
-        let card =
-            |(name, card): (&ModelName, &Listed<RateCard>)| (name.clone(), card.spec.clone());
+        let card = |(name, card): (&ModelName, &Listed<RateCard>)| {
+            (name.clone(), Arc::new(card.spec.clone()))
+        };
         let rate_cards = catalog.rate_cards.iter().map(card).collect();
         Ok(Self { routes, providers, rate_cards })
     }
 }
 
 impl WayOut {
-    /// Whether this name has belonged to a model of the fleet. Its requests must not leave for a
-    /// provider just because the model was deleted.
+    /// See [`Dispatcher::was_a_model`](super::Dispatcher::was_a_model).
     pub(super) async fn was_a_model(&self, name: &ModelName) -> Result<bool, StoreError> {
         Ok(self.store.load::<NameClaim>(&NameClaim::key_of(name)).await?.is_some())
     }

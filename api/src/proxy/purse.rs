@@ -194,9 +194,7 @@ impl Purse {
     /// Whether a request to a target may have a price.
     pub(super) fn may_price(&self, at: &Destination) -> bool {
         match at {
-            Destination::Model(_) => {
-                self.dispatcher.has_rate_cards() && self.dispatcher.rate_card(&at.name()).is_some()
-            }
+            Destination::Model(entry) => self.dispatcher.rate_card(entry).is_some(),
             Destination::Hosted(_) => true,
         }
     }
@@ -204,8 +202,8 @@ impl Purse {
     /// What a request to a target costs.
     fn tariff_of(&self, at: &Destination, now: Timestamp) -> Tariff {
         match at {
-            Destination::Model(_) => {
-                let card = self.dispatcher.rate_card(&at.name());
+            Destination::Model(entry) => {
+                let card = self.dispatcher.rate_card(entry);
                 card.map_or(Tariff::Free, |card| Tariff::from(card.priced()))
             }
             Destination::Hosted(hosted) => self

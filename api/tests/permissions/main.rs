@@ -112,7 +112,12 @@ impl World {
             budgets: Arc::new(BudgetsArea::new(entrance.clone(), budget_parts)),
             audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
             usage: Arc::new(UsageArea::new(entrance.clone(), Usages::new(store, clock.clone()))),
-            models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
+            models: Arc::new(ModelsArea::new(
+                entrance.clone(),
+                registry,
+                editor.clone(),
+                views.clone(),
+            )),
             gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {

@@ -1,10 +1,9 @@
-//! The fields of a spec, from a file and from flags, until they are whole: a [`Spec`].
+//! The fields of a spec, from a file and from flags, until they are whole.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 
-use diogenes_core::fleet::ModelSpec;
-use diogenes_core::gateway::{ProviderSpec, RouteSpec};
 use diogenes_core::name::nearest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,30 +22,6 @@ pub(super) enum Origin {
     File(String),
     Server,
     Flags,
-}
-
-/// What is applied by a file and flags.
-pub(super) trait Spec: DeserializeOwned {
-    /// What is wrong with it, as the server would say.
-    fn check(&self) -> Result<(), String>;
-}
-
-impl Spec for ModelSpec {
-    fn check(&self) -> Result<(), String> {
-        self.validate().map_err(|error| error.to_string())
-    }
-}
-
-impl Spec for RouteSpec {
-    fn check(&self) -> Result<(), String> {
-        self.validate().map_err(|error| error.to_string())
-    }
-}
-
-impl Spec for ProviderSpec {
-    fn check(&self) -> Result<(), String> {
-        self.validate().map_err(|error| error.to_string())
-    }
 }
 
 impl Fields {
@@ -86,7 +61,7 @@ impl Fields {
 
     /// Parses a file. Its name tells the format; else it is found out.
     fn parse(text: &str, file: &Path) -> Result<Self, Failure> {
-        let broken = |format: &str, error: &dyn std::fmt::Display| {
+        let broken = |format: &str, error: &dyn Display| {
             Kind::Config.because(format!("`{}` is not valid {format}: {error}", file.display()))
         };
         let json = |text| serde_json::from_str(text).map_err(|error| broken("JSON", &error));
@@ -133,8 +108,12 @@ impl Fields {
         self
     }
 
-    /// The whole spec, checked as the server will check it.
-    pub(super) fn into_spec<T: Spec>(self, origin: &Origin) -> Result<T, Failure> {
+    /// The whole spec, which `validate` checks as the server will.
+    pub(super) fn into_spec<T: DeserializeOwned, E: Display>(
+        self,
+        origin: &Origin,
+        validate: impl FnOnce(&T) -> Result<(), E>,
+    ) -> Result<T, Failure> {
         let at = match origin {
             Origin::File(file) => format!("{file}: "),
             Origin::Server | Origin::Flags => String::new(),
@@ -145,7 +124,7 @@ impl Fields {
             let text = error.inner().to_string();
             Kind::Config.because(format!("{at}{field}{}{}", plain(&text), hint(&text)))
         })?;
-        spec.check().map_err(|error| Kind::Config.because(format!("{at}{error}")))?;
+        validate(&spec).map_err(|error| Kind::Config.because(format!("{at}{error}")))?;
         Ok(spec)
     }
 }
@@ -163,6 +142,8 @@ fn hint(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use diogenes_core::fleet::ModelSpec;
 
     use super::*;
 
@@ -213,7 +194,10 @@ mod tests {
         flags.set("max_replicas", None::<u32>);
         flags.set("idle_timeout", Some("30s"));
         flags.set_env(&[("B".into(), "3".into()), ("C".into(), String::new())]);
-        let spec = file.overruled_by(flags).into_spec::<ModelSpec>(&Origin::Flags).expect("a spec");
+        let spec = file
+            .overruled_by(flags)
+            .into_spec(&Origin::Flags, ModelSpec::validate)
+            .expect("a spec");
         assert_eq!((spec.min_replicas, spec.max_replicas), (2, 3));
         assert_eq!(spec.idle_timeout, Duration::from_secs(30));
         let env: Vec<_> = spec.env.iter().map(|(k, v)| (k.as_str(), v.plain())).collect();
@@ -234,7 +218,7 @@ mod tests {
             (r#"{"command": ["x"], "min_replicas": 2}"#, "must not exceed"),
         ] {
             let origin = Origin::File("a.json".into());
-            let failure = parse(text, "-").into_spec::<ModelSpec>(&origin).expect_err(text);
+            let failure = parse(text, "-").into_spec(&origin, ModelSpec::validate).expect_err(text);
             let message = failure.error.to_string();
             assert!(message.starts_with("a.json: ") && message.contains(part), "{message}");
         }

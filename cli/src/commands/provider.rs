@@ -228,7 +228,7 @@ impl ApplyArgs {
             Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
             None => (self.standing(client).await?, Origin::Server),
         };
-        base.overruled_by(self.flags()?).into_spec(&origin)
+        base.overruled_by(self.flags()?).into_spec(&origin, ProviderSpec::validate)
     }
 
     /// The provider that is there, for flags to change.
@@ -278,13 +278,6 @@ impl From<KindArg> for ProviderKind {
     }
 }
 
-fn kind(kind: ProviderKind) -> &'static str {
-    match kind {
-        ProviderKind::OpenAi => "openai",
-        ProviderKind::Anthropic => "anthropic",
-    }
-}
-
 fn key(spec: &ProviderSpec) -> String {
     spec.api_key.as_ref().map_or_else(|| "none".into(), ToString::to_string)
 }
@@ -295,7 +288,7 @@ fn table(providers: &[ProviderBody]) -> String {
         providers.iter().map(|provider| {
             vec![
                 provider.name.to_string(),
-                kind(provider.spec.kind).into(),
+                provider.spec.kind.as_str().into(),
                 provider.source.as_str().into(),
                 time::stamp(provider.updated_at),
                 provider.spec.base_url.clone(),
@@ -313,7 +306,7 @@ fn details(provider: &ProviderBody) -> String {
         ("source", source.as_str().into()),
         ("created", time::stamp(*created_at)),
         ("updated", time::stamp(*updated_at)),
-        ("kind", kind(spec.kind).into()),
+        ("kind", spec.kind.as_str().into()),
         ("base URL", spec.base_url.clone()),
         ("API key", key(spec)),
         ("/v1/responses", responses.into()),

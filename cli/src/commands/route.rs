@@ -6,7 +6,6 @@ use diogenes_api::control::{RouteBody, RouteList};
 use diogenes_core::duration;
 use diogenes_core::gateway::{RouteSpec, RouteTarget, Strategy, WhileCold};
 use diogenes_core::name::ModelName;
-use serde_json::Value;
 
 use super::completions::models;
 use super::fields::{Fields, Origin};
@@ -175,7 +174,7 @@ impl ApplyArgs {
             Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
             None => (self.standing(client).await?, Origin::Server),
         };
-        base.overruled_by(self.flags()).into_spec(&origin)
+        base.overruled_by(self.flags()).into_spec(&origin, RouteSpec::validate)
     }
 
     /// The route that is there, for arguments to change.
@@ -233,7 +232,7 @@ fn table(routes: &[RouteBody]) -> String {
             vec![
                 route.name.to_string(),
                 route.spec.strategy.as_str().into(),
-                word(route.spec.while_cold),
+                route.spec.while_cold.as_str().into(),
                 yes_or_no(route.spec.egress).into(),
                 route.source.as_str().into(),
                 time::stamp(route.updated_at),
@@ -252,7 +251,7 @@ fn details(route: &RouteBody) -> String {
         ("created", time::stamp(*created_at)),
         ("updated", time::stamp(*updated_at)),
         ("strategy", spec.strategy.as_str().into()),
-        ("while cold", word(spec.while_cold)),
+        ("while cold", spec.while_cold.as_str().into()),
         ("sticky", sticky),
         ("recover", yes_or_no(spec.recover).into()),
         ("egress", yes_or_no(spec.egress).into()),
@@ -269,14 +268,6 @@ fn details(route: &RouteBody) -> String {
 fn targets(spec: &RouteSpec, separator: &str) -> String {
     let names: Vec<&str> = spec.models().map(ModelName::as_str).collect();
     names.join(separator)
-}
-
-/// A value as JSON writes it.
-fn word(value: WhileCold) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word,
-        _ => String::new(),
-    }
 }
 
 fn yes_or_no(value: bool) -> &'static str {

@@ -281,7 +281,12 @@ impl Server {
                 entrance.clone(),
                 Usages::new(store.clone(), clock.clone()),
             )),
-            models: Arc::new(ModelsArea::new(entrance.clone(), registry, views.clone())),
+            models: Arc::new(ModelsArea::new(
+                entrance.clone(),
+                registry,
+                editor.clone(),
+                views.clone(),
+            )),
             gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone())),
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {

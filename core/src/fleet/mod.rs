@@ -38,6 +38,7 @@ pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;
 pub use model::{ColdStart, Engine, Model, ModelSpec, ResponsesApi, Source, SpecError, SpecHash};
 pub use name_claim::NameClaim;
+pub(crate) use name_claim::owner_of;
 pub use phase::Phase;
 pub use placement::{InvalidPrice, Placement, Price};
 pub use reader::read_view;

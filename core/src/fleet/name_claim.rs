@@ -109,6 +109,18 @@ pub(super) async fn release_all(
     Ok(writes)
 }
 
+/// The live model that answers to a name.
+pub(crate) async fn owner_of(
+    store: &dyn StateStore,
+    name: &ModelName,
+) -> Result<Option<Model>, StoreError> {
+    let claim = store.load::<NameClaim>(&NameClaim::key_of(name)).await?;
+    let claim = claim.map(|claim| claim.value);
+    // Models of version 0.1.0 have no claims, but their own name.
+    let own = || NameClaim { name: name.clone(), model: name.clone() };
+    owner(store, &claim.unwrap_or_else(own)).await
+}
+
 /// The model that a claim stands for, if it still answers to the name.
 async fn owner(store: &dyn StateStore, claim: &NameClaim) -> Result<Option<Model>, StoreError> {
     let owner = store.load::<Model>(&Model::key_of(&claim.model)).await?.map(|owner| owner.value);

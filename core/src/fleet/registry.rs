@@ -5,7 +5,6 @@ use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::name_claim;
 use crate::fleet::{Control, Model, ModelSpec, Source, SpecError};
-use crate::gateway::catalog::Catalog;
 use crate::name::ModelName;
 use crate::ports::{Clock, Cursor, Expect, Query, StateStore, StoreError, Topic, Wake, Write};
 
@@ -72,11 +71,6 @@ pub enum RegistryError {
         /// Who has it.
         other: ModelName,
     },
-    /// A route has the name, which the model would take its requests from.
-    #[error(
-        "`{0}` is the name of a route; choose another name or alias, or delete the route first"
-    )]
-    IsRoute(ModelName),
     /// The store failed.
     #[error("the models could not be read or written")]
     Store(#[from] StoreError),
@@ -151,9 +145,6 @@ impl Registry {
             let spec = sent.unmasked(live.map(|model| &model.spec))?;
             let listed = self.list().await?;
             name_claim::check(&listed, name, &spec, live)?;
-            if source == Source::Api {
-                self.check_routes(name, &spec, live).await?;
-            }
             if source == Source::Api && !self.rule.has_places {
                 check_port(&listed, name, &spec, live)?;
             }
@@ -277,27 +268,6 @@ impl Registry {
                 Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-        }
-    }
-
-    /// Refuses a name of a route that the model did not have so far: its requests, its budget and its
-    /// word on egress would be passed by.
-    async fn check_routes(
-        &self,
-        name: &ModelName,
-        spec: &ModelSpec,
-        live: Option<&Model>,
-    ) -> Result<(), RegistryError> {
-        let Some(catalog) = self.store.load::<Catalog>(&Catalog::key()).await? else {
-            return Ok(());
-        };
-        let is_taken = |wanted: &&ModelName| {
-            catalog.value.routes.contains_key(*wanted)
-                && live.is_none_or(|model| !model.answers_to(wanted.as_str()))
-        };
-        match std::iter::once(name).chain(&spec.aliases).find(is_taken) {
-            Some(route) => Err(RegistryError::IsRoute(route.clone())),
-            None => Ok(()),
         }
     }
 

@@ -45,6 +45,16 @@ pub enum WhileCold {
     Hold,
 }
 
+impl WhileCold {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Hold => "hold",
+        }
+    }
+}
+
 /// A route that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {problem}")]

@@ -13,7 +13,6 @@ use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, HeldCounter, ModelView, Progress, Slot, SlotState,
 };
-use diogenes_core::gateway::catalog::Catalog;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, StateStore, StoreError, Topic, Wake};
 use tokio::sync::Mutex as AsyncMutex;
@@ -163,14 +162,8 @@ impl FleetLink for StoredFleet {
         let now = self.clock.now();
         // A name that nobody knows may be that of a route or provider that was just added.
         let life = if self.dispatcher.knows(name) { CATALOG_LIFE } else { BETWEEN_READS };
-        let is_due = !is_fresh(known.catalog.as_ref(), life, now);
-        let read = async {
-            if !is_due {
-                return None;
-            }
-            Some(self.store.load::<Catalog>(&Catalog::key()).await)
-        };
-        let (catalog, refreshed) = tokio::join!(read, self.refresh_model(&mut known, name));
+        let catalog = self.catalog_older_than(life, known.catalog, now);
+        let (catalog, refreshed) = tokio::join!(catalog, self.refresh_model(&mut known, name));
         if let Some(catalog) = catalog {
             self.take_over(&mut known, catalog)?;
         }
@@ -181,8 +174,7 @@ impl FleetLink for StoredFleet {
     async fn refresh_models(&self) -> Result<(), StoreError> {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
-        if !is_fresh(known.catalog.as_ref(), CATALOG_LIFE, now) {
-            let catalog = self.store.load::<Catalog>(&Catalog::key()).await;
+        if let Some(catalog) = self.catalog_older_than(CATALOG_LIFE, known.catalog, now).await {
             self.take_over(&mut known, catalog)?;
         }
         if is_fresh(known.models.as_ref(), VIEW_LIFE, now) {

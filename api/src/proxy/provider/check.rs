@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{ANTHROPIC_VERSION, DEFAULT_VERSION, Provider};
 use crate::control::ProviderCheck;
 
-/// How long a check may take. A list of models is no work.
+/// How long a check may take; listing models is quick.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest list of models that is counted, in bytes.
 const MAX_LIST: usize = 8 << 20;

@@ -136,7 +136,7 @@ impl Providers {
         Some(Hosted { name, label, provider: provider.clone(), standing })
     }
 
-    /// The check of a provider, to be awaited; none where there is no such provider.
+    /// A check of a provider, to be awaited; none if it does not exist.
     pub(super) fn check(
         &self,
         name: &ProviderName,

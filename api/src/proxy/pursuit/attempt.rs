@@ -134,12 +134,7 @@ impl Pursuit {
     /// Whether a request may be sent to a provider's model: not if its name was once a model's of
     /// the fleet, nor while nobody can tell, nor without a key that the provider asks for.
     async fn may_leave(&mut self, hosted: &Hosted, target: usize) -> bool {
-        let dispatcher = &self.gateway.views.dispatcher;
-        let was_a_model = match dispatcher.way_out() {
-            Some(way_out) => way_out.was_a_model(&hosted.name).await,
-            None => Ok(false),
-        };
-        match was_a_model {
+        match self.gateway.views.dispatcher.was_a_model(&hosted.name).await {
             Ok(false) => {}
             Ok(true) => {
                 self.attempts.push(Attempted { target, outcome: Outcome::Former });

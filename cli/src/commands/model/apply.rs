@@ -88,7 +88,8 @@ pub(super) async fn run(
         }
         None => (Fields::default(), Origin::Flags),
     };
-    let spec: ModelSpec = base.overruled_by(args.flags()).into_spec(&origin)?;
+    let spec: ModelSpec =
+        base.overruled_by(args.flags()).into_spec(&origin, ModelSpec::validate)?;
     let model = client.put(&path, &spec).await?;
     output::result(format, &model, || Ok(format!("model `{}` is registered", args.name)))
 }

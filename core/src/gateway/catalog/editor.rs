@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Catalog, Listed};
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity as _, StoreExt as _};
-use crate::fleet::{Model, NameClaim, Source};
+use crate::fleet::{ModelSpec, Source, owner_of};
 use crate::gateway::prices::RateCard;
 use crate::gateway::{
     InvalidProvider, InvalidRoute, ProviderName, ProviderSpec, ProviderSpecs, RouteSpec, Routes,
@@ -52,6 +52,11 @@ pub enum CatalogError {
     /// A model answers to the name, and would hide the route.
     #[error("model `{model}` already uses the name `{name}`; choose another name for the route")]
     NameTaken { name: ModelName, model: ModelName },
+    /// A route has the name, and a model would take its requests.
+    #[error(
+        "`{0}` is the name of a route; choose another name or alias, or delete the route first"
+    )]
+    IsRoute(ModelName),
     /// Routes lead to the provider.
     #[error("provider `{provider}` is used by {routes}, to be changed or deleted first")]
     InUse { provider: ProviderName, routes: String },
@@ -83,6 +88,23 @@ impl CatalogEditor {
         Ok(self.read().await?.0)
     }
 
+    /// Refuses a model that would take the name of a route which it does not have already: the
+    /// route's requests, its budget and its word on egress would be passed by.
+    pub async fn check_model(
+        &self,
+        name: &ModelName,
+        spec: &ModelSpec,
+    ) -> Result<(), CatalogError> {
+        let catalog = self.load().await?;
+        let names = std::iter::once(name).chain(&spec.aliases);
+        for taken in names.filter(|name| catalog.routes.contains_key(*name)) {
+            if self.model_of(taken).await?.as_ref() != Some(name) {
+                return Err(CatalogError::IsRoute(taken.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds or changes a route; returns the catalog with it, and whether it is new. The same spec
     /// again changes nothing.
     pub async fn apply_route(
@@ -92,7 +114,9 @@ impl CatalogEditor {
         spec: &RouteSpec,
     ) -> Result<(Catalog, bool), CatalogError> {
         spec.validate()?;
-        self.check_name(name).await?;
+        if let Some(model) = self.model_of(name).await? {
+            return Err(CatalogError::NameTaken { name: name.clone(), model });
+        }
         let summary = || spec.models().map(ModelName::as_str).collect::<Vec<_>>().join(", ");
         loop {
             let (mut catalog, expect) = self.read().await?;
@@ -280,14 +304,6 @@ impl CatalogEditor {
         Ok(Some(created_at.is_none()))
     }
 
-    /// Refuses a name that a model answers to: the model would hide the route.
-    async fn check_name(&self, name: &ModelName) -> Result<(), CatalogError> {
-        match self.model_of(name).await? {
-            Some(model) => Err(CatalogError::NameTaken { name: name.clone(), model }),
-            None => Ok(()),
-        }
-    }
-
     /// Refuses targets that nobody can answer for.
     async fn check_targets(
         &self,
@@ -324,14 +340,7 @@ impl CatalogEditor {
 
     /// The live model that answers to a name.
     async fn model_of(&self, name: &ModelName) -> Result<Option<ModelName>, StoreError> {
-        let claim = self.store.load::<NameClaim>(&NameClaim::key_of(name)).await?;
-        // Models of version 0.1.0 have no claims, but their own name.
-        let owner = claim.map_or_else(|| name.clone(), |claim| claim.value.model);
-        let model = self.store.load::<Model>(&Model::key_of(&owner)).await?;
-        let model = model.map(|model| model.value);
-        let live =
-            model.filter(|model| model.deleted_at.is_none() && model.answers_to(name.as_str()));
-        Ok(live.map(|model| model.name))
+        Ok(owner_of(&*self.store, name).await?.map(|model| model.name))
     }
 }
 

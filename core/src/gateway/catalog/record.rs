@@ -38,7 +38,7 @@ impl Catalog {
         Key::new("GATEWAY", "CATALOG")
     }
 
-    /// The routes that name a model of this provider, and no other target of theirs.
+    /// The routes with a target of this provider.
     pub(super) fn routes_by(&self, provider: &ProviderName) -> Vec<&ModelName> {
         let is_of = |model: &ModelName| {
             model.as_str().split_once('/').is_some_and(|(prefix, _)| prefix == provider.as_str())

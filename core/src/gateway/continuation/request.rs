@@ -18,7 +18,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` cannot be continued")]
 pub struct Unfit {
-    /// The field.
+    /// The field whose value would mean something else in a continuation.
     pub field: String,
 }
 

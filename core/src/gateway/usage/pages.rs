@@ -28,7 +28,7 @@ pub(super) struct Pages {
     keys: HashMap<KeyId, OfKey>,
     /// The sums of all keys.
     sums: usize,
-    /// Those that are being written: they change no more, since a part of them may stand already.
+    /// Those that are being written. They no longer change, as some may be in the store already.
     sealed: BTreeMap<UsageId, Sealed>,
     page: u64,
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use diogenes_core::Timestamp;
 use diogenes_core::entity::{StoreExt, Stored};
 use diogenes_core::fleet::eta::since;
@@ -43,6 +45,19 @@ impl StoredFleet {
             Some(other) if other != model => self.read(known, &other).await,
             _ => Ok(()),
         }
+    }
+
+    /// The catalog, if the one that was read at `known` is older than `life`.
+    pub(super) async fn catalog_older_than(
+        &self,
+        life: Duration,
+        known: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Result<Option<Stored<Catalog>>, StoreError>> {
+        if is_fresh(known.as_ref(), life, now) {
+            return None;
+        }
+        Some(self.store.load(&Catalog::key()).await)
     }
 
     /// Takes over the catalog as it was read. What is known of it serves on while the store does
