@@ -127,8 +127,9 @@ async fn a_read_that_the_authorizer_may_not_do_is_no_denial_of_the_key() {
         assert_unavailable(&client.get("/v1/models").await, said);
         refused.remove();
         assert_eq!(client.get("/v1/models").await.status, 200, "the failure is not remembered");
-        let log = stack.host.logs(AUTHORIZER);
-        assert!(log.contains(said) && log.contains("the key could not be verified"), "{log}");
+        for part in [said, "the key could not be verified"] {
+            logged(&stack, AUTHORIZER, part).await;
+        }
     }
     // One throttled read nobody notices.
     stack.gateway.forget_authorizations();
@@ -162,10 +163,9 @@ async fn a_denied_call_of_the_table_is_named_in_the_log() {
         };
         denied.remove();
         assert_unavailable(&answer, &format!("{function} {action}"));
-        let log = stack.host.logs(function);
         // A transaction takes the permissions of its writes, and has none of its own.
         let permission = action.replace("TransactWriteItems", "PutItem");
-        assert!(log.contains(&format!("dynamodb:{permission}")), "{function}: {log}");
+        logged(&stack, function, &format!("dynamodb:{permission}")).await;
     }
     assert_eq!(admin.put("/api/v1/models/demo", &spec).await.status, 201, "nothing was written");
 }
@@ -183,8 +183,7 @@ async fn a_denied_launch_ends_the_held_calls_with_the_reason() {
     assert_eq!(plain.status, 503, "{}", plain.text());
     assert_eq!(stream.last().and_then(Event::error_code), Some(code.as_str()), "{stream:?}");
     assert!(plain.text().contains("ec2:RunInstances"), "{}", plain.text());
-    let log = stack.host.logs(ORCHESTRATOR);
-    assert!(log.contains("ec2:RunInstances"), "{log}");
+    logged(&stack, ORCHESTRATOR, "ec2:RunInstances").await;
     // A run that is under way would launch for the claim that has failed meanwhile.
     stack.host.wait_idle().await;
     denied.remove();
@@ -220,8 +219,7 @@ async fn a_denied_listing_or_termination_is_named_and_made_up_for() {
         })
         .await;
     assert_eq!(stack.alive().await, [instance], "it is still owned by its record");
-    let log = stack.host.logs(ORCHESTRATOR);
-    assert!(log.contains("ec2:TerminateInstances"), "{log}");
+    logged(&stack, ORCHESTRATOR, "ec2:TerminateInstances").await;
     denied.remove();
     stack
         .ticks_until("the instance is ended", async || {
@@ -241,8 +239,7 @@ async fn a_denied_invocation_is_named_and_made_up_for_by_the_schedule() {
     let answer = admin.chat("demo").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(denied.hits() > 0);
-    let log = stack.host.logs(ROUTER);
-    assert!(log.contains("lambda:InvokeFunction"), "{log}");
+    logged(&stack, ROUTER, "lambda:InvokeFunction").await;
     assert_eq!(stack.instances().await.len(), 1);
 }
 

@@ -120,7 +120,7 @@ async fn a_lost_trigger_is_made_up_for_by_the_schedule() {
         }
     };
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert!(stack.host.logs("RouterFunction").contains("the schedule makes up for it"));
+    crate::logged(&stack, "RouterFunction", "the schedule makes up for it").await;
 }
 
 /// Waits until the router has logged, under the id of a request, one failure with this code.

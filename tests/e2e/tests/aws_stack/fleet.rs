@@ -166,7 +166,7 @@ async fn an_instance_with_our_tag_that_no_claim_knows_is_terminated() {
     for call in &ended {
         assert_eq!(call.resource.parameters["InstanceId.1"], ours);
     }
-    assert!(stack.host.logs(ORCHESTRATOR).contains("orphan"));
+    crate::logged(&stack, ORCHESTRATOR, "orphan").await;
     ec2.terminate_instances().instance_ids(other).send().await.unwrap();
 }
 
