@@ -8,6 +8,9 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserializer, Serializer};
 
+/// The longest duration that a definition may name: a year.
+pub const LONGEST: Duration = Duration::from_hours(24 * 366);
+
 /// Parses what people write.
 pub fn parse(text: &str) -> Result<Duration, String> {
     parse_words(text)

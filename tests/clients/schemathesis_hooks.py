@@ -29,6 +29,10 @@ def before_call(context, case, kwargs):
         case.body = {**body, **cap(body, case.path_parameters)}
     elif operation == "PUT /api/v1/models/{name}":
         case.body = {**body, **replicas(body), **port(body), **env(body)}
+    elif operation == "PUT /api/v1/providers/{name}":
+        case.body = {**body, **base_url(body)}
+    elif operation == "PUT /api/v1/routes/{name}":
+        case.body = {**body, **targets(body)}
 
 
 def whole(value):
@@ -75,6 +79,31 @@ def port(body):
         return {}
     # Its generator does not heed the `if` of the document.
     return {"port": next(PORTS), "max_replicas": 1, "min_replicas": 0}
+
+
+def base_url(body):
+    # The pattern says how it begins; its generator makes anything of the rest.
+    url = body.get("base_url")
+    if isinstance(url, str) and url.startswith(("http://", "https://")):
+        return {"base_url": "https://example.com/v1"}
+    return {}
+
+
+def targets(body):
+    """A model stands in a route once, and some weight is above 0."""
+    given = body.get("targets")
+    if not isinstance(given, list) or len(given) > 16:
+        return {}
+    once = {}
+    for target in given:
+        name = target.get("model") if isinstance(target, dict) else target
+        if not isinstance(name, str):
+            return {}
+        once.setdefault(name, target)
+    least = [target for target in once.values() if isinstance(target, dict)]
+    if len(least) == len(once) and all(target.get("weight") == 0 for target in least):
+        once = {name: {**target, "weight": 1} for name, target in once.items()}
+    return {"targets": list(once.values())}
 
 
 def env(body):

@@ -299,6 +299,7 @@ pub(super) fn catalog_error(error: &CatalogError) -> ApiError {
         CatalogError::Provider(invalid) => {
             ApiError::new(ErrorKind::InvalidRequest, text).param(invalid.field)
         }
+        CatalogError::Target(_) => ApiError::new(ErrorKind::Conflict, text).param("targets"),
         CatalogError::NameTaken { .. }
         | CatalogError::IsRoute(_)
         | CatalogError::InUse { .. }

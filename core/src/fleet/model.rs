@@ -296,7 +296,6 @@ impl ModelSpec {
 
     /// Refuses what serde cannot: values that are well-typed and make no sense.
     pub fn validate(&self) -> Result<(), SpecError> {
-        const YEAR: Duration = Duration::from_hours(24 * 366);
         let wrong = |field, problem: &str| Err(SpecError { field, problem: problem.into() });
         if self.command.first().is_none_or(|program| program.trim().is_empty()) {
             return wrong("command", "is empty; set it to the program and its arguments");
@@ -354,7 +353,7 @@ impl ModelSpec {
             ("hold_event_interval", self.hold_event_interval),
             ("max_lifetime", self.max_lifetime.unwrap_or(Duration::from_secs(1))),
         ] {
-            if duration > YEAR {
+            if duration > crate::duration::LONGEST {
                 return wrong(field, "must be at most a year");
             }
         }

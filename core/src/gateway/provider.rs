@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use url::Url;
+
+use crate::duration;
 use crate::fleet::ResponsesApi;
 use crate::secret::SecretRef;
 
@@ -133,6 +136,10 @@ impl ProviderSpec {
         if host.is_empty() || host.starts_with(':') || !host.bytes().all(is_of_host) {
             return invalid("base_url", "names no host; write `https://api.example.com/v1`");
         }
+        // What is left are forms that only look right, such as a port above 65535.
+        if Url::parse(&self.base_url).is_err() {
+            return invalid("base_url", "is not a URL; write `https://api.example.com/v1`");
+        }
         if path.contains(['?', '#']) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return invalid(
                 "base_url",
@@ -152,8 +159,13 @@ impl ProviderSpec {
             ("stall_timeout", self.stall_timeout),
             ("timeout", self.timeout),
         ];
-        if let Some((field, _)) = timeouts.into_iter().find(|(_, timeout)| timeout.is_zero()) {
-            return invalid(field, "must be longer than 0");
+        for (field, timeout) in timeouts {
+            if timeout.is_zero() {
+                return invalid(field, "must be longer than 0");
+            }
+            if timeout > duration::LONGEST {
+                return invalid(field, "must be at most a year");
+            }
         }
         if self.default_max_tokens == 0 {
             return invalid("default_max_tokens", "must be greater than 0");
@@ -237,6 +249,8 @@ mod tests {
             ("https://", "names no host"),
             ("https:///v1", "names no host"),
             ("https://:443/v1", "names no host"),
+            ("https://example.com:70000/v1", "not a URL"),
+            ("https://[/v1", "not a URL"),
             ("https://a b/v1", "names no host"),
             ("https://key@example.com/v1", "credentials"),
             ("https://example.com/v1?key=1", "must end with a path"),
@@ -275,6 +289,8 @@ mod tests {
         assert_eq!((spec.stall_timeout, spec.timeout), (a_minute(), ten_minutes()));
         spec.stall_timeout = Duration::ZERO;
         assert_eq!(spec.validate().unwrap_err().field, "stall_timeout");
+        spec.stall_timeout = Duration::from_hours(24 * 367);
+        assert_eq!(spec.validate().unwrap_err().problem, "must be at most a year");
         spec.stall_timeout = a_minute();
         spec.default_max_tokens = 0;
         assert_eq!(spec.validate().unwrap_err().field, "default_max_tokens");

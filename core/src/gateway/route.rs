@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{RouteTarget, Strategy};
+use crate::duration;
 use crate::name::ModelName;
 
 /// A name that callers use as `model`, and who may answer in its place.
@@ -98,7 +99,12 @@ impl RouteSpec {
         if self.strategy == Strategy::Weighted && self.targets.iter().all(|t| t.weight == 0) {
             return invalid("has no weight above 0".into());
         }
-        Ok(())
+        let problem = match self.sticky {
+            Some(Duration::ZERO) => "must be longer than 0; leave it out for none",
+            Some(sticky) if sticky > duration::LONGEST => "must be at most a year",
+            _ => return Ok(()),
+        };
+        Err(InvalidRoute { field: "sticky", problem: problem.into() })
     }
 }
 
@@ -128,6 +134,12 @@ mod tests {
         {
             let error = route(targets).validate().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
+        }
+        for (sticky, problem) in [("0s", "longer than 0"), ("9000h", "at most a year")] {
+            let route = serde_json::json!({"targets": ["a"], "sticky": sticky});
+            let route: RouteSpec = serde_json::from_value(route).unwrap();
+            let error = route.validate().unwrap_err();
+            assert!(error.field == "sticky" && error.problem.contains(problem), "{error}");
         }
         for (fields, problem) in [
             (serde_json::json!([{"model": "a", "weight": 1_000_001}]), "above 1000000"),

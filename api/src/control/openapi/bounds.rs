@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use diogenes_core::duration::LONGEST;
 use serde_json::{Map, Value, json};
 
 use super::super::keys::{LONGEST_EXPIRY, LONGEST_GRACE};
 
-/// The longest duration of a spec.
-const YEAR: Duration = Duration::from_hours(24 * 366);
 /// Text without control characters.
 const PRINTABLE: &str = "^[^\u{0}-\u{1f}\u{7f}-\u{9f}]*$";
 /// Text that a program can be started with.
@@ -27,6 +26,11 @@ pub(super) fn apply(document: &mut Value) {
     }
     let Some(schemas) = document.pointer_mut("/components/schemas") else { return };
     merge(schemas, bounds());
+    let target = schemas.pointer_mut("/RouteSpec/properties/targets/items/oneOf");
+    if let Some([name, table]) = target.and_then(Value::as_array_mut).map(Vec::as_mut_slice) {
+        merge(name, model_name());
+        merge(table, json!({"properties": {"model": model_name()}}));
+    }
     // A duration is a text or a number, and a number has no pattern.
     for (schema, names) in durations() {
         let properties = format!("/{schema}/properties");
@@ -129,6 +133,13 @@ fn bounds() -> Value {
                 {"required": ["port"], "properties": {"port": {"type": "integer"}}},
             ],
         },
+        "ProviderSpec": {
+            "additionalProperties": false,
+            "properties": {
+                "base_url": {"format": "uri", "pattern": "^https?://"},
+                "default_max_tokens": {"minimum": 1, "maximum": u64::MAX},
+            },
+        },
         "OrderRequest": {"properties": {"model": {"minLength": 1}}},
     })
 }
@@ -139,19 +150,22 @@ type Fields = Vec<(&'static str, Map<String, Value>)>;
 /// The durations of each schema.
 fn durations() -> Vec<(&'static str, Fields)> {
     let spec = vec![
-        ("idle_timeout", duration(true, YEAR)),
-        ("boot_timeout", duration(true, YEAR)),
-        ("stall_timeout", duration(true, YEAR)),
-        ("answer_timeout", duration(true, YEAR)),
-        ("drain_timeout", duration(false, YEAR)),
-        ("hold_timeout", duration(false, YEAR)),
-        ("hold_event_interval", duration(false, YEAR)),
-        ("max_lifetime", nullable(duration(true, YEAR))),
+        ("idle_timeout", duration(true, LONGEST)),
+        ("boot_timeout", duration(true, LONGEST)),
+        ("stall_timeout", duration(true, LONGEST)),
+        ("answer_timeout", duration(true, LONGEST)),
+        ("drain_timeout", duration(false, LONGEST)),
+        ("hold_timeout", duration(false, LONGEST)),
+        ("hold_event_interval", duration(false, LONGEST)),
+        ("max_lifetime", nullable(duration(true, LONGEST))),
     ];
+    let timeouts = ["connect_timeout", "first_byte_timeout", "stall_timeout", "timeout"];
     vec![
         ("CreateKey", vec![("expires_in", nullable(duration(true, LONGEST_EXPIRY)))]),
         ("RotateKey", vec![("grace", duration(false, LONGEST_GRACE))]),
         ("ModelSpec", spec),
+        ("ProviderSpec", timeouts.map(|name| (name, duration(true, LONGEST))).to_vec()),
+        ("RouteSpec", vec![("sticky", nullable(duration(true, LONGEST)))]),
     ]
 }
 
@@ -237,7 +251,7 @@ mod tests {
         assert_eq!(spec["command"]["minItems"], 1);
         assert_eq!(spec["command"]["items"]["type"], "string");
         assert_eq!(spec["idle_timeout"]["type"], json!(["string", "number"]));
-        assert_eq!(spec["idle_timeout"]["maximum"], YEAR.as_secs());
+        assert_eq!(spec["idle_timeout"]["maximum"], LONGEST.as_secs());
         for (pointer, pattern) in [
             ("/paths/~1api~1v1~1models~1{name}/put/parameters", MODEL_NAME),
             ("/paths/~1api~1v1~1budgets~1{id}/put/parameters", BUDGET_ID),

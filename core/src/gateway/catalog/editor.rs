@@ -46,6 +46,9 @@ pub enum CatalogError {
     /// The route makes no sense.
     #[error(transparent)]
     Route(#[from] InvalidRoute),
+    /// Nobody answers to a target of the route.
+    #[error("`targets` {0}")]
+    Target(String),
     /// The provider makes no sense.
     #[error(transparent)]
     Provider(#[from] InvalidProvider),
@@ -316,7 +319,7 @@ impl CatalogEditor {
                 let problem = format!(
                     "names the route `{target}`; name models, as no route leads to another"
                 );
-                return Err(InvalidRoute { field: "targets", problem }.into());
+                return Err(CatalogError::Target(problem));
             }
             let prefix = target.as_str().split_once('/').map(|(prefix, _)| prefix);
             let mut providers = catalog.providers.keys().map(ProviderName::as_str);
@@ -333,7 +336,7 @@ impl CatalogEditor {
                 "names `{target}`, which is neither a registered model nor one of a provider{}",
                 near.as_deref().unwrap_or("; add it first")
             );
-            return Err(InvalidRoute { field: "targets", problem }.into());
+            return Err(CatalogError::Target(problem));
         }
         Ok(())
     }
