@@ -449,6 +449,11 @@ pub fn project_error(error: &ProjectError) -> ApiError {
     }
 }
 
+/// nginx's status for a caller who closed the connection before the answer.
+pub(crate) fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 /// A request that was not admitted.
 pub fn admit_error(error: &AdmitError) -> ApiError {
     match error {

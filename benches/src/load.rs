@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::report::Subject;
+use crate::subject::Subject;
 
 /// What wrk has measured.
 #[derive(Clone, Copy, Debug)]

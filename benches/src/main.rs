@@ -12,13 +12,15 @@ mod nginx;
 mod report;
 mod serve;
 mod sse;
+mod subject;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
 
-use report::{Round, Subject};
+use report::Round;
+use subject::Subject;
 
 /// Measure `diogenes serve` beside nginx and the bare upstream.
 #[derive(Debug, Parser)]

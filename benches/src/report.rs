@@ -5,14 +5,7 @@ use anyhow::Context;
 
 use crate::load::{self, Load};
 use crate::sse::{self, Streams};
-
-/// What is measured: a URL and the processes behind it.
-pub(crate) struct Subject {
-    pub(crate) name: &'static str,
-    pub(crate) url: String,
-    pub(crate) key: Option<String>,
-    pub(crate) pids: Vec<u32>,
-}
+use crate::subject::Subject;
 
 /// One subject in one round.
 pub(crate) struct Round {

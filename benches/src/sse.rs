@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::report::Subject;
+use crate::subject::Subject;
 
 /// How streams fare.
 #[derive(Clone, Copy, Debug)]

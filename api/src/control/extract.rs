@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::{Allowed, Needs, Origin};
 use http::header;
 use http::request::Parts;
@@ -15,6 +16,12 @@ use super::refused;
 use crate::auth::{Authenticator, PeerAddress};
 use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind};
+
+/// The name in a path, or a clear error.
+pub(super) fn model_name(name: &str) -> Result<ModelName, ApiError> {
+    name.parse()
+        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
+}
 
 /// How requests enter an area of the control plane.
 #[derive(Clone)]

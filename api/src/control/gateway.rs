@@ -15,8 +15,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString};
-use super::models::parse_name;
+use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, model_name};
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
 
@@ -153,7 +152,7 @@ pub(super) async fn show_route(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RouteBody>, ApiError> {
-    let name = parse_name(&name)?;
+    let name = model_name(&name)?;
     let route = area.read(&by).await?.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
     Ok(Json(route_body(name, route)))
@@ -170,7 +169,7 @@ pub(super) async fn apply_route(
     PathOf(name): PathOf<String>,
     JsonBody(spec): JsonBody<RouteSpec>,
 ) -> Result<(StatusCode, Json<RouteBody>), ApiError> {
-    let name = parse_name(&name)?;
+    let name = model_name(&name)?;
     let applied = area.editor.apply_route(&Actor::from(&by), &name, &spec).await;
     let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;
@@ -189,7 +188,7 @@ pub(super) async fn delete_route(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RouteBody>, ApiError> {
-    let name = parse_name(&name)?;
+    let name = model_name(&name)?;
     let deleted = area.editor.delete_route(&Actor::from(&by), &name).await;
     let (route, catalog) = deleted.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;

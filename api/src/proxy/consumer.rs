@@ -10,8 +10,8 @@ use super::destination::Destination;
 use super::fleet_link::Work;
 use super::gateway::Gateway;
 use super::purse::{Reservation, Spent};
-use super::settlement::{Used, client_closed_request};
-use super::usage::Usage;
+use super::usage::{Usage, Used};
+use crate::error::client_closed_request;
 
 /// For whom a request is counted, where somebody counts.
 pub(super) struct Consumer {

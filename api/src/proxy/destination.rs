@@ -1,23 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use diogenes_core::fleet::{ClaimId, ResponsesApi};
-use diogenes_core::gateway::translation::{ChatTarget, Untranslatable};
-use diogenes_core::gateway::{ProviderKind, ProviderSpec};
+use diogenes_core::gateway::ProviderKind;
 use diogenes_core::name::ModelName;
 use http::HeaderValue;
 
 use super::bound::DEFAULT_OUTPUT_TOKENS;
-use super::call::{Call, Translated};
 use super::dialect::Dialect;
 use super::entry::{Entry, Lease};
 use super::fleet_link::Guard;
-use super::interpreter::{Interpreter, Understands};
-use super::peek;
 use super::provider::Hosted;
-use super::refusal;
-use crate::error::ApiError;
 use crate::metrics::ModelMetrics;
 
 /// Where a request may go.
@@ -69,9 +62,9 @@ impl Destination {
         }
     }
 
-    /// Who stands between it and a caller of this dialect, if anybody can.
-    pub(super) fn interpreter(&self, caller: Dialect) -> Option<Interpreter> {
-        let target = match self {
+    /// What it is asked in by a caller of this dialect.
+    pub(super) fn asked_in(&self, caller: Dialect) -> Dialect {
+        match self {
             Self::Model(_) if caller == Dialect::CountTokens => Dialect::Tokenize,
             Self::Model(entry) => {
                 let has_responses = || entry.view().model.spec.responses == ResponsesApi::Native;
@@ -82,49 +75,15 @@ impl Destination {
                 ProviderKind::Anthropic if caller == Dialect::CountTokens => caller,
                 ProviderKind::Anthropic => Dialect::Messages,
             },
-        };
-        Some(Interpreter::new(caller, target)).filter(|interpreter| interpreter.can())
-    }
-
-    /// The body of a request for it, and who has translated it.
-    pub(super) fn body_of(&self, call: &Call) -> Result<(Bytes, Interpreter), ApiError> {
-        let interpreter = self
-            .interpreter(call.dialect)
-            .ok_or_else(|| refusal::no_endpoint(self, call.dialect))?;
-        let body = self.with_model(|model| self.body_with(model, call, interpreter));
-        Ok((body.map_err(|error| refusal::untranslatable(&error))?, interpreter))
+        }
     }
 
     /// Passes on the name that it knows the model by.
-    fn with_model<T>(&self, act: impl FnOnce(&str) -> T) -> T {
+    pub(super) fn with_model<T>(&self, act: impl FnOnce(&str) -> T) -> T {
         match self {
             Self::Model(entry) => act(entry.view().model.upstream_name()),
             Self::Hosted(hosted) => act(hosted.model()),
         }
-    }
-
-    fn body_with(
-        &self,
-        model: &str,
-        call: &Call,
-        interpreter: Interpreter,
-    ) -> Result<Bytes, Untranslatable> {
-        let ready = call.translated.as_ref();
-        if let Some(ready) = ready.filter(|ready| ready.to.is(self) && ready.model == model) {
-            return Ok(ready.body.clone());
-        }
-        let mut body = call.peek.with_model(&call.body, model);
-        if let (Self::Hosted(hosted), Some(field)) = (self, call.limit_field()) {
-            // What a budget has set aside must not be exceeded.
-            body = peek::with_field(&body, field, hosted.spec().default_max_tokens);
-        }
-        if interpreter.is_idle() { Ok(body) } else { interpreter.request(body, self.understands()) }
-    }
-
-    /// The translated body for it, kept for the attempt.
-    pub(super) fn translated(&self, call: &Call) -> Result<Translated, ApiError> {
-        let (body, _) = self.body_of(call)?;
-        Ok(Translated { to: self.clone(), model: self.with_model(str::to_owned), body })
     }
 
     /// The most tokens of an answer where the request does not say.
@@ -132,20 +91,6 @@ impl Destination {
         match self {
             Self::Model(_) => DEFAULT_OUTPUT_TOKENS,
             Self::Hosted(hosted) => hosted.spec().default_max_tokens,
-        }
-    }
-
-    fn understands(&self) -> Understands {
-        match self {
-            // Not every model reasons, and one that does not refuses to be told how long.
-            Self::Model(_) => Understands {
-                chat: ChatTarget::Engine { reasoning_parser: false },
-                max_tokens: ProviderSpec::DEFAULT_MAX_TOKENS,
-            },
-            Self::Hosted(hosted) => Understands {
-                chat: ChatTarget::Hosted,
-                max_tokens: hosted.spec().default_max_tokens,
-            },
         }
     }
 

@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::call::Call;
+use super::destination::Destination;
 use super::dialect::Dialect;
 use crate::sse::Reader;
 
@@ -50,8 +51,9 @@ pub(super) enum Translator {
 }
 
 impl Interpreter {
-    pub(super) fn new(caller: Dialect, target: Dialect) -> Self {
-        Self { caller, target }
+    /// Who stands between a caller and a target, if anybody can.
+    pub(super) fn between(caller: Dialect, at: &Destination) -> Option<Self> {
+        Some(Self { caller, target: at.asked_in(caller) }).filter(|interpreter| interpreter.can())
     }
 
     /// What the target is asked in.
@@ -65,7 +67,7 @@ impl Interpreter {
     }
 
     /// Whether it is of use: nobody translates completions or embeddings.
-    pub(super) fn can(self) -> bool {
+    fn can(self) -> bool {
         use Dialect::{ChatCompletions, Messages, Responses};
         let is_chat = |dialect| matches!(dialect, ChatCompletions | Messages | Responses);
         let counts = (self.caller, self.target) == (Dialect::CountTokens, Dialect::Tokenize);

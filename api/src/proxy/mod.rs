@@ -58,6 +58,7 @@ mod verdict;
 mod views;
 mod walk;
 mod watch;
+mod wording;
 
 pub use admission::InferenceRequest;
 pub use delivery::{Answer, AnswerBody, AnswerStream};

@@ -99,10 +99,10 @@ impl Route {
     pub(super) fn translated(&self, call: &Call) -> Result<Option<Translated>, ApiError> {
         let mut why = None;
         for destination in self.destinations() {
-            if destination.interpreter(call.dialect).is_some_and(Interpreter::is_idle) {
+            if Interpreter::between(call.dialect, destination).is_some_and(Interpreter::is_idle) {
                 return Ok(None);
             }
-            match destination.translated(call) {
+            match call.translated_for(destination) {
                 Ok(translated) => return Ok(Some(translated)),
                 Err(error) => why.get_or_insert(error),
             };

@@ -12,8 +12,8 @@ use super::destination::Destination;
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
 use super::purse::{Reservation, Spent};
-use super::usage::Usage;
-use crate::error::{ApiError, admit_error};
+use super::usage::{Usage, Used};
+use crate::error::{ApiError, admit_error, client_closed_request};
 
 /// Last step: what is settled when a request ends, once, however it ends: metrics, usage, the key's
 /// tokens and its place among the requests at once.
@@ -21,33 +21,6 @@ use crate::error::{ApiError, admit_error};
 /// One that is dropped unsettled belongs to a caller who went away.
 pub(super) struct Settlement {
     open: Option<Open>,
-}
-
-/// The tokens that a request has used until it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Used {
-    /// As the replica told.
-    Told(Usage),
-    /// At a guess: it did not tell.
-    Estimated(Usage),
-}
-
-impl Used {
-    /// For a request that a replica refused.
-    pub(super) const NOTHING: Self = Self::Estimated(Usage::new(0, 0));
-
-    pub(super) fn usage(self) -> Usage {
-        match self {
-            Self::Told(usage) | Self::Estimated(usage) => usage,
-        }
-    }
-
-    pub(super) fn told(self) -> Option<Usage> {
-        match self {
-            Self::Told(usage) => Some(usage),
-            Self::Estimated(_) => None,
-        }
-    }
 }
 
 struct Open {
@@ -243,11 +216,6 @@ impl Open {
             self.link.now_or_later(Box::pin(limited.settle(used)));
         }
     }
-}
-
-/// nginx's status for a caller who closed the connection before the answer.
-pub(super) fn client_closed_request() -> StatusCode {
-    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// Joins a failed answer with what was logged of its cause; a span for every request would cost a

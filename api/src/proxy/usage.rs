@@ -27,6 +27,33 @@ impl Usage {
     }
 }
 
+/// The tokens that a request has used until it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Used {
+    /// As the replica told.
+    Told(Usage),
+    /// At a guess: it did not tell.
+    Estimated(Usage),
+}
+
+impl Used {
+    /// For a request that a replica refused.
+    pub(super) const NOTHING: Self = Self::Estimated(Usage::new(0, 0));
+
+    pub(super) fn usage(self) -> Usage {
+        match self {
+            Self::Told(usage) | Self::Estimated(usage) => usage,
+        }
+    }
+
+    pub(super) fn told(self) -> Option<Usage> {
+        match self {
+            Self::Told(usage) => Some(usage),
+            Self::Estimated(_) => None,
+        }
+    }
+}
+
 /// `usage` as answers tell it, by either of OpenAI's pairs of names, or Anthropic's. The latter
 /// counts what it reads from a cache or writes to it apart.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

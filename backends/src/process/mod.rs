@@ -22,6 +22,7 @@ compile_error!(
 mod identity;
 mod launch;
 mod logs;
+mod orphan;
 mod orphans;
 mod proc;
 mod record;

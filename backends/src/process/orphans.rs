@@ -6,40 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::fleet::{ClaimId, InstanceId};
-use diogenes_core::ports::{Instance, InstanceState};
 use rustix::process::Signal;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::Shared;
 use super::identity::{Tagged, tagged};
+use super::orphan::Orphan;
 use super::table::{id_of, lock};
 
 /// How often an orphan that was asked to end is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often orphans and old records are looked for.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
-
-/// The processes of one claim without a record.
-#[derive(Debug)]
-pub(super) struct Orphan {
-    processes: Vec<Tagged>,
-    stopping: bool,
-}
-
-impl Orphan {
-    /// As the fleet sees it.
-    pub(super) fn seen(&self, id: &InstanceId) -> Instance {
-        Instance {
-            id: id.clone(),
-            claim: Some(ClaimId::new(id.as_str())),
-            model: self.processes.iter().find_map(|process| process.model.as_ref()?.parse().ok()),
-            state: if self.stopping { InstanceState::Stopping } else { InstanceState::Running },
-            launched_at: None,
-            addresses: Vec::new(),
-        }
-    }
-}
 
 impl Shared {
     /// Looks for orphans and old records now and then, for ever.

@@ -8,7 +8,7 @@ use diogenes_core::ports::{Instance, InstanceState, LaunchError, LaunchRequest};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::orphans::Orphan;
+use super::orphan::Orphan;
 use super::record::RunRecord;
 
 /// How many tokens of forgotten instances are remembered.

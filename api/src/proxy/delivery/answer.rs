@@ -17,7 +17,8 @@ use crate::proxy::gateway::Gateway;
 use crate::proxy::headers;
 use crate::proxy::pursuit::{Pursuit, Reached};
 use crate::proxy::refusal;
-use crate::proxy::settlement::{Settlement, Used};
+use crate::proxy::settlement::Settlement;
+use crate::proxy::usage::Used;
 
 const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
 const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");

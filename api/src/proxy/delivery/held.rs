@@ -13,7 +13,8 @@ use crate::proxy::call::until;
 use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::pursuit::{Move, Pursuit, Reached};
 use crate::proxy::refusal;
-use crate::proxy::settlement::{Settlement, Used};
+use crate::proxy::settlement::Settlement;
+use crate::proxy::usage::Used;
 
 /// A stream whose caller waits for a replica: its head has left, and comments tell how far the
 /// boot is.

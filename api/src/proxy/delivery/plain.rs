@@ -11,9 +11,8 @@ use crate::proxy::headers::{is_encoded, media_type};
 use crate::proxy::interpreter::Interpreter;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::refusal;
-use crate::proxy::settlement::Used;
 use crate::proxy::upstream::{BodyError, ResponseBody, UpstreamResponse};
-use crate::proxy::usage::{Usage, WireUsage};
+use crate::proxy::usage::{Usage, Used, WireUsage};
 
 /// An answer that has come whole.
 pub(super) struct Whole {

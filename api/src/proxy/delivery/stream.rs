@@ -18,9 +18,9 @@ use crate::proxy::interpreter::{Interpreter, Translator};
 use crate::proxy::pursuit::Reached;
 use crate::proxy::recovery::StreamBody;
 use crate::proxy::refusal;
-use crate::proxy::settlement::{Settlement, Used};
+use crate::proxy::settlement::Settlement;
 use crate::proxy::upstream::BodyError;
-use crate::proxy::usage::Usage;
+use crate::proxy::usage::{Usage, Used};
 use crate::proxy::watch::{Seen, Watch};
 use crate::sse::{Frame, Reader};
 

@@ -36,7 +36,7 @@ impl Pursuit {
     ) -> Option<Move> {
         self.at = self.route.at(target).clone();
         let (waited, stream) = (self.waited(), self.call.patience.stream);
-        let (body, interpreter) = match self.at.body_of(&self.call) {
+        let (body, interpreter) = match self.call.body_for(&self.at) {
             Ok(translated) => translated,
             Err(error) => {
                 // Another target may understand it.

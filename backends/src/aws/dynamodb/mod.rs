@@ -17,6 +17,7 @@ mod fault;
 mod item;
 mod list;
 mod patience;
+mod state_store;
 mod store;
 mod table;
 mod transaction;

@@ -2,27 +2,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use diogenes_core::Timestamp;
-use diogenes_core::ports::{
-    Bound, Clock, Item, Key, Page, Query, StateStore, StoreError, Version, Write, check_key,
-    check_query, check_writes,
-};
-
-use super::call::Call;
-use super::counter::Addition;
-use super::item::{StoredItem, item_key, item_partition};
-use super::patience;
-use super::write::Prepared;
+use diogenes_core::ports::Clock;
 
 /// After how long one attempt counts as lost, unless the client says otherwise. DynamoDB answers
 /// in milliseconds; the largest transaction takes less than a second.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// A [`StateStore`] in one DynamoDB table.
+/// A [`StateStore`](diogenes_core::ports::StateStore) in one DynamoDB table.
 ///
 /// After a lost answer a write is repeated, and the outcome is:
 ///
@@ -40,6 +29,9 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 ///
 /// A call whose future is dropped may or may not happen. The writes of a commit are limited to
 /// 4 MB together, DynamoDB's limit for a transaction; beyond it is [`StoreError::Invalid`].
+///
+/// [`StoreError::Unknown`]: diogenes_core::ports::StoreError::Unknown
+/// [`StoreError::Invalid`]: diogenes_core::ports::StoreError::Invalid
 pub struct DynamoStore {
     pub(super) client: Client,
     pub(super) table: String,
@@ -80,75 +72,5 @@ impl DynamoStore {
 impl fmt::Debug for DynamoStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DynamoStore").field("table", &self.table).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl StateStore for DynamoStore {
-    async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
-        check_key(key)?;
-        let request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item_key(key)))
-            .consistent_read(true);
-        let answer = patience::answer(|| request.clone().send()).await.map_err(|failure| {
-            let call = Call {
-                table: self.table.clone(),
-                actions: vec!["dynamodb:GetItem"],
-                partitions: vec![item_partition(&key.partition)],
-                writes: false,
-            };
-            failure.fault.into_store_error(&call, failure.in_doubt)
-        })?;
-        let Some(attributes) = answer.item.filter(|item| !item.is_empty()) else {
-            return Ok(None);
-        };
-        let stored = StoredItem::read(attributes, &self.table)?;
-        if !stored.lives(self.clock.now()) {
-            return Ok(None);
-        }
-        stored.into_item(&self.table).map(Some)
-    }
-
-    async fn list(&self, query: &Query) -> Result<Page, StoreError> {
-        check_query(query)?;
-        self.page(query).await
-    }
-
-    async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
-        check_writes(writes)?;
-        let now = self.clock.now();
-        let prepared = writes
-            .iter()
-            .enumerate()
-            .map(|(place, write)| Prepared::new(place, write, now))
-            .collect::<Result<Vec<_>, _>>()?;
-        let versions = prepared.iter().map(|write| write.version.clone()).collect();
-        let asking: Vec<_> = prepared.into_iter().filter(Prepared::asks_something).collect();
-        match asking.as_slice() {
-            [] => {}
-            [one] => self.commit_one(one).await?,
-            several => self.commit_all(several).await?,
-        }
-        Ok(versions)
-    }
-
-    async fn add(
-        &self,
-        key: &Key,
-        delta: i64,
-        bound: Bound,
-        expires_at: Option<Timestamp>,
-    ) -> Result<i64, StoreError> {
-        check_key(key)?;
-        let now = self.clock.now();
-        self.add_to(&Addition { place: 0, key, delta, bound, expires_at, now }).await
-    }
-
-    async fn count(&self, key: &Key) -> Result<i64, StoreError> {
-        check_key(key)?;
-        self.value_of_counter(key).await
     }
 }

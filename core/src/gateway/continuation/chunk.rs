@@ -3,8 +3,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::fields::Fields;
+use super::lost::Lost;
 use super::request::Kind;
-use super::splice::Lost;
 
 /// What the data of an event are.
 pub(super) enum Event {

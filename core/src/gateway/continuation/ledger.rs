@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::chunk::{Chunk, Told};
-use super::splice::{Lost, Weighed};
+use super::lost::Lost;
 
 /// What has come of an answer, over all replicas that had a part in it.
 #[derive(Debug, Default)]
@@ -20,6 +20,18 @@ pub(super) struct Ledger {
     earlier: usize,
     /// Why it cannot be continued.
     lost: Option<Lost>,
+}
+
+/// What the first tokens of an answer are worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Weighed {
+    /// They can be continued; the rest of their text was not delivered.
+    Exact {
+        rest: String,
+    },
+    /// The last one has to go.
+    Shorter,
+    Inexact,
 }
 
 impl Ledger {

@@ -15,10 +15,12 @@
 mod chunk;
 mod fields;
 mod ledger;
+mod lost;
 mod request;
 mod splice;
 #[cfg(test)]
 mod tests;
 
+pub use lost::Lost;
 pub use request::{Kind, Request, Unfit};
-pub use splice::{Asked, Cut, Inexact, Lost, Splice, Took};
+pub use splice::{Asked, Cut, Inexact, Splice, Took};

@@ -1,5 +1,6 @@
 use super::chunk::{Chunk, Event, Head, and_usage};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Weighed};
+use super::lost::Lost;
 use super::request::{Kind, Request};
 
 /// One stream, made of those of several replicas.
@@ -56,34 +57,6 @@ pub enum Cut {
     Lost(Lost),
 }
 
-/// Why a stream that was armed cannot be continued any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// It has thought aloud.
-    Reasoning,
-    /// It has called a tool.
-    ToolCalls,
-    /// The replica does not tell the ids of its tokens.
-    NoIds,
-    /// It tells more or fewer of them than it has generated.
-    Uneven,
-    /// It has sent something that nobody knows.
-    Unknown,
-}
-
-impl Lost {
-    /// A word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reasoning => "reasoning",
-            Self::ToolCalls => "tool_calls",
-            Self::NoIds => "no_token_ids",
-            Self::Uneven => "uneven_token_ids",
-            Self::Unknown => "unknown_event",
-        }
-    }
-}
-
 /// A continuation that is not one, of which nothing was passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inexact {
@@ -96,18 +69,6 @@ pub enum Inexact {
     /// What comes is not text.
     #[error("the continuation is not text")]
     Foreign,
-}
-
-/// What the first tokens of an answer are worth.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Weighed {
-    /// They can be continued; the rest of their text was not delivered.
-    Exact {
-        rest: String,
-    },
-    /// The last one has to go.
-    Shorter,
-    Inexact,
 }
 
 /// What to ask another replica.

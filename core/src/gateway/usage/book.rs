@@ -3,16 +3,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::lock::Mutex as Turn;
 
-use super::Counts;
+use super::noted::Noted;
 use super::pages::{Pages, Sealed};
 use super::record::{UsageId, UsageRecord};
 use crate::Timestamp;
 use crate::entity::{Entity as _, StoreExt as _, Stored};
-use crate::gateway::ProviderName;
-use crate::gateway::prices::PriceVersion;
-use crate::name::ModelName;
 use crate::ports::{Expect, StateStore, StoreError};
-use crate::tenancy::Principal;
 
 /// How many records are written at once.
 const BATCH: usize = 50;
@@ -33,22 +29,6 @@ pub struct UsageBook {
     shard: Option<u32>,
     pages: Mutex<Pages>,
     turn: Turn<()>,
-}
-
-/// What one request has used.
-#[derive(Clone, Copy, Debug)]
-pub struct Noted<'a> {
-    pub by: &'a Principal,
-    /// The model that answered; where nobody did, the first choice.
-    pub model: &'a ModelName,
-    /// The provider whose model it is, if it is none of the fleet. So many of a provider's models
-    /// are told apart; further ones count as `PROVIDER/others`.
-    pub provider: Option<&'a ProviderName>,
-    /// The route that led to it.
-    pub route: Option<&'a ModelName>,
-    pub counts: Counts,
-    /// What the price is from, where there is one.
-    pub price: Option<&'a PriceVersion>,
 }
 
 impl UsageBook {

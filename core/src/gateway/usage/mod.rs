@@ -6,13 +6,15 @@
 
 mod book;
 mod counts;
+mod noted;
 mod pages;
 mod record;
 mod report;
 #[cfg(test)]
 mod tests;
 
-pub use book::{Noted, UsageBook};
+pub use book::UsageBook;
 pub use counts::Counts;
+pub use noted::Noted;
 pub use record::{RETENTION_DAYS, UsageId, UsageRecord};
 pub use report::{By, Filter, UsageError, UsageReport, UsageRow, Usages, WhichProjects};

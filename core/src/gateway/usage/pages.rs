@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::book::Noted;
+use super::noted::Noted;
 use super::record::{Delta, UsageId};
 use crate::Timestamp;
 use crate::gateway::ProviderName;

@@ -1,8 +1,8 @@
 use serde_json::value::RawValue;
 
-use super::chat_turns::read_messages;
+use super::chat_turns::{UNKNOWN, read_messages, take_function};
 use super::{Effort, Request, Thinking, Tool, ToolChoice, Turn};
-use crate::gateway::translation::fields::{Node, Object, Untranslatable};
+use crate::gateway::translation::fields::{Node, Untranslatable};
 
 /// Fields that are left out: what they ask for concerns OpenAI's own caches and dashboards, and no
 /// answer depends on it. `stream_options` is for whoever writes the stream.
@@ -28,8 +28,6 @@ const NEUTRAL: &[(&str, &[&str])] = &[
     ("top_logprobs", &["0"]),
     ("verbosity", &[r#""medium""#]),
 ];
-
-const UNKNOWN: &str = "has no counterpart in Anthropic Messages; leave it out for this model";
 
 pub(super) fn read<'a>(body: &Node<'_, 'a>) -> Result<Request<'a>, Untranslatable> {
     let mut fields = body.object()?;
@@ -121,17 +119,6 @@ fn read_tool<'a>(node: &Node<'_, 'a>) -> Result<Tool<'a>, Untranslatable> {
     };
     fields.finish(UNKNOWN)?;
     Ok(tool)
-}
-
-/// The `function` of a tool, a call or a choice; its `type` is checked and taken, too.
-pub(super) fn take_function<'p, 'a>(
-    node: &Node<'_, 'a>,
-    fields: &mut Object<'p, 'a>,
-) -> Result<Node<'p, 'a>, Untranslatable> {
-    match fields.string("type")?.as_deref() {
-        Some("function") | None => fields.require("function"),
-        Some(kind) => Err(node.refuse(format!("must be of type `function`, not `{kind}`"))),
-    }
 }
 
 fn read_choice(node: &Node<'_, '_>) -> Result<ToolChoice, Untranslatable> {

@@ -2,12 +2,13 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::chat_reader::take_function;
 use super::{Call, Image, Part, ToolResult, Turn};
 use crate::gateway::translation::answer::{BrokenArguments, arguments_object};
 use crate::gateway::translation::fields::{Node, Object, Untranslatable};
 
-const UNKNOWN: &str = "has no counterpart in Anthropic Messages; leave it out for this model";
+/// What is wrong with a field that nobody knows.
+pub(super) const UNKNOWN: &str =
+    "has no counterpart in Anthropic Messages; leave it out for this model";
 
 /// The system messages and the turns. Messages has its instructions at the top, so those in the
 /// middle of the conversation join them there.
@@ -142,4 +143,15 @@ fn read_result(fields: &mut Object<'_, '_>) -> Result<ToolResult, Untranslatable
     // The name of the function, which the call has told already.
     fields.leave_out(&["name"]);
     Ok(ToolResult { call, is_error: false, parts })
+}
+
+/// The `function` of a tool, a call or a choice; its `type` is checked and taken, too.
+pub(super) fn take_function<'p, 'a>(
+    node: &Node<'_, 'a>,
+    fields: &mut Object<'p, 'a>,
+) -> Result<Node<'p, 'a>, Untranslatable> {
+    match fields.string("type")?.as_deref() {
+        Some("function") | None => fields.require("function"),
+        Some(kind) => Err(node.refuse(format!("must be of type `function`, not `{kind}`"))),
+    }
 }

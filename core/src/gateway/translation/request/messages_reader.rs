@@ -1,13 +1,13 @@
 use serde_json::value::RawValue;
 
+use super::messages_blocks::{UNKNOWN, read_text};
 use super::messages_turns::read_turns;
 use super::{Effort, Request, Thinking, Tool, ToolChoice, Turn};
-use crate::gateway::translation::fields::{Node, Object, Untranslatable};
+use crate::gateway::translation::fields::{Node, Untranslatable};
 
 /// Fields that are left out: what they ask for concerns Anthropic's own caches, tiers and
 /// scheduling, and no answer depends on it.
 const LEFT_OUT: &[&str] = &["cache_control", "service_tier"];
-const UNKNOWN: &str = "has no counterpart in Chat Completions; leave it out for this model";
 
 /// The beginning of the block in which Claude Code tells Anthropic how to bill it. It differs from
 /// request to request, and so spoils the prefix caches of an engine.
@@ -79,33 +79,6 @@ fn read_system(node: &Node<'_, '_>) -> Result<Vec<String>, Untranslatable> {
         }
     }
     Ok(texts)
-}
-
-/// Reads a block that must be one of text.
-pub(super) fn read_text(
-    fields: &mut Object<'_, '_>,
-    block: &Node<'_, '_>,
-) -> Result<String, Untranslatable> {
-    let kind = fields.require("type")?.string()?;
-    if kind != "text" {
-        return Err(block.refuse(format!("must be a text block, not `{kind}`")));
-    }
-    take_text(fields)
-}
-
-/// The text of a text block, whose type was taken.
-pub(super) fn take_text(fields: &mut Object<'_, '_>) -> Result<String, Untranslatable> {
-    let text = fields.require("text")?.string()?;
-    finish_block(fields)?;
-    Ok(text)
-}
-
-/// Refuses what is left of a block.
-pub(super) fn finish_block(fields: &mut Object<'_, '_>) -> Result<(), Untranslatable> {
-    // Only tools on Anthropic's servers call others; their own blocks are refused.
-    fields.leave_out(&["cache_control", "caller"]);
-    fields.leave_out_if(&[("citations", &["[]"])]);
-    fields.finish(UNKNOWN)
 }
 
 fn strings(node: &Node<'_, '_>) -> Result<Vec<String>, Untranslatable> {

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::messages_reader::{finish_block, read_text, take_text};
+use super::messages_blocks::{finish_block, read_text, take_text};
 use super::{Call, Image, Part, ToolResult, Turn};
 use crate::gateway::translation::fields::{Node, Object, Untranslatable};
 

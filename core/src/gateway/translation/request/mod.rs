@@ -4,6 +4,7 @@ pub(super) mod chat_body;
 mod chat_reader;
 mod chat_turns;
 pub(super) mod chat_writer;
+mod messages_blocks;
 mod messages_reader;
 mod messages_turns;
 mod messages_writer;

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::echo::ResponsesEcho;
 use super::request::tools::CustomInput;
-use super::response::Status;
+use super::status::Status;
 use crate::gateway::translation::stream::{Closing, Opening};
 
 /// The items of a response in their order. The last one is open until the next begins.

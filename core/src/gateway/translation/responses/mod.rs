@@ -6,13 +6,15 @@ mod events;
 mod item;
 mod request;
 mod response;
+mod status;
 mod stream;
 
 pub use echo::ResponsesEcho;
 pub use stream::ChatToResponses;
 
 use self::item::Output;
-use self::response::{Response, Status};
+use self::response::Response;
+use self::status::Status;
 use super::answer::{BadAnswer, ChatAnswer, ChatCall, Stop};
 use super::fields::Untranslatable;
 use super::request::{ChatTarget, body_of, write};

@@ -1,7 +1,8 @@
 use super::echo::ResponsesEcho;
 use super::events::Events;
 use super::item::Output;
-use super::response::{Response, Status};
+use super::response::Response;
+use super::status::Status;
 use crate::gateway::translation::answer::Usage;
 use crate::gateway::translation::error_object::ErrorObject;
 use crate::gateway::translation::stream::{
