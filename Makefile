@@ -30,7 +30,7 @@ run: ## build it and serve a model that needs no GPU; ARGS="--listen 127.0.0.1:9
 
 # Both kinds at once: alone, the programs would be built with other features of their dependencies,
 # and those twice.
-test: ## every test: units, conformance, 10,000 schedules of the fleet, end to end
+test: ## every test: units, conformance, 5,000 schedules of the fleet, end to end
 	$(CARGO) build --locked --workspace --all-features --bins --tests
 	$(CARGO) test --locked --workspace --all-features
 

@@ -7,7 +7,7 @@ use diogenes_core::testing::simulation::{Settings, Simulation, Violation, seeds}
 
 /// A violation names its seed; it is replayed with `DIOGENES_SEED`.
 fn run(settings: Settings) -> Result<(), Violation> {
-    seeds(5_000).try_for_each(|seed| Simulation::run(seed, settings))
+    seeds(2_500).try_for_each(|seed| Simulation::run(seed, settings))
 }
 
 #[test]
