@@ -7,12 +7,19 @@ use arc_swap::ArcSwap;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
 use diogenes_core::ports::{Clock, Demand, Topic, Wake};
-use diogenes_core::routing::{Candidate, least_in_flight};
+use diogenes_core::routing::{Candidate, least_in_flight, nearest};
+use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
+use super::call::Call;
+use super::line::{Charge, Line, Ticket};
 use super::target::Target;
-use super::upstream::{Origin, Upstream};
+use super::upstream::{Origin, RequestHead, Upstream};
 use crate::metrics::ModelMetrics;
+
+/// How long a replica may take to accept a connection before it counts as dead, and to tell how it
+/// is before it counts as alive.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// A model as the proxy knows it: the newest view, its targets, and who waits.
 pub(crate) struct Entry {
@@ -324,7 +331,7 @@ impl Entry {
                 if !in_rotation {
                     return;
                 }
-                if target.upstream.is_reachable().await {
+                if entry.is_alive(&target).await {
                     target.put_in();
                     entry.notify();
                     tracing::info!(claim = %target.claim, "a replica accepts connections again");
@@ -332,6 +339,18 @@ impl Entry {
                 }
             }
         });
+    }
+
+    /// Whether a replica answers when it is asked how it is.
+    pub(super) async fn is_alive(&self, target: &Target) -> bool {
+        let view = self.view.load_full();
+        let request = RequestHead {
+            method: &Method::GET,
+            path: &view.model.spec.health_path,
+            headers: &HeaderMap::new(),
+            bearer: &target.upstream_key,
+        };
+        target.upstream.is_alive(&request, PROBE).await
     }
 
     /// A drained replica may end as soon as its last request has.

@@ -316,8 +316,11 @@ async fn serve(
             return Ok(());
         }
     };
-    let number = count.fetch_add(1, Ordering::SeqCst).min(scripts.len() - 1);
     let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
+    if text.starts_with("get /health ") {
+        return stream.write_all(plain("200 OK", "", "").as_bytes()).await;
+    }
+    let number = count.fetch_add(1, Ordering::SeqCst).min(scripts.len() - 1);
     let length: usize = text
         .split("content-length: ")
         .nth(1)

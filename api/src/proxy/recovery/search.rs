@@ -22,10 +22,10 @@ use crate::proxy::upstream::{RequestHead, ResponseBody, SendError, UpstreamRespo
 
 /// How long a stream waits for another replica.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a replica may take to accept a connection before it counts as dead.
-const PROBE: Duration = Duration::from_secs(1);
 /// How long it may take to put tokens into words.
 const DETOKENIZE: Duration = Duration::from_secs(10);
+/// The tokens that one character can have at most: a byte each.
+const LONGEST_CHARACTER: usize = 4;
 /// The longest text that is read, in bytes.
 const MAX_TEXT: usize = 64 << 20;
 /// The replicas that are asked at most for one continuation.
@@ -102,8 +102,7 @@ impl Way {
     /// Finds out whether a replica whose connection was lost is dead, for the next requests as
     /// well: only then it counts among those that the request may have ended.
     async fn mourn(&self, target: &Arc<Target>) {
-        let probe = tokio::time::timeout(PROBE, target.upstream.is_reachable());
-        if !probe.await.unwrap_or(false) {
+        if !self.entry.is_alive(target).await {
             self.entry.take_out(target);
         }
     }
@@ -151,7 +150,7 @@ impl Way {
             };
             let suits =
                 |target: &Target| !lost.contains(&target.claim) && runs_the_same(&target.claim);
-            if let Some(lease) = entry.start_where(&mut place, suits) {
+            if let Some(lease) = entry.start_where(&mut place, None, suits) {
                 return Ok(lease);
             }
             let now = self.gateway.clock.now();
@@ -233,16 +232,47 @@ impl Way {
         target: &Arc<Target>,
         by: Kind,
     ) -> Result<Asked, Not> {
-        let mut kept = splice.tokens().len();
-        loop {
+        let window = match by {
+            Kind::Text if splice.needs_window() => self.window(target).await?,
+            _ => None,
+        };
+        let all = splice.tokens().len();
+        if all == 0 {
+            return Err(Not::Anywhere(Reason::Inexact));
+        }
+        for kept in (0..=all).rev().take(LONGEST_CHARACTER + 1) {
+            if kept == 0 {
+                // Nothing whole has come.
+                return Ok(splice.anew());
+            }
             let tokens = splice.tokens().get(..kept).unwrap_or_default();
             let text = self.detokenize(target, tokens).await?;
-            match splice.behind(&text, kept, by) {
+            match splice.behind(&text, kept, by, window) {
                 Ok(Some(asked)) => return Ok(asked),
-                Ok(None) => kept = kept.saturating_sub(1),
-                Err(_) => return Err(Not::Anywhere(Reason::Inexact)),
+                Ok(None) => {}
+                Err(_) => break,
             }
         }
+        Err(Not::Anywhere(Reason::Inexact))
+    }
+
+    /// How many tokens a prompt and its answer may have, if the engine tells.
+    async fn window(&self, target: &Arc<Target>) -> Result<Option<u64>, Not> {
+        #[derive(Deserialize)]
+        struct Window {
+            max_model_len: Option<u64>,
+        }
+        let view = self.entry.view();
+        let body = serde_json::json!({ "model": view.model.upstream_name(), "prompt": "" });
+        let path = Dialect::Tokenize.target_path();
+        let answer = self.send(target, path, body.to_string().into(), DETOKENIZE).await?;
+        if answer.status.is_server_error() {
+            return Err(Not::Here);
+        }
+        let whole = tokio::time::timeout(DETOKENIZE, whole(answer.body)).await;
+        let bytes = whole.ok().flatten().ok_or(Not::Here)?;
+        let window = serde_json::from_slice::<Window>(&bytes);
+        Ok(window.ok().and_then(|window| window.max_model_len))
     }
 
     async fn detokenize(&self, target: &Arc<Target>, tokens: &[u32]) -> Result<String, Not> {

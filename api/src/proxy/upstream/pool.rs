@@ -67,14 +67,17 @@ impl Upstream {
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
-    /// Whether the replica accepts connections.
-    pub(crate) async fn is_reachable(&self) -> bool {
-        match Connection::open(&self.origin).await {
-            Ok(connection) => {
-                self.idle.put(connection);
-                true
-            }
-            Err(_) => false,
+    /// Whether the replica answers this request, on a connection of its own, other than by saying
+    /// that it fails. To accept a connection is not enough: a process that is being killed does, and
+    /// so does a server whose engine is dead. One that does not answer within `patience` is busy.
+    pub(crate) async fn is_alive(&self, request: &RequestHead<'_>, patience: Duration) -> bool {
+        let connection = tokio::time::timeout(patience, Connection::open(&self.origin)).await;
+        let Ok(Ok(mut connection)) = connection else { return false };
+        let (head, body) = (self.encode(request, 0), Bytes::new());
+        match tokio::time::timeout(patience, connection.exchange(&head, &body)).await {
+            Ok(Ok(head)) => !head.status.is_server_error(),
+            Ok(Err(SendError::Connect(_) | SendError::Closed(_))) => false,
+            Ok(Err(SendError::Malformed | SendError::TimedOut)) | Err(_) => true,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) enum Event {
 }
 
 /// A chunk with its one choice.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Chunk {
     fields: Fields,
     choice: Fields,
@@ -113,6 +113,20 @@ impl Chunk {
         self.choice.has("finish_reason")
     }
 
+    /// Whether the engine has given the answer up.
+    pub(super) fn is_aborted(&self) -> bool {
+        let reason = self.choice.get::<String>("finish_reason");
+        matches!(reason.as_deref(), Some("abort" | "error"))
+    }
+
+    /// The same chunk without the reason why the answer ended, and that reason.
+    pub(super) fn without_end(&self) -> (Self, Value) {
+        let mut choice = self.choice.clone();
+        let reason = choice.get("finish_reason").unwrap_or_default();
+        choice.set("finish_reason", &Value::Null);
+        (Self { choice, ..self.clone() }, reason)
+    }
+
     pub(super) fn head(&self) -> Head {
         let mut head = self.fields.clone();
         for name in ["choices", "usage", "prompt_text", "metrics", "system_fingerprint"] {
@@ -147,9 +161,9 @@ impl Head {
         self.chunk(kind, text, &field("finish_reason"), &field("stop_reason"))
     }
 
-    /// The last chunk of an answer that has reached its limit.
-    pub(super) fn at_limit(&self, kind: Kind) -> String {
-        self.chunk(kind, "", &"length".into(), &Value::Null)
+    /// The last chunk of an answer that has ended for this reason.
+    pub(super) fn end(&self, kind: Kind, reason: &Value) -> String {
+        self.chunk(kind, "", reason, &Value::Null)
     }
 
     /// A chunk of usage alone.

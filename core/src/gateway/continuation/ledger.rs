@@ -130,14 +130,15 @@ impl Ledger {
 
     /// What the first `kept` tokens are worth, which read as `text`.
     pub(super) fn weigh(&self, text: &str, kept: usize) -> Weighed {
-        match text.strip_prefix(self.text.as_str()) {
-            None => Weighed::Inexact,
-            // The bytes of a character that is not whole. It was not delivered either.
-            Some(rest) if rest.ends_with(char::REPLACEMENT_CHARACTER) && kept > 1 => {
-                Weighed::Shorter
-            }
-            Some(rest) => Weighed::Exact { rest: rest.to_owned() },
+        let rest = text.strip_prefix(self.text.as_str());
+        // The bytes of a character that is not whole. It was not delivered either; where every byte is
+        // a token, those before it may read otherwise until it is. An engine that is asked to go on
+        // there puts the prompt into the answer.
+        if text.ends_with(char::REPLACEMENT_CHARACTER) && rest != Some("") {
+            let may_go = kept > 1 || self.text.is_empty();
+            return if may_go { Weighed::Shorter } else { Weighed::Inexact };
         }
+        rest.map_or(Weighed::Inexact, |rest| Weighed::Exact { rest: rest.to_owned() })
     }
 
     /// Another replica goes on behind the first `kept` tokens.

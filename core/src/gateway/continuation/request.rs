@@ -57,8 +57,9 @@ impl Request {
         if !fields.has(of_kind) {
             return Err(unfit(of_kind));
         }
-        if kind == Kind::Text && fields.raw("max_tokens").is_none() {
-            // Engines have limits of their own (vLLM's is 16), of which nobody knows what is left.
+        if kind == Kind::Text && fields.get::<u64>("max_tokens").is_none() {
+            // Engines have limits of their own (vLLM's is 16, also for null), of which nobody knows
+            // what is left.
             return Err(unfit("max_tokens"));
         }
         let mut options = match fields.raw("stream_options") {
@@ -118,15 +119,13 @@ impl Request {
         fields.to_json()
     }
 
-    /// The same by the tokens alone, for `/v1/completions`.
-    pub(super) fn behind_tokens(&self, prompt: &[u32], generated: &[u32]) -> String {
+    /// The same by the tokens alone, for `/v1/completions`, with at most `limit` more of them.
+    pub(super) fn behind_tokens(&self, prompt: &[u32], generated: &[u32], limit: u64) -> String {
         let mut fields = self.shortened(generated.len() as u64);
         if self.kind == Kind::Chat {
-            let limit = self.left(generated.len() as u64);
             for name in OF_TEMPLATES.iter().chain(&LIMITS) {
                 fields.remove(name);
             }
-            // Without a number, `/v1/completions` has one of its own.
             fields.set("max_tokens", &limit);
         }
         fields.remove("messages");
@@ -297,9 +296,12 @@ mod tests {
             let unfit = with(Kind::Chat, field, &value).map(|_| ()).unwrap_err();
             assert_eq!(unfit.field, field, "{value}");
         }
-        for (field, value) in
-            [("prompt", json!(["a", "b"])), ("prompt", json!([[1], [2]])), ("best_of", json!(2))]
-        {
+        for (field, value) in [
+            ("prompt", json!(["a", "b"])),
+            ("prompt", json!([[1], [2]])),
+            ("best_of", json!(2)),
+            ("max_tokens", json!(null)),
+        ] {
             assert_eq!(with(Kind::Text, field, &value).map(|_| ()).unwrap_err().field, field);
         }
         assert!(Request::arm(Kind::Chat, br#"{"stream":true}"#).is_err());
@@ -326,9 +328,7 @@ mod tests {
         ] {
             assert!(with(Kind::Chat, field, &value).is_ok(), "{field}: {value}");
         }
-        for (field, value) in
-            [("prompt", json!([1, 2])), ("logprobs", json!(null)), ("max_tokens", json!(null))]
-        {
+        for (field, value) in [("prompt", json!([1, 2])), ("logprobs", json!(null))] {
             assert!(with(Kind::Text, field, &value).is_ok(), "{field}: {value}");
         }
     }
@@ -353,12 +353,13 @@ mod tests {
         assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "so far"}));
         assert_eq!(body["continue_final_message"], true);
         assert_eq!(body["add_generation_prompt"], false);
-        let body: Value = serde_json::from_str(&request.behind_tokens(&[1, 2], &[3])).unwrap();
+        let body: Value = serde_json::from_str(&request.behind_tokens(&[1, 2], &[3], 8)).unwrap();
         assert_eq!((&body["prompt"], &body["max_tokens"]), (&json!([1, 2, 3]), &json!(8)));
         assert!(body.get("messages").is_none() && body["return_token_ids"] == true);
         let open = with(Kind::Chat, "", &json!(null)).unwrap();
-        let body: Value = serde_json::from_str(&open.behind_tokens(&[1], &[])).unwrap();
-        assert!(body["max_tokens"].is_null() && body.get("max_tokens").is_some());
+        assert_eq!(open.left(1), None);
+        let body: Value = serde_json::from_str(&open.behind_tokens(&[1], &[], 7)).unwrap();
+        assert_eq!(body["max_tokens"], 7);
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub enum Inexact {
     /// What comes is not text.
     #[error("the continuation is not text")]
     Foreign,
+    /// The engine's own limit of the answer is not known, or reached.
+    #[error("how many more tokens the answer may have is not known")]
+    Limit,
 }
 
 /// What to ask another replica.
@@ -110,6 +113,13 @@ impl Splice {
         match Event::read(kind, data) {
             // The answer has ended; nobody knows what this is.
             Event::Chunk(_) | Event::Failure | Event::Other if self.is_finished => {}
+            Event::Chunk(chunk) if chunk.is_aborted() && self.ledger.lost().is_none() => {
+                let (open, reason) = chunk.without_end();
+                self.take(&open, out)?;
+                let outer = self.request.kind();
+                self.last_words = self.head.as_ref().map(|head| head.end(outer, &reason));
+                return Ok(Took::Broken);
+            }
             Event::Chunk(chunk) => self.take(&chunk, out)?,
             Event::Usage(fields, told) => {
                 self.ledger.told(&told);
@@ -216,7 +226,7 @@ impl Splice {
     /// that says so.
     pub fn complete(&mut self, out: &mut Vec<u8>) {
         if let Some(head) = self.head.as_ref().filter(|_| !self.is_finished) {
-            write(&head.at_limit(self.request.kind()), out);
+            write(&head.end(self.request.kind(), &"length".into()), out);
             self.is_finished = true;
         }
         self.write_usage(out);
@@ -241,11 +251,21 @@ impl Splice {
 
     /// What to ask another replica, behind the first `kept` tokens, which read as `text`; none
     /// where that ends in the middle of a character, and the last of them must go. A conversation
-    /// can be continued by its text, or by its tokens.
+    /// can be continued by its text, or by its tokens. `window` is how many tokens a prompt and its
+    /// answer may have; it is needed where
+    /// [`needs_window`](Self::needs_window) says so. Where the last token has to go and was the only
+    /// one, [`anew`](Self::anew) is to be asked.
     ///
     /// # Errors
-    /// When the tokens do not read as what was delivered, or tokens do not say all of the prompt.
-    pub fn behind(&mut self, text: &str, kept: usize, by: Kind) -> Result<Option<Asked>, Inexact> {
+    /// When the tokens do not read as what was delivered, tokens do not say all of the prompt, or
+    /// nobody knows how many more there may be.
+    pub fn behind(
+        &mut self,
+        text: &str,
+        kept: usize,
+        by: Kind,
+        window: Option<u64>,
+    ) -> Result<Option<Asked>, Inexact> {
         let rest = match self.ledger.weigh(text, kept) {
             Weighed::Exact { rest } => rest,
             Weighed::Shorter => return Ok(None),
@@ -256,13 +276,25 @@ impl Splice {
         let generated = self.ledger.ids().get(..kept).unwrap_or_default();
         let body = match kind {
             Kind::Chat => self.request.behind_text(text, kept as u64),
-            Kind::Text if self.request.is_text() => self.request.behind_tokens(prompt, generated),
+            Kind::Text if self.request.is_text() => {
+                let in_all = (prompt.len() + kept) as u64;
+                let of_window = || window.map(|window| window.saturating_sub(in_all));
+                let limit = self.request.left(kept as u64).or_else(of_window);
+                let limit = limit.filter(|limit| *limit > 0).ok_or(Inexact::Limit)?;
+                self.request.behind_tokens(prompt, generated, limit)
+            }
             Kind::Text => return Err(Inexact::Prompt),
         };
         self.last_words = None;
         self.ledger.go_on(kept);
         self.leg = Leg::Next { kind, rest, is_checked: false };
         Ok(Some(Asked { kind, body }))
+    }
+
+    /// Whether it is only the engine that limits the answer, and it has to be asked how, before the
+    /// answer is continued by its tokens: `/v1/completions` has another limit of its own.
+    pub fn needs_window(&self) -> bool {
+        self.request.left(0).is_none()
     }
 
     /// Whether another replica has proved to continue the answer.

@@ -80,7 +80,7 @@ fn events(kind: Kind, id: &str, prompt: &[u32], answer: &[u32], behind: usize) -
 fn splice(kind: Kind, more: &Value) -> Splice {
     let mut body = match kind {
         Kind::Chat => json!({"messages": [{"role": "user", "content": "hi"}]}),
-        Kind::Text => json!({"prompt": "hi", "max_tokens": null}),
+        Kind::Text => json!({"prompt": "hi", "max_tokens": 900}),
     };
     body["stream"] = true.into();
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -93,14 +93,14 @@ fn with_usage() -> Value {
 
 /// Asks for what is missing, as the proxy does.
 fn resume(splice: &mut Splice, by: Kind) -> Result<Asked, Inexact> {
-    let mut kept = splice.tokens().len();
-    loop {
+    let window = splice.needs_window().then_some(1000);
+    for kept in (1..=splice.tokens().len()).rev() {
         let text = detokenize(&splice.tokens()[..kept]);
-        if let Some(asked) = splice.behind(&text, kept, by)? {
+        if let Some(asked) = splice.behind(&text, kept, by, window)? {
             return Ok(asked);
         }
-        kept -= 1;
     }
+    Ok(splice.anew())
 }
 
 /// The prompt that an engine makes of what it is asked, with a template that strips white space.
@@ -205,6 +205,60 @@ fn a_stream_that_is_cut_after_any_event_reads_as_if_it_had_not_been() {
         // By its text it is exact, or nothing comes of it.
         let by_text = check(Kind::Chat, Kind::Chat, &answer, &[cut]);
         assert!(matches!(by_text, Ok(()) | Err(Inexact::Prompt)), "{cut}: {by_text:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_inside_its_first_character_begins_anew() {
+    let answer: Vec<u32> = "🦀 é".bytes().map(u32::from).collect();
+    for cut in 0..answer.len() + 4 {
+        for (kind, by) in
+            [(Kind::Chat, Kind::Chat), (Kind::Chat, Kind::Text), (Kind::Text, Kind::Text)]
+        {
+            let checked = check(kind, by, &answer, &[cut]);
+            let is_stripped = by == Kind::Chat && checked == Err(Inexact::Prompt);
+            assert!(checked == Ok(()) || is_stripped, "{kind:?} {by:?} {cut}: {checked:?}");
+        }
+    }
+}
+
+#[test]
+fn where_every_byte_is_a_token_a_half_character_spoils_those_before_it() {
+    let mut splice = begun("🎉", &json!({}));
+    let half = json!({"delta": {"content": ""}, "token_ids": [0xf0, 0x9f]});
+    splice.push(&chunk(&half), &mut Vec::new()).unwrap();
+    for kept in [6, 5] {
+        let spoiled = "\u{fffd}".repeat(kept);
+        assert_eq!(splice.behind(&spoiled, kept, Kind::Chat, None), Ok(None));
+    }
+    let asked = splice.behind("🎉", 4, Kind::Chat, None).unwrap().unwrap();
+    assert!(asked.body.contains("🎉") && splice.tokens().len() == 4);
+}
+
+#[test]
+fn by_its_tokens_an_answer_without_a_limit_gets_what_the_engine_has_left() {
+    let mut splice = begun("xy", &json!({}));
+    assert!(splice.needs_window());
+    for window in [None, Some(5), Some(4)] {
+        assert_eq!(splice.behind("xy", 2, Kind::Text, window), Err(Inexact::Limit));
+    }
+    let asked = splice.behind("xy", 2, Kind::Text, Some(12)).unwrap().unwrap();
+    let body: Value = serde_json::from_str(&asked.body).unwrap();
+    assert_eq!(body["max_tokens"], 7, "12 less 3 of the prompt and 2 of the answer");
+    assert!(!begun("xy", &json!({"max_tokens": 9})).needs_window());
+}
+
+#[test]
+fn an_answer_that_the_engine_gives_up_is_cut() {
+    for reason in ["abort", "error"] {
+        let (mut splice, mut out) = (begun("x", &json!({})), Vec::new());
+        let last = json!({"index": 0, "delta": {"content": "y"}, "token_ids": [121], "finish_reason": reason});
+        assert_eq!(splice.push(&chunk(&last), &mut out), Ok(Took::Broken));
+        let passed = String::from_utf8(out).unwrap();
+        assert!(passed.contains(r#""content":"y""#) && !passed.contains(reason), "{passed}");
+        assert_eq!((splice.cut(), splice.tokens().len()), (Cut::Behind, 2));
+        let words = String::from_utf8(splice.last_words().unwrap()).unwrap();
+        assert!(words.contains(reason) && words.ends_with("data: [DONE]\n\n"), "{words}");
     }
 }
 
@@ -351,9 +405,9 @@ fn an_answer_at_its_limit_ends_without_another_replica() {
 #[test]
 fn tokens_that_read_otherwise_are_not_continued() {
     let mut splice = begun("xy", &json!({}));
-    assert_eq!(splice.behind("xz", 2, Kind::Chat), Err(Inexact::Text));
-    assert_eq!(splice.behind("x", 2, Kind::Chat), Err(Inexact::Text));
-    let asked = splice.behind("xy", 2, Kind::Chat).unwrap().unwrap();
+    assert_eq!(splice.behind("xz", 2, Kind::Chat, None), Err(Inexact::Text));
+    assert_eq!(splice.behind("x", 2, Kind::Chat, None), Err(Inexact::Text));
+    let asked = splice.behind("xy", 2, Kind::Chat, None).unwrap().unwrap();
     assert_eq!(asked.kind, Kind::Chat);
     // A replica that thinks, has no ids of its prompt, or another prompt, does not continue it.
     for (delta, prompt, why) in [
@@ -363,7 +417,7 @@ fn tokens_that_read_otherwise_are_not_continued() {
         (json!({"reasoning": "a"}), json!([900, 901, 902, 120, 121]), Inexact::Foreign),
     ] {
         let mut splice = begun("xy", &json!({}));
-        splice.behind("xy", 2, Kind::Chat).unwrap();
+        splice.behind("xy", 2, Kind::Chat, None).unwrap();
         let event =
             json!({"prompt_token_ids": prompt, "choices": [{"delta": delta, "token_ids": [97]}]});
         let mut out = Vec::new();
@@ -376,7 +430,7 @@ fn tokens_that_read_otherwise_are_not_continued() {
 fn continuous_usage_is_of_the_whole_for_who_asks_for_it() {
     let asks = json!({"stream_options": {"include_usage": true, "continuous_usage_stats": true}});
     let mut splice = begun("xy", &asks);
-    let asked = splice.behind("xy", 2, Kind::Chat).unwrap().unwrap();
+    let asked = splice.behind("xy", 2, Kind::Chat, None).unwrap().unwrap();
     let prompt = prompt_of(&asked);
     let mut out = Vec::new();
     for event in events(Kind::Chat, "another", &prompt, &tokenize("xyz"), 2) {
