@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-pub(crate) use rate::rate_headers;
+pub(crate) use rate::{messages_rate_headers, rate_headers};
 pub(crate) use refused::{check_object, invalid_json};
 
 pub use audit::{AuditArea, AuditBody, AuditPageBody};

@@ -1,7 +1,12 @@
 use std::time::Duration;
 
+use diogenes_core::Timestamp;
+use diogenes_core::ports::RateStatus;
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
+
+use super::dialect::Dialect;
+use crate::control::{messages_rate_headers, rate_headers};
 
 /// Hop-by-hop (RFC 9110 §7.6.1), written anew by us, or none of the replica's business.
 fn stays_here(name: &HeaderName) -> bool {
@@ -93,6 +98,19 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
             let seconds = value.trim().trim_matches('"').parse().ok()?;
             name.trim().eq_ignore_ascii_case("wait").then(|| Duration::from_secs(seconds))
         })
+}
+
+/// What is left of the limits of a key, in the words of the caller's API.
+pub(super) fn of_limits(
+    status: &RateStatus,
+    dialect: Dialect,
+    now: Timestamp,
+    fields: &mut HeaderMap,
+) {
+    rate_headers(status, fields);
+    if matches!(dialect, Dialect::Messages | Dialect::CountTokens) {
+        messages_rate_headers(status, now, fields);
+    }
 }
 
 #[cfg(test)]

@@ -89,7 +89,10 @@ impl Resolution {
                 let most = Most::of(&request.body);
                 most.tokens(most.output.unwrap_or(DEFAULT_OUTPUT_TOKENS))
             };
-            Some(Limited::admit(gateway, by.principal(), most, sent.clone()).await?)
+            Some(
+                Limited::admit(gateway, by.principal(), request.dialect, most, sent.clone())
+                    .await?,
+            )
         };
         if !request.dialect.wakes() {
             awake(&route)?;

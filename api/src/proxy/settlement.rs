@@ -9,8 +9,11 @@ use tracing::Span;
 
 use super::consumer::Consumer;
 use super::destination::Destination;
+use super::dialect::Dialect;
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
+use super::headers;
+use super::line::Charge;
 use super::purse::{Reservation, Spent};
 use super::usage::{Usage, Used};
 use crate::error::{ApiError, admit_error, client_closed_request};
@@ -51,6 +54,7 @@ impl Limited {
     pub(super) async fn admit(
         gateway: &Gateway,
         key: &Principal,
+        dialect: Dialect,
         most: impl FnOnce() -> u64,
         sent: Option<Arc<AtomicBool>>,
     ) -> Result<Self, ApiError> {
@@ -62,7 +66,7 @@ impl Limited {
                 let mut error = admit_error(&refused);
                 if let AdmitError::Exceeded(exceeded) = &refused {
                     let mut fields = HeaderMap::new();
-                    crate::control::rate_headers(&exceeded.status, &mut fields);
+                    headers::of_limits(&exceeded.status, dialect, clock.now(), &mut fields);
                     error.headers.extend(fields.into_iter().filter_map(|(name, value)| {
                         Some((name?, value.to_str().ok()?.to_owned()))
                     }));

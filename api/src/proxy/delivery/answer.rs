@@ -104,7 +104,8 @@ pub(in crate::proxy) fn open(
 ) -> Answer {
     let mut fields = HeaderMap::new();
     if let Some(status) = settlement.rate_status() {
-        crate::control::rate_headers(status, &mut fields);
+        let now = pursuit.gateway().clock.now();
+        headers::of_limits(status, pursuit.call.dialect, now, &mut fields);
     }
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -144,7 +145,7 @@ pub(in crate::proxy) async fn deliver(
         fields.insert(COLD_START, millis(waited));
     }
     if let Some(status) = settlement.rate_status() {
-        crate::control::rate_headers(status, &mut fields);
+        headers::of_limits(status, call.dialect, gateway.clock.now(), &mut fields);
     }
     let is_stream = status.is_success() && headers::is_event_stream(&fields);
     if is_stream && headers::is_encoded(&fields) {

@@ -1,6 +1,6 @@
 //! Requests in the words of Anthropic's Messages, answered by whoever speaks Chat Completions.
 
-use diogenes_core::ports::Limits;
+use diogenes_core::ports::{Clock, Limits};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -179,4 +179,28 @@ async fn tokens_are_counted_by_a_replica_that_runs_and_none_is_started_for_it() 
     let (local, _upstream) = local_of(Script::Answer(plain("200 OK", JSON, "{}"))).await;
     let error = walked(&local, count()).await.unwrap_err();
     assert_eq!(error.status(), StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn limits_are_told_in_the_words_of_both_apis() {
+    let (local, _upstream) = local_of(Script::Answer(plain("200 OK", JSON, WHOLE))).await;
+    let limits = Limits {
+        requests_per_minute: Some(5),
+        tokens_per_minute: Some(100_000),
+        ..Limits::default()
+    };
+    let answer = local.gateway.walk(caller(limits), ask(false)).await.unwrap();
+    let field = |name: &str| answer.headers[name].to_str().unwrap();
+    assert_eq!(field("x-ratelimit-limit-requests"), "5");
+    assert_eq!(field("anthropic-ratelimit-requests-limit"), "5");
+    assert_eq!(field("anthropic-ratelimit-requests-remaining"), "4");
+    assert_eq!(
+        field("anthropic-ratelimit-tokens-remaining"),
+        field("x-ratelimit-remaining-tokens")
+    );
+    let reset: diogenes_core::Timestamp =
+        field("anthropic-ratelimit-tokens-reset").parse().unwrap();
+    let now = local.clock.now();
+    assert!(reset >= now - std::time::Duration::from_mins(1), "{reset} at {now}");
+    assert!(reset <= now + std::time::Duration::from_mins(2), "{reset} at {now}");
 }
