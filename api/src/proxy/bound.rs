@@ -69,6 +69,15 @@ impl Most {
     }
 }
 
+/// The first field of a body that says how long or how many answers may be, and is no whole number
+/// of at least 0, as vLLM, OpenAI and Anthropic want it.
+pub(super) fn not_a_count(body: &[u8]) -> Option<&'static str> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return None };
+    ["max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"]
+        .into_iter()
+        .find(|name| fields.get(*name).is_some_and(|value| !value.is_null() && !value.is_u64()))
+}
+
 /// The largest number that a replica may read from a value.
 fn at_most(value: &Value) -> u64 {
     match value {
@@ -162,6 +171,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_count_is_a_whole_number() {
+        for good in [r#"{"max_tokens":5,"n":null}"#, "{}", r#"{"n":1}"#, "nonsense"] {
+            assert_eq!(not_a_count(good.as_bytes()), None, "{good}");
+        }
+        for (bad, field) in [
+            (r#"{"max_tokens":-1}"#, "max_tokens"),
+            (r#"{"max_completion_tokens":"7"}"#, "max_completion_tokens"),
+            (r#"{"max_output_tokens":7.5}"#, "max_output_tokens"),
+            (r#"{"n":1e300}"#, "n"),
+        ] {
+            assert_eq!(not_a_count(bad.as_bytes()), Some(field), "{bad}");
+        }
+    }
 
     #[test]
     fn the_most_tokens_are_those_of_the_prompt_and_of_every_answer() {

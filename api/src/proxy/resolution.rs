@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::admission::{Admission, InferenceRequest};
 use super::arrangement::arrange;
-use super::bound::{DEFAULT_OUTPUT_TOKENS, Most, of_images};
+use super::bound::{DEFAULT_OUTPUT_TOKENS, Most, not_a_count, of_images};
 use super::call::Call;
 use super::consumer::Consumer;
 use super::destination::Destination;
@@ -173,6 +173,13 @@ async fn counted(
     let budgets = purse.budgets_of(by, route.name.as_ref()).await?;
     if budgets.is_empty() && !route.destinations().any(|at| purse.may_price(at)) {
         return Ok((budgets, None));
+    }
+    if let Some(field) = not_a_count(&request.body).filter(|_| !budgets.is_empty()) {
+        return Err(ApiError::new(
+            ErrorKind::InvalidRequest,
+            format!("`{field}` must be a whole number of at least 0: a budget counts this request"),
+        )
+        .param(field));
     }
     let mut most = Most::of(&request.body);
     if !request.dialect.generates() {
