@@ -81,6 +81,8 @@ pub enum ErrorKind {
     TooManyHeld,
     /// No replica is ready yet.
     ModelWarming,
+    /// Its replicas have as many requests as they take at once.
+    ModelBusy,
     /// The last scale-up failed.
     ModelFailed(FailureKind),
     /// An operator took the model down while the request waited.
@@ -160,6 +162,7 @@ impl ErrorKind {
             Self::UpstreamMalformed => (StatusCode::BAD_GATEWAY, "upstream_malformed"),
             Self::UpstreamTooLarge => (StatusCode::BAD_GATEWAY, "upstream_too_large"),
             Self::ModelWarming => (StatusCode::SERVICE_UNAVAILABLE, "model_warming"),
+            Self::ModelBusy => (StatusCode::SERVICE_UNAVAILABLE, "model_busy"),
             Self::ProviderUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "provider_unavailable"),
             Self::ModelDown => (StatusCode::SERVICE_UNAVAILABLE, "model_down"),
             Self::Deadline => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
@@ -426,6 +429,7 @@ pub fn key_error(error: &KeyError) -> ApiError {
                 BeyondOwn::Models { .. } => "models",
                 BeyondOwn::Expiry { .. } => "expires_at",
                 BeyondOwn::Limits { .. } => "limits",
+                BeyondOwn::Weight { .. } => "weight",
                 BeyondOwn::Egress { .. } => "egress",
             };
             ApiError::new(ErrorKind::InsufficientScope, error.to_string()).param(param)

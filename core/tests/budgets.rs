@@ -11,7 +11,7 @@ use diogenes_core::gateway::budget::{
     charges, over_budget, warning,
 };
 use diogenes_core::gateway::ledger::{StoreLedger, TrancheLedger};
-use diogenes_core::keys::{KeyId, Keys, NewKey};
+use diogenes_core::keys::{KeyId, Keys, NewKey, Weight};
 use diogenes_core::ports::{
     Amount, Clock as _, Ledger, LedgerError, Limits, ReservationId, StateStore,
 };
@@ -58,6 +58,7 @@ impl World {
             expires_at: None,
             limits: Limits::default(),
             egress: true,
+            weight: Weight::default(),
         };
         self.keys.issue(&Allowed::operator(), new).await.unwrap().0.id
     }

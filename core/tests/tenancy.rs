@@ -14,7 +14,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::audit::{Actor, AuditFilter, AuditLog, AuditRecord, RETENTION};
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{ModelSpec, Order, Registry, Source};
-use diogenes_core::keys::{ApiKey, KeyError, KeyRejection, Keys, NewKey};
+use diogenes_core::keys::{ApiKey, KeyError, KeyRejection, Keys, NewKey, Weight};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Bound, Cursor, Expect, IndexKey, Item, Key, Limits, Page, Query, StateStore, StoreError,
@@ -91,6 +91,7 @@ fn new_key(project: &ProjectId, email: &str) -> NewKey {
         expires_at: None,
         limits: Limits::default(),
         egress: false,
+        weight: Weight::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diogenes_core::keys::{ApiKey, KeyId};
+use diogenes_core::keys::{ApiKey, KeyId, Weight};
 use diogenes_core::ports::Limits;
 use diogenes_core::tenancy::{Permissions, Principal, ProjectId, Scope, Subject};
 use serde_json::Value;
@@ -72,6 +72,8 @@ pub fn from_context(text: impl Fn(&str) -> Option<String>) -> Option<Principal> 
         models,
         limits,
         egress: text("egress").as_deref() == Some("true"),
+        // Requests take no turns here.
+        weight: Weight::default(),
         limited_as: text("limited_as").map(KeyId::from_caller),
         expires_at,
     })
@@ -101,6 +103,7 @@ mod tests {
             models: None,
             limits: Limits::default(),
             egress: false,
+            weight: Weight::default(),
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
             revoked_at: None,
@@ -116,6 +119,7 @@ mod tests {
             models: Some(BTreeSet::from(["a/b".parse().unwrap()])),
             limits: Limits { requests_per_minute: Some(5), ..Limits::default() },
             egress: true,
+            weight: Weight::default(),
             expires_at: Some(Timestamp::UNIX_EPOCH),
             limited_as: Some(KeyId::from_caller("first")),
             ..key()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
-use diogenes_core::keys::{ApiKey, KeyId, Keys, NewKey};
+use diogenes_core::keys::{ApiKey, KeyId, Keys, NewKey, Weight};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, Cursor, Limits};
 use diogenes_core::tenancy::{Principal, ProjectId, Scope, may};
@@ -83,6 +83,10 @@ pub struct CreateKey {
     /// Whether its requests may leave for providers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
+    /// Its share of a busy model, beside other keys.
+    #[serde(default, skip_serializing_if = "Weight::is_default")]
+    #[schema(value_type = u32, minimum = 1, maximum = 100, default = 1)]
+    pub weight: Weight,
 }
 
 /// Limits of a key; an absent one does not limit.
@@ -124,6 +128,10 @@ pub struct KeyBody {
     /// Whether its requests may leave for providers.
     #[serde(default)]
     pub egress: bool,
+    /// Its share of a busy model, beside other keys.
+    #[serde(default)]
+    #[schema(value_type = u32)]
+    pub weight: Weight,
     /// `active`, `revoked` or `expired`.
     pub status: String,
     /// When it was issued.
@@ -157,6 +165,7 @@ impl KeyBody {
             models: key.models,
             limits: key.limits,
             egress: key.egress,
+            weight: key.weight,
             status: status.into(),
             created_at: key.created_at,
             expires_at: key.expires_at,
@@ -253,6 +262,7 @@ pub(super) async fn create(
         expires_at,
         limits: body.limits,
         egress: body.egress,
+        weight: body.weight,
     };
     let (record, plain) = area.keys.issue(&by, new).await.map_err(|error| key_error(&error))?;
     let created = CreatedKey { key: plain.expose().into(), record: KeyBody::new(record, now) };

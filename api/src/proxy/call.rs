@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::fleet::Affinity;
 use diogenes_core::gateway::budget::Budget;
 use diogenes_core::routing::Patience;
 use diogenes_core::tenancy::Principal;
@@ -13,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
+use super::beginning::beginning;
 use super::bound::Most;
 use super::destination::Destination;
 use super::dialect::Dialect;
@@ -61,6 +63,14 @@ impl Call {
     /// The tokens of its prompt at a guess: four bytes of English are about one.
     pub(super) fn prompt_guess(&self) -> u64 {
         self.body.len() as u64 / 4
+    }
+
+    /// What requests have in common that are to meet at one replica, if any are.
+    pub(super) fn meets(&self, affinity: Affinity) -> Option<u64> {
+        match affinity {
+            Affinity::None => None,
+            Affinity::Prefix => beginning(&self.body),
+        }
     }
 
     /// The field that has to say how long the answer may be, where a budget counts it and the

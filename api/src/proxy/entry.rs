@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     /// Set while the fleet cannot be looked after: a full disk, say.
     neglected: AtomicBool,
     ask_again: Duration,
+    /// Who waits for a turn.
+    pub(super) line: Line,
     pub(super) metrics: Arc<ModelMetrics>,
     clock: Arc<dyn Clock>,
     wake: Arc<dyn Wake>,
@@ -88,6 +90,9 @@ impl Drop for Lease {
         if self.target.end(self.entry.now_millis()) {
             self.entry.replica_fell_idle(&self.target);
         }
+        if self.entry.has_turns() {
+            self.entry.line.call_next();
+        }
     }
 }
 
@@ -111,6 +116,7 @@ impl Entry {
             warmed: AtomicI64::new(0),
             neglected: AtomicBool::new(false),
             ask_again,
+            line: Line::default(),
             metrics: Arc::new(metrics),
             clock,
             wake,
@@ -230,28 +236,67 @@ impl Entry {
         targets.iter().any(|target| target.claim == *claim && target.is_reachable())
     }
 
-    /// Begins a request on the best replica, if any is in rotation. `waited` is what the request
+    /// Begins a request on the best replica, if any is in rotation: the one with the least to do, or,
+    /// of requests that are to meet, the one that is `near`. `waited` is what the request
     /// has held until now: a request is held or in flight, and never both.
-    pub(super) fn start<W>(self: &Arc<Self>, waited: &mut Option<W>) -> Option<Lease> {
-        self.start_where(waited, |_| true)
+    pub(super) fn start<W>(
+        self: &Arc<Self>,
+        waited: &mut Option<W>,
+        near: Option<u64>,
+    ) -> Option<Lease> {
+        self.start_where(waited, near, |_| true)
+    }
+
+    /// The same once it is the request's turn, where replicas get only so many at once.
+    pub(super) fn start_in_turn<W>(
+        self: &Arc<Self>,
+        waited: &mut Option<W>,
+        call: &Call,
+        ticket: Option<&Ticket>,
+    ) -> Option<(Lease, Option<Charge>)> {
+        let view = self.view();
+        let near = call.meets(view.model.spec.affinity);
+        let Some(most) = view.model.spec.max_concurrency else {
+            return self.start(waited, near).map(|lease| (lease, None));
+        };
+        let begin = || self.start_where(waited, near, |target| target.load() < most);
+        let (lease, charge) = Line::take_turn(self, call, ticket, begin)?;
+        Some((lease, Some(charge)))
+    }
+
+    /// Whether requests wait for their turn where there are many.
+    pub(super) fn has_turns(&self) -> bool {
+        self.view.load().model.spec.max_concurrency.is_some()
+    }
+
+    /// Whether the request has to wait for its turn.
+    pub(super) fn is_busy(&self, ticket: Option<&Ticket>) -> bool {
+        let Some(most) = self.view.load().model.spec.max_concurrency else { return false };
+        let has_room = |target: &Arc<Target>| target.is_reachable() && target.load() < most;
+        !self.targets.load().iter().any(has_room) || !self.line.is_turn_of(ticket)
     }
 
     /// The same on the best of those that suit.
     pub(super) fn start_where<W>(
         self: &Arc<Self>,
         waited: &mut Option<W>,
+        near: Option<u64>,
         suits: impl Fn(&Target) -> bool,
     ) -> Option<Lease> {
         let targets = self.targets.load();
-        let place = least_in_flight(targets.iter().map(|target| {
+        let candidates = targets.iter().map(|target| {
             let candidate = target.candidate();
             Candidate { reachable: candidate.reachable && suits(target), ..candidate }
-        }))?;
+        });
+        let place = match near {
+            Some(key) => nearest(key, candidates),
+            None => least_in_flight(candidates),
+        }?;
         let target = targets.get(place)?.clone();
         *waited = None;
         let lease = Lease::new(target, self.clone());
         // The one with the least to do has enough, so every other has too.
-        if lease.target.load() > self.view.load().model.spec.target_concurrency {
+        if lease.target.load() > self.view.load().model.spec.requests_per_replica() {
             self.ask_for_another();
         }
         Some(lease)
@@ -286,7 +331,7 @@ impl Entry {
         let taken = u32::try_from(view.slots.len()).unwrap_or(u32::MAX);
         let in_flight: u32 = self.targets.load().iter().map(|target| target.load()).sum();
         taken < spec.max_replicas
-            && in_flight > taken.saturating_mul(spec.target_concurrency)
+            && in_flight > taken.saturating_mul(spec.requests_per_replica())
             && view.failure(self.now()).is_none()
     }
 

@@ -11,6 +11,7 @@ use super::call::Call;
 use super::destination::Destination;
 use super::entry::Entry;
 use super::fleet_link::{FleetLink, Place};
+use super::line::Ticket;
 use super::refusal;
 use super::route::Route;
 use crate::error::{ApiError, store_error};
@@ -104,13 +105,14 @@ impl Hold {
         }
     }
 
-    /// Waits until something may have changed, or for the next report; at most until the wait has
+    /// Waits until something may have changed, it may be its turn, or for the next report; at most until the wait has
     /// lasted for `most` in all. Cancel-safe.
     pub(super) async fn turn(
         &mut self,
         entry: &Entry,
         link: &dyn FleetLink,
         progress: &Progress,
+        ticket: Option<&Ticket>,
         most: Option<Duration>,
     ) -> Turn {
         if self.reported.is_some_and(|phase| phase != progress.phase) {
@@ -119,6 +121,7 @@ impl Hold {
         let ends = most.and_then(|most| self.began.checked_add(most));
         tokio::select! {
             () = any(&mut self.changes) => Turn::Changed,
+            () = called(ticket) => Turn::Changed,
             () = until(ends) => Turn::Changed,
             () = &mut self.report => self.tell(progress),
             () = &mut self.look => {
@@ -136,6 +139,13 @@ impl Hold {
     }
 }
 
+async fn called(ticket: Option<&Ticket>) {
+    match ticket {
+        Some(ticket) => ticket.called().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn until(end: Option<Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end).await,
@@ -148,7 +158,8 @@ async fn take_place(entry: &Arc<Entry>, link: &dyn FleetLink) -> Result<Place, A
     let view = entry.view();
     let place = link.enter(entry, view.model.spec.max_held).await;
     let place = place.map_err(|error| store_error(&error))?;
-    let place = place.ok_or_else(|| refusal::too_many_held(&view, entry.now()))?;
+    let place =
+        place.ok_or_else(|| refusal::too_many_held(&view, entry.is_reachable(), entry.now()))?;
     link.ask(entry).await;
     entry.metrics.held_request();
     Ok(place)

@@ -18,6 +18,7 @@
 
 mod admission;
 mod arrangement;
+mod beginning;
 mod bound;
 mod call;
 mod casualties;
@@ -33,6 +34,7 @@ mod gateway;
 mod headers;
 mod hold;
 mod interpreter;
+mod line;
 mod models;
 mod opening;
 mod peek;

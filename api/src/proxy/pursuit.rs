@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::since;
-use diogenes_core::fleet::{ModelView, Progress};
+use diogenes_core::fleet::{ModelView, Phase, Progress};
 use diogenes_core::gateway::{Attempted, GiveUp, Health, ModelHealth, Step, Waiting, next};
 use tokio::time::Instant;
 
@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::gateway::Gateway;
 use super::hold::{Hold, Turn};
 use super::interpreter::Interpreter;
+use super::line::Ticket;
 use super::provider::Hosted;
 use super::recovery::Recovery;
 use super::refusal;
@@ -36,6 +37,8 @@ pub(super) struct Pursuit {
     /// What the last attempt came to, which is the answer if it stays the last.
     last: Option<Move>,
     hold: Option<Hold>,
+    /// Its place among those that wait for a turn.
+    ticket: Option<Ticket>,
 }
 
 /// How a pursuit gets on.
@@ -71,8 +74,8 @@ impl Pursuit {
     pub(super) fn new(gateway: Arc<Gateway>, planned: Planned) -> (Self, Settlement) {
         let Planned { call, route, settlement } = planned;
         let at = route.first().clone();
-        let (attempts, last, hold) = (Vec::new(), None, None);
-        (Self { gateway, call, at, route, attempts, last, hold }, settlement)
+        let (attempts, last, hold, ticket) = (Vec::new(), None, None, None);
+        (Self { gateway, call, at, route, attempts, last, hold, ticket }, settlement)
     }
 
     pub(super) fn gateway(&self) -> &Gateway {
@@ -118,7 +121,9 @@ impl Pursuit {
             return last;
         }
         self.at = self.route.first().clone();
-        if let (GiveUp::Warming(_), None, Some(entry)) = (why, &self.hold, self.at.entry()) {
+        if let (GiveUp::Warming(_) | GiveUp::Busy, None, Some(entry)) =
+            (why, &self.hold, self.at.entry())
+        {
             // Whoever is turned away will come back.
             self.gateway.views.link.ask(entry).await;
         }
@@ -157,13 +162,18 @@ impl Pursuit {
         decide(&health.collect::<Vec<_>>())
     }
 
-    fn health<'a>(&self, entry: &Entry, view: &'a ModelView) -> Health<'a> {
+    fn health<'a>(&self, entry: &Arc<Entry>, view: &'a ModelView) -> Health<'a> {
         Health::Model(ModelHealth {
             view,
             reachable: entry.is_reachable(),
+            busy: entry.is_busy(self.ticket_for(entry)),
             neglected: entry.is_neglected(),
             casualties: self.gateway.casualties.count(&self.call, entry),
         })
+    }
+
+    fn ticket_for(&self, entry: &Arc<Entry>) -> Option<&Ticket> {
+        self.ticket.as_ref().filter(|ticket| ticket.is_for(entry))
     }
 
     async fn wait(
@@ -172,6 +182,9 @@ impl Pursuit {
         now: Timestamp,
         most: Option<Duration>,
     ) -> Option<Move> {
+        if self.ticket_for(entry).is_none() {
+            self.ticket = entry.has_turns().then(|| Ticket::take(entry, &self.call));
+        }
         let link = &*self.gateway.views.link;
         let Some(hold) = &mut self.hold else {
             return Some(match Hold::begin(&self.route, entry, link, &self.call).await {
@@ -192,11 +205,20 @@ impl Pursuit {
             // the queue; where the store cannot be asked it waits uncounted.
             hold.place = link.enter(entry, u32::MAX).await.ok().flatten();
         }
-        match hold.turn(entry, link, &entry.view().progress(now), most).await {
+        let ticket = self.ticket.as_ref();
+        match hold.turn(entry, link, &progress(entry, now), ticket, most).await {
             Turn::Changed => None,
-            Turn::Report => Some(Move::Progress(entry.view().progress(self.gateway.clock.now()))),
+            Turn::Report => Some(Move::Progress(progress(entry, self.gateway.clock.now()))),
         }
     }
+}
+
+/// How far the boot is that a request waits for. One that waits for its turn waits for none.
+fn progress(entry: &Entry, now: Timestamp) -> Progress {
+    if entry.is_reachable() {
+        return Progress { phase: Phase::Ready, elapsed: Duration::ZERO, eta: None };
+    }
+    entry.view().progress(now)
 }
 
 fn health_of(hosted: &Hosted) -> Health<'static> {

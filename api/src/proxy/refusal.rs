@@ -95,17 +95,25 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
         )
         .no_retry(),
         GiveUp::Warming(progress) => ApiError::warming(name.as_str(), progress),
+        GiveUp::Busy => ApiError::new(
+            ErrorKind::ModelBusy,
+            format!(
+                "model `{name}` has as many requests as it takes at once, and the turn of this one did not come in time; retry after the time in `Retry-After`"
+            ),
+        )
+        .retry_after(Duration::from_secs(5)),
     }
 }
 
 /// One more request than may wait.
-pub(super) fn too_many_held(view: &ModelView, now: Timestamp) -> ApiError {
+pub(super) fn too_many_held(view: &ModelView, is_ready: bool, now: Timestamp) -> ApiError {
     let spec = &view.model.spec;
+    let is = if is_ready { "busy" } else { "starting" };
     let after = diogenes_core::routing::retry_after(view.progress(now).eta);
     ApiError::new(
         ErrorKind::TooManyHeld,
         format!(
-            "`{}` is starting, and the limit of requests that may wait for it, {}, is reached; retry after the time in `Retry-After`",
+            "`{}` is {is}, and the limit of requests that may wait for it, {}, is reached; retry after the time in `Retry-After`",
             view.model.name, spec.max_held
         ),
     )

@@ -35,6 +35,8 @@ struct Open {
     consumer: Option<Consumer>,
     /// What was set aside for the attempt that is under way, or is the answer.
     reservation: Option<Reservation>,
+    /// What its turn was taken to cost, where requests take turns.
+    charge: Option<Charge>,
     link: Arc<dyn FleetLink>,
     span: Span,
 }
@@ -100,8 +102,9 @@ impl Settlement {
         span: Span,
     ) -> Self {
         at.metrics().begin();
-        let reservation = None;
-        let open = Open { at, request_id, arrived, limited, consumer, reservation, link, span };
+        let (reservation, charge) = (None, None);
+        let open =
+            Open { at, request_id, arrived, limited, consumer, reservation, charge, link, span };
         Self { open: Some(open) }
     }
 
@@ -120,8 +123,18 @@ impl Settlement {
         }
     }
 
+    /// Takes over what the turn of an attempt was taken to cost. That of an earlier one came to
+    /// nothing.
+    pub(super) fn charged(&mut self, charge: Option<Charge>) {
+        let Some(open) = &mut self.open else { return };
+        if let Some(earlier) = std::mem::replace(&mut open.charge, charge) {
+            earlier.settle(Some(Usage::default()));
+        }
+    }
+
     /// Settles what was set aside for an attempt that is not the answer.
     pub(super) fn tried(&mut self, spent: Spent) {
+        self.charged(None);
         let Some(open) = &mut self.open else { return };
         let Some(reservation) = open.reservation.take() else { return };
         if let Some(consumer) = &open.consumer {
@@ -211,6 +224,9 @@ impl Open {
                 completion_tokens = completion, took_ms,
                 "request ended"
             );
+        }
+        if let Some(charge) = self.charge {
+            charge.settle(used);
         }
         if let Some(reservation) = self.reservation {
             let spent = used.map_or(Spent::Unknown, Spent::Tokens);

@@ -76,4 +76,6 @@ mod route_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod turn_tests;
+#[cfg(test)]
 mod usage_tests;

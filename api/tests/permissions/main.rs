@@ -29,7 +29,7 @@ use diogenes_core::gateway::budget::{BudgetId, Budgets};
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::usage::Usages;
-use diogenes_core::keys::{Keys, LocalLimiter, NewKey};
+use diogenes_core::keys::{Keys, LocalLimiter, NewKey, Weight};
 use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
 use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
@@ -146,6 +146,7 @@ impl World {
             expires_at: None,
             limits: Limits::default(),
             egress: false,
+            weight: Weight::default(),
         };
         let (record, plain) = self.keys.issue(&Allowed::operator(), new).await.unwrap();
         (record.id.to_string(), plain.expose().to_owned())
@@ -349,6 +350,7 @@ async fn a_key_does_not_get_around_its_own_end_and_limits_by_issuing_another() {
         expires_at: Some(hour.parse().unwrap()),
         limits: Limits { requests_per_minute: Some(5), ..Limits::default() },
         egress: false,
+        weight: Weight::default(),
     };
     let (_, key) = world.keys.issue(&Allowed::operator(), new).await.unwrap();
     let denied = (StatusCode::FORBIDDEN, "insufficient_scope".to_owned());

@@ -103,6 +103,12 @@ fn admit(spec: ModelSpec) -> Result<ModelSpec, SpecError> {
         );
         return Err(SpecError { field: "command", problem });
     }
+    if spec.max_concurrency.is_some() {
+        let problem = "needs a queue that all requests share, and here every router serves one \
+                       request; leave it out and limit the engine itself, such as by vLLM's \
+                       `--max-num-seqs`";
+        return Err(SpecError { field: "max_concurrency", problem: problem.into() });
+    }
     spec.validate_port()?;
     if spec.port.is_some_and(|port| port != PORT) {
         let problem = format!(
@@ -150,6 +156,13 @@ mod tests {
         ]);
         assert_eq!(admitted(ladder), Ok(registered.clone()));
         assert_eq!(admitted(registered.clone()), Ok(registered));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_turn_here() {
+        let mut spec = ModelSpec::new(["vllm", "{port}"]);
+        spec.max_concurrency = Some(8);
+        assert_eq!(admit(spec).unwrap_err().field, "max_concurrency");
     }
 
     #[test]

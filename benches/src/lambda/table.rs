@@ -10,7 +10,7 @@ use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, InstanceId, Launch, Load, Model, ModelSpec, PhaseTimes, Placement,
     Slot, SlotState, Source,
 };
-use diogenes_core::keys::{Keys, NewKey, Scope};
+use diogenes_core::keys::{Keys, NewKey, Scope, Weight};
 use diogenes_core::ports::{Expect, Limits, StateStore};
 use diogenes_core::secret::Secret;
 
@@ -49,6 +49,7 @@ impl Tables {
             expires_at: None,
             limits: Limits::default(),
             egress: false,
+            weight: Weight::default(),
         };
         Ok(keys
             .issue(&diogenes_core::tenancy::Allowed::operator(), new)

@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use diogenes_core::keys::{Keys, NewKey, PlainKey, Scope};
+use diogenes_core::keys::{Keys, NewKey, PlainKey, Scope, Weight};
 use diogenes_core::ports::Limits;
 use diogenes_core::tenancy::{Allowed, ProjectId};
 
@@ -46,6 +46,7 @@ pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<Admin
                 expires_at: None,
                 limits: Limits::default(),
                 egress: false,
+                weight: Weight::default(),
             };
             let (_, plain) = keys
                 .issue(&Allowed::operator(), new)

@@ -36,7 +36,9 @@ pub use held::HeldCounter;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
 pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;
-pub use model::{ColdStart, Engine, Model, ModelSpec, ResponsesApi, Source, SpecError, SpecHash};
+pub use model::{
+    Affinity, ColdStart, Engine, Model, ModelSpec, ResponsesApi, Source, SpecError, SpecHash,
+};
 pub use name_claim::NameClaim;
 pub(crate) use name_claim::owner_of;
 pub use phase::Phase;

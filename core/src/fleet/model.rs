@@ -93,6 +93,10 @@ pub struct ModelSpec {
     /// Requests in flight per replica above which another replica is wanted.
     #[serde(default = "default_target_concurrency")]
     pub target_concurrency: u32,
+    /// The most requests that are sent to a replica at once; others wait for their turn, in a queue
+    /// per key. None for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<u32>,
     /// A replica that nobody used for so long is terminated.
     #[serde(default = "ten_minutes", with = "crate::duration")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -119,6 +123,9 @@ pub struct ModelSpec {
     #[serde(default = "thirty_minutes", with = "crate::duration")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub answer_timeout: Duration,
+    /// Which requests are to meet at one replica.
+    #[serde(default, skip_serializing_if = "Affinity::is_none")]
+    pub affinity: Affinity,
     /// What a caller sees while no replica is ready.
     #[serde(default)]
     pub cold_start: ColdStart,
@@ -189,6 +196,26 @@ pub enum ColdStart {
     Hold,
     /// 503 `model_warming` with `Retry-After`.
     Reject,
+}
+
+/// Which requests are to meet at one replica.
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// None: the replica with the least to do serves.
+    #[default]
+    None,
+    /// Those that begin alike, as the turns of a conversation do: the replica has computed what
+    /// they share, and may still know it.
+    Prefix,
+}
+
+impl Affinity {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// Who serves OpenAI's `/v1/responses`.
@@ -280,12 +307,14 @@ impl ModelSpec {
             min_replicas: 0,
             max_replicas: one(),
             target_concurrency: default_target_concurrency(),
+            max_concurrency: None,
             idle_timeout: ten_minutes(),
             boot_timeout: default_boot_timeout(),
             drain_timeout: fifteen_minutes(),
             max_lifetime: None,
             stall_timeout: five_minutes(),
             answer_timeout: thirty_minutes(),
+            affinity: Affinity::None,
             cold_start: ColdStart::Hold,
             hold_timeout: fifteen_minutes(),
             max_held: default_max_held(),
@@ -333,6 +362,9 @@ impl ModelSpec {
         if self.target_concurrency == 0 {
             return wrong("target_concurrency", "must be at least 1");
         }
+        if self.max_concurrency == Some(0) {
+            return wrong("max_concurrency", "must be at least 1; leave it out for no limit");
+        }
         for (field, duration) in [
             ("boot_timeout", self.boot_timeout),
             ("stall_timeout", self.stall_timeout),
@@ -361,6 +393,12 @@ impl ModelSpec {
             return wrong("max_lifetime", "must be greater than zero; leave it out for no limit");
         }
         Ok(())
+    }
+
+    /// The requests per replica, in flight and held, above which another replica is wanted.
+    pub fn requests_per_replica(&self) -> u32 {
+        let most = self.max_concurrency.unwrap_or(u32::MAX);
+        self.target_concurrency.min(most).max(1)
     }
 
     /// The spec as answers show it: without the plain text of its environment.

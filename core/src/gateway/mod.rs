@@ -10,6 +10,7 @@ mod breaker;
 pub mod budget;
 pub mod catalog;
 pub mod continuation;
+mod fair_queue;
 pub mod ledger;
 mod plan;
 pub mod prices;
@@ -21,6 +22,7 @@ pub mod translation;
 pub mod usage;
 
 pub use breaker::Breaker;
+pub use fair_queue::{FairQueue, QueuePlace};
 pub use plan::{
     Attempted, GiveUp, Health, MAX_CASUALTIES, ModelHealth, Outcome, Step, Waiting, next,
 };

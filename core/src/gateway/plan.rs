@@ -36,6 +36,9 @@ pub struct ModelHealth<'a> {
     pub view: &'a ModelView,
     /// Whether one of its replicas is in rotation.
     pub reachable: bool,
+    /// Whether the request has to wait for its turn: the replicas have as many as they may get at
+    /// once, or others go before it.
+    pub busy: bool,
     /// Whether the fleet cannot be looked after: a full disk, a store that does not answer.
     pub neglected: bool,
     /// How many of its replicas this very request has brought down within the last minute.
@@ -132,8 +135,10 @@ pub enum GiveUp {
     Failed(Failure),
     /// An operator took the model down while the request waited.
     Down,
-    /// The caller, or the model, does not want to wait any longer.
+    /// The caller, or the model, does not want to wait any longer for a replica.
     Warming(Progress),
+    /// The same, for a turn at one.
+    Busy,
 }
 
 /// Decides what to do next for a request.
@@ -167,7 +172,7 @@ pub fn next(
                 soonest = Some(soonest.map_or(at, |soonest| soonest.min(at)));
             }
             Prospect::Refuses(why) => {
-                if matches!(why, GiveUp::Warming(_)) {
+                if matches!(why, GiveUp::Warming(_) | GiveUp::Busy) {
                     warm.get_or_insert(target);
                 }
                 reason.get_or_insert(why);
@@ -244,35 +249,46 @@ fn prospect(
 }
 
 fn prospect_of_model(health: &ModelHealth<'_>, waiting: &Waiting, now: Timestamp) -> Prospect {
-    let ModelHealth { view, reachable, neglected, casualties } = *health;
+    let ModelHealth { view, reachable, busy, casualties, .. } = *health;
     if view.model.deleted_at.is_some() {
         return Prospect::Refuses(GiveUp::Deleted);
     }
     if casualties >= MAX_CASUALTIES {
         return Prospect::Refuses(GiveUp::BringsReplicasDown);
     }
-    if reachable {
+    if reachable && !busy {
         return Prospect::Serves;
     }
     if waiting.closing {
         return Prospect::Refuses(GiveUp::ShuttingDown);
     }
+    // Replicas that run serve, whatever becomes of others.
+    if !reachable && let Some(why) = no_replica_comes(health, waiting, now) {
+        return Prospect::Refuses(why);
+    }
+    let most = longest_wait(&view.model.spec, waiting.patience);
+    if most.is_some_and(|most| waiting.waited >= most) {
+        return Prospect::Refuses(if reachable {
+            GiveUp::Busy
+        } else {
+            GiveUp::Warming(view.progress(now))
+        });
+    }
+    Prospect::MayServe(most)
+}
+
+/// Why no replica is on its way.
+fn no_replica_comes(health: &ModelHealth<'_>, waiting: &Waiting, now: Timestamp) -> Option<GiveUp> {
+    let ModelHealth { view, neglected, .. } = *health;
     if neglected && waiting.waited >= PATIENCE_WITH_THE_STORE {
-        return Prospect::Refuses(GiveUp::Neglected);
+        return Some(GiveUp::Neglected);
     }
     let is_news = |at: Timestamp| at >= waiting.since;
     let failure = view.control.failure.as_ref().filter(|failure| is_news(failure.at));
     if let Some(failure) = view.failure(now).or(failure) {
-        return Prospect::Refuses(GiveUp::Failed(failure.clone()));
+        return Some(GiveUp::Failed(failure.clone()));
     }
-    if view.control.down_at.is_some_and(is_news) {
-        return Prospect::Refuses(GiveUp::Down);
-    }
-    let most = longest_wait(&view.model.spec, waiting.patience);
-    if most.is_some_and(|most| waiting.waited >= most) {
-        return Prospect::Refuses(GiveUp::Warming(view.progress(now)));
-    }
-    Prospect::MayServe(most)
+    view.control.down_at.is_some_and(is_news).then_some(GiveUp::Down)
 }
 
 /// How long a request waits for a replica at most; zero where the model turns requests away.

@@ -10,6 +10,7 @@ mod record;
 mod rights;
 mod service;
 mod store_limiter;
+mod weight;
 
 pub use limiter::LocalLimiter;
 pub use new_key::NewKey;
@@ -18,5 +19,6 @@ pub use record::{ApiKey, KeyRejection};
 pub use rights::BeyondOwn;
 pub use service::{KeyError, KeyList, Keys};
 pub use store_limiter::StoreLimiter;
+pub use weight::{InvalidWeight, Weight};
 
 pub use crate::tenancy::Scope;

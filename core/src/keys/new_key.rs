@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::Timestamp;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, Weight};
 use crate::name::ModelName;
 use crate::ports::Limits;
 use crate::tenancy::{ProjectId, Scope};
@@ -25,6 +25,8 @@ pub struct NewKey {
     pub limits: Limits,
     /// Whether its requests may leave for providers.
     pub egress: bool,
+    /// Its share of a busy model, beside other keys.
+    pub weight: Weight,
 }
 
 impl NewKey {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::entity::Entity;
-use crate::keys::{KeyHash, KeyId};
+use crate::keys::{KeyHash, KeyId, Weight};
 use crate::name::ModelName;
 use crate::ports::{IndexKey, Key, Limits, Query, Table};
 use crate::tenancy::{Permissions, Principal, ProjectId, Scope, Subject, known_scopes};
@@ -34,6 +34,9 @@ pub struct ApiKey {
     /// Whether its requests may leave for providers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
+    /// Its share of a busy model, beside other keys.
+    #[serde(default, skip_serializing_if = "Weight::is_default")]
+    pub weight: Weight,
     /// When it was issued.
     pub created_at: Timestamp,
     /// From when on it is refused.
@@ -111,6 +114,7 @@ impl From<ApiKey> for Principal {
             models: key.models,
             limits: key.limits,
             egress: key.egress,
+            weight: key.weight,
             limited_as: key.limited_as,
             expires_at: key.expires_at,
         }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use crate::Timestamp;
-use crate::keys::{KeyError, KeyId, NewKey};
+use crate::keys::{KeyError, KeyId, NewKey, Weight};
 use crate::name::ModelName;
 use crate::ports::LimitKind;
 use crate::tenancy::{Allowed, Permission, Permissions, Scope, may};
@@ -33,6 +33,11 @@ pub enum BeyondOwn {
         "the API key `{key}` is limited to {limit}, and the keys it issues need the same or lower limits; set their `limits`"
     )]
     Limits { key: KeyId, limit: String },
+    /// It would get a larger share than its issuer.
+    #[error(
+        "the API key `{key}` has the weight {weight}, and the keys it issues may have no larger one; set `weight`"
+    )]
+    Weight { key: KeyId, weight: Weight },
 }
 
 /// Whether the principal may issue, rotate or revoke keys with these rights: they must not exceed
@@ -79,6 +84,9 @@ pub(super) fn may_issue(by: &Allowed<may::KeysWrite>, new: &NewKey) -> Result<()
         && new.expires_at.is_none_or(|at| at > expires_at)
     {
         return Err(KeyError::BeyondOwn(BeyondOwn::Expiry { key, expires_at }));
+    }
+    if new.weight > by.weight {
+        return Err(KeyError::BeyondOwn(BeyondOwn::Weight { key, weight: by.weight }));
     }
     let (own, wanted) = (&by.limits, &new.limits);
     let beyond = [

@@ -206,6 +206,7 @@ impl Keys {
                 expires_at: old.value.expires_at,
                 limits: old.value.limits,
                 egress: old.value.egress,
+                weight: old.value.weight,
             });
             let first = old.value.limited_as.clone().unwrap_or_else(|| old.value.id.clone());
             fresh.limited_as = Some(first);
@@ -252,6 +253,7 @@ impl Keys {
             models: new.models,
             limits: new.limits,
             egress: new.egress,
+            weight: new.weight,
             created_at: self.clock.now(),
             expires_at: new.expires_at,
             revoked_at: None,

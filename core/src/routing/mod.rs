@@ -23,6 +23,38 @@ pub fn least_in_flight(candidates: impl IntoIterator<Item = Candidate>) -> Optio
         .map(|(place, _)| place)
 }
 
+/// The same where requests of one `key` are to meet: the first replica in an order that the key gives,
+/// unless it has more to do than 1.25 times what each would have. Another replica, or one fewer,
+/// moves few keys. This is consistent hashing with bounded loads (Mirrokni, Thorup and
+/// Zadimoghaddam, <https://arxiv.org/abs/1608.01350>) over rendezvous hashing.
+pub fn nearest(
+    key: u64,
+    candidates: impl IntoIterator<Item = Candidate, IntoIter: Clone>,
+) -> Option<usize> {
+    let candidates = candidates.into_iter().enumerate();
+    let reachable = candidates.filter(|(_, candidate)| candidate.reachable);
+    let (mut replicas, mut in_flight) = (0_u64, 0_u64);
+    for (_, candidate) in reachable.clone() {
+        replicas += 1;
+        in_flight += u64::from(candidate.in_flight);
+    }
+    // With this request among them, in quarters so that no fraction is lost.
+    let bound = (5 * (in_flight + 1)).div_ceil(4 * replicas.max(1));
+    reachable
+        .filter(|(_, candidate)| u64::from(candidate.in_flight) < bound)
+        .max_by_key(|(_, candidate)| mixed(key, candidate.slot))
+        .map(|(place, _)| place)
+}
+
+/// A number that depends on both, as if by chance: the finalizer of SplitMix64
+/// (<https://prng.di.unimi.it/splitmix64.c>).
+fn mixed(key: u64, slot: u32) -> u64 {
+    let mut mixed = key ^ u64::from(slot).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// How long a caller is willing to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -40,6 +72,8 @@ pub fn retry_after(eta: Option<Duration>) -> Duration {
     })
 }
 
+#[cfg(test)]
+mod affinity_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@ use std::fmt;
 
 use super::{Permission, Permissions, ProjectId};
 use crate::Timestamp;
-use crate::keys::{KeyId, KeyRejection};
+use crate::keys::{KeyId, KeyRejection, Weight};
 use crate::name::ModelName;
 use crate::ports::Limits;
 
@@ -47,6 +47,8 @@ pub struct Principal {
     pub limits: Limits,
     /// Whether its requests may leave for providers.
     pub egress: bool,
+    /// Its share of a busy model, beside other keys.
+    pub weight: Weight,
     /// The key that its requests count for against the limits; its own when absent.
     pub limited_as: Option<KeyId>,
     /// When it stops being accepted.
@@ -64,6 +66,7 @@ impl Principal {
             models: None,
             limits: Limits::default(),
             egress: true,
+            weight: Weight::default(),
             limited_as: None,
             expires_at: None,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use diogenes_backends::system::OsEntropy;
-use diogenes_core::keys::{Keys, NewKey};
+use diogenes_core::keys::{Keys, NewKey, Weight};
 use diogenes_core::ports::Limits;
 use diogenes_core::tenancy::{Allowed, ProjectId, Projects, Scope};
 use diogenes_functions::authorizer::Authorizer;
@@ -26,6 +26,7 @@ async fn a_key_of_an_archived_project_is_denied_with_the_reason() {
         expires_at: None,
         limits: Limits::default(),
         egress: false,
+        weight: Weight::default(),
     };
     let keys = Keys::new(base.store.clone(), base.clock.clone(), Arc::new(OsEntropy));
     let (_, plain) = keys.issue(&Allowed::operator(), new).await.unwrap();

@@ -117,6 +117,7 @@ fn bounds() -> Value {
                 "min_replicas": {"minimum": 0, "maximum": 100},
                 "max_replicas": {"minimum": 1, "maximum": 100},
                 "target_concurrency": {"minimum": 1, "maximum": u32::MAX, "format": "int64"},
+                "max_concurrency": {"minimum": 1, "maximum": u32::MAX, "format": "int64"},
                 "max_held": {"minimum": 0, "maximum": u32::MAX, "format": "int64"},
                 "port": {"minimum": 1, "maximum": u16::MAX},
             },

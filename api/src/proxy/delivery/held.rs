@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::fleet::Progress;
+use diogenes_core::fleet::{Phase, Progress};
 use diogenes_core::money::Dollars;
 use http::StatusCode;
 use tokio::time::Instant;
@@ -62,8 +62,13 @@ impl HeldStream {
     fn report(&mut self, progress: &Progress) -> Bytes {
         let waited = self.pursuit.waited().unwrap_or_default();
         let eta = progress.eta.map(|eta| eta.as_secs());
+        let phase = match progress.phase {
+            // The replica is, and the request waits for its turn there.
+            Phase::Ready => "queued",
+            phase => phase.as_str(),
+        };
         let report = serde_json::json!({
-            "phase": progress.phase,
+            "phase": phase,
             "elapsed_s": waited.as_secs(),
             "eta_s": eta,
         });

@@ -48,7 +48,7 @@ impl Pursuit {
         let mut recovery = None;
         let (by, sent_at, mut answer) = match self.at.clone() {
             Destination::Model(entry) => {
-                let by = self.begin(&entry, target)?;
+                let by = self.begin(&entry, target, settlement)?;
                 self.reserve(target, settlement).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
@@ -76,6 +76,7 @@ impl Pursuit {
                 if let Some(hold) = &mut self.hold {
                     hold.place = None;
                 }
+                self.ticket = None;
                 self.warm(warm).await;
                 hosted.begin(self.gateway.clock.now());
                 let sent_at = Instant::now();
@@ -197,12 +198,21 @@ impl Pursuit {
         }
     }
 
-    /// A place on the best replica of a model; none where none is in rotation any more.
-    fn begin(&mut self, entry: &Arc<Entry>, target: usize) -> Option<Lease> {
-        let lease = match &mut self.hold {
-            Some(hold) => entry.start(&mut hold.place)?,
-            None => entry.start(&mut None::<Place>)?,
+    /// A place on the best replica of a model; none where none is in rotation any more, or it is
+    /// not the request's turn.
+    fn begin(
+        &mut self,
+        entry: &Arc<Entry>,
+        target: usize,
+        settlement: &mut Settlement,
+    ) -> Option<Lease> {
+        let ticket = self.ticket.as_ref().filter(|ticket| ticket.is_for(entry));
+        let (lease, charge) = match &mut self.hold {
+            Some(hold) => entry.start_in_turn(&mut hold.place, &self.call, ticket)?,
+            None => entry.start_in_turn(&mut None::<Place>, &self.call, ticket)?,
         };
+        self.ticket = None;
+        settlement.charged(charge);
         if target > 0 {
             entry.asked_for();
         }
@@ -283,9 +293,12 @@ impl Pursuit {
         if strategy != Strategy::Ordered {
             let _ = write!(told, "; strategy={}", strategy.as_str());
         }
+        let is_busy =
+            |better: usize| self.route.at(better).entry().is_some_and(|entry| entry.is_reachable());
         let reason = match (target, warm) {
             (0, _) if is_sticky => Some("sticky"),
             (0, _) => None,
+            (_, Some(better)) if is_busy(better) => Some("busy"),
             (_, Some(_)) => Some("cold"),
             (_, None) => Some("unavailable"),
         };

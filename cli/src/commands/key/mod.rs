@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use diogenes_api::control::{CreateKey, CreatedKey, KeyBody, KeyPage, RotateKey};
-use diogenes_core::keys::Scope;
+use diogenes_core::keys::{Scope, Weight};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::Limits;
 use diogenes_core::tenancy::ProjectId;
@@ -88,6 +88,9 @@ struct CreateArgs {
     /// Let its requests leave for providers such as OpenAI
     #[arg(long)]
     egress: bool,
+    /// Its share of a busy model, beside other keys; 1 to 100 [default: 1]
+    #[arg(long, value_name = "N")]
+    weight: Option<Weight>,
     /// Print nothing but the key
     #[arg(short, long)]
     quiet: bool,
@@ -187,6 +190,7 @@ impl CreateArgs {
                 concurrency: self.concurrency,
             },
             egress: self.egress,
+            weight: self.weight.unwrap_or_default(),
         }
     }
 }
@@ -207,6 +211,7 @@ fn show_created(created: &Value, quiet: bool, format: output::Format) -> Result<
             ("models", models(record.models.as_ref())),
             ("limits", limits(&record.limits)),
             ("egress", if record.egress { "yes" } else { "no" }.into()),
+            ("weight", record.weight.to_string()),
             ("expires", expiry(record.expires_at)),
         ]))
     })?;

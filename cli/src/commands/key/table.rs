@@ -54,6 +54,7 @@ impl TableKeys {
             expires_at,
             limits: request.limits,
             egress: request.egress,
+            weight: request.weight,
         };
         let (record, plain) = self
             .table

@@ -46,6 +46,9 @@ struct FieldArgs {
     /// Requests per replica above which another replica is started
     #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
     target_concurrency: Option<u32>,
+    /// The most requests that a replica gets at once; others wait for their turn
+    #[arg(long, value_name = "N", value_parser = crate::wording::number::<u32>)]
+    max_concurrency: Option<u32>,
     /// How long an unused replica runs before it is stopped
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     idle_timeout: Option<Duration>,
@@ -101,6 +104,7 @@ impl ApplyArgs {
         fields.set("min_replicas", given.min_replicas);
         fields.set("max_replicas", given.max_replicas);
         fields.set("target_concurrency", given.target_concurrency);
+        fields.set("max_concurrency", given.max_concurrency);
         fields.set("idle_timeout", given.idle_timeout.map(diogenes_core::duration::format));
         fields.set("boot_timeout", given.boot_timeout.map(diogenes_core::duration::format));
         fields.set("upstream_model", given.upstream_model.as_deref());

@@ -4,7 +4,7 @@ mod spec;
 use clap::Subcommand;
 use diogenes_api::control::{ModelBody, ModelPage};
 use diogenes_core::duration;
-use diogenes_core::fleet::ResponsesApi;
+use diogenes_core::fleet::{ModelSpec, ResponsesApi};
 
 use super::completions::models;
 use super::options::Options;
@@ -126,7 +126,7 @@ fn details(model: &ModelBody) -> String {
         ("command", command(model)),
         ("aliases", aliases(model)),
         ("replicas", format!("{} to {}", spec.min_replicas, spec.max_replicas)),
-        ("per replica", format!("{} requests", spec.target_concurrency)),
+        ("per replica", per_replica(spec)),
         ("cold start", spec::name_of(spec.cold_start).into()),
         (
             "held at most",
@@ -152,6 +152,11 @@ fn details(model: &ModelBody) -> String {
         rows.push(("environment", names.join(", ")));
     }
     output::details(rows)
+}
+
+fn per_replica(spec: &ModelSpec) -> String {
+    let most = spec.max_concurrency.map(|most| format!(", {most} at once at most"));
+    format!("{} requests{}", spec.target_concurrency, most.unwrap_or_default())
 }
 
 fn aliases(model: &ModelBody) -> String {

@@ -18,7 +18,7 @@ pub(super) fn desired(situation: &Situation<'_>) -> u32 {
     let live = situation.slots.iter().filter(|slot| slot.is_live());
     let in_flight = live.map(|slot| situation.demand.of(&slot.claim).in_flight());
     let requests = in_flight.fold(situation.demand.held, u32::saturating_add);
-    let wanted = requests.div_ceil(spec.target_concurrency.max(1));
+    let wanted = requests.div_ceil(spec.requests_per_replica());
     let asked = situation.control.pinned || asked_until(situation, spec).is_some();
     let least = spec.min_replicas.max(u32::from(asked));
     wanted.max(least).min(spec.max_replicas)

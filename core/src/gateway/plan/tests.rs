@@ -44,7 +44,7 @@ fn failure(view: &ModelView, failed: i64, until: i64) -> Failure {
 }
 
 fn health(view: &ModelView) -> ModelHealth<'_> {
-    ModelHealth { view, reachable: false, neglected: false, casualties: 0 }
+    ModelHealth { view, reachable: false, busy: false, neglected: false, casualties: 0 }
 }
 
 /// What is decided for targets that are all models.
@@ -183,6 +183,18 @@ fn the_end_of_the_server_the_store_and_the_model_end_a_wait() {
     assert_eq!(why(step(health(&view), &waiting(true, 10))), GiveUp::Deleted);
     let reachable = ModelHealth { reachable: true, ..health(&view) };
     assert_eq!(why(step(reachable, &waiting(true, 10))), GiveUp::Deleted);
+}
+
+#[test]
+fn a_request_waits_for_its_turn_and_is_told_when_it_does_not_come() {
+    fn busy(view: &ModelView) -> ModelHealth<'_> {
+        ModelHealth { reachable: true, busy: true, ..health(view) }
+    }
+    let mut view = view();
+    assert!(matches!(step(busy(&view), &waiting(true, 10)), Step::Wait { most: None, .. }));
+    assert_eq!(why(step(busy(&view), &waiting(false, 1000))), GiveUp::Busy);
+    change(&mut view, |model| model.spec.cold_start = ColdStart::Reject);
+    assert_eq!(why(step(busy(&view), &waiting(true, 0))), GiveUp::Busy);
 }
 
 #[test]
@@ -328,7 +340,8 @@ prop_compose! {
         down in proptest::option::of(-2000_i64..=0),
         deleted: bool,
         outcomes in proptest::collection::vec(any::<bool>(), 0..4),
-    ) -> (ModelView, Waiting, bool, bool, usize, Vec<Outcome>) {
+        busy in any::<bool>(),
+    ) -> (ModelView, Waiting, bool, bool, bool, usize, Vec<Outcome>) {
         let mut view = view();
         view.control.failure = failed.map(|(at, until)| failure(&view, at, until));
         view.control.down_at = down.map(at);
@@ -342,25 +355,26 @@ prop_compose! {
             .into_iter()
             .map(|sent| if sent { Outcome::Sent } else { Outcome::Unsent })
             .collect();
-        (view, waiting, reachable, neglected, casualties, outcomes)
+        (view, waiting, reachable, busy, neglected, casualties, outcomes)
     }
 }
 
 proptest! {
     #[test]
     fn nothing_is_sent_twice_nor_to_what_is_gone_and_no_wait_passes_its_limit(
-        (view, waiting, reachable, neglected, casualties, outcomes) in situations()
+        (view, waiting, reachable, busy, neglected, casualties, outcomes) in situations()
     ) {
-        let health = ModelHealth { view: &view, reachable, neglected, casualties };
+        let health = ModelHealth { view: &view, reachable, busy, neglected, casualties };
         let attempts: Vec<_> = outcomes.iter().map(|outcome| attempted(0, *outcome)).collect();
         match next_of(WhileCold::Next, &[health], &attempts, &waiting) {
             Step::Attempt { target, warm } => {
                 prop_assert_eq!((target, warm), (0, None));
-                prop_assert!(reachable && view.model.deleted_at.is_none());
+                prop_assert!(reachable && !busy && view.model.deleted_at.is_none());
                 prop_assert!(!outcomes.contains(&Outcome::Sent) && casualties < 2);
             }
             Step::Wait { most, .. } => {
-                prop_assert!(!reachable && !waiting.closing && view.failure(at(0)).is_none());
+                prop_assert!((!reachable || busy) && !waiting.closing);
+                prop_assert!(reachable || view.failure(at(0)).is_none());
                 prop_assert!(most.is_none_or(|most| waiting.waited < most));
                 // A plain request always has a limit.
                 prop_assert!(most.is_some() || waiting.patience.stream);
@@ -371,7 +385,7 @@ proptest! {
             }
             Step::GiveUp(_) => {
                 prop_assert!(
-                    !reachable || view.model.deleted_at.is_some() || casualties >= 2
+                    !reachable || busy || view.model.deleted_at.is_some() || casualties >= 2
                 );
             }
         }

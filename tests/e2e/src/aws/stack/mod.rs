@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws_sdk_ec2::types::{InstanceStateName, InstanceType, RequestLaunchTemplateData};
 use diogenes_backends::aws::dynamodb::DynamoStore;
 use diogenes_backends::system::{OsEntropy, SystemClock};
-use diogenes_core::keys::{Keys, NewKey, Scope};
+use diogenes_core::keys::{Keys, NewKey, Scope, Weight};
 use diogenes_core::ports::Limits;
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
@@ -174,6 +174,7 @@ impl Stack {
             expires_at: None,
             limits: Limits::default(),
             egress: false,
+            weight: Weight::default(),
         };
         keys.issue(&diogenes_core::tenancy::Allowed::operator(), new)
             .await
