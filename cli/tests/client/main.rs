@@ -7,8 +7,10 @@
 
 mod chat;
 mod completions;
+mod embed;
 mod errors;
 mod fake;
 mod gateway;
+mod health;
 mod local;
 mod logs;
