@@ -7,6 +7,7 @@
 
 mod chat;
 mod completions;
+mod doctor;
 mod embed;
 mod errors;
 mod fake;
