@@ -174,6 +174,31 @@ fn a_provider_that_routes_lead_to_is_kept() {
 }
 
 #[test]
+fn targets_that_nobody_answers_to_any_more_are_missing() {
+    block_on(async {
+        let world = World::new().await;
+        world.apply_provider("openai", openai()).await.unwrap();
+        let small = ModelSpec::new(["vllm", "--port", "{port}"]);
+        world.registry().apply(&name("openai/own"), small, Source::Api).await.unwrap();
+        let targets = ["large", "openai/gpt-5-mini", "openai/own", "gone/x", "absent"].map(name);
+        let missing = async || {
+            let catalog = world.editor.load().await.unwrap();
+            let missing = world.editor.missing_targets(&catalog, &targets).await.unwrap();
+            missing.into_iter().map(|name| name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(missing().await, ["absent", "gone/x"]);
+        // A name that a model has had never leads to a provider.
+        world.registry().delete(&name("openai/own"), Source::Api).await.unwrap();
+        assert_eq!(missing().await, ["absent", "gone/x", "openai/own"]);
+        let provider = "openai".parse().unwrap();
+        world.editor.delete_provider(&Actor::operator(), &provider).await.unwrap();
+        world.registry().delete(&name("big"), Source::Api).await.unwrap();
+        let all = ["absent", "gone/x", "large", "openai/gpt-5-mini", "openai/own"];
+        assert_eq!(missing().await, all);
+    });
+}
+
+#[test]
 fn a_model_takes_no_name_of_a_route() {
     block_on(async {
         let world = World::new().await;

@@ -1,5 +1,6 @@
 //! `/api/v1/routes` and `/api/v1/providers`: where requests may go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -36,6 +37,18 @@ impl GatewayArea {
         self.editor.load().await.map_err(|error| catalog_error(&error))
     }
 
+    /// A route with what of it nobody answers to.
+    async fn route_body(
+        &self,
+        catalog: &Catalog,
+        name: ModelName,
+        route: Listed<RouteSpec>,
+    ) -> Result<RouteBody, ApiError> {
+        let missing = self.editor.missing_targets(catalog, route.spec.models()).await;
+        let missing = missing.map_err(|error| catalog_error(&error))?;
+        Ok(RouteBody::new(name, route, &missing))
+    }
+
     /// Whoever hears of a change finds it done.
     fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
         let published = self.views.dispatcher.publish_catalog(catalog);
@@ -66,6 +79,11 @@ pub struct RouteBody {
     pub updated_at: Timestamp,
     /// Who may answer, and how one is chosen.
     pub spec: RouteSpec,
+    /// The targets that nobody answers to, because their model or provider is not there (any
+    /// more). Requests pass them over.
+    #[serde(default)]
+    #[schema(required = true, value_type = Vec<String>)]
+    pub missing_targets: Vec<ModelName>,
 }
 
 /// Every route.
@@ -116,9 +134,13 @@ pub struct ProviderCheck {
     pub problem: Option<String>,
 }
 
-fn route_body(name: ModelName, route: Listed<RouteSpec>) -> RouteBody {
-    let Listed { spec, source, created_at, updated_at } = route;
-    RouteBody { name, source, created_at, updated_at, spec }
+impl RouteBody {
+    fn new(name: ModelName, route: Listed<RouteSpec>, missing: &BTreeSet<ModelName>) -> Self {
+        let Listed { spec, source, created_at, updated_at } = route;
+        let missing_targets = spec.models().filter(|target| missing.contains(*target)).cloned();
+        let missing_targets = missing_targets.collect();
+        Self { name, source, created_at, updated_at, spec, missing_targets }
+    }
 }
 
 fn provider_body(name: ProviderName, provider: Listed<ProviderSpec>) -> ProviderBody {
@@ -139,8 +161,13 @@ pub(super) async fn list_routes(
     State(area): State<Arc<GatewayArea>>,
     QueryString(NoQuery {}): QueryString<NoQuery>,
 ) -> Result<Json<RouteList>, ApiError> {
-    let routes = area.read(&by).await?.routes.into_iter();
-    Ok(Json(RouteList { data: routes.map(|(name, route)| route_body(name, route)).collect() }))
+    let catalog = area.read(&by).await?;
+    let targets = catalog.routes.values().flat_map(|route| route.spec.models());
+    let missing = area.editor.missing_targets(&catalog, targets).await;
+    let missing = missing.map_err(|error| catalog_error(&error))?;
+    let routes = catalog.routes.into_iter();
+    let data = routes.map(|(name, route)| RouteBody::new(name, route, &missing)).collect();
+    Ok(Json(RouteList { data }))
 }
 
 /// Show a route.
@@ -153,9 +180,10 @@ pub(super) async fn show_route(
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RouteBody>, ApiError> {
     let name = model_name(&name)?;
-    let route = area.read(&by).await?.routes.remove(&name);
+    let mut catalog = area.read(&by).await?;
+    let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
-    Ok(Json(route_body(name, route)))
+    area.route_body(&catalog, name, route).await.map(Json)
 }
 
 /// Add a route, or change it.
@@ -176,7 +204,7 @@ pub(super) async fn apply_route(
     let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(route_body(name, route))))
+    Ok((status, Json(area.route_body(&catalog, name, route).await?)))
 }
 
 /// Delete a route. Requests that name it are refused from then on.
@@ -192,7 +220,7 @@ pub(super) async fn delete_route(
     let deleted = area.editor.delete_route(&Actor::from(&by), &name).await;
     let (route, catalog) = deleted.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;
-    Ok(Json(route_body(name, route)))
+    area.route_body(&catalog, name, route).await.map(Json)
 }
 
 /// List the providers.

@@ -79,8 +79,17 @@ impl Client {
         self.call(Method::GET, self.address.join(path, query)?, None::<&()>).await
     }
 
+    /// Where it asks.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether its requests carry a key.
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.secret().is_some()
+    }
+
     /// GET, whatever the answer's body is.
-    #[cfg(feature = "aws")]
     pub(crate) async fn ping(&self, path: &[&str]) -> Result<(), Failure> {
         let request = self.http.get(self.address.join(path, &[])?).timeout(CONTROL);
         let response = request.send().await.map_err(|error| self.unanswered(error))?;

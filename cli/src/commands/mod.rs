@@ -7,7 +7,9 @@ mod completions;
 mod confirmation;
 mod controls;
 mod doctor;
+mod embed;
 mod fields;
+mod health;
 mod key;
 mod logs;
 mod model;
@@ -71,6 +73,7 @@ Environment, where an empty variable counts as unset:
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClientCommand {
     Chat(chat::ChatArgs),
+    Embed(embed::EmbedArgs),
     Ps(ps::PsArgs),
     Up(scale::UpArgs),
     Down(scale::DownArgs),
@@ -85,6 +88,7 @@ pub(crate) enum ClientCommand {
     Budget(budget::BudgetArgs),
     Usage(usage::UsageArgs),
     Audit(audit::AuditArgs),
+    Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -99,6 +103,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
     let done = runtime.block_on(async {
         match command {
             ClientCommand::Chat(args) => chat::run(args).await,
+            ClientCommand::Embed(args) => embed::run(args).await,
             ClientCommand::Ps(args) => ps::run(args).await,
             ClientCommand::Up(args) => scale::up(args).await,
             ClientCommand::Down(args) => scale::down(args).await,
@@ -113,6 +118,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Budget(args) => budget::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
+            ClientCommand::Health(args) => health::run(args).await,
             ClientCommand::Doctor(args) => doctor::run(args).await,
             ClientCommand::Completions(args) => completions::run(&args),
         }

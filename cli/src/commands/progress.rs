@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use diogenes_api::control::ModelState;
+use diogenes_core::fleet::Standing;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::{controls, output, time};
@@ -47,6 +49,16 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// How far a model is on its way to be ready; none if it is not on it.
+pub(super) fn boot_of(state: &ModelState) -> Option<Boot> {
+    let progress = state.progress.as_ref().filter(|_| state.standing == Standing::Starting)?;
+    Some(Boot {
+        phase: progress.phase.clone(),
+        elapsed_s: progress.elapsed_s,
+        eta_s: progress.eta_s,
+    })
 }
 
 fn spinner(what: &str, shown: Arc<Mutex<Shown>>) -> ProgressBar {

@@ -138,7 +138,7 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
             let route = client.put(&route_path(args.name.as_str()), &spec).await?;
             output::result(format, &route, || {
                 let route: RouteBody = decode(route.clone())?;
-                Ok(format!("route `{}` leads to {}", route.name, targets(&route.spec, ", ")))
+                Ok(format!("route `{}` leads to {}", route.name, targets(&route, ", ")))
             })
         }
         Action::List(ListArgs {}) => {
@@ -149,12 +149,17 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
                     output::note("no routes; add one with `diogenes route apply`");
                     return Ok(String::new());
                 }
+                note_missing(&routes);
                 Ok(table(&routes))
             })
         }
         Action::Show(ShowArgs { name }) => {
             let route = client.get(&route_path(&name), &[]).await?;
-            output::result(format, &route, || Ok(details(&decode(route.clone())?)))
+            output::result(format, &route, || {
+                let route: RouteBody = decode(route.clone())?;
+                note_missing(std::slice::from_ref(&route));
+                Ok(details(&route))
+            })
         }
         Action::Delete(DeleteArgs { name, yes }) => {
             let question = format!("delete route `{name}`? Requests that name it are refused then");
@@ -236,14 +241,14 @@ fn table(routes: &[RouteBody]) -> String {
                 yes_or_no(route.spec.egress).into(),
                 route.source.as_str().into(),
                 time::stamp(route.updated_at),
-                targets(&route.spec, ","),
+                targets(route, ","),
             ]
         }),
     )
 }
 
 fn details(route: &RouteBody) -> String {
-    let RouteBody { name, source, created_at, updated_at, spec } = route;
+    let RouteBody { name, source, created_at, updated_at, spec, missing_targets } = route;
     let sticky = spec.sticky.map_or_else(|| "no".into(), duration::format);
     let mut rows = vec![
         ("name", name.to_string()),
@@ -256,18 +261,41 @@ fn details(route: &RouteBody) -> String {
         ("recover", yes_or_no(spec.recover).into()),
         ("egress", yes_or_no(spec.egress).into()),
     ];
-    let shown = |target: &RouteTarget| match spec.strategy {
-        Strategy::Weighted => format!("{} (weight {})", target.model, target.weight),
-        Strategy::Quality => format!("{} (quality {})", target.model, target.quality),
-        Strategy::Ordered | Strategy::Cost | Strategy::Latency => target.model.to_string(),
+    let shown = |target: &RouteTarget| {
+        let rank = match spec.strategy {
+            Strategy::Weighted => Some(format!("weight {}", target.weight)),
+            Strategy::Quality => Some(format!("quality {}", target.quality)),
+            Strategy::Ordered | Strategy::Cost | Strategy::Latency => None,
+        };
+        let missing = missing_targets.contains(&target.model).then(|| "missing".to_owned());
+        let notes: Vec<String> = rank.into_iter().chain(missing).collect();
+        match notes.as_slice() {
+            [] => target.model.to_string(),
+            notes => format!("{} ({})", target.model, notes.join(", ")),
+        }
     };
     rows.extend(spec.targets.iter().map(|target| ("target", shown(target))));
     output::details(rows)
 }
 
-fn targets(spec: &RouteSpec, separator: &str) -> String {
-    let names: Vec<&str> = spec.models().map(ModelName::as_str).collect();
+/// The targets; those that nobody answers to are marked.
+fn targets(route: &RouteBody, separator: &str) -> String {
+    let shown = |target: &ModelName| {
+        let mark = if route.missing_targets.contains(target) { "(missing)" } else { "" };
+        format!("{target}{mark}")
+    };
+    let names: Vec<String> = route.spec.models().map(shown).collect();
     names.join(separator)
+}
+
+/// Says what the mark means.
+fn note_missing(routes: &[RouteBody]) {
+    if routes.iter().any(|route| !route.missing_targets.is_empty()) {
+        output::note(
+            "nobody answers to targets marked as missing, which requests pass over; add the model \
+             or its provider, or change the route",
+        );
+    }
 }
 
 fn yes_or_no(value: bool) -> &'static str {
@@ -293,6 +321,16 @@ mod tests {
     #[test]
     fn routes_are_shown_one_a_line() {
         insta::assert_snapshot!(table(&[route()]));
+    }
+
+    #[test]
+    fn targets_that_nobody_answers_to_are_marked() {
+        let mut route = route();
+        route.missing_targets = vec!["Qwen/Qwen3-8B".parse().expect("a name")];
+        assert_eq!(targets(&route, ","), "Qwen/Qwen3-8B(missing),openai/gpt-5-mini");
+        let shown = details(&route);
+        assert!(shown.contains("Qwen/Qwen3-8B (weight 1, missing)"), "{shown}");
+        assert!(shown.contains("openai/gpt-5-mini (weight 3)"), "{shown}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use diogenes_backends::process::{
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::audit::{Actor, AuditLog};
 use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire, Source};
+use diogenes_core::gateway::RouteSpec;
 use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, SecretRule};
 use diogenes_core::gateway::usage::Usages;
@@ -197,7 +198,29 @@ async fn take_over_catalog(editor: &CatalogEditor, config: &Config) -> anyhow::R
             );
         }
     }
-    Ok(editor.take_over(&config.routes, &config.providers, &config.rate_cards).await?)
+    let catalog = editor.take_over(&config.routes, &config.providers, &config.rate_cards).await?;
+    warn_of_missing_targets(editor, config, &catalog).await?;
+    Ok(catalog)
+}
+
+/// A target may be registered later, over the API, so that one which is not there is no mistake yet.
+async fn warn_of_missing_targets(
+    editor: &CatalogEditor,
+    config: &Config,
+    catalog: &Catalog,
+) -> anyhow::Result<()> {
+    let targets = config.routes.values().flat_map(RouteSpec::models);
+    let missing = editor.missing_targets(catalog, targets).await?;
+    for (route, spec) in &config.routes {
+        for target in spec.models().filter(|target| missing.contains(*target)) {
+            tracing::warn!(
+                %route,
+                %target,
+                "route {route}: `{target}` is neither a registered model nor one of a provider, and is passed over until it is"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// How long the newest connections may take to send a request when `serve` ends.

@@ -7,8 +7,11 @@
 
 mod chat;
 mod completions;
+mod doctor;
+mod embed;
 mod errors;
 mod fake;
 mod gateway;
+mod health;
 mod local;
 mod logs;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use diogenes_e2e::{Config, Event, Model, Serve};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn slow(name: &str) -> Model {
     Model::mock(
@@ -243,4 +243,29 @@ async fn a_huge_unknown_name_is_refused_at_once() {
     let answer = serve.client().chat(&"demo".repeat(1_000_000)).await;
     assert_eq!(answer.code(), "model_not_found");
     assert!(answer.body.len() < 1000);
+}
+
+#[tokio::test]
+async fn embeddings_start_their_model_and_the_command_tells_how_far_it_is() {
+    let model = Model::mock("small", &["--load-weights-delay", "2500ms"]);
+    let serve = Serve::start(Config::with([model])).await;
+    let health = serve.cli(&["health", "-o", "json"]);
+    let health: Value = serde_json::from_slice(&health.stdout).unwrap();
+    assert_eq!((&health["models"]["total"], &health["models"]["asleep"]), (&json!(1), &json!(1)));
+    assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+    let embed = serve.cli(&["embed", "small", "one", "two", "--dimensions", "8", "-o", "json"]);
+    let told = String::from_utf8_lossy(&embed.stderr);
+    assert!(embed.status.success(), "{told}");
+    assert!(told.contains("small: weights, "), "{told}");
+    let answer: Value = serde_json::from_slice(&embed.stdout).unwrap();
+    let lengths: Vec<usize> = answer["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["embedding"].as_array().unwrap().len())
+        .collect();
+    assert_eq!(lengths, [8, 8]);
+    let health = serve.cli(&["health"]);
+    let text = String::from_utf8_lossy(&health.stdout);
+    assert!(text.contains("models:   1: 1 ready"), "{text}");
 }

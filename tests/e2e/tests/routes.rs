@@ -66,6 +66,32 @@ async fn routes_are_listed_beside_the_models() {
 }
 
 #[tokio::test]
+async fn targets_that_are_not_there_are_told() {
+    let serve = Serve::start(Config::with([small()]).tables(ROUTE)).await;
+    let log = serve.log();
+    assert!(
+        log.contains("route assistant: `big` is neither a registered model nor one of"),
+        "{log}"
+    );
+    assert!(!log.contains("route assistant: `small`"), "{log}");
+    let missing = async || {
+        let routes = serve.client().get("/api/v1/routes").await.json();
+        let route = serve.client().get("/api/v1/routes/assistant").await.json();
+        assert_eq!(routes["data"][0], route);
+        route["missing_targets"].clone()
+    };
+    assert_eq!(missing().await, serde_json::json!(["big"]));
+    let applied = serve.client().put("/api/v1/models/big", &big().spec()).await;
+    assert_eq!(applied.status, 201, "{}", applied.text());
+    assert_eq!(missing().await, serde_json::json!([]));
+    assert_eq!(serve.client().delete("/api/v1/models/big").await.status, 200);
+    assert_eq!(missing().await, serde_json::json!(["big"]));
+    let listed = serve.cli(&["route", "list"]);
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert!(text.contains("big(missing),small"), "{text}");
+}
+
+#[tokio::test]
 async fn a_key_can_be_issued_for_a_route() {
     let serve = Serve::start(Config::with([small()]).tables(ROUTE)).await;
     let body = serde_json::json!({"email": "ann@example.com", "models": ["assistant"]});

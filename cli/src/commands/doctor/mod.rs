@@ -2,6 +2,7 @@
 mod aws;
 mod configuration;
 mod data_dir;
+mod gateway;
 mod gpu;
 mod models;
 mod report;

@@ -6,7 +6,7 @@ use diogenes_api::control::{ClusterState, ModelPage};
 use diogenes_core::fleet::ModelSpec;
 
 use super::report::Report;
-use super::{Options, address_of};
+use super::{Options, address_of, gateway};
 use crate::client::{Address, Client, DEFAULT_URL, decode};
 use crate::exit::{Failure, Kind};
 use crate::serve::{Config, running_url};
@@ -68,6 +68,7 @@ pub(super) async fn check(
             report.fail("fleet", failure.error.to_string(), "see the log of `diogenes serve`");
         }
     }
+    gateway::check(&client, report).await;
     if !address.is_loopback() {
         return Ok(BTreeMap::new());
     }

@@ -3,6 +3,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::fleet::Standing;
 
 use crate::client::Boot;
+use crate::commands::progress::boot_of;
 
 /// What a look at a starting model tells.
 #[derive(Debug, PartialEq)]
@@ -39,18 +40,16 @@ impl Start {
             let reason = &failure.reason;
             return Look::Failed(format!("model `{name}` could not be started: {reason}{see}"));
         }
-        match (state.standing, &state.progress) {
-            (Standing::Starting, Some(progress)) => {
+        match (state.standing, boot_of(state)) {
+            (_, Some(boot)) => {
                 self.has_begun = true;
-                Look::Wait(Boot {
-                    phase: progress.phase.clone(),
-                    elapsed_s: progress.elapsed_s,
-                    eta_s: progress.eta_s,
-                })
+                Look::Wait(boot)
             }
-            (Standing::Asleep | Standing::Stopping, _) if self.has_begun => Look::Failed(format!(
-                "model `{name}` was taken down before it was ready; start it again with `diogenes up {name}`"
-            )),
+            (Standing::Asleep | Standing::Stopping, None) if self.has_begun => {
+                Look::Failed(format!(
+                    "model `{name}` was taken down before it was ready; start it again with `diogenes up {name}`"
+                ))
+            }
             _ => Look::Waiting,
         }
     }

@@ -1,11 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+
+use futures_util::future::try_join_all;
 
 use super::{Catalog, Listed};
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity as _, StoreExt as _};
-use crate::fleet::{ModelSpec, Source, owner_of};
+use crate::fleet::{ModelSpec, NameClaim, Source, owner_of};
 use crate::gateway::prices::RateCard;
 use crate::gateway::{
     InvalidProvider, InvalidRoute, ProviderName, ProviderSpec, ProviderSpecs, RouteSpec, Routes,
@@ -13,6 +15,9 @@ use crate::gateway::{
 use crate::name::{ModelName, nearest};
 use crate::ports::{Clock, Expect, MAX_WRITES, StateStore, StoreError, Write};
 use crate::secret::SecretRef;
+
+/// How many targets are looked up at once.
+const LOOK_UPS: usize = 16;
 
 /// Changes the catalog. Routers learn of it within seconds.
 #[derive(Clone)]
@@ -106,6 +111,37 @@ impl CatalogEditor {
             }
         }
         Ok(())
+    }
+
+    /// The targets among `targets` that nobody answers to: models that were deleted, or whose
+    /// provider was, and those that a file names before either is there. A name that a deleted
+    /// model has had stays out of the reach of providers.
+    pub async fn missing_targets<'a>(
+        &self,
+        catalog: &Catalog,
+        targets: impl IntoIterator<Item = &'a ModelName>,
+    ) -> Result<BTreeSet<ModelName>, CatalogError> {
+        let distinct: BTreeSet<&ModelName> = targets.into_iter().collect();
+        let distinct: Vec<&ModelName> = distinct.into_iter().collect();
+        let mut missing = BTreeSet::new();
+        for some in distinct.chunks(LOOK_UPS) {
+            let answers = some.iter().map(|target| self.is_answered(catalog, target));
+            let answers = try_join_all(answers).await?;
+            let unanswered = some.iter().zip(answers).filter(|(_, is_answered)| !is_answered);
+            missing.extend(unanswered.map(|(target, _)| (*target).clone()));
+        }
+        Ok(missing)
+    }
+
+    async fn is_answered(&self, catalog: &Catalog, target: &ModelName) -> Result<bool, StoreError> {
+        if self.model_of(target).await?.is_some() {
+            return Ok(true);
+        }
+        if catalog.provider_of(target).is_none() {
+            return Ok(false);
+        }
+        let claim = self.store.load::<NameClaim>(&NameClaim::key_of(target)).await?;
+        Ok(claim.is_none())
     }
 
     /// Adds or changes a route; returns the catalog with it, and whether it is new. The same spec
@@ -321,12 +357,11 @@ impl CatalogEditor {
                 );
                 return Err(CatalogError::Target(problem));
             }
-            let prefix = target.as_str().split_once('/').map(|(prefix, _)| prefix);
-            let mut providers = catalog.providers.keys().map(ProviderName::as_str);
-            let is_hosted = prefix.is_some_and(|prefix| providers.any(|name| name == prefix));
+            let is_hosted = catalog.provider_of(target).is_some();
             if is_hosted || self.model_of(target).await?.is_some() {
                 continue;
             }
+            let prefix = target.as_str().split_once('/').map(|(prefix, _)| prefix);
             let near = prefix
                 .and_then(|prefix| {
                     nearest(prefix, catalog.providers.keys().map(ProviderName::as_str))

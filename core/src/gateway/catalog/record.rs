@@ -38,6 +38,12 @@ impl Catalog {
         Key::new("GATEWAY", "CATALOG")
     }
 
+    /// The provider whose model a name is, unless a model of the fleet has it.
+    pub(super) fn provider_of(&self, model: &ModelName) -> Option<&ProviderName> {
+        let (prefix, _) = model.as_str().split_once('/')?;
+        self.providers.keys().find(|name| name.as_str() == prefix)
+    }
+
     /// The routes with a target of this provider.
     pub(super) fn routes_by(&self, provider: &ProviderName) -> Vec<&ModelName> {
         let is_of = |model: &ModelName| {

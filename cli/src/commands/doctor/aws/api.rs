@@ -1,3 +1,4 @@
+use super::super::gateway;
 use super::super::report::Report;
 use crate::aws::Stack;
 use crate::client::{Address, Client, Key};
@@ -40,7 +41,9 @@ pub(super) async fn check(
         Err(failure) => {
             let next = "create one with `diogenes key create --stack NAME --scope admin --email …`";
             report.fail("api key", failure.error.to_string(), next);
+            return Ok(());
         }
     }
+    gateway::check(&with_key, report).await;
     Ok(())
 }
