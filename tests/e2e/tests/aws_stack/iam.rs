@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::gateway::Provider;
 
+const ROUTER: &str = "RouterFunction";
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
 
 /// The role of the programs on an instance.
@@ -191,6 +192,12 @@ async fn everything(stack: &Stack) {
     let answer = limited.chat_stream("short").await.all().await;
     assert_eq!(answer.last(), Some(&Event::Done), "{answer:?}\n{}", stack.machine_logs());
     assert_eq!(limited.chat("demo").await.status, 200);
+    eventually("the router has learnt of the project's budget", async || {
+        let answer = admin.chat("demo").await;
+        let reserved = stack.front.calls().by(ROUTER).on_key("RESERVATION#").count();
+        if reserved > 0 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
     assert_eq!(admin.get("/api/v1/cluster/logs?model=demo").await.status, 200);
     stack.tick().await.expect("a reconcile");
     let leases = |calls: diogenes_e2e::aws::front::Calls| {
