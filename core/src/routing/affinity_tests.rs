@@ -6,7 +6,7 @@ use super::*;
 
 const REPLICAS: u32 = 8;
 /// Requests that are under way at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 128;
 const REQUESTS: usize = 20_000;
 /// Blocks of tokens that one replica can remember.
 const MEMORY: usize = 600;

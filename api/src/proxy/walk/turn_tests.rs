@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::error::ErrorKind;
 use crate::proxy::Dialect;
-use crate::proxy::testing::{Local, eventually, model, plain, request, text};
+use crate::proxy::testing::{Local, events, eventually, model, plain, request, text};
 
 /// An inference server that answers when the test lets it.
 struct Engine {
@@ -76,12 +76,12 @@ async fn answer(
     answers: &Semaphore,
 ) -> std::io::Result<()> {
     let mut bytes = Vec::new();
-    let user = loop {
+    let (user, is_stream) = loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((_, rest)) = text.split_once(r#""user":""#)
             && let Some((user, _)) = rest.split_once('"')
         {
-            break user.to_owned();
+            break (user.to_owned(), text.contains(r#""stream":true"#));
         }
         if stream.read_buf(&mut bytes).await? == 0 {
             return Ok(());
@@ -92,7 +92,12 @@ async fn answer(
     answers.acquire().await.unwrap().forget();
     now.fetch_sub(1, Ordering::SeqCst);
     let whole = r#"{"id":"x","usage":{"prompt_tokens":30,"completion_tokens":40}}"#;
-    stream.write_all(plain("200 OK", "content-type: application/json\r\n", whole).as_bytes()).await
+    let answer = if is_stream {
+        events(&format!("data: {whole}\n\ndata: [DONE]\n\n"))
+    } else {
+        plain("200 OK", "content-type: application/json\r\n", whole)
+    };
+    stream.write_all(answer.as_bytes()).await
 }
 
 fn taking(most: u32) -> ModelSpec {
