@@ -10,6 +10,7 @@ cd "$(dirname "$0")/../.."
 readonly OPENAI_PYTHON="openai==3.57.0"
 readonly OPENAI_NODE="openai@7.57.0"
 readonly ANTHROPIC_PYTHON="anthropic==2.14.0"
+readonly ANTHROPIC_NODE="@anthropic-ai/sdk@1.14.0"
 readonly LANGCHAIN="langchain-openai==1.7.4"
 readonly programs="${CARGO_TARGET_DIR:-$PWD/target}/debug"
 readonly env="$PWD/target/clients"
@@ -32,9 +33,9 @@ if [[ ! -x $env/venv/bin/python ]]; then
   python3 -m venv "$env/venv"
 fi
 "$env/venv/bin/pip" install --quiet --disable-pip-version-check "$OPENAI_PYTHON" "$ANTHROPIC_PYTHON" "$LANGCHAIN"
-npm install --silent --no-audit --no-fund --prefix "$env/node" "$OPENAI_NODE"
+npm install --silent --no-audit --no-fund --prefix "$env/node" "$OPENAI_NODE" "$ANTHROPIC_NODE"
 
-# A model for each cold start that a client sees; `-py`, `-js` and `-an` have one each.
+# A model for each cold start that a client sees; `-py`, `-js`, `-an` and `-aj` have one each.
 model() {
   local name=$1
   shift
@@ -44,7 +45,7 @@ model() {
     "$name" "$programs/mock-vllm" "$name" "$flags"
 }
 {
-  for client in py js an; do
+  for client in py js an aj; do
     model "stream-$client" --load-weights-delay 700ms
     model "plain-$client" --load-weights-delay 700ms
     model "reject-$client" --load-weights-delay 700ms
@@ -79,8 +80,8 @@ trouble() {
 "$env/venv/bin/python" tests/clients/openai_python.py || trouble
 "$env/venv/bin/python" tests/clients/anthropic_python.py || trouble
 "$env/venv/bin/python" tests/clients/langchain_python.py || trouble
-cp tests/clients/openai_node.mjs "$env/node/"
-(cd "$env/node" && node --test openai_node.mjs) || trouble
+cp tests/clients/openai_node.mjs tests/clients/anthropic_node.mjs "$env/node/"
+(cd "$env/node" && node --test openai_node.mjs anthropic_node.mjs) || trouble
 
 if [[ ${DIOGENES_E2E:-} == skip ]]; then
   echo "skipped: DIOGENES_E2E=skip leaves the emulated AWS out"

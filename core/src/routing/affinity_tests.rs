@@ -45,9 +45,9 @@ impl Cache {
 struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
+    fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_add(1);
-        mixed(self.0, 7) % most
+        usize::try_from(mixed(self.0, 7) % most as u64).unwrap()
     }
 }
 
@@ -59,7 +59,7 @@ struct Conversation {
 
 impl Conversation {
     fn new(id: u64, dice: &mut Dice) -> Self {
-        Self { id, system: dice.below(4), turns: 1 }
+        Self { id, system: dice.below(4) as u64, turns: 1 }
     }
 
     fn blocks(&self) -> Vec<(u64, u64)> {
@@ -82,10 +82,10 @@ fn run(choose: impl Fn(u64, &[Candidate]) -> usize) -> (f64, f64) {
     let mut under_way: VecDeque<usize> = VecDeque::new();
     for at in 0..REQUESTS {
         if under_way.len() == AT_ONCE {
-            let over = dice.below(AT_ONCE as u64) as usize;
+            let over = dice.below(AT_ONCE);
             candidates[under_way.swap_remove_back(over).unwrap()].in_flight -= 1;
         }
-        let talk = dice.below(talks.len() as u64) as usize;
+        let talk = dice.below(talks.len());
         let blocks = talks[talk].blocks();
         let place = choose(talks[talk].id, &candidates);
         hits += caches[place].hits(&blocks, MEMORY);
