@@ -31,6 +31,12 @@ pub(super) fn apply(document: &mut Value) {
         merge(name, model_name());
         merge(table, json!({"properties": {"model": model_name()}}));
     }
+    // The name of a variable, and not a key by mistake.
+    if let Some(env) =
+        schemas.pointer_mut("/ProviderSpec/properties/api_key/oneOf/0/properties/env")
+    {
+        merge(env, json!({"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}));
+    }
     // A duration is a text or a number, and a number has no pattern.
     for (schema, names) in durations() {
         let properties = format!("/{schema}/properties");

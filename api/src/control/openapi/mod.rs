@@ -72,6 +72,11 @@ fn of_installation(rule: SpecRule) -> Value {
     // Anybody may ask for it, so it is put together once.
     static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
     let mut document = DOCUMENT.clone();
+    // Keys of providers are read where this installation runs.
+    let places = document.pointer_mut("/components/schemas/ProviderSpec/properties/api_key/oneOf");
+    if let Some(Value::Array(places)) = places {
+        places.retain(|place| place.pointer("/properties/ssm").is_some() == rule.has_parameters);
+    }
     let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec") else {
         return document;
     };
@@ -114,7 +119,14 @@ mod tests {
             |spec: &Value| spec["env"]["additionalProperties"]["oneOf"].as_array().unwrap().len();
         let whole = spec(everything);
         assert_eq!((forms(&whole), whole["ladder"].get("maxItems")), (4, None));
-        let here = spec(SpecRule { has_places: false, has_parameters: false, ..everything });
+        let here = SpecRule { has_places: false, has_parameters: false, ..everything };
+        let places = |rule: SpecRule| {
+            let document = of_installation(rule);
+            let provider = &document["components"]["schemas"]["ProviderSpec"]["properties"];
+            provider["api_key"]["oneOf"].as_array().unwrap().len()
+        };
+        assert_eq!((places(everything), places(here)), (1, 2));
+        let here = spec(here);
         assert_eq!((forms(&here), &here["ladder"]["maxItems"]), (3, &json!(0)));
     }
 }
