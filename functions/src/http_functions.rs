@@ -61,8 +61,8 @@ fn catalog_editor(base: &Base) -> CatalogEditor {
 }
 
 /// The area of routes and providers over the store of `base`.
-fn gateway_area(base: &Base, views: FleetViews) -> Arc<GatewayArea> {
-    Arc::new(GatewayArea::new(entrance(base), catalog_editor(base), views))
+fn gateway_area(base: &Base, views: FleetViews, prices: Arc<PriceBook>) -> Arc<GatewayArea> {
+    Arc::new(GatewayArea::new(entrance(base), catalog_editor(base), views, prices))
 }
 
 fn entrance(base: &Base) -> Entrance {
@@ -85,12 +85,13 @@ pub fn inference(
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    let area = gateway_area(base, views.clone());
+    let prices = PriceBook::embedded()?;
+    let area = gateway_area(base, views.clone(), Arc::new(prices.clone()));
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let purse = Purse::new(
         Budgets::new(store.clone(), clock.clone()),
         Arc::new(StoreLedger::new(store.clone())),
-        PriceBook::embedded()?,
+        prices,
         views.dispatcher.clone(),
         clock.clone(),
     );
@@ -128,16 +129,17 @@ pub fn keys(base: &Base) -> Router {
     diogenes_api::keys_router(Arc::new(area))
 }
 
-/// The routes of models, the cluster, projects, budgets, usage and the audit log over the store of
-/// `base`.
-pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
+/// The routes of models, the cluster, routes, prices, projects, budgets, usage and the audit log over
+/// the store of `base`.
+pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, Error> {
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let views = views(base, wake, dispatcher(base, wake).0);
     let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
         .with_rule(diogenes_backends::aws::placement::RULE);
     let catalog = catalog_editor(base);
     let models = ModelsArea::new(entrance(base), registry.clone(), catalog, views.clone());
-    let gateway = gateway_area(base, views.clone());
+    // No file goes before the prices of the release here.
+    let gateway = gateway_area(base, views.clone(), Arc::new(PriceBook::embedded()?));
     let budgets = BudgetParts {
         budgets: Budgets::new(store.clone(), clock.clone()),
         ledger: Arc::new(StoreLedger::new(store.clone())),
@@ -154,7 +156,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
     };
     let projects = Projects::new(store.clone(), clock.clone());
     let audit = AuditLog::new(store, clock);
-    diogenes_api::cluster_router(
+    Ok(diogenes_api::cluster_router(
         Arc::new(models),
         gateway,
         Arc::new(ClusterArea::new(entrance(base), parts)),
@@ -162,7 +164,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Router {
         Arc::new(BudgetsArea::new(entrance(base), budgets)),
         Arc::new(UsageArea::new(entrance(base), usages)),
         Arc::new(AuditArea::new(entrance(base), audit)),
-    )
+    ))
 }
 
 /// The asynchronous invocation of the orchestrator that the environment names.

@@ -9,6 +9,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::audit::Actor;
 use diogenes_core::fleet::Source;
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, CatalogError, Listed};
+use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::gateway::{ProviderName, ProviderSpec, RouteSpec};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::{Allowed, may};
@@ -25,15 +26,25 @@ pub struct GatewayArea {
     entrance: Entrance,
     editor: CatalogEditor,
     views: FleetViews,
+    prices: Arc<PriceBook>,
 }
 
 impl GatewayArea {
-    /// The area over these parts.
-    pub fn new(entrance: Entrance, editor: CatalogEditor, views: FleetViews) -> Self {
-        Self { entrance, editor, views }
+    /// The area over these parts. `prices` are those by which requests are counted.
+    pub fn new(
+        entrance: Entrance,
+        editor: CatalogEditor,
+        views: FleetViews,
+        prices: Arc<PriceBook>,
+    ) -> Self {
+        Self { entrance, editor, views, prices }
     }
 
-    async fn read(&self, _: &Allowed<may::GatewayRead>) -> Result<Catalog, ApiError> {
+    pub(super) fn prices(&self, _: &Allowed<may::GatewayRead>) -> &PriceBook {
+        &self.prices
+    }
+
+    pub(super) async fn read(&self, _: &Allowed<may::GatewayRead>) -> Result<Catalog, ApiError> {
         self.editor.load().await.map_err(|error| catalog_error(&error))
     }
 

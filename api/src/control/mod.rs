@@ -8,6 +8,7 @@ mod gateway;
 mod keys;
 mod models;
 mod openapi;
+mod prices;
 mod projects;
 mod rate;
 mod refused;
@@ -32,6 +33,7 @@ pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteB
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
+pub use prices::{PriceListBody, PriceOrigin, PricesBody, RateCardBody};
 pub use projects::{CreateProject, ProjectBody, ProjectPage, ProjectsArea};
 pub use usage::{UsageArea, UsageBody, UsageCounts, UsageRowBody};
 
@@ -87,7 +89,7 @@ pub(crate) fn models_router(area: Arc<ModelsArea>) -> Router {
         .with_state(area)
 }
 
-/// The routes of `/api/v1/routes` and `/api/v1/providers`.
+/// The routes of `/api/v1/routes`, `/api/v1/providers` and `/api/v1/prices`.
 pub(crate) fn gateway_router(area: Arc<GatewayArea>) -> Router {
     Router::new()
         .route("/api/v1/routes", get(gateway::list_routes))
@@ -103,6 +105,7 @@ pub(crate) fn gateway_router(area: Arc<GatewayArea>) -> Router {
                 .put(gateway::apply_provider)
                 .delete(gateway::delete_provider),
         )
+        .route("/api/v1/prices", get(prices::list))
         .with_state(area)
 }
 

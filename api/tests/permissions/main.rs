@@ -28,6 +28,7 @@ use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, Source, read_view};
 use diogenes_core::gateway::budget::{BudgetId, Budgets};
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
+use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey, Weight};
 use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
@@ -118,7 +119,12 @@ impl World {
                 editor.clone(),
                 views.clone(),
             )),
-            gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone())),
+            gateway: Arc::new(GatewayArea::new(
+                entrance.clone(),
+                editor,
+                views.clone(),
+                Arc::new(PriceBook::embedded().unwrap()),
+            )),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {
                 authenticator,

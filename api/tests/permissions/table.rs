@@ -202,6 +202,7 @@ pub(crate) fn routes() -> Vec<Route> {
             audit: "route.delete",
             ..control("DELETE", "/api/v1/routes/{*name}", GatewayWrite)
         },
+        control("GET", "/api/v1/prices", GatewayRead),
         control("GET", "/api/v1/providers", GatewayRead),
         Route {
             request: "/api/v1/providers/absent",

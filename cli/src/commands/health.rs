@@ -52,14 +52,15 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
     client.ping(&["healthz"]).await?;
     let document = client.get(&["api", "v1", "openapi.json"], &[]).await?;
-    let version = version_of(&document).ok_or_else(|| {
+    if !is_diogenes(&document) {
         let url = client.address();
-        Kind::Other.because(format!("{url} answers, but does not look like Diogenes; check --url"))
-    })?;
+        return Err(Kind::Other
+            .because(format!("{url} answers, but does not look like Diogenes; check --url")));
+    }
     let mut health = Health {
         status: "ok",
         url: client.address().to_string(),
-        version,
+        version: version_of(&document),
         models: None,
         usable_models: None,
     };
@@ -74,12 +75,14 @@ pub(super) async fn run(args: HealthArgs) -> Result<(), Failure> {
     output::result(args.options.output, &json!(health), || Ok(health.details(has_key)))
 }
 
-/// The version in the description of the API; none if it is not that of Diogenes.
-fn version_of(document: &Value) -> Option<Option<String>> {
-    let info = document.get("info")?;
-    let is_ours = info.get("title")?.as_str()?.starts_with("Diogenes");
-    let version = info.get("version").and_then(Value::as_str).map(str::to_owned);
-    is_ours.then_some(version)
+/// Whether this is the description of our API: anybody may answer at an address.
+pub(super) fn is_diogenes(document: &Value) -> bool {
+    let title = document.pointer("/info/title").and_then(Value::as_str);
+    title.is_some_and(|title| title.starts_with("Diogenes"))
+}
+
+fn version_of(document: &Value) -> Option<String> {
+    document.pointer("/info/version").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// How many names the key may use; none if it is not one for requests.
@@ -169,11 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_document_of_diogenes_tells_a_version() {
+    fn only_the_description_of_our_api_is_taken_for_it() {
         let document = json!({"info": {"title": "Diogenes control plane", "version": "0.2.0"}});
-        assert_eq!(version_of(&document), Some(Some("0.2.0".into())));
-        assert_eq!(version_of(&json!({"info": {"title": "Diogenes"}})), Some(None));
-        assert_eq!(version_of(&json!({"info": {"title": "Petstore", "version": "1"}})), None);
-        assert_eq!(version_of(&json!({})), None);
+        assert_eq!((is_diogenes(&document), version_of(&document)), (true, Some("0.2.0".into())));
+        assert!(!is_diogenes(&json!({"info": {"title": "Petstore", "version": "1"}})));
+        assert!(!is_diogenes(&json!({})));
     }
 }

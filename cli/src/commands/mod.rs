@@ -15,6 +15,7 @@ mod logs;
 mod model;
 mod options;
 pub(crate) mod output;
+mod prices;
 mod progress;
 mod project;
 mod provider;
@@ -87,6 +88,7 @@ pub(crate) enum ClientCommand {
     Project(project::ProjectArgs),
     Budget(budget::BudgetArgs),
     Usage(usage::UsageArgs),
+    Prices(prices::PricesArgs),
     Audit(audit::AuditArgs),
     Health(health::HealthArgs),
     Doctor(doctor::DoctorArgs),
@@ -117,6 +119,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Project(args) => project::run(args).await,
             ClientCommand::Budget(args) => budget::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
+            ClientCommand::Prices(args) => prices::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Health(args) => health::run(args).await,
             ClientCommand::Doctor(args) => doctor::run(args).await,

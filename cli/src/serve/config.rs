@@ -10,6 +10,7 @@ use diogenes_core::gateway::prices::RateCard;
 use diogenes_core::gateway::{ProviderSpec, ProviderSpecs, RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::ServeArgs;
@@ -274,20 +275,47 @@ pub(crate) fn configured_data_dir(named: Option<&Path>) -> anyhow::Result<Option
     struct Head {
         data_dir: Option<PathBuf>,
     }
+    let head = head_of::<Head>(named, "fix it, or name the data directory with --data-dir")?;
+    Ok(head.and_then(|(_, head)| head.data_dir))
+}
+
+/// The `prices` file of the file that `serve` would read, whether it is there or not.
+pub(crate) fn configured_prices(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Head {
+        prices: Option<PathBuf>,
+    }
+    const ON_AWS: &str = "an installation on AWS has none, and counts by the prices of its release";
+    let Some((path, head)) = head_of::<Head>(named, "fix it")? else {
+        bail!(
+            "there is no configuration here that names a `prices` file; name one with --config ({ON_AWS})"
+        );
+    };
+    match head.prices {
+        // A relative path is one from the file that it stands in.
+        Some(prices) => Ok(path.parent().unwrap_or(Path::new("")).join(prices)),
+        None => bail!(
+            "{} names no `prices` file; add `prices = \"prices.json\"` to it ({ON_AWS})",
+            path.display()
+        ),
+    }
+}
+
+/// Some settings of the file that `serve` would read, and its path; none if there is no file.
+fn head_of<T: DeserializeOwned>(
+    named: Option<&Path>,
+    next: &str,
+) -> anyhow::Result<Option<(PathBuf, T)>> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     if named.is_none() && !path.exists() {
         return Ok(None);
     }
     let text = text_of(path)?;
-    let head: Head = toml::from_str(&text).map_err(|error| {
+    let head = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(&text, span.start));
-        anyhow::anyhow!(
-            "{}:{line}: {}; fix it, or name the data directory with --data-dir",
-            path.display(),
-            plain(error.message())
-        )
+        anyhow::anyhow!("{}:{line}: {}; {next}", path.display(), plain(error.message()))
     })?;
-    Ok(head.data_dir)
+    Ok(Some((path.to_owned(), head)))
 }
 
 fn text_of(path: &Path) -> anyhow::Result<String> {

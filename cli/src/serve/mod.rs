@@ -42,7 +42,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
-pub(crate) use config::{Config, DEFAULT_FILE, configured_data_dir, default_data_dir};
+pub(crate) use config::{
+    Config, DEFAULT_FILE, configured_data_dir, configured_prices, default_data_dir,
+};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
 pub(crate) use url::{FILE as URL_FILE, running as running_url};
 
@@ -310,7 +312,12 @@ impl Server {
                 editor.clone(),
                 views.clone(),
             )),
-            gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone())),
+            gateway: Arc::new(GatewayArea::new(
+                entrance.clone(),
+                editor,
+                views.clone(),
+                money.prices.clone(),
+            )),
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,

@@ -25,6 +25,7 @@ pub(super) struct Money {
     pub(super) purse: Arc<Purse>,
     pub(super) ledger: Arc<TrancheLedger>,
     pub(super) usage: Arc<UsageBook>,
+    pub(super) prices: Arc<PriceBook>,
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
 }
@@ -51,14 +52,15 @@ impl Money {
         let usage = Arc::new(UsageBook::new(process.clone()));
         let ledger = Arc::new(TrancheLedger::new(stored, process));
         let budgets = Budgets::new(store.clone(), clock.clone());
+        let book = Arc::new(prices.clone());
         let purse = Purse::new(budgets, ledger.clone(), prices, dispatcher.clone(), clock.clone());
         let (purse, store, clock) = (Arc::new(purse), store.clone(), clock.clone());
-        Ok(Self { purse, ledger, usage, store, clock })
+        Ok(Self { purse, ledger, usage, prices: book, store, clock })
     }
 
     /// Looks after the ledger, the budgets and the book, for ever.
     pub(super) fn spawn(&self) {
-        let Self { purse, ledger, usage, store, clock } = self.clone();
+        let Self { purse, ledger, usage, store, clock, prices: _ } = self.clone();
         let now = clock.clone();
         tokio::spawn(async move {
             let mut is_behind = false;

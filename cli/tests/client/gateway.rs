@@ -16,7 +16,7 @@ fn every_command_keeps_the_path_of_the_base_url() {
     let spec = dir.path().join("model.toml");
     std::fs::write(&spec, "command = [\"vllm\", \"serve\", \"x\"]\n").unwrap();
     let spec = spec.to_str().unwrap();
-    let commands: [(&[&str], &str); 17] = [
+    let commands: [(&[&str], &str); 18] = [
         (&["ps"], "GET /prod/api/v1/cluster"),
         (&["up", "a/b", "--no-wait"], "POST /prod/api/v1/cluster/scale"),
         (&["down", "a/b"], "POST /prod/api/v1/cluster/scale"),
@@ -34,6 +34,7 @@ fn every_command_keeps_the_path_of_the_base_url() {
         (&["chat", "a/b", "Hello!"], "POST /prod/v1/chat/completions"),
         (&["embed", "a/b", "Hello!"], "POST /prod/v1/embeddings"),
         (&["health"], "GET /prod/healthz"),
+        (&["prices", "list"], "GET /prod/api/v1/prices"),
     ];
     for (command, expected) in commands {
         for path in ["/prod", "/prod/", "/prod/v1/"] {

@@ -15,3 +15,4 @@ mod gateway;
 mod health;
 mod local;
 mod logs;
+mod prices;

@@ -62,7 +62,7 @@ impl Function {
 
     async fn cluster(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         let wake: Arc<dyn Wake> = Arc::new(NoWake);
-        Self::ask(http_functions::cluster(&self.base, &wake), method, path, &body).await
+        Self::ask(http_functions::cluster(&self.base, &wake).unwrap(), method, path, &body).await
     }
 }
 
@@ -198,4 +198,15 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
     assert_eq!(answer["error"]["message"], message);
     let (_, models) = function.cluster(Method::GET, "/api/v1/models", Value::Null).await;
     assert_eq!(models["data"], json!([]));
+}
+
+#[tokio::test]
+async fn prices_are_those_of_the_release_as_there_is_no_file() {
+    let function = Function::new();
+    let (status, prices) = function.cluster(Method::GET, "/api/v1/prices", Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "{prices}");
+    let origins: Vec<_> = prices["lists"].as_array().unwrap().iter().collect();
+    assert_eq!((origins.len(), &origins[0]["origin"]), (1, &json!("embedded")));
+    assert!(origins[0]["list"]["providers"]["openai"].is_object());
+    assert_eq!(prices["rate_cards"], json!([]));
 }

@@ -10,13 +10,13 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
-use super::{audit, budgets, cluster, gateway, keys, models, projects, usage};
+use super::{audit, budgets, cluster, gateway, keys, models, prices, projects, usage};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Diogenes control plane",
-        description = "Keys, projects, budgets, models, routes, providers, the cluster, usage and the audit log. Inference is OpenAI's \
+        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, usage and the audit log. Inference is OpenAI's \
                        API under `/v1`. Every call needs `Authorization: Bearer` with a key that \
                        has the scope for it, such as `admin`; every error is an OpenAI error object with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -31,6 +31,7 @@ use super::{audit, budgets, cluster, gateway, keys, models, projects, usage};
         gateway::list_routes, gateway::show_route, gateway::apply_route, gateway::delete_route,
         gateway::list_providers, gateway::show_provider, gateway::apply_provider,
         gateway::delete_provider, gateway::check_provider,
+        prices::list,
         cluster::state, cluster::order, cluster::logs,
     ),
     modifiers(&Bearer),

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    fn route(name: &str, source: &str, missing: Value) -> RouteBody {
+    fn route(name: &str, source: &str, missing: &[&str]) -> RouteBody {
         serde_json::from_value(json!({
             "name": name, "source": source, "spec": {"targets": ["old", "kept"]},
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
@@ -117,10 +117,7 @@ mod tests {
     #[test]
     fn each_target_that_nobody_answers_to_is_a_warning() {
         let mut report = Report::default();
-        check_routes(
-            &[route("a", "api", json!(["old"])), route("b", "config", json!(["old"]))],
-            &mut report,
-        );
+        check_routes(&[route("a", "api", &["old"]), route("b", "config", &["old"])], &mut report);
         assert_eq!(
             report.to_string(),
             "! route `a`  nobody answers to its target `old`\n             → add the model or its \
@@ -129,7 +126,7 @@ mod tests {
              provider, or take it out of `routes` in the configuration (`b`)"
         );
         let mut report = Report::default();
-        check_routes(&[route("a", "api", json!([]))], &mut report);
+        check_routes(&[route("a", "api", &[])], &mut report);
         assert_eq!(report.to_string(), "✓ routes  1 route, and somebody answers to every target");
     }
 

@@ -8,6 +8,7 @@ use diogenes_core::fleet::ModelSpec;
 use super::report::Report;
 use super::{Options, address_of, gateway};
 use crate::client::{Address, Client, DEFAULT_URL, decode};
+use crate::commands::health;
 use crate::exit::{Failure, Kind};
 use crate::serve::{Config, running_url};
 
@@ -81,10 +82,7 @@ pub(super) async fn check(
 /// Anybody may answer on a port; only Diogenes describes itself so.
 async fn is_diogenes(client: &Client) -> bool {
     let document = client.get(&["api", "v1", "openapi.json"], &[]).await;
-    document.is_ok_and(|document| {
-        let title = document.pointer("/info/title").and_then(|title| title.as_str());
-        title.is_some_and(|title| title.starts_with("Diogenes"))
-    })
+    document.is_ok_and(|document| health::is_diogenes(&document))
 }
 
 fn check_port(listen: SocketAddr, is_ours: bool, report: &mut Report) {

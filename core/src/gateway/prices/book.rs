@@ -5,7 +5,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidPriceList, Price, PriceList};
+use super::list::ModelPrices;
+use super::{InvalidPriceList, Price, PriceEntry, PriceList};
 use crate::Timestamp;
 use crate::gateway::{ProviderName, ProviderSpec};
 
@@ -47,11 +48,34 @@ impl PriceBook {
         Ok(Self { lists: vec![PriceList::parse(SNAPSHOT)?] })
     }
 
+    /// The prices of some lists, the first that decides first.
+    pub fn of(lists: Vec<PriceList>) -> Self {
+        Self { lists }
+    }
+
     /// The same with a list that goes before all others.
     #[must_use]
     pub fn with(mut self, list: PriceList) -> Self {
         self.lists.insert(0, list);
         self
+    }
+
+    /// The lists, the first that decides first, and whether it is the embedded one.
+    pub fn lists(&self) -> impl Iterator<Item = (&PriceList, bool)> {
+        let last = self.lists.len().saturating_sub(1);
+        self.lists.iter().enumerate().map(move |(place, list)| (list, place == last))
+    }
+
+    /// The list and the entry that say what [`price`](Self::price) says.
+    pub fn entry(
+        &self,
+        name: &ProviderName,
+        spec: &ProviderSpec,
+        model: &str,
+        now: Timestamp,
+    ) -> Option<(&PriceList, PriceEntry<'_>)> {
+        let (list, section, entry) = self.find(name, spec, model)?;
+        Some((list, PriceEntry::of(section, entry, now)))
     }
 
     /// What `model`, as the provider calls it, costs at `now`. None if no list knows it, or if the
@@ -66,16 +90,26 @@ impl PriceBook {
         model: &str,
         now: Timestamp,
     ) -> Option<Priced<'_>> {
-        let host = host(&spec.base_url).to_ascii_lowercase();
-        let model = model.to_ascii_lowercase();
         let day = now.to_zoned(TimeZone::UTC).date();
+        let (list, _, entry) = self.find(name, spec, model)?;
+        Some(Priced { price: entry.on(day)?, version: list.version.clone() })
+    }
+
+    fn find(
+        &self,
+        name: &ProviderName,
+        spec: &ProviderSpec,
+        model: &str,
+    ) -> Option<(&PriceList, &str, &ModelPrices)> {
+        let (host, model) = (spec.host(), model.to_ascii_lowercase());
         let find = |model: &str| {
             let mut lists = self.lists.iter();
-            lists.find_map(|list| Some((list, list.find(name.as_str(), &host, model)?)))
+            lists.find_map(|list| {
+                let (section, entry) = list.find(name.as_str(), &host, model)?;
+                Some((list, section, entry))
+            })
         };
-        let found = find(&model).or_else(|| find(&with_dashed_date(&model)?));
-        let (list, entry) = found?;
-        Some(Priced { price: entry.on(day)?, version: list.version.clone() })
+        find(&model).or_else(|| find(&with_dashed_date(&model)?))
     }
 }
 
@@ -106,6 +140,13 @@ impl From<PriceVersion> for String {
 impl fmt::Display for PriceVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+impl ProviderSpec {
+    /// The host of its API, in lower case.
+    pub(super) fn host(&self) -> String {
+        host(&self.base_url).to_ascii_lowercase()
     }
 }
 

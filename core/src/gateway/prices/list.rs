@@ -1,58 +1,67 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
 use super::{Price, PriceVersion};
+use crate::gateway::{ProviderName, ProviderSpec};
 
 /// Prices of one day and one source, by provider.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PriceListDocument")]
 pub struct PriceList {
     /// Where they are from.
-    source: String,
+    pub(super) source: String,
     /// The day that they are of.
-    date: Date,
+    pub(super) date: Date,
     /// Both together.
     #[serde(skip)]
     pub(super) version: PriceVersion,
     pub(super) providers: BTreeMap<String, ProviderPrices>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceListDocument {
+    source: String,
+    date: Date,
+    providers: BTreeMap<String, ProviderPrices>,
+}
+
 /// The prices of a provider.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProviderPrices {
     /// The hosts of its API. Without any, the section is for the provider of its name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) hosts: Vec<Pattern>,
     /// Sections that are asked for the models that this one does not have.
-    #[serde(default)]
-    fallback: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) fallback: Vec<String>,
     /// The first that matches decides.
-    models: Vec<ModelPrices>,
+    pub(super) models: Vec<ModelPrices>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ModelPrices {
     r#match: Vec<Pattern>,
-    #[serde(default)]
-    not: Vec<Pattern>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) not: Vec<Pattern>,
     /// None for one that is not priced by tokens.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     price: Option<Price>,
     /// What it will cost, by the day from which it does, ascending.
-    #[serde(default)]
-    later: Vec<LaterPrice>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) later: Vec<LaterPrice>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LaterPrice {
-    from: Date,
-    price: Price,
+pub(super) struct LaterPrice {
+    pub(super) from: Date,
+    pub(super) price: Price,
 }
 
 /// A file that is not a list of prices. The text names the place: `providers.openai.models[3]`.
@@ -74,7 +83,7 @@ impl PriceList {
     /// documented at [`Price`].
     pub fn parse(json: &[u8]) -> Result<Self, InvalidPriceList> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let mut list: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let list: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let (place, problem) = (error.path().to_string(), error.inner());
             match problem.classify() {
                 serde_json::error::Category::Data => {
@@ -85,8 +94,52 @@ impl PriceList {
         })?;
         reader.end().map_err(|error| InvalidPriceList::Json(error.to_string()))?;
         list.check()?;
-        list.version = format!("{}, {}", list.source, list.date).into();
         Ok(list)
+    }
+
+    pub(super) fn new(
+        source: String,
+        date: Date,
+        providers: BTreeMap<String, ProviderPrices>,
+    ) -> Self {
+        let version = format!("{source}, {date}").into();
+        Self { source, date, version, providers }
+    }
+
+    /// A list of the same source and day without any price.
+    #[must_use]
+    pub fn none_like(other: &Self) -> Self {
+        Self::new(other.source.clone(), other.date, BTreeMap::new())
+    }
+
+    /// Where the prices are from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The day that they are of.
+    pub fn date(&self) -> Date {
+        self.date
+    }
+
+    /// The names of the providers.
+    pub fn providers(&self) -> impl Iterator<Item = &str> {
+        self.providers.keys().map(String::as_str)
+    }
+
+    /// The same with the prices of some providers alone.
+    #[must_use]
+    pub fn of_providers(mut self, wanted: &[String]) -> Self {
+        self.providers.retain(|name, _| wanted.contains(name));
+        for section in self.providers.values_mut() {
+            section.fallback.retain(|other| wanted.contains(other));
+        }
+        self
+    }
+
+    /// The name of the section that has the prices of a provider.
+    pub fn section_of(&self, name: &ProviderName, spec: &ProviderSpec) -> Option<&str> {
+        Some(self.section(name.as_str(), &spec.host())?.0)
     }
 
     fn check(&self) -> Result<(), InvalidPriceList> {
@@ -117,35 +170,62 @@ impl PriceList {
         Ok(())
     }
 
-    /// The entry of a model of the provider `name`, whose API is at `host`.
-    pub(super) fn find(&self, name: &str, host: &str, model: &str) -> Option<&ModelPrices> {
-        let section = self.section(name, host)?;
-        section.find(model).or_else(|| {
-            let mut others = section.fallback.iter().filter_map(|other| self.providers.get(other));
-            others.find_map(|other| other.find(model))
+    /// The entry of a model of the provider `name`, whose API is at `host`, and its section's name.
+    pub(super) fn find(&self, name: &str, host: &str, model: &str) -> Option<(&str, &ModelPrices)> {
+        let (section, prices) = self.section(name, host)?;
+        let own = prices.find(model).map(|entry| (section, entry));
+        own.or_else(|| {
+            let others = prices.fallback.iter();
+            let mut others = others.filter_map(|other| self.providers.get_key_value(other));
+            others.find_map(|(other, prices)| Some((other.as_str(), prices.find(model)?)))
         })
     }
 
     /// A section for this very provider; else that of its host; else that of its name, as for a
     /// proxy before a known provider.
-    fn section(&self, name: &str, host: &str) -> Option<&ProviderPrices> {
-        let named = self.providers.get(name);
-        let serves = |section: &&ProviderPrices| section.hosts.iter().any(|one| one.matches(host));
-        named
-            .filter(|section| section.hosts.is_empty())
-            .or_else(|| self.providers.values().find(serves))
-            .or(named)
+    fn section(&self, name: &str, host: &str) -> Option<(&str, &ProviderPrices)> {
+        let named = self.providers.get_key_value(name);
+        let serves = |prices: &ProviderPrices| prices.hosts.iter().any(|one| one.matches(host));
+        let (section, prices) = named
+            .filter(|(_, prices)| prices.hosts.is_empty())
+            .or_else(|| self.providers.iter().find(|(_, prices)| serves(prices)))
+            .or(named)?;
+        Some((section.as_str(), prices))
+    }
+}
+
+impl From<PriceListDocument> for PriceList {
+    fn from(document: PriceListDocument) -> Self {
+        Self::new(document.source, document.date, document.providers)
     }
 }
 
 impl ProviderPrices {
+    pub(super) fn new(hosts: Vec<Pattern>, models: Vec<ModelPrices>) -> Self {
+        Self { hosts, fallback: Vec::new(), models }
+    }
+
     fn find(&self, model: &str) -> Option<&ModelPrices> {
         self.models.iter().find(|entry| entry.matches(model))
     }
 }
 
 impl ModelPrices {
-    fn matches(&self, model: &str) -> bool {
+    /// The price of the models of one name.
+    pub(super) fn of(model: Pattern, price: Price) -> Self {
+        Self { r#match: vec![model], not: Vec::new(), price: Some(price), later: Vec::new() }
+    }
+
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &str> + use<'_> {
+        self.r#match.iter().map(Pattern::as_str)
+    }
+
+    /// Whether another entry has the same patterns.
+    pub(super) fn is_for_the_same(&self, other: &Self) -> bool {
+        self.r#match == other.r#match && self.not == other.not
+    }
+
+    pub(super) fn matches(&self, model: &str) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(model));
         any(&self.r#match) && !any(&self.not)
     }

@@ -9,12 +9,19 @@
 //! writes it and says what it leaves out.
 
 mod book;
+mod check;
+mod entry;
 mod list;
+mod litellm;
+mod merge;
 mod pattern;
 mod price;
 mod rates;
 
 pub use book::{PriceBook, PriceVersion, Priced, RateCard};
+pub use entry::{PriceEntry, is_named};
 pub use list::{InvalidPriceList, PriceList};
+pub use litellm::Imported;
+pub use merge::PriceChange;
 pub use price::{InvalidPrice, Price};
 pub use rates::{Rates, TokenUsage};

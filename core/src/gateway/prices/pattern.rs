@@ -1,8 +1,8 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Text in which `*` stands for any text and `#` for one digit, in whatever case.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(super) struct Pattern(String);
 
 impl TryFrom<String> for Pattern {
@@ -16,7 +16,17 @@ impl TryFrom<String> for Pattern {
     }
 }
 
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0
+    }
+}
+
 impl Pattern {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it stands for the whole of `text`, which is in lower case.
     pub(super) fn matches(&self, text: &str) -> bool {
         let (pattern, text) = (self.0.as_bytes(), text.as_bytes());

@@ -40,6 +40,30 @@ impl Price {
         Self { base: rates, above: Vec::new(), services: BTreeMap::new() }
     }
 
+    /// A price with other rates for longer prompts, ascending, and service tiers in percent.
+    pub(super) fn tiered(
+        base: Rates,
+        above: Vec<(u64, Rates)>,
+        services: BTreeMap<String, u32>,
+    ) -> Self {
+        Self { base, above, services }
+    }
+
+    /// The rates of prompts that are not long.
+    pub fn base(&self) -> &Rates {
+        &self.base
+    }
+
+    /// The rates of prompts with more tokens than so many, ascending.
+    pub fn above(&self) -> &[(u64, Rates)] {
+        &self.above
+    }
+
+    /// What service tiers cost, in percent of the rates.
+    pub fn services(&self) -> &BTreeMap<String, u32> {
+        &self.services
+    }
+
     /// What `usage` costs, rounded up to the nano-dollar once. `service` is the service tier that
     /// served it; one without a percentage costs the standard price. None if it is more than
     /// [`Amount::MAX`], which no sound usage is.

@@ -120,3 +120,29 @@ async fn what_cannot_be_reported_is_refused_with_its_field() {
     let refusal = admin.get("/api/v1/usage?project=absent").await.refusal();
     assert_eq!(refusal, (404, "project_not_found".into()));
 }
+
+#[tokio::test]
+async fn prices_are_told_as_requests_are_counted_by_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prices.json");
+    let list = json!({"source": "contract", "date": "2026-11-01", "providers": {"openai": {"models": [
+        {"match": ["gpt-x"], "price": {"input": "2", "output": "9"}}]}}});
+    std::fs::write(&file, list.to_string()).unwrap();
+    let serve = Serve::start(config().line(&format!("prices = {file:?}"))).await;
+    let prices = serve.client().get("/api/v1/prices").await.json();
+    let origins = [0, 1].map(|place| prices["lists"][place]["origin"].clone());
+    assert_eq!(origins, ["file", "embedded"]);
+    assert_eq!(prices["lists"][0]["list"]["source"], "contract");
+    assert_eq!(
+        prices["rate_cards"],
+        json!([{"model": "demo", "version": "2026-11", "price": {"input": "1.00", "output": "2.00"}}])
+    );
+    let listed = |arguments: &[&str]| {
+        let output = serve.cli(&[&["prices", "list"], arguments].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(listed(&["demo"]).contains("rate card 2026-11"), "{}", listed(&["demo"]));
+    let found = listed(&["gpt-x", "--provider", "openai"]);
+    assert!(found.contains("$9.00") && found.contains("contract, 2026-11-01"), "{found}");
+    assert!(listed(&["--provider", "anthropic"]).lines().count() > 5);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::keys::StoreLimiter;
 use diogenes_core::tenancy::Principal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,7 +68,12 @@ impl World {
         let authenticator = Arc::new(GatewayAuthenticator::new(clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
         let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
-        let area = GatewayArea::new(entrance, editor, views.clone());
+        let area = GatewayArea::new(
+            entrance,
+            editor,
+            views.clone(),
+            Arc::new(PriceBook::embedded().unwrap()),
+        );
         let proxy = ProxyState {
             authenticator,
             gateway: Arc::new(Gateway::new(

@@ -1,0 +1,82 @@
+//! `prices`: what requests cost here.
+
+mod import;
+mod list;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::options::Options;
+use crate::exit::Failure;
+
+/// Show what requests cost, and import price lists.
+///
+/// A price is looked up in the `prices` file of the configuration, then among those of the server's
+/// release. Models of your own cost nothing without a rate card.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes prices list openai/gpt-5-mini
+  diogenes prices list --provider anthropic
+  diogenes prices import model_prices_and_context_window.json --provider openai --dry-run")]
+pub(crate) struct PricesArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(ListArgs),
+    Import(ImportArgs),
+}
+
+/// List the prices by which the server counts, in dollars per million tokens.
+///
+/// A name without `*` shows what requests for that very model cost.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes prices list                          # everything
+  diogenes prices list openai/gpt-5-mini        # by the provider `openai`
+  diogenes prices list 'gpt-5*' --provider openai
+  diogenes prices list Qwen/Qwen3-8B            # the rate card of a model of your own
+  diogenes prices list -o json | jq -r '.data[] | [.provider, .models[0], .price.input] | @tsv'")]
+struct ListArgs {
+    /// A model, or a pattern in which `*` is any text
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// Only this provider, by its name here or in the price lists
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
+}
+
+/// Write prices to the `prices` file of the configuration, which `serve` reads when it starts.
+///
+/// The prices come from LiteLLM's model_prices_and_context_window.json, or from a list in the form
+/// of the `prices` file. They go before those that the file has; prices of other models stay. An
+/// installation on AWS has no such file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes prices import model_prices_and_context_window.json --provider openai --provider groq
+  diogenes prices import contract.json --dry-run
+  curl -s https://example.com/prices.json | diogenes prices import - --config /etc/diogenes.toml")]
+struct ImportArgs {
+    /// The list to import; `-` reads standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Import the prices of this provider only; may be repeated
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Vec<String>,
+    /// Show what would change, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(args: PricesArgs) -> Result<(), Failure> {
+    let PricesArgs { action, options } = args;
+    match action {
+        Action::List(args) => list::run(&options, &args).await,
+        Action::Import(args) => import::run(&options, &args),
+    }
+}
