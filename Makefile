@@ -16,6 +16,8 @@ AWS_PACKAGES := aws-sam-cli==1.170.0 cfn-lint==1.58.0
 BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
 # It finds cargo-lambda and zig by PATH.
 SAM = PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam
+# Most tests wait for a program or a time: twice as many as there are cores end sooner.
+TEST_THREADS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
@@ -32,7 +34,7 @@ run: ## build it and serve a model that needs no GPU; ARGS="--listen 127.0.0.1:9
 # and those twice.
 test: ## every test: units, conformance, 5,000 schedules of the fleet, end to end
 	$(CARGO) build --locked --workspace --all-features --bins --tests
-	$(CARGO) test --locked --workspace --all-features
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace --all-features
 
 check: tools lint-template ## format, lints, documentation, licences, unused dependencies, template, shell scripts
 	$(CARGO) fmt --all --check
