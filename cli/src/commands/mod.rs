@@ -59,7 +59,8 @@ Environment, where an empty variable counts as unset:
                        directory, else http://127.0.0.1:8080]
   DIOGENES_API_KEY     the API key [default: `admin.key` in the data directory, on this machine]
   DIOGENES_CONFIG      the configuration file of `serve`, of which the other commands read
-                       `data_dir` [default: ./diogenes.toml, if it exists]
+                       `data_dir`, and `prices import` also `prices` [default: ./diogenes.toml, if
+                       it exists]
   DIOGENES_DATA_DIR    the data directory [default: that of the file, else
                        $XDG_DATA_HOME/diogenes]
   DIOGENES_LISTEN, DIOGENES_ON_SHUTDOWN, DIOGENES_DRAIN_TIMEOUT, DIOGENES_MAX_BODY_BYTES

@@ -11,6 +11,8 @@ use super::super::keys::{LONGEST_EXPIRY, LONGEST_GRACE};
 const PRINTABLE: &str = "^[^\u{0}-\u{1f}\u{7f}-\u{9f}]*$";
 /// Text that a program can be started with.
 const NO_NUL: &str = "^[^\u{0}]*$";
+/// The names of variables that keys of providers are kept in.
+const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 /// The names of models; no part between slashes is empty, `.` or `..`.
 const MODEL_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._:@+-]*(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@+-]+)*$";
 
@@ -31,11 +33,14 @@ pub(super) fn apply(document: &mut Value) {
         merge(name, model_name());
         merge(table, json!({"properties": {"model": model_name()}}));
     }
-    // The name of a variable, and not a key by mistake.
-    if let Some(env) =
-        schemas.pointer_mut("/ProviderSpec/properties/api_key/oneOf/0/properties/env")
-    {
-        merge(env, json!({"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}));
+    let key = schemas.pointer_mut("/ProviderSpec/properties/api_key/oneOf");
+    if let Some(forms) = key.and_then(Value::as_array_mut) {
+        // What is no name of a variable may be the key itself.
+        let variable = forms.iter_mut().find_map(|form| form.pointer_mut("/properties/env"));
+        if let Some(variable) = variable {
+            merge(variable, json!({"pattern": VARIABLE}));
+        }
+        forms.push(json!({"type": "null"}));
     }
     // A duration is a text or a number, and a number has no pattern.
     for (schema, names) in durations() {
@@ -267,6 +272,8 @@ mod tests {
             let parameter = &document.pointer(pointer).unwrap()[0];
             assert_eq!(parameter["schema"]["pattern"], pattern, "{parameter}");
         }
+        let key = &document["components"]["schemas"]["ProviderSpec"]["properties"]["api_key"];
+        assert_eq!(key["oneOf"][0]["properties"]["env"]["pattern"], VARIABLE);
         let rotate = &document["paths"]["/api/v1/keys/{id}/rotate"]["post"];
         assert_eq!(rotate["requestBody"]["required"], false);
     }

@@ -73,10 +73,13 @@ fn of_installation(rule: SpecRule) -> Value {
     // Anybody may ask for it, so it is put together once.
     static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
     let mut document = DOCUMENT.clone();
-    // Keys of providers are read where this installation runs.
-    let places = document.pointer_mut("/components/schemas/ProviderSpec/properties/api_key/oneOf");
-    if let Some(Value::Array(places)) = places {
-        places.retain(|place| place.pointer("/properties/ssm").is_some() == rule.has_parameters);
+    // The key of a provider is kept on the machine, or on AWS in a parameter.
+    let forms = document.pointer_mut("/components/schemas/ProviderSpec/properties/api_key/oneOf");
+    if let Some(Value::Array(forms)) = forms {
+        forms.retain(|form| {
+            let is_parameter = form.pointer("/properties/ssm").is_some();
+            form.get("properties").is_none() || is_parameter == rule.has_parameters
+        });
     }
     let Some(spec) = document.pointer_mut("/components/schemas/ModelSpec") else {
         return document;
@@ -107,6 +110,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_key_of_a_provider_is_where_the_installation_can_read_it() {
+        let kinds = |has_parameters| {
+            let document = of_installation(SpecRule { has_parameters, ..SpecRule::default() });
+            let key = &document["components"]["schemas"]["ProviderSpec"]["properties"]["api_key"];
+            let forms = key["oneOf"].as_array().unwrap().iter();
+            let kind = |form: &Value| form.pointer("/required/0").unwrap_or(&form["type"]).clone();
+            forms.map(kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(true), ["ssm", "null"]);
+        assert_eq!(kinds(false), ["env", "file", "null"]);
+    }
+
+    #[test]
     fn the_document_of_one_machine_has_no_ladder_and_no_parameters() {
         let spec = |rule: SpecRule| {
             let document = of_installation(rule);
@@ -120,14 +136,7 @@ mod tests {
             |spec: &Value| spec["env"]["additionalProperties"]["oneOf"].as_array().unwrap().len();
         let whole = spec(everything);
         assert_eq!((forms(&whole), whole["ladder"].get("maxItems")), (4, None));
-        let here = SpecRule { has_places: false, has_parameters: false, ..everything };
-        let places = |rule: SpecRule| {
-            let document = of_installation(rule);
-            let provider = &document["components"]["schemas"]["ProviderSpec"]["properties"];
-            provider["api_key"]["oneOf"].as_array().unwrap().len()
-        };
-        assert_eq!((places(everything), places(here)), (1, 2));
-        let here = spec(here);
+        let here = spec(SpecRule { has_places: false, has_parameters: false, ..everything });
         assert_eq!((forms(&here), &here["ladder"]["maxItems"]), (3, &json!(0)));
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::error::ErrorKind;
 use crate::proxy::Dialect;
-use crate::proxy::testing::{Local, events, eventually, model, plain, request, text};
+use crate::proxy::testing::{Local, events, eventually, model, plain, request};
 
 /// An inference server that answers when the test lets it.
 struct Engine {
@@ -234,11 +234,17 @@ async fn a_stream_is_told_that_it_waits_and_goes_when_its_turn_comes() {
     let request = chat_of("second", model().as_str(), true);
     let held = local.gateway.walk(key("second", 1), request).await.unwrap();
     assert_eq!(held.status, StatusCode::OK);
-    waiting(&local, 1).await;
+    let AnswerBody::Stream(mut stream) = held.body else { panic!("no stream") };
+    let told = stream.next().await.unwrap();
+    let told = String::from_utf8(told.to_vec()).unwrap();
+    assert!(told.contains(r#""phase":"queued""#), "{told}");
     engine.answers.add_permits(2);
     assert_eq!(first.await.unwrap().unwrap().status, StatusCode::OK);
-    let told = text(held).await;
-    assert!(told.contains(r#""phase":"queued""#), "{told}");
+    let mut rest = String::new();
+    while let Some(bytes) = stream.next().await {
+        rest.push_str(std::str::from_utf8(&bytes).unwrap());
+    }
+    assert!(rest.ends_with("data: [DONE]\n\n"), "{rest}");
     assert_eq!(engine.order(), ["first", "second"]);
 }
 

@@ -14,6 +14,9 @@ use crate::commands::options::Options;
 use crate::commands::output::{self, Format};
 use crate::exit::{Failure, Kind};
 
+/// How many patterns of an entry the table shows, and one more before it counts the others.
+const SHOWN_PATTERNS: usize = 2;
+
 /// A price as it is shown.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -193,6 +196,16 @@ fn both(rates: &Rates) -> String {
     format!("{} / {}", Dollars(rates.input), Dollars(rates.output))
 }
 
+/// The first patterns, and how many more there are.
+fn shortened(patterns: &[String]) -> String {
+    match patterns.split_at_checked(SHOWN_PATTERNS) {
+        Some((shown, [_, rest @ ..])) if !rest.is_empty() => {
+            format!("{},+{}", shown.join(","), rest.len() + 1)
+        }
+        Some(_) | None => patterns.join(","),
+    }
+}
+
 fn table(rows: &[Row], cards: &[&RateCardBody]) -> String {
     let rates = |price: Option<&Price>| match price.map(Price::base) {
         Some(rates) => {
@@ -210,7 +223,7 @@ fn table(rows: &[Row], cards: &[&RateCardBody]) -> String {
     });
     let rows = rows.iter().map(|row| {
         let source = format!("{}, {}", row.source, row.date);
-        line(&row.provider, row.models.join(","), row.price.as_ref(), row.notes(), source)
+        line(&row.provider, shortened(&row.models), row.price.as_ref(), row.notes(), source)
     });
     output::table(
         &["PROVIDER", "MODELS", "INPUT", "CACHED", "OUTPUT", "SOURCE", "NOTES"],
@@ -288,6 +301,14 @@ mod tests {
         let failure = found(Some("opanai"), None).expect_err("unknown");
         assert_eq!(failure.kind, Kind::NotFound);
         assert!(failure.error.to_string().contains("did you mean `openai`?"), "{}", failure.error);
+    }
+
+    #[test]
+    fn many_patterns_are_counted() {
+        let patterns = ["a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!(shortened(&patterns), "a,b,+2");
+        assert_eq!(shortened(&patterns[..3]), "a,b,c");
+        assert_eq!(shortened(&patterns[..1]), "a");
     }
 
     #[test]

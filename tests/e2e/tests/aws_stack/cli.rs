@@ -74,6 +74,23 @@ fn only(fleet: &Value) -> &Value {
 }
 
 #[tokio::test]
+async fn health_routes_and_prices_are_told_as_on_one_machine() {
+    let Some(stack) = Stack::start().await else { return };
+    let (operator, client) = (Operator::of(&stack).await, stack.admin().await);
+    stack.apply(&client, &slow("demo")).await;
+    let health = operator.json(&["health"]).await;
+    assert_eq!((&health["models"]["total"], &health["models"]["asleep"]), (&json!(1), &json!(1)));
+    operator.text(&["route", "apply", "assistant", "demo"]).await;
+    operator.text(&["model", "delete", "demo", "--yes"]).await;
+    let routes = operator.text(&["route", "list"]).await;
+    assert!(routes.contains("demo(missing)"), "{routes}");
+    // No file goes before the prices of the release.
+    let prices = operator.json(&["prices", "list", "gpt-5-mini", "--provider", "openai"]).await;
+    assert_eq!(prices["data"].as_array().unwrap().len(), 1, "{prices}");
+    assert_eq!(prices["data"][0]["origin"], "embedded");
+}
+
+#[tokio::test]
 async fn the_commands_about_models_do_what_they_say() {
     let settings = StackSettings::default()
         .variable(ORCHESTRATOR, "DIOGENES_ROUTER_LAG", "1s")
