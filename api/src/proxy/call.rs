@@ -18,6 +18,7 @@ use super::beginning::beginning;
 use super::bound::Most;
 use super::destination::Destination;
 use super::dialect::Dialect;
+use super::line::Customer;
 use super::peek::Peek;
 use super::provider::Hosted;
 use super::target::Target;
@@ -63,6 +64,12 @@ impl Call {
     /// The tokens of its prompt at a guess: four bytes of English are about one.
     pub(super) fn prompt_guess(&self) -> u64 {
         self.body.len() as u64 / 4
+    }
+
+    /// Whose turn it takes.
+    pub(super) fn customer(&self) -> Customer<'_> {
+        let (key, weight) = (self.by.limit_key().as_str(), self.by.weight.get());
+        Customer { key, weight, prompt: self.prompt_guess() }
     }
 
     /// What requests have in common that are to meet at one replica, if any are.

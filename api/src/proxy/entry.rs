@@ -11,8 +11,7 @@ use diogenes_core::routing::{Candidate, least_in_flight, nearest};
 use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
-use super::call::Call;
-use super::line::{Charge, Line, Ticket};
+use super::line::{Charge, Customer, Line, Ticket};
 use super::target::Target;
 use super::upstream::{Origin, RequestHead, Upstream};
 use crate::metrics::ModelMetrics;
@@ -44,7 +43,7 @@ pub(crate) struct Entry {
     neglected: AtomicBool,
     ask_again: Duration,
     /// Who waits for a turn.
-    pub(super) line: Line,
+    pub(super) line: Arc<Line>,
     pub(super) metrics: Arc<ModelMetrics>,
     clock: Arc<dyn Clock>,
     wake: Arc<dyn Wake>,
@@ -116,7 +115,7 @@ impl Entry {
             warmed: AtomicI64::new(0),
             neglected: AtomicBool::new(false),
             ask_again,
-            line: Line::default(),
+            line: Arc::default(),
             metrics: Arc::new(metrics),
             clock,
             wake,
@@ -251,16 +250,15 @@ impl Entry {
     pub(super) fn start_in_turn<W>(
         self: &Arc<Self>,
         waited: &mut Option<W>,
-        call: &Call,
+        near: Option<u64>,
+        customer: Customer<'_>,
         ticket: Option<&Ticket>,
     ) -> Option<(Lease, Option<Charge>)> {
-        let view = self.view();
-        let near = call.meets(view.model.spec.affinity);
-        let Some(most) = view.model.spec.max_concurrency else {
+        let Some(most) = self.view.load().model.spec.max_concurrency else {
             return self.start(waited, near).map(|lease| (lease, None));
         };
         let begin = || self.start_where(waited, near, |target| target.load() < most);
-        let (lease, charge) = Line::take_turn(self, call, ticket, begin)?;
+        let (lease, charge) = self.line.take_turn(customer, ticket, begin)?;
         Some((lease, Some(charge)))
     }
 

@@ -6,8 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use diogenes_core::gateway::{FairQueue, QueuePlace};
 use tokio::sync::Notify;
 
-use super::call::Call;
-use super::entry::Entry;
 use super::usage::Usage;
 
 /// Who waits for a turn, and how long answers are.
@@ -18,10 +16,18 @@ pub(super) struct Line {
     typical_answer: AtomicU64,
 }
 
+/// Who takes turns, with which weight, and the tokens of the prompt at a guess.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Customer<'a> {
+    pub(super) key: &'a str,
+    pub(super) weight: u32,
+    pub(super) prompt: u64,
+}
+
 /// Waits for a turn, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    entry: Arc<Entry>,
+    line: Arc<Line>,
     place: QueuePlace,
     called: Arc<Notify>,
 }
@@ -29,7 +35,7 @@ pub(super) struct Ticket {
 /// What a turn was taken to cost, until it is known.
 #[derive(Debug)]
 pub(super) struct Charge {
-    entry: Arc<Entry>,
+    line: Arc<Line>,
     key: String,
     weight: u32,
     tokens: u64,
@@ -39,22 +45,20 @@ impl Line {
     /// Gives a turn to the one with `ticket`, or to somebody without one if nobody waits, if
     /// `begin` finds room for it.
     pub(super) fn take_turn<T>(
-        entry: &Arc<Entry>,
-        call: &Call,
+        self: &Arc<Self>,
+        customer: Customer<'_>,
         ticket: Option<&Ticket>,
         begin: impl FnOnce() -> Option<T>,
     ) -> Option<(T, Charge)> {
-        let line = &entry.line;
-        let mut queue = line.lock();
+        let mut queue = self.lock();
         if !may_go(&queue, ticket) {
             return None;
         }
         let lease = begin()?;
-        let (key, weight) = customer(call);
-        let tokens =
-            call.prompt_guess().saturating_add(line.typical_answer.load(Ordering::Relaxed));
+        let Customer { key, weight, prompt } = customer;
+        let tokens = prompt.saturating_add(self.typical_answer.load(Ordering::Relaxed));
         queue.charge(key, weight, tokens);
-        Some((lease, Charge { entry: entry.clone(), key: key.to_owned(), weight, tokens }))
+        Some((lease, Charge { line: self.clone(), key: key.to_owned(), weight, tokens }))
     }
 
     /// Whether it is the turn of the one with `ticket`, or of somebody without one.
@@ -78,23 +82,17 @@ fn may_go(queue: &FairQueue<Arc<Notify>>, ticket: Option<&Ticket>) -> bool {
     ticket.map_or_else(|| queue.is_empty(), |ticket| queue.is_next(&ticket.place))
 }
 
-/// Whose turn a request takes, and with which weight.
-fn customer(call: &Call) -> (&str, u32) {
-    (call.by.limit_key().as_str(), call.by.weight.get())
-}
-
 impl Ticket {
     /// The last place among the requests of the same key.
-    pub(super) fn take(entry: &Arc<Entry>, call: &Call) -> Self {
+    pub(super) fn take(line: &Arc<Line>, customer: Customer<'_>) -> Self {
         let called = Arc::new(Notify::new());
-        let (key, weight) = customer(call);
-        let place = entry.line.lock().enter(key, weight, called.clone());
-        Self { entry: entry.clone(), place, called }
+        let place = line.lock().enter(customer.key, customer.weight, called.clone());
+        Self { line: line.clone(), place, called }
     }
 
-    /// Whether it is for this model.
-    pub(super) fn is_for(&self, entry: &Arc<Entry>) -> bool {
-        Arc::ptr_eq(&self.entry, entry)
+    /// Whether it is for this line.
+    pub(super) fn is_for(&self, line: &Arc<Line>) -> bool {
+        Arc::ptr_eq(&self.line, line)
     }
 
     /// Returns once it may be its turn.
@@ -105,9 +103,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.entry.line.lock().leave(&self.place);
+        self.line.lock().leave(&self.place);
         // It may have been called in vain, or there is room for another one.
-        self.entry.line.call_next();
+        self.line.call_next();
     }
 }
 
@@ -115,12 +113,12 @@ impl Charge {
     /// Makes good what the turn was taken to cost; where it is not known, that stands.
     pub(super) fn settle(self, used: Option<Usage>) {
         let Some(used) = used else { return };
-        let line = &self.entry.line;
+        let Self { line, key, weight, tokens } = self;
         if used.completion > 0 {
             let typical = line.typical_answer.load(Ordering::Relaxed);
             let next = typical - typical / 8 + used.completion / 8;
             line.typical_answer.store(next, Ordering::Relaxed);
         }
-        line.lock().correct(&self.key, self.weight, self.tokens, used.total());
+        line.lock().correct(&key, weight, tokens, used.total());
     }
 }

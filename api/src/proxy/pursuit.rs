@@ -173,7 +173,7 @@ impl Pursuit {
     }
 
     fn ticket_for(&self, entry: &Arc<Entry>) -> Option<&Ticket> {
-        self.ticket.as_ref().filter(|ticket| ticket.is_for(entry))
+        self.ticket.as_ref().filter(|ticket| ticket.is_for(&entry.line))
     }
 
     async fn wait(
@@ -183,7 +183,8 @@ impl Pursuit {
         most: Option<Duration>,
     ) -> Option<Move> {
         if self.ticket_for(entry).is_none() {
-            self.ticket = entry.has_turns().then(|| Ticket::take(entry, &self.call));
+            self.ticket =
+                entry.has_turns().then(|| Ticket::take(&entry.line, self.call.customer()));
         }
         let link = &*self.gateway.views.link;
         let Some(hold) = &mut self.hold else {

@@ -206,10 +206,12 @@ impl Pursuit {
         target: usize,
         settlement: &mut Settlement,
     ) -> Option<Lease> {
-        let ticket = self.ticket.as_ref().filter(|ticket| ticket.is_for(entry));
+        let ticket = self.ticket.as_ref().filter(|ticket| ticket.is_for(&entry.line));
+        let customer = self.call.customer();
+        let near = self.call.meets(entry.view().model.spec.affinity);
         let (lease, charge) = match &mut self.hold {
-            Some(hold) => entry.start_in_turn(&mut hold.place, &self.call, ticket)?,
-            None => entry.start_in_turn(&mut None::<Place>, &self.call, ticket)?,
+            Some(hold) => entry.start_in_turn(&mut hold.place, near, customer, ticket)?,
+            None => entry.start_in_turn(&mut None::<Place>, near, customer, ticket)?,
         };
         self.ticket = None;
         settlement.charged(charge);
