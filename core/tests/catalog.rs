@@ -190,6 +190,9 @@ fn targets_that_nobody_answers_to_any_more_are_missing() {
         // A name that a model has had never leads to a provider.
         world.registry().delete(&name("openai/own"), Source::Api).await.unwrap();
         assert_eq!(missing().await, ["absent", "gone/x", "openai/own"]);
+        let own = json!({"targets": ["openai/own"]});
+        let error = world.apply_route("own", own).await.unwrap_err();
+        assert!(error.contains("was a model of this server"), "{error}");
         let provider = "openai".parse().unwrap();
         world.editor.delete_provider(&Actor::operator(), &provider).await.unwrap();
         world.registry().delete(&name("big"), Source::Api).await.unwrap();

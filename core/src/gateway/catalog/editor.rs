@@ -357,9 +357,15 @@ impl CatalogEditor {
                 );
                 return Err(CatalogError::Target(problem));
             }
-            let is_hosted = catalog.provider_of(target).is_some();
-            if is_hosted || self.model_of(target).await?.is_some() {
+            if self.is_answered(catalog, target).await? {
                 continue;
+            }
+            if catalog.provider_of(target).is_some() {
+                let problem = format!(
+                    "names `{target}`, which was a model of this server: its requests are not sent to \
+                     the provider instead"
+                );
+                return Err(CatalogError::Target(problem));
             }
             let prefix = target.as_str().split_once('/').map(|(prefix, _)| prefix);
             let near = prefix
