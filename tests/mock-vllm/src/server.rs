@@ -43,6 +43,8 @@ impl ReservedPort {
     fn bind_addr(addr: SocketAddr) -> std::io::Result<Self> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
+        // Two sockets have the port for a moment when it ceases to listen; see `Port::turn`.
+        socket.set_reuseport(true)?;
         socket.bind(addr)?;
         let addr = socket.local_addr()?;
         Ok(Self { socket, addr })
@@ -64,9 +66,11 @@ impl Port {
     fn turn(self, refuse: bool, addr: SocketAddr) -> std::io::Result<Self> {
         match self {
             Self::Listening { listener, drain } if refuse => {
+                // First, or somebody else may take the port in between.
+                let port = ReservedPort::bind_addr(addr)?;
                 drop(listener);
                 drain.send_replace(true);
-                Ok(Self::Kept(ReservedPort::bind_addr(addr)?))
+                Ok(Self::Kept(port))
             }
             Self::Kept(port) if !refuse => Ok(Self::Listening {
                 listener: port.socket.listen(BACKLOG)?,
