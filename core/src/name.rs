@@ -18,6 +18,11 @@ impl ModelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What stands before its first `/`, if it has one: the provider of a hosted model.
+    pub fn prefix(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(prefix, _)| prefix)
+    }
 }
 
 /// What is wrong with a name.

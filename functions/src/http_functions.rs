@@ -85,8 +85,8 @@ pub fn inference(
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    let prices = PriceBook::embedded()?;
-    let area = gateway_area(base, views.clone(), Arc::new(prices.clone()));
+    let prices = Arc::new(PriceBook::embedded()?);
+    let area = gateway_area(base, views.clone(), prices.clone());
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let purse = Purse::new(
         Budgets::new(store.clone(), clock.clone()),

@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Allow, Entrance, JsonBody, QueryString, model_name};
+use super::extract::{Allow, Entrance, JsonBody, QueryString, parse_name};
 use super::models::registry_error;
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
@@ -263,7 +263,7 @@ pub(super) async fn logs(
     let known = area.parts.views.dispatcher.find(&query.model);
     let name = match &known {
         Ok(entry) => entry.view().model.name.clone(),
-        Err(_) => model_name(&query.model)?,
+        Err(_) => parse_name(&query.model)?,
     };
     let is_newest = query.claim.is_none();
     let most = query.max_bytes.unwrap_or(64 << 10).clamp(1, 1 << 20);

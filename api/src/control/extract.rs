@@ -1,10 +1,10 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::{Allowed, Needs, Origin};
 use http::header;
 use http::request::Parts;
@@ -17,8 +17,8 @@ use crate::auth::{Authenticator, PeerAddress};
 use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind};
 
-/// The name in a path, or a clear error.
-pub(super) fn model_name(name: &str) -> Result<ModelName, ApiError> {
+/// The name in a path, of a model, a route or a provider; or a clear error.
+pub(super) fn parse_name<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<T, ApiError> {
     name.parse()
         .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
 }

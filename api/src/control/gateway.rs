@@ -17,7 +17,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, model_name};
+use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, parse_name};
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
 
@@ -190,7 +190,7 @@ pub(super) async fn show_route(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RouteBody>, ApiError> {
-    let name = model_name(&name)?;
+    let name: ModelName = parse_name(&name)?;
     let mut catalog = area.read(&by).await?;
     let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
@@ -208,7 +208,7 @@ pub(super) async fn apply_route(
     PathOf(name): PathOf<String>,
     JsonBody(spec): JsonBody<RouteSpec>,
 ) -> Result<(StatusCode, Json<RouteBody>), ApiError> {
-    let name = model_name(&name)?;
+    let name: ModelName = parse_name(&name)?;
     let applied = area.editor.apply_route(&Actor::from(&by), &name, &spec).await;
     let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;
@@ -227,7 +227,7 @@ pub(super) async fn delete_route(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RouteBody>, ApiError> {
-    let name = model_name(&name)?;
+    let name: ModelName = parse_name(&name)?;
     let deleted = area.editor.delete_route(&Actor::from(&by), &name).await;
     let (route, catalog) = deleted.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;
@@ -256,7 +256,7 @@ pub(super) async fn show_provider(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ProviderBody>, ApiError> {
-    let name = provider_name(&name)?;
+    let name: ProviderName = parse_name(&name)?;
     let provider = area.read(&by).await?.providers.remove(&name);
     let provider = provider.ok_or_else(|| no_provider(&name))?;
     Ok(Json(provider_body(name, provider)))
@@ -274,7 +274,7 @@ pub(super) async fn apply_provider(
     PathOf(name): PathOf<String>,
     JsonBody(spec): JsonBody<ProviderSpec>,
 ) -> Result<(StatusCode, Json<ProviderBody>), ApiError> {
-    let name = provider_name(&name)?;
+    let name: ProviderName = parse_name(&name)?;
     let applied = area.editor.apply_provider(&Actor::from(&by), &name, &spec).await;
     let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;
@@ -292,7 +292,7 @@ pub(super) async fn delete_provider(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ProviderBody>, ApiError> {
-    let name = provider_name(&name)?;
+    let name: ProviderName = parse_name(&name)?;
     let deleted = area.editor.delete_provider(&Actor::from(&by), &name).await;
     let (provider, catalog) = deleted.map_err(|error| catalog_error(&error))?;
     area.publish(&catalog)?;
@@ -309,15 +309,10 @@ pub(super) async fn check_provider(
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ProviderCheck>, ApiError> {
-    let name = provider_name(&name)?;
+    let name: ProviderName = parse_name(&name)?;
     area.publish(&area.read(&by).await?)?;
     let checked = area.views.dispatcher.check_provider(&name).await;
     checked.map(Json).ok_or_else(|| no_provider(&name))
-}
-
-fn provider_name(name: &str) -> Result<ProviderName, ApiError> {
-    name.parse()
-        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
 }
 
 fn no_provider(name: &ProviderName) -> ApiError {

@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, model_name, page_size};
+use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, page_size, parse_name};
 use super::gateway::catalog_error;
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
@@ -141,7 +141,7 @@ pub(super) async fn show(
     State(area): State<Arc<ModelsArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
-    let mut name = model_name(&name)?;
+    let mut name: ModelName = parse_name(&name)?;
     area.views.refresh(name.as_str()).await?;
     if let Ok(entry) = area.views.dispatcher.find(name.as_str()) {
         // Callers know it by an alias, too.
@@ -162,7 +162,7 @@ pub(super) async fn apply(
     PathOf(name): PathOf<String>,
     JsonBody(spec): JsonBody<ModelSpec>,
 ) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
-    let name = model_name(&name)?;
+    let name: ModelName = parse_name(&name)?;
     let checked = area.catalog.check_model(&name, &spec).await;
     checked.map_err(|error| catalog_error(&error))?;
     let (model, is_new) = area
@@ -185,7 +185,7 @@ pub(super) async fn delete(
     State(area): State<Arc<ModelsArea>>,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ModelBody>, ApiError> {
-    let name = model_name(&name)?;
+    let name: ModelName = parse_name(&name)?;
     let model = area
         .writes(&by)
         .delete(&name, Source::Api)

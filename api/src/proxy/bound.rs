@@ -69,8 +69,8 @@ impl Most {
     }
 }
 
-/// The first field of a body that says how long or how many answers may be, and is no whole number
-/// of at least 0, as vLLM, OpenAI and Anthropic want it.
+/// The first field of a body that limits the length or the number of answers without being a whole
+/// number of at least 0, as vLLM, OpenAI and Anthropic want it.
 pub(super) fn not_a_count(body: &[u8]) -> Option<&'static str> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return None };
     ["max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::NameClaim;
 use diogenes_core::gateway::RouteSpec;
 use diogenes_core::gateway::catalog::{Catalog, Listed};
@@ -68,6 +67,6 @@ impl Published {
 impl WayOut {
     /// See [`Dispatcher::was_a_model`](super::Dispatcher::was_a_model).
     pub(super) async fn was_a_model(&self, name: &ModelName) -> Result<bool, StoreError> {
-        Ok(self.store.load::<NameClaim>(&NameClaim::key_of(name)).await?.is_some())
+        NameClaim::exists(&*self.store, name).await
     }
 }

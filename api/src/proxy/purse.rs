@@ -35,7 +35,7 @@ const EXPIRES_AFTER: Duration = Duration::from_hours(1);
 pub struct Purse {
     budgets: Budgets,
     ledger: Arc<dyn Ledger>,
-    prices: PriceBook,
+    prices: Arc<PriceBook>,
     dispatcher: Arc<Dispatcher>,
     clock: Arc<dyn Clock>,
     /// Those of projects, and those of routes.
@@ -131,7 +131,7 @@ impl Purse {
     pub fn new(
         budgets: Budgets,
         ledger: Arc<dyn Ledger>,
-        prices: PriceBook,
+        prices: Arc<PriceBook>,
         dispatcher: Arc<Dispatcher>,
         clock: Arc<dyn Clock>,
     ) -> Self {

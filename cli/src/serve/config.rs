@@ -288,7 +288,7 @@ pub(crate) fn configured_prices(named: Option<&Path>) -> anyhow::Result<PathBuf>
     const ON_AWS: &str = "an installation on AWS has none, and counts by the prices of its release";
     let Some((path, head)) = head_of::<Head>(named, "fix it")? else {
         bail!(
-            "there is no configuration here that names a `prices` file; name one with --config ({ON_AWS})"
+            "no configuration file was found here, so no `prices` file is known; name one with --config ({ON_AWS})"
         );
     };
     match head.prices {
@@ -301,7 +301,7 @@ pub(crate) fn configured_prices(named: Option<&Path>) -> anyhow::Result<PathBuf>
     }
 }
 
-/// Some settings of the file that `serve` would read, and its path; none if there is no file.
+/// Some settings of the file that `serve` would read, and its path; `None` without a file.
 fn head_of<T: DeserializeOwned>(
     named: Option<&Path>,
     next: &str,

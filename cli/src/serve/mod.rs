@@ -1,6 +1,7 @@
 //! `diogenes serve`: the whole product on this machine.
 
 mod admin_key;
+mod catalog;
 mod config;
 mod demo;
 mod http;
@@ -24,16 +25,15 @@ use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, WayOut};
 use diogenes_api::{App, AppSettings};
-use diogenes_backends::engine::secrets::{self, MachineSecrets};
+use diogenes_backends::engine::secrets::MachineSecrets;
 use diogenes_backends::process::{
     OnShutdown as ProcessesOnShutdown, ProcessBackend, ProcessSettings,
 };
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::audit::{Actor, AuditLog};
 use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire, Source};
-use diogenes_core::gateway::RouteSpec;
 use diogenes_core::gateway::budget::Budgets;
-use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, SecretRule};
+use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
@@ -189,42 +189,6 @@ fn log_configuration(config: &Config) {
     }
 }
 
-/// Makes the catalog say what the file says of routes, providers and rate cards, whose keys must be
-/// there.
-async fn take_over_catalog(editor: &CatalogEditor, config: &Config) -> anyhow::Result<Catalog> {
-    for (name, spec) in &config.providers {
-        let Some(reference) = &spec.api_key else { continue };
-        if let Err(problem) = secrets::read_one(reference) {
-            anyhow::bail!(
-                "[providers.{name}]: its `api_key` comes from {reference}, which {problem}"
-            );
-        }
-    }
-    let catalog = editor.take_over(&config.routes, &config.providers, &config.rate_cards).await?;
-    warn_of_missing_targets(editor, config, &catalog).await?;
-    Ok(catalog)
-}
-
-/// A target may be registered later, over the API, so that one which is not there is no mistake yet.
-async fn warn_of_missing_targets(
-    editor: &CatalogEditor,
-    config: &Config,
-    catalog: &Catalog,
-) -> anyhow::Result<()> {
-    let targets = config.routes.values().flat_map(RouteSpec::models);
-    let missing = editor.missing_targets(catalog, targets).await?;
-    for (route, spec) in &config.routes {
-        for target in spec.models().filter(|target| missing.contains(*target)) {
-            tracing::warn!(
-                %route,
-                %target,
-                "route {route}: `{target}` is neither a registered model nor one of a provider, and is passed over until it is"
-            );
-        }
-    }
-    Ok(())
-}
-
 /// How long the newest connections may take to send a request when `serve` ends.
 const FIRST_REQUEST: Duration = Duration::from_millis(200);
 
@@ -262,7 +226,7 @@ impl Server {
         let way_out = WayOut { secrets: Arc::new(MachineSecrets), store: store.clone() };
         let dispatcher = Arc::new(dispatcher.with_way_out(way_out));
         let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
-        dispatcher.publish_catalog(&take_over_catalog(&editor, config).await?)?;
+        dispatcher.publish_catalog(&catalog::take_over(&editor, config).await?)?;
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));

@@ -52,10 +52,11 @@ impl Money {
         let usage = Arc::new(UsageBook::new(process.clone()));
         let ledger = Arc::new(TrancheLedger::new(stored, process));
         let budgets = Budgets::new(store.clone(), clock.clone());
-        let book = Arc::new(prices.clone());
-        let purse = Purse::new(budgets, ledger.clone(), prices, dispatcher.clone(), clock.clone());
+        let prices = Arc::new(prices);
+        let purse =
+            Purse::new(budgets, ledger.clone(), prices.clone(), dispatcher.clone(), clock.clone());
         let (purse, store, clock) = (Arc::new(purse), store.clone(), clock.clone());
-        Ok(Self { purse, ledger, usage, prices: book, store, clock })
+        Ok(Self { purse, ledger, usage, prices, store, clock })
     }
 
     /// Looks after the ledger, the budgets and the book, for ever.

@@ -25,6 +25,12 @@ impl NameClaim {
     pub fn key_of(name: &ModelName) -> Key {
         Key::new(format!("NAME#{name}"), "NAME")
     }
+
+    /// Whether a name such as `openai/gpt-oss-20b` is or has been a model's: then its requests do not
+    /// leave for a provider.
+    pub async fn exists(store: &dyn StateStore, name: &ModelName) -> Result<bool, StoreError> {
+        Ok(store.load::<Self>(&Self::key_of(name)).await?.is_some())
+    }
 }
 
 impl Entity for NameClaim {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Weight(u32);
 
 impl Weight {
-    /// The largest.
+    /// The largest share that a key can have.
     pub const MAX: u32 = 100;
 
     /// As a number.
@@ -35,7 +35,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// A number that is no weight.
+/// A number that is not a weight.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a weight must be 1 to 100")]
 pub struct InvalidWeight;

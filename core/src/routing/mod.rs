@@ -24,8 +24,7 @@ pub fn least_in_flight(candidates: impl IntoIterator<Item = Candidate>) -> Optio
 }
 
 /// The same where requests of one `key` are to meet: the first replica in an order that the key gives,
-/// unless it has more to do than 1.25 times what each would have. Another replica, or one fewer,
-/// moves few keys. This is consistent hashing with bounded loads (Mirrokni, Thorup and
+/// unless it already has 1.25 times the mean to do. When replicas come or go, few keys move. This is consistent hashing with bounded loads (Mirrokni, Thorup and
 /// Zadimoghaddam, <https://arxiv.org/abs/1608.01350>) over rendezvous hashing.
 pub fn nearest(
     key: u64,

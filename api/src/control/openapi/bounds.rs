@@ -35,7 +35,7 @@ pub(super) fn apply(document: &mut Value) {
     }
     let key = schemas.pointer_mut("/ProviderSpec/properties/api_key/oneOf");
     if let Some(forms) = key.and_then(Value::as_array_mut) {
-        // What is no name of a variable may be the key itself.
+        // Anything else may be the key itself.
         let variable = forms.iter_mut().find_map(|form| form.pointer_mut("/properties/env"));
         if let Some(variable) = variable {
             merge(variable, json!({"pattern": VARIABLE}));

@@ -9,7 +9,8 @@ use diogenes_core::fleet::{ClaimId, Slot, SlotState};
 use diogenes_core::gateway::MAX_CASUALTIES;
 use diogenes_core::gateway::continuation::{Asked, Cut, Kind, Splice};
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Reason, Way};
@@ -262,17 +263,11 @@ impl Way {
         struct Window {
             max_model_len: Option<u64>,
         }
-        let view = self.entry.view();
-        let body = serde_json::json!({ "model": view.model.upstream_name(), "prompt": "" });
-        let path = Dialect::Tokenize.target_path();
-        let answer = self.send(target, path, body.to_string().into(), DETOKENIZE).await?;
-        if answer.status.is_server_error() {
-            return Err(Not::Here);
+        match self.told(target, Dialect::Tokenize, "prompt", "").await {
+            Ok(Window { max_model_len }) => Ok(max_model_len),
+            Err(Not::Anywhere(_)) => Ok(None),
+            Err(not) => Err(not),
         }
-        let whole = tokio::time::timeout(DETOKENIZE, whole(answer.body)).await;
-        let bytes = whole.ok().flatten().ok_or(Not::Here)?;
-        let window = serde_json::from_slice::<Window>(&bytes);
-        Ok(window.ok().and_then(|window| window.max_model_len))
     }
 
     async fn detokenize(&self, target: &Arc<Target>, tokens: &[u32]) -> Result<String, Not> {
@@ -280,9 +275,21 @@ impl Way {
         struct Text {
             prompt: String,
         }
+        let told = self.told(target, Dialect::Detokenize, "tokens", tokens).await;
+        told.map(|Text { prompt }| prompt)
+    }
+
+    /// What a replica says of this field of a request.
+    async fn told<T: DeserializeOwned>(
+        &self,
+        target: &Arc<Target>,
+        dialect: Dialect,
+        field: &str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<T, Not> {
         let view = self.entry.view();
-        let body = serde_json::json!({ "model": view.model.upstream_name(), "tokens": tokens });
-        let path = Dialect::Detokenize.target_path();
+        let body = serde_json::json!({ "model": view.model.upstream_name(), field: value });
+        let path = dialect.target_path();
         let answer = self.send(target, path, body.to_string().into(), DETOKENIZE).await?;
         match answer.status {
             StatusCode::OK => {}
@@ -291,9 +298,7 @@ impl Way {
         }
         let whole = tokio::time::timeout(DETOKENIZE, whole(answer.body)).await;
         let bytes = whole.ok().flatten().ok_or(Not::Here)?;
-        let text: Text =
-            serde_json::from_slice(&bytes).map_err(|_| Not::Anywhere(Reason::Refused))?;
-        Ok(text.prompt)
+        serde_json::from_slice(&bytes).map_err(|_| Not::Anywhere(Reason::Refused))
     }
 
     async fn send(

@@ -55,6 +55,7 @@ impl Fixture {
         let prices = PriceBook::embedded()
             .unwrap()
             .with(PriceList::parse(list.to_string().as_bytes()).unwrap());
+        let prices = Arc::new(prices);
         let ledger = Arc::new(StoreLedger::new(store.clone()));
         let budgets = Budgets::new(store.clone(), local.clock.clone());
         let purse = Purse::new(

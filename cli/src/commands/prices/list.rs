@@ -90,7 +90,7 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// The model, if it is no pattern.
+    /// The model, unless it is a pattern.
     fn exact(self) -> Option<&'a str> {
         self.model.filter(|model| !model.contains('*'))
     }

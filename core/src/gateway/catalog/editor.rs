@@ -140,8 +140,7 @@ impl CatalogEditor {
         if catalog.provider_of(target).is_none() {
             return Ok(false);
         }
-        let claim = self.store.load::<NameClaim>(&NameClaim::key_of(target)).await?;
-        Ok(claim.is_none())
+        Ok(!NameClaim::exists(&*self.store, target).await?)
     }
 
     /// Adds or changes a route; returns the catalog with it, and whether it is new. The same spec
@@ -367,7 +366,7 @@ impl CatalogEditor {
                 );
                 return Err(CatalogError::Target(problem));
             }
-            let prefix = target.as_str().split_once('/').map(|(prefix, _)| prefix);
+            let prefix = target.prefix();
             let near = prefix
                 .and_then(|prefix| {
                     nearest(prefix, catalog.providers.keys().map(ProviderName::as_str))

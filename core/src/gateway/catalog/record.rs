@@ -40,15 +40,13 @@ impl Catalog {
 
     /// The provider whose model a name is, unless a model of the fleet has it.
     pub(super) fn provider_of(&self, model: &ModelName) -> Option<&ProviderName> {
-        let (prefix, _) = model.as_str().split_once('/')?;
+        let prefix = model.prefix()?;
         self.providers.keys().find(|name| name.as_str() == prefix)
     }
 
     /// The routes with a target of this provider.
     pub(super) fn routes_by(&self, provider: &ProviderName) -> Vec<&ModelName> {
-        let is_of = |model: &ModelName| {
-            model.as_str().split_once('/').is_some_and(|(prefix, _)| prefix == provider.as_str())
-        };
+        let is_of = |model: &ModelName| model.prefix() == Some(provider.as_str());
         let names =
             |(name, route): (_, &Listed<RouteSpec>)| route.spec.models().any(is_of).then_some(name);
         self.routes.iter().filter_map(names).collect()

@@ -19,7 +19,7 @@ pub(super) enum Event {
 }
 
 /// A chunk with its one choice.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Chunk {
     fields: Fields,
     choice: Fields,
@@ -119,12 +119,11 @@ impl Chunk {
         matches!(reason.as_deref(), Some("abort" | "error"))
     }
 
-    /// The same chunk without the reason why the answer ended, and that reason.
-    pub(super) fn without_end(&self) -> (Self, Value) {
-        let mut choice = self.choice.clone();
-        let reason = choice.get("finish_reason").unwrap_or_default();
-        choice.set("finish_reason", &Value::Null);
-        (Self { choice, ..self.clone() }, reason)
+    /// Takes out the reason why the answer ended.
+    pub(super) fn take_end(&mut self) -> Value {
+        let reason = self.choice.get("finish_reason").unwrap_or_default();
+        self.choice.set("finish_reason", &Value::Null);
+        reason
     }
 
     pub(super) fn head(&self) -> Head {

@@ -113,9 +113,9 @@ impl Splice {
         match Event::read(kind, data) {
             // The answer has ended; nobody knows what this is.
             Event::Chunk(_) | Event::Failure | Event::Other if self.is_finished => {}
-            Event::Chunk(chunk) if chunk.is_aborted() && self.ledger.lost().is_none() => {
-                let (open, reason) = chunk.without_end();
-                self.take(&open, out)?;
+            Event::Chunk(mut chunk) if chunk.is_aborted() && self.ledger.lost().is_none() => {
+                let reason = chunk.take_end();
+                self.take(&chunk, out)?;
                 let outer = self.request.kind();
                 self.last_words = self.head.as_ref().map(|head| head.end(outer, &reason));
                 return Ok(Took::Broken);

@@ -208,7 +208,7 @@ fn rate_of(field: &str) -> Option<(Rate, Tier<'_>)> {
     };
     let is_word = service.bytes().all(|byte| byte.is_ascii_lowercase());
     let is_standard = rest.is_empty();
-    // A batch is not asked for here, and what is kept for twelve hours is no service.
+    // Batches cannot be asked for here, and a cache of twelve hours is not a service tier.
     ((is_word && (is_standard || !service.is_empty())) && service != "batches")
         .then_some((rate, (tokens, service)))
 }
