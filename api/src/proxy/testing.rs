@@ -11,8 +11,8 @@ use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    ClaimId, Control, InstanceId, Launch, Model, ModelSpec, ModelView, PhaseTimes, Placement, Slot,
-    SlotState, Source,
+    ClaimId, Control, DrainReason, InstanceId, Launch, Model, ModelSpec, ModelView, PhaseTimes,
+    Placement, Slot, SlotEvent, SlotState, Source,
 };
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, Listed, SecretRule};
 use diogenes_core::gateway::{ProviderName, ProviderSpec, ProviderSpecs, Routes};
@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -166,6 +167,28 @@ impl Local {
         replicas: &[(&str, SocketAddr)],
         change: impl FnOnce(&mut Control),
     ) {
+        let (model, slots) = self.records(name, replicas);
+        let mut control = Control::new(model.name.clone());
+        change(&mut control);
+        self.dispatcher.publish(ModelView::new(Arc::new(model), slots, control, None));
+    }
+
+    /// Publishes the model with these replicas, of which that of `claim` has been draining for so
+    /// long.
+    pub(super) fn drain(
+        &self,
+        replicas: &[(&str, SocketAddr)],
+        claim: &str,
+        (reason, ago): (DrainReason, Duration),
+    ) {
+        let (model, mut slots) = self.records(model(), replicas);
+        let slot = slots.iter_mut().find(|slot| slot.claim.as_str() == claim).unwrap();
+        *slot = slot.after(SlotEvent::Drain(reason), self.clock.now() - ago).unwrap();
+        let control = Control::new(model.name.clone());
+        self.dispatcher.publish(ModelView::new(Arc::new(model), slots, control, None));
+    }
+
+    fn records(&self, name: ModelName, replicas: &[(&str, SocketAddr)]) -> (Model, Vec<Slot>) {
         let began = Timestamp::from_second(1_800_000_000).unwrap();
         let model = Model {
             name,
@@ -199,9 +222,7 @@ impl Local {
             },
         };
         let slots = replicas.iter().enumerate().map(slot).collect();
-        let mut control = Control::new(model.name.clone());
-        change(&mut control);
-        self.dispatcher.publish(ModelView::new(Arc::new(model), slots, control, None));
+        (model, slots)
     }
 
     pub(super) async fn demand(&self) -> Demand {
@@ -257,6 +278,8 @@ pub(super) enum Script {
     Early(String),
     /// Read it and answer what this makes of it.
     Reply(Arc<dyn Fn(&str) -> String + Send + Sync>),
+    /// The same in two parts, of which the second waits until it is let go.
+    ReplyInParts(Arc<dyn Fn(&str) -> (String, String) + Send + Sync>, Arc<Semaphore>),
     /// The same, and leave the connection open.
     ReplyAndHang(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Read it and close.
@@ -342,6 +365,12 @@ async fn serve(
                 Script::ReplyAndHang(_) => std::future::pending().await,
                 _ => Ok(()),
             }
+        }
+        Script::ReplyInParts(reply, gate) => {
+            let (first, second) = reply(&String::from_utf8_lossy(&request));
+            stream.write_all(first.as_bytes()).await?;
+            gate.acquire().await.unwrap().forget();
+            stream.write_all(second.as_bytes()).await
         }
         Script::Close => Ok(()),
         Script::Hang => std::future::pending().await,

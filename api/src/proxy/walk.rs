@@ -64,6 +64,8 @@ mod anthropic_tests;
 #[cfg(test)]
 mod budget_tests;
 #[cfg(test)]
+mod departure_tests;
+#[cfg(test)]
 mod messages_tests;
 #[cfg(test)]
 mod provider_tests;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::entity::Entity;
+use crate::fleet::eta::later;
 use crate::fleet::{
     ClaimId, DeploymentId, Engine, InstanceId, LaunchToken, Phase, PhaseTimes, Placement, SpecHash,
 };
@@ -230,6 +231,29 @@ impl Slot {
             upstream_key: self.launch.upstream_key.clone(),
             lifetime: self.launch.lifetime,
         })
+    }
+
+    /// From when a stream on its replica had better go on at another one: the replica drains, and
+    /// may end before the stream does. One that is reclaimed can end at any moment; any other one
+    /// has half of its `drain_timeout` for streams to end by themselves.
+    pub fn to_be_left_at(&self, drain_timeout: Duration) -> Option<Timestamp> {
+        match &self.state {
+            SlotState::Draining { since, reason: DrainReason::Interrupted, .. } => Some(*since),
+            SlotState::Draining { since, .. } => Some(later(*since, drain_timeout / 2)),
+            SlotState::Launching
+            | SlotState::Booting { .. }
+            | SlotState::Ready { .. }
+            | SlotState::Terminating { .. } => None,
+        }
+    }
+
+    /// Whether it drains though what it does is still wanted, so that another replica is worth a
+    /// launch.
+    pub fn is_to_be_replaced(&self) -> bool {
+        matches!(
+            &self.state,
+            SlotState::Draining { reason: DrainReason::Interrupted | DrainReason::Lifetime, .. }
+        )
     }
 
     /// The rung to try after this one, unless all were tried.

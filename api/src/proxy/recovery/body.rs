@@ -6,16 +6,19 @@ use diogenes_core::fleet::ClaimId;
 use diogenes_core::gateway::continuation::{Cut, Inexact, Kind, Splice, Took};
 use tokio::time::Instant;
 
-use super::search::{Next, Search, search};
-use super::{RECOVERED, Reason, Recovery, Way};
+use super::fate::{Fate, Watch};
+use super::search::{Next, PATIENCE, Search, search};
+use super::{HANDED_OVER, RECOVERED, Reason, Recovery, Way};
 use crate::proxy::destination::Answerer;
 use crate::proxy::target::Target;
 use crate::proxy::upstream::{BodyError, ResponseBody};
 use crate::proxy::usage::Usage;
 use crate::sse::Reader;
 
-/// How often one stream is continued.
+/// How often one stream is continued behind a cut.
 const MOST: usize = 3;
+/// How often one stream tries to leave a replica that will end.
+const MOST_DEPARTURES: usize = 5;
 /// When a caller is told first that its stream waits for another replica, and how often then.
 const FIRST_REPORT: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -45,6 +48,13 @@ pub(in crate::proxy) struct Recoverable {
     kind: Kind,
     lost: Vec<ClaimId>,
     cuts: usize,
+    /// What becomes of the replica.
+    fate: Watch,
+    /// Whether it had better be left.
+    is_leaving: bool,
+    departures: usize,
+    /// What is left behind, until the next replica has proved to go on.
+    left: Option<Left>,
     /// What is wrong behind what was passed on.
     trouble: Option<Trouble>,
     search: Option<Waiting>,
@@ -52,6 +62,21 @@ pub(in crate::proxy) struct Recoverable {
     /// How it was broken last.
     broken: BodyError,
     is_over: bool,
+}
+
+/// What a stream goes back to if no other replica goes on.
+struct Left {
+    splice: Splice,
+    /// None while no other one has begun.
+    leg: Option<OldLeg>,
+}
+
+/// A replica that has been left and waits.
+struct OldLeg {
+    body: ResponseBody,
+    reader: Reader,
+    target: Arc<Target>,
+    kind: Kind,
 }
 
 struct Waiting {
@@ -71,6 +96,10 @@ impl StreamBody {
         let Some(recovery) = recovery else { return Self::Plain(body) };
         let Recovery { splice, target, way, .. } = *recovery;
         Self::Recoverable(Box::new(Recoverable {
+            fate: way.clone().watch(target.claim.clone(), true),
+            is_leaving: false,
+            departures: 0,
+            left: None,
             way,
             body,
             reader: Reader::default(),
@@ -144,8 +173,12 @@ impl Recoverable {
                 self.splice = Some(found.splice);
                 match found.next {
                     Ok(next) => self.go_on(next),
+                    Err(reason) if self.left.is_some() => self.go_back(reason),
                     Err(reason) => return self.give_up(reason),
                 }
+            }
+            if self.trouble.is_none() && self.is_leaving && self.leave() {
+                continue;
             }
             let bytes = match self.trouble.take() {
                 Some(trouble) => self.help(trouble)?,
@@ -166,8 +199,70 @@ impl Recoverable {
         tokio::select! {
             biased;
             next = self.body.next() => next,
-            () = self.way.gave_up(&self.target.claim) => Err(BodyError::Stalled),
+            fate = &mut self.fate => match fate {
+                Fate::GivenUp => Err(BodyError::Stalled),
+                Fate::Leaving => {
+                    self.is_leaving = true;
+                    self.watch(false);
+                    Ok(Some(Bytes::new()))
+                }
+            },
         }
+    }
+
+    /// Watches what becomes of the replica that answers.
+    fn watch(&mut self, may_leave: bool) {
+        self.fate = self.way.clone().watch(self.target.claim.clone(), may_leave);
+    }
+
+    /// Looks for another replica while this one still answers, if what has come can be continued
+    /// now.
+    fn leave(&mut self) -> bool {
+        let is_settled = self.by.is_none() && self.left.is_none();
+        let Some(splice) = self.splice.take_if(|splice| is_settled && splice.cut() == Cut::Behind)
+        else {
+            return false;
+        };
+        self.is_leaving = false;
+        self.departures += 1;
+        self.left = Some(Left { splice: splice.clone(), leg: None });
+        let mut lost = std::mem::take(&mut self.lost);
+        lost.push(self.target.claim.clone());
+        self.search(splice, lost, None, Kind::Chat, Duration::ZERO);
+        true
+    }
+
+    /// Goes on where the stream has been, as no other replica does.
+    fn go_back(&mut self, reason: Reason) {
+        let Some(left) = self.left.take() else { return };
+        if let Some(leg) = left.leg {
+            (self.body, self.reader) = (leg.body, leg.reader);
+            (self.target, self.kind) = (leg.target, leg.kind);
+        }
+        self.splice = Some(left.splice);
+        self.by = None;
+        self.note_usage();
+        let may_help = matches!(reason, Reason::NoReplica);
+        self.watch(may_help && self.departures < MOST_DEPARTURES);
+        let name = &self.way.entry.view().model.name;
+        let (id, reason) = (self.way.request_id.to_str().unwrap_or_default(), reason.as_str());
+        tracing::info!(
+            model = %name, claim = %self.target.claim, reason, request.id = id,
+            "a stream of `{name}` stays at its replica, which is going to end"
+        );
+    }
+
+    fn search(
+        &mut self,
+        splice: Splice,
+        lost: Vec<ClaimId>,
+        cut: Option<Arc<Target>>,
+        by: Kind,
+        patience: Duration,
+    ) {
+        let since = Instant::now();
+        let work = search(self.way.clone(), splice, lost, cut, by, patience);
+        self.search = Some(Waiting { work, since, report: since + FIRST_REPORT });
     }
 
     /// What the caller gets of these bytes. What is wrong behind it waits.
@@ -192,9 +287,10 @@ impl Recoverable {
             self.moved = self.by.take();
             let name = &self.way.entry.view().model.name;
             let id = self.way.request_id.to_str().unwrap_or_default();
-            self.way.entry.metrics.recovery(RECOVERED);
+            let how = if self.left.take().is_some() { HANDED_OVER } else { RECOVERED };
+            self.way.entry.metrics.recovery(how);
             tracing::info!(
-                model = %name, claim = %self.target.claim, request.id = id,
+                model = %name, claim = %self.target.claim, request.id = id, how,
                 "a stream of `{name}` goes on at another replica"
             );
         }
@@ -211,10 +307,19 @@ impl Recoverable {
     /// Begins to look for another replica, unless nothing is missing or nothing helps.
     fn help(&mut self, trouble: Trouble) -> Result<Bytes, BodyError> {
         let Some(mut splice) = self.splice.take() else { return Err(self.broken) };
+        let has_moved = self.left.as_ref().is_some_and(|left| left.leg.is_some());
         let (by, cut) = match trouble {
             // By its tokens it is the same in any case.
             Trouble::Inexact(Inexact::Prompt) if self.kind == Kind::Chat => (Kind::Text, None),
+            Trouble::Inexact(_) if has_moved => {
+                self.go_back(Reason::Inexact);
+                return Ok(Bytes::new());
+            }
             Trouble::Inexact(_) => return self.ends(splice, Reason::Inexact),
+            Trouble::Cut(_) if has_moved => {
+                self.go_back(Reason::NoReplica);
+                return Ok(Bytes::new());
+            }
             Trouble::Cut(broken) => {
                 self.broken = broken;
                 if splice.cut() == Cut::Complete {
@@ -240,17 +345,24 @@ impl Recoverable {
         let lost = std::mem::take(&mut self.lost);
         // Whoever has not gone on is not needed.
         self.by = None;
-        let since = Instant::now();
-        let work = search(self.way.clone(), splice, lost, cut, by);
-        self.search = Some(Waiting { work, since, report: since + FIRST_REPORT });
+        let patience = if self.left.is_some() { Duration::ZERO } else { PATIENCE };
+        self.search(splice, lost, cut, by, patience);
         Ok(Bytes::new())
     }
 
     fn go_on(&mut self, next: Next) {
         let Next { body, target, by, kind } = next;
-        (self.body, self.target, self.kind) = (body, target, kind);
-        self.reader = Reader::default();
+        let leg = OldLeg {
+            body: std::mem::replace(&mut self.body, body),
+            reader: std::mem::take(&mut self.reader),
+            target: std::mem::replace(&mut self.target, target),
+            kind: std::mem::replace(&mut self.kind, kind),
+        };
+        if let Some(left) = &mut self.left {
+            left.leg.get_or_insert(leg);
+        }
         self.by = Some(by);
+        self.watch(true);
     }
 
     fn ends(&mut self, splice: Splice, reason: Reason) -> Result<Bytes, BodyError> {

@@ -1,11 +1,13 @@
 //! A stream that outlives its replica: what was cut is continued by another replica of the same
-//! model, and the caller sees one stream. What is exact about it is decided in
+//! model, and the caller sees one stream. Where a replica is known to end, the stream leaves it
+//! before. What is exact about it is decided in
 //! [`diogenes_core::gateway::continuation`]; here are the replicas.
 //!
 //! Only streams of routes with `recover` come here, and only those that can be continued at all.
 //! The others keep their bytes, and pay for nothing.
 
 mod body;
+mod fate;
 mod search;
 
 use std::sync::Arc;
@@ -69,8 +71,9 @@ enum Reason {
 }
 
 /// What metrics call the ends of recoveries.
-pub(crate) const RECOVERIES: [&str; 11] = [
+pub(crate) const RECOVERIES: [&str; 12] = [
     RECOVERED,
+    HANDED_OVER,
     Lost::Reasoning.as_str(),
     Lost::ToolCalls.as_str(),
     Lost::NoIds.as_str(),
@@ -83,6 +86,7 @@ pub(crate) const RECOVERIES: [&str; 11] = [
     Reason::BringsReplicasDown.as_str(),
 ];
 const RECOVERED: &str = "recovered";
+const HANDED_OVER: &str = "handed_over";
 
 impl Reason {
     const fn as_str(self) -> &'static str {

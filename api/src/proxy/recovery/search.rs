@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use diogenes_core::fleet::{ClaimId, Slot, SlotState};
+use diogenes_core::fleet::ClaimId;
 use diogenes_core::gateway::MAX_CASUALTIES;
 use diogenes_core::gateway::continuation::{Asked, Cut, Kind, Splice};
 use http::{Method, StatusCode};
@@ -21,8 +21,8 @@ use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::target::Target;
 use crate::proxy::upstream::{RequestHead, ResponseBody, SendError, UpstreamResponse};
 
-/// How long a stream waits for another replica.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a stream that was cut waits for another replica.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to put tokens into words.
 const DETOKENIZE: Duration = Duration::from_secs(10);
 /// The tokens that one character can have at most: a byte each.
@@ -62,44 +62,27 @@ enum Not {
     Anywhere(Reason),
 }
 
-/// Looks for a replica that continues what has come, by its text or by its tokens.
+/// Looks for a replica that continues what has come, by its text or by its tokens, and waits as
+/// long for one.
 pub(super) fn search(
     way: Arc<Way>,
     mut splice: Splice,
     mut lost: Vec<ClaimId>,
     cut: Option<Arc<Target>>,
     by: Kind,
+    patience: Duration,
 ) -> Search {
     Box::pin(async move {
         if let Some(target) = cut {
             way.mourn(&target).await;
             lost.push(target.claim.clone());
         }
-        let next = way.next(&mut splice, &mut lost, by).await;
+        let next = way.next(&mut splice, &mut lost, by, patience).await;
         Found { splice, lost, next }
     })
 }
 
 impl Way {
-    /// Waits until the fleet has given up the replica of a claim, whose connection may say nothing of
-    /// that: the machine may be gone.
-    pub(super) async fn gave_up(&self, claim: &ClaimId) {
-        let mut changes = self.entry.changes();
-        loop {
-            let view = self.entry.view();
-            let stands = |slot: &Slot| {
-                slot.claim == *claim && !matches!(slot.state, SlotState::Terminating { .. })
-            };
-            if !view.slots.iter().any(stands) {
-                return;
-            }
-            if changes.changed().await.is_err() {
-                // Nobody will tell.
-                return std::future::pending().await;
-            }
-        }
-    }
-
     /// Finds out whether a replica whose connection was lost is dead, for the next requests as
     /// well: only then it counts among those that the request may have ended.
     async fn mourn(&self, target: &Arc<Target>) {
@@ -113,8 +96,9 @@ impl Way {
         splice: &mut Splice,
         lost: &mut Vec<ClaimId>,
         mut by: Kind,
+        patience: Duration,
     ) -> Result<Next, Reason> {
-        let ends = Instant::now() + PATIENCE;
+        let ends = Instant::now() + patience;
         for _ in 0..MAX_ASKED {
             if self.suspect.count(&self.entry) >= MAX_CASUALTIES {
                 return Err(Reason::BringsReplicasDown);
@@ -145,12 +129,9 @@ impl Way {
         loop {
             changes.mark_unchanged();
             let view = entry.view();
-            let runs_the_same = |claim: &ClaimId| {
-                let slot = view.slots.iter().find(|slot| slot.claim == *claim);
-                slot.is_some_and(|slot| slot.launch.engine == self.engine)
+            let suits = |target: &Target| {
+                !lost.contains(&target.claim) && self.runs_the_same(&view, &target.claim)
             };
-            let suits =
-                |target: &Target| !lost.contains(&target.claim) && runs_the_same(&target.claim);
             if let Some(lease) = entry.start_where(&mut place, None, suits) {
                 return Ok(lease);
             }
@@ -165,7 +146,7 @@ impl Way {
             if place.is_none() {
                 // It has waited for a replica before, and is not sent to the end of the queue. To
                 // wait for another is not to arrive: a `down` stands.
-                place = views.link.enter(entry, u32::MAX).await.ok().flatten();
+                place = views.link.enter_again(entry).await;
                 views.link.look(entry, self.since).await;
             }
             tokio::select! {

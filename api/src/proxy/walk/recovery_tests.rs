@@ -15,10 +15,10 @@ use crate::proxy::{AnswerStream, Dialect};
 /// What every replica says. A template would strip the white space of the sixth.
 const PIECES: [&str; 8] = ["It", " is", " the", " 🦀", ".", "\n\n", "The", " end"];
 const PROMPT: [u64; 2] = [900, 901];
-const WHOLE: &str = "It is the 🦀.\n\nThe end";
+pub(super) const WHOLE: &str = "It is the 🦀.\n\nThe end";
 
 /// An inference server that dies after so many events of a stream.
-async fn replica(cut_after: usize) -> Upstream {
+pub(super) async fn replica(cut_after: usize) -> Upstream {
     Upstream::start(vec![Script::Reply(reply(cut_after))]).await
 }
 
@@ -99,12 +99,24 @@ fn answer(path: &str, body: &Value, cut_after: usize) -> String {
     whole.strip_suffix("0\r\n\r\n").unwrap().to_owned()
 }
 
+/// The same in two parts: so many events of a stream, and the others.
+pub(super) fn answer_in_parts(first: usize) -> Arc<dyn Fn(&str) -> (String, String) + Send + Sync> {
+    let whole = reply(99);
+    Arc::new(move |request| {
+        let answer = whole(request);
+        let (head, events) = answer.split_once("data: ").unwrap();
+        let ends = events.match_indices("\n\n").map(|(at, _)| at + 2);
+        let (said, kept) = events.split_at(ends.clone().nth(first - 1).unwrap());
+        (format!("{head}data: {said}"), kept.to_owned())
+    })
+}
+
 fn local_of(route: Value) -> Local {
     let route = serde_json::from_value(route).unwrap();
     Local::with_routes(Local::spec(), &Routes::from([("assistant".parse().unwrap(), route)]))
 }
 
-fn local() -> Local {
+pub(super) fn local() -> Local {
     local_of(json!({ "targets": [model()], "recover": true }))
 }
 
@@ -116,7 +128,7 @@ fn ask(more: &Value) -> InferenceRequest {
     request(Dialect::ChatCompletions, body.to_string())
 }
 
-async fn walked(local: &Local, request: InferenceRequest) -> AnswerStream {
+pub(super) async fn walked(local: &Local, request: InferenceRequest) -> AnswerStream {
     let answer = local.gateway.walk(caller(Limits::default()), request).await.unwrap();
     match answer.body {
         AnswerBody::Stream(stream) => stream,
@@ -129,7 +141,7 @@ async fn streamed(local: &Local, request: InferenceRequest) -> String {
 }
 
 /// What a caller makes of a stream that ends well: one id, one role, one end, one `[DONE]`.
-fn said(stream: &str) -> (String, Option<Value>) {
+pub(super) fn said(stream: &str) -> (String, Option<Value>) {
     let body = stream.strip_suffix("data: [DONE]\n\n").unwrap_or_else(|| panic!("{stream}"));
     assert!(!body.contains("[DONE]") && !body.contains("token_ids"), "{stream}");
     let (mut text, mut usage, mut ends, mut roles) = (String::new(), None, 0, 0);

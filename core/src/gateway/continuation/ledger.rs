@@ -4,7 +4,7 @@ use super::chunk::{Chunk, Told};
 use super::lost::Lost;
 
 /// What has come of an answer, over all replicas that had a part in it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     /// What the caller has got.
     text: String,

@@ -4,7 +4,7 @@ use super::lost::Lost;
 use super::request::{Kind, Request};
 
 /// One stream, made of those of several replicas.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Splice {
     request: Request,
     head: Option<Head>,
@@ -19,7 +19,7 @@ pub struct Splice {
 }
 
 /// Whose events come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Leg {
     /// Those of the first replica.
     First,

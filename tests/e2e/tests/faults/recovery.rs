@@ -139,3 +139,43 @@ async fn a_stream_waits_for_its_model_to_come_back() {
     events.extend(stream.all().await);
     assert_eq!(said(&events).0, whole);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_leaves_a_replica_that_drains_before_it_is_ended() {
+    let serve = Serve::start(Config::with([]).tables(ROUTE)).await;
+    let client = serve.client();
+    let at_most = |replicas: u64| {
+        let mut spec =
+            Model::mock("demo", &["--tokens", "160", "--tokens-per-second", "40"]).spec();
+        spec["min_replicas"] = replicas.into();
+        spec["max_replicas"] = replicas.into();
+        spec["drain_timeout"] = "2s".into();
+        spec
+    };
+    assert_eq!(client.put("/api/v1/models/demo", &at_most(2)).await.status, 201);
+    client.until_replicas("demo", 2).await;
+    let body = json!({
+        "model": "assistant", "stream": true, "messages": [{"role": "user", "content": "hi"}],
+    });
+    // One on each replica.
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = client.stream("/v1/chat/completions", &body).await;
+        let first = stream.next().await.expect("an event");
+        streams.push((stream, vec![first]));
+    }
+    assert_eq!(client.put("/api/v1/models/demo", &at_most(1)).await.status, 200);
+    let mut texts = Vec::new();
+    for (stream, mut events) in streams {
+        events.extend(stream.all().await);
+        texts.push(said(&events).0);
+    }
+    assert_eq!(texts[0], texts[1]);
+    let metrics = client.get("/metrics").await.text();
+    let count = |kind: &str| {
+        let line = format!(r#"diogenes_recoveries_total{{model="demo",kind="{kind}"}} "#);
+        let value = metrics.lines().find_map(|each| each.strip_prefix(&line));
+        value.unwrap_or("0").to_owned()
+    };
+    assert_eq!((&*count("handed_over"), &*count("recovered")), ("1", "0"), "{metrics}");
+}
