@@ -6,6 +6,7 @@
 //! - [`routing`]: which of a model's replicas serves a request.
 //! - [`keys`]: API keys: issue, verify, limit.
 //! - [`audit`]: who changed what.
+//! - [`days`]: the days that usage and costs are kept by.
 //! - [`tenancy`]: projects, permissions, and who makes a request.
 //! - [`wake`]: one asker per wake-up, where many processes ask.
 //! - [`testing`] (feature `testing`): the in-memory store, the fake compute backend and
@@ -15,6 +16,7 @@
 //! values come in through a port or as an argument.
 
 pub mod audit;
+pub mod days;
 pub mod duration;
 pub mod entity;
 pub mod fleet;

@@ -22,7 +22,7 @@ use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::PriceBook;
-use diogenes_core::gateway::usage::{UsageBook, Usages};
+use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::ports::{Entropy as _, SecretSource, Topic, Wake, WakeError};
 use diogenes_core::tenancy::Projects;
@@ -146,7 +146,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, Error> {
         views: views.clone(),
         clock: clock.clone(),
     };
-    let usages = Usages::new(store.clone(), clock.clone());
+    let usage = UsageArea::new(entrance(base), store.clone(), clock.clone());
     let parts = ClusterParts {
         views,
         demand: Arc::new(StoredDemand::new(store.clone(), clock.clone())),
@@ -162,7 +162,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, Error> {
         Arc::new(ClusterArea::new(entrance(base), parts)),
         Arc::new(ProjectsArea::new(entrance(base), projects)),
         Arc::new(BudgetsArea::new(entrance(base), budgets)),
-        Arc::new(UsageArea::new(entrance(base), usages)),
+        Arc::new(usage),
         Arc::new(AuditArea::new(entrance(base), audit)),
     ))
 }

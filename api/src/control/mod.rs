@@ -3,6 +3,7 @@
 mod audit;
 mod budgets;
 mod cluster;
+mod cost;
 mod extract;
 mod gateway;
 mod keys;
@@ -29,6 +30,7 @@ pub use cluster::{
     ProgressBody,
 };
 pub use extract::Entrance;
+pub use cost::{CostBody, CostRowBody};
 pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteBody, RouteList};
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
@@ -72,9 +74,12 @@ pub(crate) fn audit_router(area: Arc<AuditArea>) -> Router {
     Router::new().route("/api/v1/audit", get(audit::list)).with_state(area)
 }
 
-/// The routes of `/api/v1/usage`.
+/// The routes of `/api/v1/usage` and `/api/v1/cost`.
 pub(crate) fn usage_router(area: Arc<UsageArea>) -> Router {
-    Router::new().route("/api/v1/usage", get(usage::read)).with_state(area)
+    Router::new()
+        .route("/api/v1/usage", get(usage::read))
+        .route("/api/v1/cost", get(cost::read))
+        .with_state(area)
 }
 
 /// The routes of `/api/v1/models`.

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use diogenes_core::gateway::prices::PriceVersion;
 use diogenes_core::gateway::usage::{
-    By, Counts, Filter, UsageError, UsageReport, UsageRow, Usages, WhichProjects,
+    By, Counts, Filter, FleetCosts, UsageError, UsageReport, UsageRow, Usages, WhichProjects,
 };
 use diogenes_core::money::Dollars;
+use diogenes_core::ports::{Clock, StateStore};
 use diogenes_core::tenancy::{ProjectId, may};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,12 +19,15 @@ use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 pub struct UsageArea {
     entrance: Entrance,
     usages: Usages,
+    pub(super) costs: FleetCosts,
 }
 
 impl UsageArea {
     /// The area over these parts.
-    pub fn new(entrance: Entrance, usages: Usages) -> Self {
-        Self { entrance, usages }
+    pub fn new(entrance: Entrance, store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
+        let usages = Usages::new(store.clone(), clock.clone());
+        let costs = FleetCosts::new(store, clock, usages.clone());
+        Self { entrance, usages, costs }
     }
 }
 
@@ -154,7 +158,7 @@ pub(super) async fn read(
         UsageError::NoProject(_) => {
             ApiError::new(ErrorKind::ProjectNotFound, error.to_string()).param("project")
         }
-        UsageError::Range { field, .. } => wrong(field, error.to_string()),
+        UsageError::Days(days) => wrong(days.field, error.to_string()),
         UsageError::Store(error) => store_error(error),
     })?;
     Ok(Json(report.into()))
@@ -180,7 +184,7 @@ impl ReadUsage {
 }
 
 /// A day as it is written.
-fn day<T: std::str::FromStr>(
+pub(super) fn day<T: std::str::FromStr>(
     field: &'static str,
     text: Option<String>,
 ) -> Result<Option<T>, ApiError> {
@@ -191,6 +195,6 @@ fn day<T: std::str::FromStr>(
     day.map(Some).ok_or_else(wrong)
 }
 
-fn wrong(field: &str, problem: String) -> ApiError {
+pub(super) fn wrong(field: &str, problem: String) -> ApiError {
     ApiError::new(ErrorKind::InvalidRequest, problem).param(field)
 }

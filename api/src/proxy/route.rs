@@ -19,6 +19,8 @@ pub(super) struct Route {
     /// Whether streams that are cut are continued.
     pub(super) recover: bool,
     pub(super) arranged: Arranged,
+    /// What others may cost while a model starts, in nano-dollars.
+    while_cold_budget: Option<Amount>,
     first: Destination,
     /// Empty for nearly every request, and then it takes no memory.
     others: Vec<Destination>,
@@ -115,6 +117,20 @@ impl Route {
     }
 
     /// Whether there is but one destination.
+    /// Whether the cost of other targets is limited while a model starts.
+    pub(super) fn limits_wake_ups(&self) -> bool {
+        self.while_cold_budget.is_some()
+    }
+
+    /// What counts a request that another target answers because the one at `place` has to start,
+    /// if the route limits that.
+    pub(super) fn wake_up(&self, place: Option<usize>, now: Timestamp) -> Option<WakeUp> {
+        let (cap, name) = (self.while_cold_budget?, self.name.as_ref()?);
+        let starting = self.at(place?).entry().filter(|entry| !entry.is_reachable())?;
+        let view = starting.view();
+        Some(WakeUp::of((name, cap), &view.model, &view.control, now))
+    }
+
     pub(super) fn is_single(&self) -> bool {
         self.others.is_empty()
     }

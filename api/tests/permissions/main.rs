@@ -29,7 +29,6 @@ use diogenes_core::gateway::budget::{BudgetId, Budgets};
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::PriceBook;
-use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter, NewKey, Weight};
 use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
@@ -112,7 +111,7 @@ impl World {
             projects: Arc::new(ProjectsArea::new(entrance.clone(), projects)),
             budgets: Arc::new(BudgetsArea::new(entrance.clone(), budget_parts)),
             audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
-            usage: Arc::new(UsageArea::new(entrance.clone(), Usages::new(store, clock.clone()))),
+            usage: Arc::new(UsageArea::new(entrance.clone(), store, clock.clone())),
             models: Arc::new(ModelsArea::new(
                 entrance.clone(),
                 registry,

@@ -166,6 +166,7 @@ pub(crate) fn routes() -> Vec<Route> {
             request: "/api/v1/usage?project=team-a",
             ..control("GET", "/api/v1/usage", UsageRead)
         },
+        control("GET", "/api/v1/cost", ClusterRead),
         control("GET", "/api/v1/models", ModelsRead),
         Route {
             request: "/api/v1/models/absent",

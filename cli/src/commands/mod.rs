@@ -6,6 +6,7 @@ mod chat;
 mod completions;
 mod confirmation;
 mod controls;
+mod cost;
 mod doctor;
 mod embed;
 mod fields;
@@ -89,6 +90,7 @@ pub(crate) enum ClientCommand {
     Project(project::ProjectArgs),
     Budget(budget::BudgetArgs),
     Usage(usage::UsageArgs),
+    Cost(cost::CostArgs),
     Prices(prices::PricesArgs),
     Audit(audit::AuditArgs),
     Health(health::HealthArgs),
@@ -120,6 +122,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Project(args) => project::run(args).await,
             ClientCommand::Budget(args) => budget::run(args).await,
             ClientCommand::Usage(args) => usage::run(args).await,
+            ClientCommand::Cost(args) => cost::run(args).await,
             ClientCommand::Prices(args) => prices::run(args).await,
             ClientCommand::Audit(args) => audit::run(args).await,
             ClientCommand::Health(args) => health::run(args).await,

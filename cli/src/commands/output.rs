@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Row, Table};
+use diogenes_core::money::{Dollars, parse_dollars};
 use serde_json::Value;
 
 use super::controls;
@@ -127,6 +128,11 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 /// Names and values below each other.
 pub(crate) fn details(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     table(&[], rows.into_iter().map(|(name, value)| vec![format!("{name}:"), value]))
+}
+
+/// Dollars that the API tells with all decimals, as budgets show them.
+pub(crate) fn dollars(exact: &str) -> String {
+    parse_dollars(exact).map_or_else(|_| exact.to_owned(), |amount| Dollars(amount).to_string())
 }
 
 /// Whether somebody reads standard output as it comes.

@@ -2,7 +2,6 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use diogenes_api::control::{UsageBody, UsageCounts};
 use diogenes_core::Timestamp;
 use diogenes_core::gateway::usage::By;
-use diogenes_core::money::{Dollars, parse_dollars};
 use diogenes_core::tenancy::ProjectId;
 
 use super::options::Options;
@@ -89,7 +88,7 @@ fn table(usage: &UsageBody, by: By) -> String {
         let numbers =
             [counts.requests, counts.errors, counts.prompt_tokens, counts.completion_tokens];
         row.extend(numbers.iter().map(u64::to_string));
-        row.push(dollars(&counts.cost_usd));
+        row.push(output::dollars(&counts.cost_usd));
         row
     };
     let rows = usage.data.iter().map(|one| {
@@ -97,11 +96,6 @@ fn table(usage: &UsageBody, by: By) -> String {
         row(name.unwrap_or("-"), owner.unwrap_or("-"), &one.counts)
     });
     output::table(&header, rows.chain([row("total", "", &usage.total)]))
-}
-
-/// Dollars as budgets show them.
-fn dollars(exact: &str) -> String {
-    parse_dollars(exact).map_or_else(|_| exact.to_owned(), |amount| Dollars(amount).to_string())
 }
 
 #[cfg(test)]

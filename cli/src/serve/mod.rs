@@ -34,7 +34,6 @@ use diogenes_core::audit::{Actor, AuditLog};
 use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire, Source};
 use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
-use diogenes_core::gateway::usage::Usages;
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use diogenes_core::tenancy::Projects;
@@ -266,10 +265,7 @@ impl Server {
                 entrance.clone(),
                 AuditLog::new(store.clone(), clock.clone()),
             )),
-            usage: Arc::new(UsageArea::new(
-                entrance.clone(),
-                Usages::new(store.clone(), clock.clone()),
-            )),
+            usage: Arc::new(UsageArea::new(entrance.clone(), store.clone(), clock.clone())),
             models: Arc::new(ModelsArea::new(
                 entrance.clone(),
                 registry,

@@ -7,6 +7,7 @@
 mod beat;
 mod beat_logs;
 mod control;
+mod cost;
 pub mod decide;
 mod env;
 pub mod eta;
@@ -30,6 +31,7 @@ mod view;
 pub use beat::{Beat, BeatStatus, Load, MAX_LOG_LINES};
 pub use beat_logs::BeatLogs;
 pub use control::{Control, Failure, FailureKind, PreferredRung};
+pub use cost::{InstanceDay, InstanceTime};
 pub use env::{Env, EnvValue};
 pub use eta::{BootHistory, PhaseTimes};
 pub use held::HeldCounter;

@@ -10,7 +10,9 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
-use super::{audit, budgets, cluster, gateway, keys, models, prices, projects, usage};
+use super::{
+    audit, budgets, cluster, cost, gateway, keys, models, prices, projects, rate_cards, usage,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +29,7 @@ use super::{audit, budgets, cluster, gateway, keys, models, prices, projects, us
         budgets::list, budgets::show, budgets::set, budgets::delete,
         audit::list,
         usage::read,
+        cost::read,
         models::list, models::show, models::apply, models::delete,
         gateway::list_routes, gateway::show_route, gateway::apply_route, gateway::delete_route,
         gateway::list_providers, gateway::show_provider, gateway::apply_provider,

@@ -1,5 +1,6 @@
 mod all;
 mod boot;
+mod cost;
 mod launch;
 mod lease;
 mod outcome;
@@ -173,6 +174,13 @@ impl Reconciler {
             });
             for note in &decision.notes {
                 tracing::debug!(model = %name, desired = decision.desired, "nothing launched: {note}");
+            }
+            for slot in &slots {
+                let ends = decision.actions.contains(&Action::Free { index: slot.index });
+                // A round counts all of them, and comes by once a minute at least.
+                if ends || (given.is_some() && passes == 1) {
+                    self.account(slot, &demand.of(&slot.claim)).await;
+                }
             }
             let Performed { again, refused } =
                 self.perform_all(&snapshot, &decision, &mut run).await?;

@@ -2,11 +2,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::noted::Noted;
 use super::record::{Delta, UsageId};
 use crate::Timestamp;
+use crate::days::day_of;
 use crate::gateway::ProviderName;
 use crate::keys::KeyId;
 use crate::name::ModelName;
@@ -188,9 +188,4 @@ impl OfKey {
 
 fn others_of(provider: &ProviderName) -> Option<ModelName> {
     format!("{provider}/{OTHERS}").parse().ok()
-}
-
-/// The day of UTC.
-pub(super) fn day_of(now: Timestamp) -> Date {
-    TimeZone::UTC.to_datetime(now).date()
 }

@@ -1,19 +1,15 @@
-use jiff::ToSpan as _;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
 use crate::Timestamp;
+use crate::days::expiry_of;
 use crate::entity::Entity;
 use crate::gateway::prices::PriceVersion;
 use crate::keys::KeyId;
 use crate::name::ModelName;
 use crate::ports::{Key, Query, Table};
 use crate::tenancy::ProjectId;
-
-/// How many days records are kept.
-pub const RETENTION_DAYS: i32 = 400;
 
 /// The most writers that a record remembers.
 const MOST_WRITERS: usize = 8;
@@ -134,8 +130,6 @@ impl Entity for UsageRecord {
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
-        let last = self.id.day.saturating_add(RETENTION_DAYS.days());
-        let midnight = last.to_zoned(TimeZone::UTC);
-        Some(midnight.map_or(Timestamp::MAX, |midnight| midnight.timestamp()))
+        Some(expiry_of(self.id.day))
     }
 }

@@ -1,18 +1,18 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use jiff::{ToSpan as _, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::pages::day_of;
-use super::{Counts, RETENTION_DAYS, UsageRecord};
+use super::{Counts, UsageRecord};
 use crate::Timestamp;
+use crate::days::{Days, InvalidDays, day_of};
 use crate::entity::StoreExt as _;
 use crate::gateway::prices::PriceVersion;
-use crate::ports::{Clock, StateStore, StoreError};
+use crate::name::ModelName;
+use crate::ports::{Amount, Clock, StateStore, StoreError};
 use crate::tenancy::{Allowed, Permission, ProjectError, ProjectId, all_ids, exists, may};
 
 /// Reads what was used.
@@ -86,8 +86,8 @@ pub enum UsageError {
     #[error("project `{0}` does not exist; list the projects with `diogenes project list`")]
     NoProject(ProjectId),
     /// The days are out of order or too many.
-    #[error("`{field}` {problem}")]
-    Range { field: &'static str, problem: String },
+    #[error(transparent)]
+    Days(#[from] InvalidDays),
     /// The store failed.
     #[error("the usage could not be read")]
     Store(#[from] StoreError),
@@ -105,24 +105,53 @@ impl Usages {
         by: &Allowed<may::UsageRead>,
         filter: &Filter,
     ) -> Result<UsageReport, UsageError> {
-        let (from, to) = filter.range(day_of(self.clock.now()))?;
+        let days = Days::between(filter.from, filter.to, day_of(self.clock.now()))?;
         let mut sums = Sums::default();
         for project in self.projects(by, &filter.projects).await? {
-            for days in prefixes(from, to) {
-                let mut query = UsageRecord::of_project(&project, &days);
-                loop {
-                    let (page, next) = self.store.load_page::<UsageRecord>(&query).await?;
-                    for stored in page {
-                        sums.add(stored.value, filter.by);
-                    }
-                    match next {
-                        Some(next) => query.cursor = Some(next),
-                        None => break,
-                    }
+            self.read(&project, &days, |record| sums.add(record, filter.by)).await?;
+        }
+        let Days { first: from, last: to } = days;
+        Ok(UsageReport { from, to, by: filter.by, total: sums.total, rows: sums.rows(filter.by) })
+    }
+
+    /// Reads every record of a project on these days.
+    async fn read(
+        &self,
+        project: &ProjectId,
+        days: &Days,
+        mut each: impl FnMut(UsageRecord),
+    ) -> Result<(), StoreError> {
+        for prefix in days.prefixes() {
+            let mut query = UsageRecord::of_project(project, &prefix);
+            loop {
+                let (page, next) = self.store.load_page::<UsageRecord>(&query).await?;
+                for stored in page {
+                    each(stored.value);
+                }
+                match next {
+                    Some(next) => query.cursor = Some(next),
+                    None => break,
                 }
             }
         }
-        Ok(UsageReport { from, to, by: filter.by, total: sums.total, rows: sums.rows(filter.by) })
+        Ok(())
+    }
+
+    /// What each model has cost its callers on each of these days, in all projects.
+    pub(crate) async fn charges(
+        &self,
+        days: &Days,
+    ) -> Result<BTreeMap<(ModelName, Date), Amount>, StoreError> {
+        let mut charges = BTreeMap::<_, Amount>::new();
+        for project in all_ids(&*self.store).await? {
+            self.read(&project, days, |record| {
+                let UsageRecord { id, counts, .. } = record;
+                let sum = charges.entry((id.model, id.day)).or_default();
+                *sum = sum.plus(counts.nano_dollars);
+            })
+            .await?;
+        }
+        Ok(charges)
     }
 
     async fn projects(
@@ -146,50 +175,6 @@ impl Usages {
                 Ok(all_ids(&*self.store).await?)
             }
             WhichProjects::Own | WhichProjects::All => Ok(vec![by.project.clone()]),
-        }
-    }
-}
-
-impl Filter {
-    /// The first and the last day.
-    fn range(&self, today: Date) -> Result<(Date, Date), UsageError> {
-        let wrong = |field, problem| Err(UsageError::Range { field, problem });
-        let to = self.to.unwrap_or(today);
-        let from = self.from.unwrap_or_else(|| to.first_of_month());
-        if from > to {
-            let (field, problem) = if self.to.is_some() {
-                ("to", format!("({to}) is before `from` ({from})"))
-            } else {
-                ("from", format!("({from}) is in the future"))
-            };
-            return wrong(field, problem);
-        }
-        let days = from.until((Unit::Day, to)).map_or(i32::MAX, |span| span.get_days());
-        if days >= RETENTION_DAYS {
-            let problem = format!(
-                "({from}) is too far before `to` ({to}); a report covers at most {RETENTION_DAYS} days"
-            );
-            return wrong("from", problem);
-        }
-        Ok((from, to))
-    }
-}
-
-/// What the names of the days begin with, of which the months that lie within are read at once.
-fn prefixes(from: Date, to: Date) -> Vec<String> {
-    let mut prefixes = Vec::new();
-    let mut day = from;
-    loop {
-        let last = day.last_of_month();
-        let (prefix, end) = if day.day() == 1 && last <= to {
-            (format!("{:04}-{:02}-", day.year(), day.month()), last)
-        } else {
-            (format!("{day}#"), day)
-        };
-        prefixes.push(prefix);
-        match end.checked_add(1.day()) {
-            Ok(next) if next <= to => day = next,
-            _ => return prefixes,
         }
     }
 }

@@ -7,6 +7,7 @@ use pollster::block_on;
 use super::pages::{MOST_NAMES, MOST_SUMS};
 use super::*;
 use crate::Timestamp;
+use crate::days::InvalidDays;
 use crate::entity::StoreExt as _;
 use crate::gateway::prices::PriceVersion;
 use crate::keys::KeyId;
@@ -423,7 +424,7 @@ fn ranges_that_cannot_be_are_refused_with_their_field() {
         [("2026-11-02", "2026-11-01", "to"), ("2026-11-28", "", "from"), ("2025-10-23", "", "from")]
     {
         match world.report(&ada, &days(from, to, By::Model)) {
-            Err(UsageError::Range { field: found, problem }) => {
+            Err(UsageError::Days(InvalidDays { field: found, problem })) => {
                 assert_eq!(found, field, "{problem}");
             }
             other => panic!("{from} {to}: {other:?}"),

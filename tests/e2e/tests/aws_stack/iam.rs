@@ -293,7 +293,9 @@ async fn budgets(admin: &Client) {
         assert_eq!(set.status, 201, "{}", set.text());
         assert_eq!(admin.get(&path).await.status, 200);
     }
-    for path in ["/api/v1/budgets", "/api/v1/budgets?project=default", "/api/v1/usage"] {
+    for path in
+        ["/api/v1/budgets", "/api/v1/budgets?project=default", "/api/v1/usage", "/api/v1/cost"]
+    {
         assert_eq!(admin.get(path).await.status, 200, "{path}");
     }
     assert_eq!(admin.delete(&format!("/api/v1/budgets/key/{key}/tokens/day")).await.status, 200);

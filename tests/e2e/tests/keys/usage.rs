@@ -145,4 +145,77 @@ async fn prices_are_told_as_requests_are_counted_by_them() {
     let found = listed(&["gpt-x", "--provider", "openai"]);
     assert!(found.contains("$9.00") && found.contains("contract, 2026-11-01"), "{found}");
     assert!(listed(&["--provider", "anthropic"]).lines().count() > 5);
+
+#[tokio::test]
+async fn a_rate_card_is_set_changed_and_deleted_without_a_restart() {
+    let model = Model::mock("demo", &["--tokens", "4"]);
+    let serve = Serve::start(Config::with([model])).await;
+    let client = serve.client();
+    let cost = async || {
+        let answer = client.chat("demo").await;
+        assert_eq!(answer.status, 200);
+        answer.headers.get("x-diogenes-cost-usd").map(|cost| cost.to_str().unwrap().to_owned())
+    };
+    assert_eq!(cost().await, None);
+    let set = |version: &str, output: &str| {
+        let prices = ["--input-price", "0", "--output-price", output];
+        serve.cli(&[&["prices", "set", "demo", "--version", version], &prices[..]].concat())
+    };
+    let done = set("1", "1000000");
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && said.contains("(version 1)"), "{said}");
+    assert_eq!(cost().await.as_deref(), Some("4.000000000"));
+    // A version has one price.
+    let refused = set("1", "2000000");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("has another price"), "{said}");
+    assert!(set("2", "2000000").status.success());
+    assert_eq!(cost().await.as_deref(), Some("8.000000000"));
+    assert!(serve.cli(&["prices", "unset", "demo", "--yes"]).status.success());
+    assert_eq!(cost().await, None);
+    let card = json!({"version": "1", "price": {"input": "1", "output": "1"}});
+    let absent = client.put("/api/v1/rate-cards/absent", &card).await;
+    assert_eq!(absent.refusal(), (409, "conflict".into()));
+    let audit = client.get("/api/v1/audit?action=rate_card.").await.json();
+    assert_eq!(audit["data"].as_array().unwrap().len(), 3, "{audit}");
+}
+
+#[tokio::test]
+async fn what_the_fleet_cost_is_told_beside_what_was_charged() {
+    let serve = Serve::start(config()).await;
+    let client = serve.client();
+    assert_eq!(client.chat("demo").await.status, 200);
+    assert_eq!(
+        client
+            .post("/api/v1/cluster/scale", &json!({"model": "demo", "action": "down"}))
+            .await
+            .status,
+        202
+    );
+    let found = eventually("the instance is counted", async || {
+        let found = client.get("/api/v1/cost").await.json();
+        let has_charge = found["total"]["charged_usd"] != "0.000000000";
+        if found["data"][0]["name"] == "demo" && has_charge { Ok(found) } else { Err(found) }
+    })
+    .await;
+    let row = &found["data"][0];
+    let seconds = |part: &str| row["instance_seconds"][part].as_f64().unwrap();
+    assert!(seconds("boot") > 0.0 && seconds("total") < 60.0, "{found}");
+    assert_eq!(row["instance_seconds"]["total"], row["unpriced_seconds"]);
+    assert_eq!(row["cost_usd"]["total"], "0.000000000");
+    for by in ["day", "instance_type"] {
+        let found = client.get(&format!("/api/v1/cost?by={by}")).await.json();
+        assert_eq!(found["data"].as_array().unwrap().len(), 1, "{found}");
+        assert_eq!(found["total"]["instance_seconds"], row["instance_seconds"], "{found}");
+    }
+    let shown = serve.cli(&["cost"]);
+    let table = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        table.starts_with("MODEL") && table.contains("demo") && table.contains("CHARGED"),
+        "{table}"
+    );
+    assert_eq!(client.get("/api/v1/cost?by=person").await.json()["error"]["param"], "by");
+    let (_, key) = client.create_key(&json!({"email": "ada@example.com"})).await;
+    assert_eq!(serve.client_with(&key).get("/api/v1/cost").await.refusal().0, 403);
+}
 }
