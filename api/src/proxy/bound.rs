@@ -27,6 +27,8 @@ pub(super) struct Most {
     pub(super) answers: u64,
     /// The provider's service tier that it asks for.
     pub(super) service: Option<String>,
+    /// Whether it has parts whose tokens nobody can tell.
+    pub(super) is_unbounded: bool,
 }
 
 impl Most {
@@ -53,6 +55,7 @@ impl Most {
             output: largest(&limits),
             answers: answers.saturating_mul(prompts),
             service: bounds.service_tier.and_then(|tier| Some(tier.as_str()?.to_owned())),
+            is_unbounded: false,
         }
     }
 

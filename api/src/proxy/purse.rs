@@ -7,8 +7,8 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::later;
 use diogenes_core::gateway::budget::{
-    Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, amounts, charges,
-    over_budget, warning,
+    Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, WakeUp, amounts,
+    charges, over_budget, warning,
 };
 use diogenes_core::gateway::prices::{Price, PriceBook, PriceVersion, Priced, TokenUsage};
 use diogenes_core::name::ModelName;
@@ -219,34 +219,47 @@ impl Purse {
     }
 
     /// Sets aside the most that an attempt at a target can use. None where there is neither a
-    /// budget nor a price.
+    /// budget nor a price. `wake_up` counts what is answered while a model starts.
     ///
     /// # Errors
     /// When a budget has not enough left, or the target has no price that a budget could count.
     pub(super) async fn reserve(
         &self,
         budgets: &[Budget],
+        wake_up: Option<&WakeUp>,
         most: &Most,
         at: &Destination,
     ) -> Result<Option<Reservation>, ApiError> {
         let now = self.latest.at(self.clock.now());
         let tariff = self.tariff_of(at, now);
-        if budgets.is_empty() && !tariff.is_priced() {
+        let wake_up = wake_up.filter(|_| tariff != Tariff::Free);
+        if budgets.is_empty() && wake_up.is_none() && !tariff.is_priced() {
             return Ok(None);
         }
         let output = most.output.unwrap_or_else(|| at.default_output());
         let tokens = Amount::saturating(most.tokens(output));
         let bound = Spending { tokens, nano_dollars: tariff.bound(most, output) };
-        let charges = charges(budgets, &bound, now).map_err(|error| {
-            ApiError::new(ErrorKind::ModelUnpriced, error.to_string()).param("model").no_retry()
-        })?;
+        let unpriced =
+            |problem| ApiError::new(ErrorKind::ModelUnpriced, problem).param("model").no_retry();
+        let mut charges =
+            charges(budgets, &bound, now).map_err(|error| unpriced(error.to_string()))?;
+        if let Some(wake_up) = wake_up {
+            let charge = wake_up.charge(&bound).filter(|_| !most.is_unbounded);
+            let problem = || format!("nobody can tell what it would cost, and {wake_up}");
+            charges.push(charge.ok_or_else(|| unpriced(problem()))?);
+        }
         // Not the id of the request, which callers may choose, and use twice.
         let [high, low] = std::array::from_fn(|_| request_id::unique());
         let id = ReservationId::new(&format!("{high:016x}{low:016x}"), 0);
         if !charges.is_empty() {
             let expires_at = later(now, EXPIRES_AFTER);
             let reserved = self.ledger.reserve(&id, &charges, expires_at, now).await;
-            reserved.map_err(|error| refused(&error, budgets, &charges))?;
+            reserved.map_err(|error| match (&error, wake_up) {
+                (LedgerError::Refused(refusal), Some(wake_up)) if wake_up.is(&refusal.account) => {
+                    ApiError::new(ErrorKind::BudgetExceeded, wake_up.to_string()).no_retry()
+                }
+                _ => refused(&error, budgets, &charges),
+            })?;
         }
         let most_cost = bound.nano_dollars.filter(|_| tariff.is_priced());
         let (ledger, clock) = (self.ledger.clone(), self.clock.clone());

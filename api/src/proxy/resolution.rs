@@ -174,7 +174,8 @@ async fn counted(
     if budgets.is_empty() && !route.destinations().any(|at| purse.may_price(at)) {
         return Ok((budgets, None));
     }
-    if let Some(field) = not_a_count(&request.body).filter(|_| !budgets.is_empty()) {
+    let is_counted = !budgets.is_empty() || route.limits_wake_ups();
+    if let Some(field) = not_a_count(&request.body).filter(|_| is_counted) {
         return Err(ApiError::new(
             ErrorKind::InvalidRequest,
             format!("`{field}` must be a whole number of at least 0: a budget counts this request"),
@@ -187,7 +188,7 @@ async fn counted(
     }
     match of_images(&request.body) {
         Ok(tokens) => most.input = most.input.saturating_add(tokens),
-        Err(_) if budgets.is_empty() => {}
+        Err(_) if budgets.is_empty() => most.is_unbounded = true,
         Err(place) => {
             return Err(ApiError::new(
                 ErrorKind::InvalidRequest,

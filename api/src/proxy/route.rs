@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
+use diogenes_core::Timestamp;
+use diogenes_core::gateway::budget::{Cap, WakeUp};
 use diogenes_core::gateway::{RouteSpec, RouteTarget, WhileCold};
 use diogenes_core::name::ModelName;
+use diogenes_core::ports::Amount;
 use diogenes_core::tenancy::Principal;
 
 use super::arrangement::Arranged;
@@ -32,6 +35,7 @@ impl Route {
         Self {
             name: None,
             while_cold: WhileCold::default(),
+            while_cold_budget: None,
             recover: false,
             arranged: Arranged::default(),
             first: destination,
@@ -90,7 +94,8 @@ impl Route {
         };
         let (name, others) = (Some(name.clone()), destinations.collect());
         let (while_cold, recover) = (spec.while_cold, spec.recover);
-        Ok(Self { name, while_cold, recover, arranged, first, others })
+        let while_cold_budget = spec.while_cold_budget.map(Cap::amount);
+        Ok(Self { name, while_cold, while_cold_budget, recover, arranged, first, others })
     }
 
     /// The body for the first destination that understands the request, where it has to be

@@ -188,7 +188,7 @@ fn key_id(text: &str) -> Result<KeyId, String> {
 }
 
 /// Dollars with or without their sign, which a shell would take for a variable's.
-fn dollars(text: &str) -> Result<Cap, String> {
+pub(super) fn dollars(text: &str) -> Result<Cap, String> {
     let cap: Result<Cap, _> = format!("${}", text.strip_prefix('$').unwrap_or(text)).parse();
     cap.map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use diogenes_api::control::{RouteBody, RouteList};
 use diogenes_core::duration;
+use diogenes_core::gateway::budget::Cap;
 use diogenes_core::gateway::{RouteSpec, RouteTarget, Strategy, WhileCold};
 use diogenes_core::name::ModelName;
 
@@ -48,6 +49,7 @@ enum Action {
   diogenes route apply assistant Qwen/Qwen3-8B openai/gpt-5-mini --egress
   diogenes route apply cheap a b c --strategy cost
   diogenes route apply assistant --sticky 30m
+  diogenes route apply assistant --while-cold-budget 0.50
   diogenes route apply assistant --file assistant.toml   # weights and qualities, too
 
 The fields of a file are those of `[routes.\"…\"]` in `diogenes.toml`.")]
@@ -205,6 +207,7 @@ impl ApplyArgs {
         fields.set("targets", (!self.targets.is_empty()).then_some(&self.targets));
         fields.set("strategy", self.strategy.map(Strategy::from));
         fields.set("while_cold", self.while_cold.map(WhileCold::from));
+        fields.set("while_cold_budget", self.while_cold_budget);
         fields.set("sticky", self.sticky.map(duration::format));
         fields.set("recover", self.recover);
         fields.set("egress", self.egress);
@@ -253,13 +256,17 @@ fn table(routes: &[RouteBody]) -> String {
 fn details(route: &RouteBody) -> String {
     let RouteBody { name, source, created_at, updated_at, spec, missing_targets } = route;
     let sticky = spec.sticky.map_or_else(|| "no".into(), duration::format);
+    let while_cold = match spec.while_cold_budget {
+        Some(cap) => format!("{}, for at most {cap}", spec.while_cold.as_str()),
+        None => spec.while_cold.as_str().into(),
+    };
     let mut rows = vec![
         ("name", name.to_string()),
         ("source", source.as_str().into()),
         ("created", time::stamp(*created_at)),
         ("updated", time::stamp(*updated_at)),
         ("strategy", spec.strategy.as_str().into()),
-        ("while cold", spec.while_cold.as_str().into()),
+        ("while cold", while_cold),
         ("sticky", sticky),
         ("recover", yes_or_no(spec.recover).into()),
         ("egress", yes_or_no(spec.egress).into()),

@@ -22,6 +22,9 @@ pub struct Control {
     /// The last `down`: replicas claimed before it are drained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_at: Option<Timestamp>,
+    /// When a replica last became ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<Timestamp>,
     /// The last failed scale-up, until one succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -129,6 +132,7 @@ impl Control {
             pinned: false,
             up_at: None,
             down_at: None,
+            ready_at: None,
             failure: None,
             preferred_rung: None,
         }

@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Cap;
 use super::{RouteTarget, Strategy};
 use crate::duration;
 use crate::name::ModelName;
+use crate::ports::Unit;
 
 /// A name that callers use as `model`, and who may answer in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,11 @@ pub struct RouteSpec {
     /// What becomes of a request while a target has yet to start.
     #[serde(default)]
     pub while_cold: WhileCold,
+    /// What the targets behind a model may cost while it starts, in dollars: `$0.50`. Once that is
+    /// used, requests wait for the model. None for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub while_cold_budget: Option<Cap>,
     /// How long a conversation stays with the target that has answered it, counted from its last
     /// request; none for not at all.
     #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
@@ -99,6 +106,17 @@ impl RouteSpec {
         if self.strategy == Strategy::Weighted && self.targets.iter().all(|t| t.weight == 0) {
             return invalid("has no weight above 0".into());
         }
+        let problem = match self.while_cold_budget {
+            Some(cap) if cap.unit() != Unit::NanoDollars => Some("must be money, such as `$0.50`"),
+            Some(_) if self.while_cold == WhileCold::Hold => {
+                Some("has no effect with `while_cold = \"hold\"`; leave one of them out")
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            let (field, problem) = ("while_cold_budget", problem.into());
+            return Err(InvalidRoute { field, problem });
+        }
         let problem = match self.sticky {
             Some(Duration::ZERO) => "must be longer than 0; leave it out for none",
             Some(sticky) if sticky > duration::LONGEST => "must be at most a year",
@@ -134,6 +152,17 @@ mod tests {
         {
             let error = route(targets).validate().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
+        }
+        for (more, problem) in [
+            (serde_json::json!({"while_cold_budget": "500"}), "must be money"),
+            (serde_json::json!({"while_cold_budget": "$1", "while_cold": "hold"}), "no effect"),
+        ] {
+            let mut route = serde_json::json!({"targets": ["a"]});
+            route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let route: RouteSpec = serde_json::from_value(route).unwrap();
+            let error = route.validate().unwrap_err();
+            assert_eq!(error.field, "while_cold_budget");
+            assert!(error.problem.contains(problem), "{error}");
         }
         for (sticky, problem) in [("0s", "longer than 0"), ("9000h", "at most a year")] {
             let route = serde_json::json!({"targets": ["a"], "sticky": sticky});

@@ -154,6 +154,22 @@ fn bounds() -> Value {
         },
         "OrderRequest": {"properties": {"model": {"minLength": 1}}},
     })
+        "RateCard": {
+            "properties": {
+                "version": {"minLength": 1, "maxLength": 64, "pattern": PRINTABLE},
+                "price": price(),
+            },
+        },
+        "RouteSpec": {
+            "properties": {"while_cold_budget": {"pattern": r"^\$[0-9]{1,9}(\.[0-9]{1,9})?$"}},
+            "not": {
+                "required": ["while_cold", "while_cold_budget"],
+                "properties": {
+                    "while_cold": {"enum": ["hold"]},
+                    "while_cold_budget": {"type": "string"},
+                },
+            },
+        },
 }
 
 /// Fields and what their schemas become.

@@ -49,7 +49,7 @@ impl Pursuit {
         let (by, sent_at, mut answer) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target, settlement)?;
-                self.reserve(target, settlement).await?;
+                self.reserve(target, warm, settlement).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 if self.route.recover {
@@ -72,7 +72,7 @@ impl Pursuit {
                 if !self.may_leave(&hosted, target).await {
                     return None;
                 }
-                self.reserve(target, settlement).await?;
+                self.reserve(target, warm, settlement).await?;
                 if let Some(hold) = &mut self.hold {
                     hold.place = None;
                 }
@@ -161,16 +161,26 @@ impl Pursuit {
 
     /// Sets aside what the attempt can use. None where that is refused, and the plan is to be asked
     /// again: another target may be cheaper.
-    async fn reserve(&mut self, target: usize, settlement: &mut Settlement) -> Option<()> {
+    async fn reserve(
+        &mut self,
+        target: usize,
+        warm: Option<usize>,
+        settlement: &mut Settlement,
+    ) -> Option<()> {
         let (Some(purse), Some(most)) = (&self.gateway.purse, &self.call.most) else {
             return Some(());
         };
-        match purse.reserve(&self.call.budgets, most, &self.at).await {
+        let wake_up = self.route.wake_up(warm, self.gateway.clock.now());
+        match purse.reserve(&self.call.budgets, wake_up.as_ref(), most, &self.at).await {
             Ok(reservation) => {
                 settlement.reserved(reservation);
                 Some(())
             }
             Err(error) => {
+                if wake_up.is_some() {
+                    // It is going to be waited for.
+                    self.warm(warm).await;
+                }
                 self.pass_over(target, error);
                 None
             }

@@ -1,15 +1,18 @@
 //! Requests that budgets count, and what they cost.
 
+use diogenes_core::Timestamp;
+use diogenes_core::fleet::Control;
 use diogenes_core::gateway::Routes;
-use diogenes_core::gateway::budget::{Budgets, Period};
+use diogenes_core::gateway::budget::{Budgets, Period, Spending, WakeUp};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::{PriceBook, PriceList};
-use diogenes_core::ports::{Account, Clock as _, Ledger as _, Limits, Unit};
+use diogenes_core::ports::{Account, Amount, Clock as _, Ledger as _, Limits, Unit};
 use diogenes_core::tenancy::ProjectId;
 use diogenes_core::testing::MemoryStore;
 use futures_util::future::join_all;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::error::ErrorKind;
@@ -45,8 +48,16 @@ impl Fixture {
         let route = json!({"strategy": "cost", "egress": true, "targets": [
             "hosted/unpriced", "hosted/gpt", model(),
         ]});
+        let warming = |second: &str| json!({"egress": true, "while_cold_budget": "$0.00009", "targets": [model(), second]});
+        let routes = [
+            ("thrifty", route),
+            ("warming", warming("hosted/gpt")),
+            ("warming-unpriced", warming("hosted/unpriced")),
+        ];
         let routes =
-            Routes::from([("thrifty".parse().unwrap(), serde_json::from_value(route).unwrap())]);
+            Routes::from(routes.map(|(name, route)| {
+                (name.parse().unwrap(), serde_json::from_value(route).unwrap())
+            }));
         let mut local = Local::with_providers(Local::spec(), &routes, [provider], store.clone());
         let price = json!({"input": "1", "output": "2"});
         let list = json!({"source": "test", "date": "2026-11-27", "providers": {
@@ -102,6 +113,17 @@ impl Fixture {
         let ends_at = Period::Day.ends_at(self.local.clock.now());
         let name = format!("project#{}#day", ProjectId::default());
         let account = Account { name, unit, ends_at };
+        self.ledger.charged(&account).await.unwrap().get()
+    }
+
+    /// What the other target of `warming` has cost while the model starts.
+    async fn of_wake_up(&self, ready_at: Option<Timestamp>) -> u64 {
+        let view = self.local.dispatcher.get(model().as_str()).unwrap().view();
+        let control = Control { ready_at, ..view.control.clone() };
+        let (route, now) = ("warming".parse().unwrap(), self.local.clock.now());
+        let wake_up = WakeUp::of((&route, Amount::ZERO), &view.model, &control, now);
+        let bound = Spending { tokens: Amount::ZERO, nano_dollars: Some(Amount::ZERO) };
+        let account = wake_up.charge(&bound).unwrap().account;
         self.ledger.charged(&account).await.unwrap().get()
     }
 
@@ -262,4 +284,60 @@ async fn the_cheapest_target_is_asked_first() {
     let own = Upstream::start(vec![whole()]).await;
     fixture.local.ready(&[("claim", own.address)]);
     assert_eq!(first().await, model().as_str());
+}
+
+/// A request that waits for its model to start.
+async fn waits(fixture: &Arc<Fixture>, route: &'static str, fields: Value) -> JoinHandle<Answer> {
+    let asks = fixture.clone();
+    let asked = tokio::spawn(async move { asks.ask(route, fields).await.unwrap() });
+    let is_held = async || (fixture.local.demand().await.held == 1).then_some(());
+    eventually("it waits for the model", is_held).await;
+    asked
+}
+
+#[tokio::test]
+async fn a_wake_up_costs_no_more_than_its_route_allows() {
+    let fixture = Arc::new(Fixture::new(vec![whole()], None).await);
+    let short = || json!({"max_tokens": 5});
+    for _ in 0..2 {
+        let answer = fixture.ask("warming", short()).await.unwrap();
+        assert_eq!(answer.headers["x-diogenes-route"], "warming; position=2; reason=cold");
+        assert_eq!(cost(&answer), "0.000018000");
+        let charged = async || {
+            let seen = fixture.hosted.seen().len() as u64;
+            (fixture.of_wake_up(None).await == COST * seen).then_some(())
+        };
+        eventually("it is settled", charged).await;
+    }
+    // What is left does not suffice for another.
+    let asked = waits(&fixture, "warming", short()).await;
+    assert!(fixture.local.wake.count() > 0);
+    let own = Upstream::start(vec![whole()]).await;
+    fixture.local.ready(&[("claim-0", own.address)]);
+    assert_eq!(asked.await.unwrap().headers["x-diogenes-route"], "warming; position=1");
+    assert_eq!(fixture.hosted.seen().len(), 2);
+
+    // The next wake-up has a budget of its own.
+    let ready_at = fixture.local.clock.now();
+    fixture.local.publish(&[], |control| control.ready_at = Some(ready_at));
+    let answer = fixture.ask("warming", short()).await.unwrap();
+    assert_eq!(answer.headers["x-diogenes-route"], "warming; position=2; reason=cold");
+}
+
+#[tokio::test]
+async fn what_cannot_be_priced_waits_for_the_model_under_a_budget() {
+    let image = json!([{"type": "image_url", "image_url": {"url": "https://x.test/y.png"}}]);
+    let messages = json!({"messages": [{"role": "user", "content": image}], "max_tokens": 5});
+    for (route, fields) in [
+        ("warming-unpriced", json!({"max_tokens": 5})),
+        ("warming", messages),
+        ("warming", json!({})),
+    ] {
+        let fixture = Arc::new(Fixture::new(vec![whole()], None).await);
+        let asked = waits(&fixture, route, fields).await;
+        let own = Upstream::start(vec![whole()]).await;
+        fixture.local.ready(&[("claim-0", own.address)]);
+        assert_eq!(asked.await.unwrap().status, StatusCode::OK, "{route}");
+        assert!(fixture.hosted.seen().is_empty(), "{route}");
+    }
 }

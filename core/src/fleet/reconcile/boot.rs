@@ -8,7 +8,8 @@ use super::{
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::eta::{later, since};
 use crate::fleet::{
-    BootHistory, EndReason, Failure, FailureKind, Launch, PreferredRung, Slot, SlotEvent, SpecHash,
+    BootHistory, Control, EndReason, Failure, FailureKind, Launch, PreferredRung, Slot, SlotEvent,
+    SpecHash,
 };
 use crate::ports::{Expect, StoreError};
 
@@ -16,7 +17,7 @@ use crate::ports::{Expect, StoreError};
 const PREFERENCE: Duration = Duration::from_mins(10);
 
 impl Reconciler {
-    /// A first answer clears the failure, remembers the rung, and times the boot.
+    /// A first answer clears the failure, remembers the rung, notes the time, and times the boot.
     pub(super) async fn make_ready(
         &self,
         snapshot: &Snapshot,
@@ -25,16 +26,15 @@ impl Reconciler {
     ) -> Result<Effect, ReconcileError> {
         let now = self.clock.now();
         let next = slot.value.after(event, now)?;
-        let mut writes = vec![next.put(slot.unchanged())?];
         let rung = slot.value.launch.rung;
-        let prefer = rung != 0 || snapshot.control.preferred_rung.is_some();
-        if snapshot.control.failure.is_some() || prefer {
-            let mut control = snapshot.control.clone();
-            control.failure = None;
-            control.preferred_rung =
-                (rung != 0).then(|| PreferredRung { index: rung, until: later(now, PREFERENCE) });
-            writes.push(control.put(expected(snapshot))?);
-        }
+        let control = Control {
+            ready_at: Some(now),
+            failure: None,
+            preferred_rung: (rung != 0)
+                .then(|| PreferredRung { index: rung, until: later(now, PREFERENCE) }),
+            ..snapshot.control.clone()
+        };
+        let writes = [next.put(slot.unchanged())?, control.put(expected(snapshot))?];
         self.store.commit(&writes).await?;
         log_transition(&slot.value, &next);
         if let Err(error) = self.remember_boot(&next).await {

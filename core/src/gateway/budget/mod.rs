@@ -11,6 +11,7 @@ mod id;
 mod period;
 mod record;
 mod service;
+mod wake_up;
 mod warned;
 
 pub use cap::{Cap, InvalidCap};
@@ -21,3 +22,4 @@ pub use id::{BudgetId, BudgetScope, InvalidBudgetId};
 pub use period::{InvalidPeriod, LatestTime, Period};
 pub use record::Budget;
 pub use service::{BudgetError, BudgetList, Budgets};
+pub use wake_up::WakeUp;
