@@ -67,6 +67,7 @@ pub enum ErrorKind {
     BudgetNotFound,
     /// There is no such route.
     RouteNotFound,
+    RateCardNotFound,
     /// There is no such provider.
     ProviderNotFound,
     /// The configuration of `serve` owns the route or provider.
@@ -141,6 +142,7 @@ impl ErrorKind {
             Self::ProjectNotFound => (StatusCode::NOT_FOUND, "project_not_found"),
             Self::BudgetNotFound => (StatusCode::NOT_FOUND, "budget_not_found"),
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
+            Self::RateCardNotFound => (StatusCode::NOT_FOUND, "rate_card_not_found"),
             Self::ProviderNotFound => (StatusCode::NOT_FOUND, "provider_not_found"),
             Self::ReadOnly => (StatusCode::CONFLICT, "read_only"),
             Self::ProjectArchived => (StatusCode::UNAUTHORIZED, "project_archived"),

@@ -33,6 +33,8 @@ def before_call(context, case, kwargs):
         case.body = {**body, **base_url(body)}
     elif operation == "PUT /api/v1/routes/{name}":
         case.body = {**body, **targets(body)}
+    elif operation == "PUT /api/v1/rate-cards/{name}":
+        case.body = {**body, **price(body)}
 
 
 def whole(value):
@@ -64,6 +66,18 @@ def cap(body, path):
     if "/tokens/" in id and amount.startswith("$"):
         return {"cap": "2M"}
     return {}
+
+
+def price(body):
+    """Rates of longer prompts come in order, each for another length."""
+    rates = body.get("price")
+    above = rates.get("above") if isinstance(rates, dict) else None
+    if not isinstance(above, list):
+        return {}
+    if not all(isinstance(each, dict) and is_integer(each.get("tokens")) for each in above):
+        return {}
+    lengths = {each["tokens"]: each for each in above}
+    return {"price": {**rates, "above": [lengths[tokens] for tokens in sorted(lengths)]}}
 
 
 def replicas(body):

@@ -24,7 +24,7 @@ use crate::proxy::FleetViews;
 /// What the handlers of routes and providers share.
 pub struct GatewayArea {
     entrance: Entrance,
-    editor: CatalogEditor,
+    pub(super) editor: CatalogEditor,
     views: FleetViews,
     prices: Arc<PriceBook>,
 }
@@ -61,7 +61,7 @@ impl GatewayArea {
     }
 
     /// Whoever hears of a change finds it done.
-    fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
+    pub(super) fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
         let published = self.views.dispatcher.publish_catalog(catalog);
         published.map_err(|error| ApiError::internal(&error))
     }
@@ -333,7 +333,16 @@ pub(super) fn catalog_error(error: &CatalogError) -> ApiError {
             ApiError::new(ErrorKind::InvalidRequest, text).param(invalid.field)
         }
         CatalogError::Target(_) => ApiError::new(ErrorKind::Conflict, text).param("targets"),
-        CatalogError::NameTaken { .. }
+        CatalogError::NoRateCard(_) => ApiError::new(ErrorKind::RateCardNotFound, text),
+        CatalogError::RateCard(_) | CatalogError::CardVersion { .. } => {
+            let kind = match error {
+                CatalogError::RateCard(_) => ErrorKind::InvalidRequest,
+                _ => ErrorKind::Conflict,
+            };
+            ApiError::new(kind, text).param("version")
+        }
+        CatalogError::CardModel(_)
+        | CatalogError::NameTaken { .. }
         | CatalogError::IsRoute(_)
         | CatalogError::InUse { .. }
         | CatalogError::Full => ApiError::new(ErrorKind::Conflict, text),

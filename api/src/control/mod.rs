@@ -12,6 +12,7 @@ mod openapi;
 mod prices;
 mod projects;
 mod rate;
+mod rate_cards;
 mod refused;
 mod usage;
 
@@ -35,8 +36,9 @@ pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteB
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
-pub use prices::{PriceListBody, PriceOrigin, PricesBody, RateCardBody};
+pub use prices::{PriceListBody, PriceOrigin, PricesBody};
 pub use projects::{CreateProject, ProjectBody, ProjectPage, ProjectsArea};
+pub use rate_cards::{RateCardBody, RateCardList};
 pub use usage::{UsageArea, UsageBody, UsageCounts, UsageRowBody};
 
 /// The routes of `/api/v1/keys`.
@@ -94,7 +96,7 @@ pub(crate) fn models_router(area: Arc<ModelsArea>) -> Router {
         .with_state(area)
 }
 
-/// The routes of `/api/v1/routes`, `/api/v1/providers` and `/api/v1/prices`.
+/// The routes of `/api/v1/routes`, `/api/v1/providers`, `/api/v1/prices` and `/api/v1/rate-cards`.
 pub(crate) fn gateway_router(area: Arc<GatewayArea>) -> Router {
     Router::new()
         .route("/api/v1/routes", get(gateway::list_routes))
@@ -111,6 +113,11 @@ pub(crate) fn gateway_router(area: Arc<GatewayArea>) -> Router {
                 .delete(gateway::delete_provider),
         )
         .route("/api/v1/prices", get(prices::list))
+        .route("/api/v1/rate-cards", get(rate_cards::list))
+        .route(
+            "/api/v1/rate-cards/{*name}",
+            get(rate_cards::show).put(rate_cards::apply).delete(rate_cards::delete),
+        )
         .with_state(area)
 }
 

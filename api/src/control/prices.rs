@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use diogenes_core::gateway::prices::{Price, PriceList};
-use diogenes_core::name::ModelName;
+use diogenes_core::gateway::prices::PriceList;
 use diogenes_core::tenancy::may;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::{Allow, QueryString};
 use super::gateway::{GatewayArea, NoQuery};
+use super::rate_cards::RateCardBody;
 use crate::error::{ApiError, ErrorBody};
 
 /// Every price by which requests are counted.
@@ -42,18 +42,6 @@ pub enum PriceOrigin {
     Embedded,
 }
 
-/// What a model of the fleet costs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RateCardBody {
-    #[schema(value_type = String)]
-    pub model: ModelName,
-    /// The operator's name for the price.
-    pub version: String,
-    /// Dollars per million tokens, as text.
-    #[schema(value_type = Object)]
-    pub price: Price,
-}
-
 /// List the prices by which requests are counted.
 #[utoipa::path(get, path = "/api/v1/prices", tag = "prices",
     responses((status = 200, body = PricesBody), (status = "4XX", body = ErrorBody)))]
@@ -63,11 +51,7 @@ pub(super) async fn list(
     QueryString(NoQuery {}): QueryString<NoQuery>,
 ) -> Result<Json<PricesBody>, ApiError> {
     let cards = area.read(&by).await?.rate_cards.into_iter();
-    let cards = cards.map(|(model, card)| RateCardBody {
-        model,
-        version: card.spec.version,
-        price: card.spec.price,
-    });
+    let cards = cards.map(|(model, card)| RateCardBody::new(model, card));
     let lists = area.prices(&by).lists().map(|(list, is_embedded)| PriceListBody {
         origin: if is_embedded { PriceOrigin::Embedded } else { PriceOrigin::File },
         list: list.clone(),

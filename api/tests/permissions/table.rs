@@ -204,6 +204,25 @@ pub(crate) fn routes() -> Vec<Route> {
             ..control("DELETE", "/api/v1/routes/{*name}", GatewayWrite)
         },
         control("GET", "/api/v1/prices", GatewayRead),
+        control("GET", "/api/v1/rate-cards", GatewayRead),
+        Route {
+            request: "/api/v1/rate-cards/absent",
+            answer: (404, "rate_card_not_found"),
+            ..control("GET", "/api/v1/rate-cards/{*name}", GatewayRead)
+        },
+        Route {
+            request: "/api/v1/rate-cards/kept",
+            body: || json!({"version": "1", "price": {"input": "1", "output": "2"}}),
+            answer: (201, ""),
+            audit: "rate_card.apply",
+            ..control("PUT", "/api/v1/rate-cards/{*name}", GatewayWrite)
+        },
+        Route {
+            request: "/api/v1/rate-cards/absent",
+            answer: (404, "rate_card_not_found"),
+            audit: "rate_card.delete",
+            ..control("DELETE", "/api/v1/rate-cards/{*name}", GatewayWrite)
+        },
         control("GET", "/api/v1/providers", GatewayRead),
         Route {
             request: "/api/v1/providers/absent",

@@ -77,6 +77,11 @@ pub(crate) fn route_path(name: &str) -> Vec<&str> {
     ["api", "v1", "routes"].into_iter().chain(name.split('/')).collect()
 }
 
+/// The path of the rate card of a model; the slashes of its name stay as they are.
+pub(crate) fn rate_card_path(name: &str) -> Vec<&str> {
+    ["api", "v1", "rate-cards"].into_iter().chain(name.split('/')).collect()
+}
+
 /// The path of a budget; the slashes of its id stay as they are.
 pub(crate) fn budget_path(id: &str) -> Vec<&str> {
     ["api", "v1", "budgets"].into_iter().chain(id.split('/')).collect()

@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use address::{Address, DEFAULT_URL, budget_path, model_path, route_path};
+pub(crate) use address::{
+    Address, DEFAULT_URL, budget_path, model_path, rate_card_path, route_path,
+};
 pub(crate) use boot::Boot;
 pub(crate) use failure::of_event;
 pub(crate) use key::Key;

@@ -218,7 +218,10 @@ fn rate_cards_of(
     let read = |(name, card): (String, Spanned<RateCard>)| {
         let line = line_of(text, card.span().start);
         let at = || format!("{}:{line}: {}", path.display(), key_of("rate_cards", &name));
-        Ok((name.parse().with_context(at)?, card.into_inner()))
+        let name = name.parse().with_context(at)?;
+        let card = card.into_inner();
+        card.validate().with_context(at)?;
+        Ok((name, card))
     };
     file.into_iter().map(read).collect()
 }

@@ -56,11 +56,13 @@ actions! {
     route_delete, "route.delete";
     provider_apply, "provider.apply";
     provider_delete, "provider.delete";
+    rate_card_apply, "rate_card.apply";
+    rate_card_delete, "rate_card.delete";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 6] =
-    ["key/", "model/", "project/", "budget/", "route/", "provider/"];
+pub(super) const TARGETS: [&str; 7] =
+    ["key/", "model/", "project/", "budget/", "route/", "provider/", "rate-card/"];
 
 impl Action {
     /// Whether `wanted` is an action of this version, or, as `key.`, what some of them begin with.
@@ -120,7 +122,8 @@ pub struct Change {
     pub project: ProjectId,
     /// What is done.
     pub action: Action,
-    /// To what: `key/ID`, `model/NAME`, `project/ID`, `budget/ID`, `route/NAME` or `provider/NAME`.
+    /// To what: `key/ID`, `model/NAME`, `project/ID`, `budget/ID`, `route/NAME`,
+    /// `provider/NAME` or `rate-card/MODEL`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,

@@ -64,8 +64,9 @@ fn bound_parameters(document: &mut Value) {
         item.map(|operation| (path.as_str(), operation))
     });
     for (path, operation) in operations {
-        let is_of_model =
-            ["/api/v1/models/", "/api/v1/routes/"].iter().any(|area| path.starts_with(area));
+        let is_of_model = ["/api/v1/models/", "/api/v1/routes/", "/api/v1/rate-cards/"]
+            .iter()
+            .any(|area| path.starts_with(area));
         let is_of_provider = path.starts_with("/api/v1/providers/");
         let is_of_budget = path.starts_with("/api/v1/budgets/");
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
@@ -173,6 +174,54 @@ fn bounds() -> Value {
 }
 
 /// Fields and what their schemas become.
+/// Dollars per million tokens of each kind, and for long prompts.
+fn price() -> Value {
+    let dollars = json!({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"});
+    let kinds = [
+        "input",
+        "cached_input",
+        "cache_write",
+        "cache_write_1h",
+        "audio_input",
+        "output",
+        "audio_output",
+    ];
+    let rates: Map<String, Value> =
+        kinds.iter().map(|kind| ((*kind).to_owned(), dollars.clone())).collect();
+    let object = |properties: Map<String, Value>| {
+        json!({
+            "type": "object",
+            "required": ["input", "output"],
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    };
+    let mut all = rates.clone();
+    all.insert(
+        "above".into(),
+        json!({
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tokens", "price"],
+                "additionalProperties": false,
+                "properties": {
+                    "tokens": {"type": "integer", "minimum": 0, "maximum": u64::MAX},
+                    "price": object(rates),
+                },
+            },
+        }),
+    );
+    all.insert(
+        "services".into(),
+        json!({
+            "type": "object",
+            "additionalProperties": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+        }),
+    );
+    object(all)
+}
+
 type Fields = Vec<(&'static str, Map<String, Value>)>;
 
 /// The durations of each schema.

@@ -257,7 +257,8 @@ mod tests {
                 "groq": {"models": [model("gpt-x", "0.1")]},
             }),
         );
-        let card = json!({"model": "Qwen/Qwen3-8B", "version": "2026-11",
+        let card = json!({"model": "Qwen/Qwen3-8B", "source": "api", "version": "2026-11",
+            "created_at": "2026-11-27T10:00:00Z", "updated_at": "2026-11-27T10:00:00Z",
             "price": {"input": "0.10", "output": "0.40"}});
         let body = json!({"rate_cards": [card], "lists": [
             {"origin": "file", "list": file}, {"origin": "embedded", "list": embedded}]});

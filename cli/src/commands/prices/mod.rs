@@ -1,5 +1,6 @@
 //! `prices`: what requests cost here.
 
+mod card;
 mod import;
 mod list;
 
@@ -10,7 +11,7 @@ use clap::Subcommand;
 use super::options::Options;
 use crate::exit::Failure;
 
-/// Show what requests cost, and import price lists.
+/// Show and set what requests cost, and import price lists.
 ///
 /// A price is looked up in the `prices` file of the configuration, then among those of the server's
 /// release. Models of your own cost nothing without a rate card.
@@ -18,6 +19,7 @@ use crate::exit::Failure;
 #[command(after_help = "Examples:
   diogenes prices list openai/gpt-5-mini
   diogenes prices list --provider anthropic
+  diogenes prices set Qwen/Qwen3-8B --version 2026-11 --input-price 0.10 --output-price 0.40
   diogenes prices import model_prices_and_context_window.json --provider openai --dry-run")]
 pub(crate) struct PricesArgs {
     #[command(subcommand)]
@@ -29,6 +31,8 @@ pub(crate) struct PricesArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     List(ListArgs),
+    Set(card::SetArgs),
+    Unset(card::UnsetArgs),
     Import(ImportArgs),
 }
 
@@ -77,6 +81,8 @@ pub(super) async fn run(args: PricesArgs) -> Result<(), Failure> {
     let PricesArgs { action, options } = args;
     match action {
         Action::List(args) => list::run(&options, &args).await,
+        Action::Set(args) => card::set(&options, args).await,
+        Action::Unset(args) => card::unset(&options, args).await,
         Action::Import(args) => import::run(&options, &args),
     }
 }

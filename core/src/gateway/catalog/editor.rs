@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::{Catalog, Listed};
+use super::{Catalog, CatalogError, Listed};
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity as _, StoreExt as _};
 use crate::fleet::{ModelSpec, NameClaim, Source, owner_of};
 use crate::gateway::prices::RateCard;
 use crate::gateway::{
-    InvalidProvider, InvalidRoute, ProviderName, ProviderSpec, ProviderSpecs, RouteSpec, Routes,
+    InvalidProvider, ProviderName, ProviderSpec, ProviderSpecs, RouteSpec, Routes,
 };
 use crate::name::{ModelName, nearest};
 use crate::ports::{Clock, Expect, MAX_WRITES, StateStore, StoreError, Write};
@@ -34,55 +34,6 @@ pub enum SecretRule {
     Machine,
     /// In SSM parameters.
     Parameters,
-}
-
-/// Why the catalog was not changed or read.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// No route has this name.
-    #[error("route `{0}` does not exist; list routes with `diogenes route list`")]
-    NoRoute(ModelName),
-    /// No provider has this name.
-    #[error("provider `{0}` does not exist; list providers with `diogenes provider list`")]
-    NoProvider(ProviderName),
-    /// It belongs to the configuration.
-    #[error("{0} is defined in the configuration of `diogenes serve`; change it there and restart")]
-    ReadOnly(String),
-    /// The route makes no sense.
-    #[error(transparent)]
-    Route(#[from] InvalidRoute),
-    /// Nobody answers to a target of the route.
-    #[error("`targets` {0}")]
-    Target(String),
-    /// The provider makes no sense.
-    #[error(transparent)]
-    Provider(#[from] InvalidProvider),
-    /// A model answers to the name, and would hide the route.
-    #[error("model `{model}` already uses the name `{name}`; choose another name for the route")]
-    NameTaken { name: ModelName, model: ModelName },
-    /// A route has the name, and a model would take its requests.
-    #[error(
-        "`{0}` is the name of a route; choose another name or alias, or delete the route first"
-    )]
-    IsRoute(ModelName),
-    /// Routes lead to the provider.
-    #[error("provider `{provider}` is used by {routes}, to be changed or deleted first")]
-    InUse { provider: ProviderName, routes: String },
-    /// All routes and providers stand in one record.
-    #[error("the routes and providers are too large together; delete some that nobody uses")]
-    Full,
-    /// The store failed.
-    #[error("the routes and providers could not be read or written")]
-    Store(StoreError),
-}
-
-impl From<StoreError> for CatalogError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::TooLarge { .. } => Self::Full,
-            error => Self::Store(error),
-        }
-    }
 }
 
 impl CatalogEditor {
@@ -243,6 +194,67 @@ impl CatalogEditor {
         }
     }
 
+    /// Sets what a model of the fleet costs; returns the catalog with it, and whether the model had
+    /// no rate card before. The same rate card again changes nothing.
+    pub async fn apply_rate_card(
+        &self,
+        actor: &Actor,
+        name: &ModelName,
+        card: &RateCard,
+    ) -> Result<(Catalog, bool), CatalogError> {
+        card.validate()?;
+        match self.model_of(name).await? {
+            Some(model) if model == *name => {}
+            Some(model) => {
+                let problem = format!("`{name}` is an alias; set the rate card of `{model}`");
+                return Err(CatalogError::CardModel(problem));
+            }
+            None => {
+                let problem =
+                    format!("no model is named `{name}`; add it with `diogenes model apply` first");
+                return Err(CatalogError::CardModel(problem));
+            }
+        }
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let standing = catalog.rate_cards.get(name).map(|listed| &listed.spec);
+            if standing.is_some_and(|old| old.version == card.version && old.price != card.price) {
+                let (model, version) = (name.clone(), card.version.clone());
+                return Err(CatalogError::CardVersion { model, version });
+            }
+            let what = format!("the rate card of `{name}`");
+            let Some(is_new) = self.put(&mut catalog.rate_cards, name, card, what)? else {
+                return Ok((catalog, false));
+            };
+            let target = format!("rate-card/{name}");
+            let summary = card.version.clone();
+            let change = Change::of_installation(Action::rate_card_apply(), target, summary);
+            if self.commit(&catalog, expect, vec![change], actor).await? {
+                return Ok((catalog, is_new));
+            }
+        }
+    }
+
+    /// Deletes the rate card of a model, which costs nothing from then on; returns it, and the
+    /// catalog without it.
+    pub async fn delete_rate_card(
+        &self,
+        actor: &Actor,
+        name: &ModelName,
+    ) -> Result<(Listed<RateCard>, Catalog), CatalogError> {
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let card = catalog.rate_cards.remove(name);
+            let card = card.ok_or_else(|| CatalogError::NoRateCard(name.clone()))?;
+            check_owner(card.source, || format!("the rate card of `{name}`"))?;
+            let target = format!("rate-card/{name}");
+            let change = Change::of_installation(Action::rate_card_delete(), target, "");
+            if self.commit(&catalog, expect, vec![change], actor).await? {
+                return Ok((card, catalog));
+            }
+        }
+    }
+
     /// Makes what the configuration owns in the catalog what its file says, which was checked
     /// where it was read: new definitions are added, changed ones changed, and ones that are no
     /// longer in the file removed.
@@ -270,8 +282,12 @@ impl CatalogEditor {
                     if is_there { Action::provider_apply() } else { Action::provider_delete() };
                 note(action, format!("provider/{name}"));
             }
-            let cards = merge(&mut catalog.rate_cards, rate_cards, now);
-            if changes.is_empty() && cards.is_empty() {
+            for (name, is_there) in merge(&mut catalog.rate_cards, rate_cards, now) {
+                let action =
+                    if is_there { Action::rate_card_apply() } else { Action::rate_card_delete() };
+                note(action, format!("rate-card/{name}"));
+            }
+            if changes.is_empty() {
                 return Ok(catalog);
             }
             if self.commit(&catalog, expect, changes, &actor).await? {

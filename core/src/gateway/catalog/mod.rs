@@ -1,7 +1,9 @@
 //! The catalog: the routes and providers of an installation, and what its own models cost.
 
 mod editor;
+mod error;
 mod record;
 
-pub use editor::{CatalogEditor, CatalogError, SecretRule};
+pub use editor::{CatalogEditor, SecretRule};
+pub use error::CatalogError;
 pub use record::{Catalog, Listed};

@@ -35,12 +35,23 @@ pub struct PriceVersion(Arc<str>);
 /// What an operator charges for a model of the fleet: a share of an instance has no price of its
 /// own when a request is admitted. It is frozen: another price is another version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateCard {
     /// The operator's name for it, such as `2026-11`.
     pub version: String,
+    /// Dollars per million tokens, as text.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub price: Price,
 }
+
+/// A rate card that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`version` must have 1 to {} characters, without control characters",
+    RateCard::LONGEST_VERSION
+)]
+pub struct InvalidRateCard;
 
 impl PriceBook {
     /// The embedded prices alone.
@@ -114,6 +125,16 @@ impl PriceBook {
 }
 
 impl RateCard {
+    /// The longest `version`, in characters.
+    pub const LONGEST_VERSION: usize = 64;
+
+    /// Checks what serde cannot.
+    pub fn validate(&self) -> Result<(), InvalidRateCard> {
+        let has_length = (1..=Self::LONGEST_VERSION).contains(&self.version.chars().count());
+        let is_printable = !self.version.chars().any(char::is_control);
+        (has_length && is_printable).then_some(()).ok_or(InvalidRateCard)
+    }
+
     pub fn priced(&self) -> Priced<'_> {
         Priced { price: &self.price, version: format!("rate card {}", self.version).into() }
     }
