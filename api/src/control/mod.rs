@@ -30,8 +30,8 @@ pub use cluster::{
     ClusterArea, ClusterParts, ClusterState, LogPage, ModelState, OrderKind, OrderRequest,
     ProgressBody,
 };
-pub use extract::Entrance;
 pub use cost::{CostBody, CostRowBody};
+pub use extract::Entrance;
 pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteBody, RouteList};
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};

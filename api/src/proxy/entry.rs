@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Load, ModelView};
+use diogenes_core::keys::KeyId;
 use diogenes_core::ports::{Clock, Demand, Topic, Wake};
 use diogenes_core::routing::{Candidate, least_in_flight, nearest};
 use http::{HeaderMap, Method};
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     /// Counts changes of the view and of the targets.
     changes: watch::Sender<u64>,
     held: AtomicU32,
+    /// Of those, the ones of each key, where the model limits that.
+    held_by_key: Mutex<BTreeMap<KeyId, u32>>,
     /// Microseconds since the epoch, rounded up, so that no request seems to precede a `down`
     /// that it came after; `i64::MIN` for never.
     last_request: AtomicI64,
@@ -57,11 +60,33 @@ impl std::fmt::Debug for Entry {
 
 /// A place among the requests that this process holds.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Entry>);
+pub(super) struct Seat {
+    entry: Arc<Entry>,
+    /// Among whose requests it is counted as well.
+    key: Option<KeyId>,
+}
+
+/// Why there is no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// All are taken.
+    AtAll,
+    /// The key has as many as it may have.
+    ForKey,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::AcqRel);
+        self.entry.held.fetch_sub(1, Ordering::AcqRel);
+        if let Some(key) = &self.key {
+            let mut held = self.entry.held_by_key();
+            if let Some(count) = held.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    held.remove(key);
+                }
+            }
+        }
     }
 }
 
@@ -109,6 +134,7 @@ impl Entry {
             retired: Mutex::default(),
             changes: watch::Sender::new(0),
             held: AtomicU32::new(0),
+            held_by_key: Mutex::default(),
             last_request: AtomicI64::new(i64::MIN),
             last_used_before: AtomicI64::new(i64::MIN),
             asking: AtomicBool::new(false),
@@ -333,14 +359,34 @@ impl Entry {
             && view.failure(self.now()).is_none()
     }
 
-    /// A place among the requests that this process holds, unless all are taken.
-    pub(super) fn seat(self: &Arc<Self>, most: u32) -> Option<Seat> {
-        self.held
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-                (held < most).then_some(held + 1)
-            })
-            .ok()
-            .map(|_| Seat(self.clone()))
+    /// A place among the requests that this process holds, unless all are taken, or all that a key
+    /// may have.
+    pub(super) fn seat(
+        self: &Arc<Self>,
+        most: u32,
+        of_key: Option<(&KeyId, u32)>,
+    ) -> Result<Seat, NoSeat> {
+        let mut seat = {
+            let take = |held| (held < most).then_some(held + 1);
+            let taken = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+            taken.map_err(|_| NoSeat::AtAll)?;
+            Seat { entry: self.clone(), key: None }
+        };
+        if let Some((key, most)) = of_key {
+            let mut held = self.held_by_key();
+            let count = held.entry(key.clone()).or_default();
+            if *count >= most {
+                drop(held);
+                return Err(NoSeat::ForKey);
+            }
+            *count += 1;
+            seat.key = Some(key.clone());
+        }
+        Ok(seat)
+    }
+
+    fn held_by_key(&self) -> MutexGuard<'_, BTreeMap<KeyId, u32>> {
+        self.held_by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for a reconcile; a lost one is made up for by the next.

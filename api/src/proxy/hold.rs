@@ -10,9 +10,9 @@ use tokio::time::{Instant, Sleep};
 use super::call::Call;
 use super::destination::Destination;
 use super::entry::Entry;
-use super::fleet_link::{FleetLink, Place};
+use super::fleet_link::{Admitted, FleetLink, Place, Room};
 use super::line::Ticket;
-use super::refusal;
+use super::refusal::{self, Limit};
 use super::route::Route;
 use crate::error::{ApiError, store_error};
 
@@ -56,7 +56,7 @@ impl Hold {
         let changes = models.map(|entry| entry.changes()).collect();
         let view = entry.view();
         let since = entry.now();
-        let place = take_place(entry, link).await?;
+        let place = take_place(entry, link, call).await?;
         let began = Instant::now();
         let report_every = match view.model.spec.hold_event_interval {
             interval if interval.is_zero() || !call.patience.stream => REPORT_EVERY,
@@ -85,9 +85,10 @@ impl Hold {
         &mut self,
         entry: &Arc<Entry>,
         link: &dyn FleetLink,
+        call: &Call,
     ) -> Result<(), ApiError> {
         self.place = None;
-        self.place = Some(take_place(entry, link).await?);
+        self.place = Some(take_place(entry, link, call).await?);
         self.entry = entry.clone();
         self.reported = None;
         Ok(())
@@ -154,12 +155,21 @@ async fn until(end: Option<Instant>) {
 }
 
 /// A place among the requests that wait for a model, which is woken.
-async fn take_place(entry: &Arc<Entry>, link: &dyn FleetLink) -> Result<Place, ApiError> {
+async fn take_place(
+    entry: &Arc<Entry>,
+    link: &dyn FleetLink,
+    call: &Call,
+) -> Result<Place, ApiError> {
     let view = entry.view();
-    let place = link.enter(entry, view.model.spec.max_held).await;
-    let place = place.map_err(|error| store_error(&error))?;
-    let place =
-        place.ok_or_else(|| refusal::too_many_held(&view, entry.is_reachable(), entry.now()))?;
+    let spec = &view.model.spec;
+    let of_key = spec.max_held_per_key.map(|most| (call.by.limit_key(), most));
+    let admitted = link.enter(entry, Room { most: spec.max_held, of_key }).await;
+    let refuse = |most| Err(refusal::too_many_held(&view, most, entry.is_reachable(), entry.now()));
+    let place = match (admitted.map_err(|error| store_error(&error))?, of_key) {
+        (Admitted::Place(place), _) => place,
+        (Admitted::FullForKey, Some((_, most))) => return refuse(Limit::OfKey(most)),
+        (Admitted::FullForKey | Admitted::Full, _) => return refuse(Limit::OfAll(spec.max_held)),
+    };
     link.ask(entry).await;
     entry.metrics.held_request();
     Ok(place)

@@ -198,13 +198,13 @@ impl Pursuit {
         };
         if !hold.is_for(entry) {
             // Its first choice has refused meanwhile.
-            if let Err(error) = hold.turn_to(entry, link).await {
+            if let Err(error) = hold.turn_to(entry, link, &self.call).await {
                 return Some(Move::Refused(error));
             }
         } else if hold.place.is_none() {
             // Its replica refused the connection. It had a place, and it is not sent to the end of
-            // the queue; where the store cannot be asked it waits uncounted.
-            hold.place = link.enter(entry, u32::MAX).await.ok().flatten();
+            // the queue.
+            hold.place = link.enter_again(entry).await;
         }
         let ticket = self.ticket.as_ref();
         match hold.turn(entry, link, &progress(entry, now), ticket, most).await {

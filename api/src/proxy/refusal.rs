@@ -105,16 +105,35 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
     }
 }
 
+/// How many requests may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    OfAll(u32),
+    OfKey(u32),
+}
+
 /// One more request than may wait.
-pub(super) fn too_many_held(view: &ModelView, is_ready: bool, now: Timestamp) -> ApiError {
-    let spec = &view.model.spec;
+pub(super) fn too_many_held(
+    view: &ModelView,
+    limit: Limit,
+    is_ready: bool,
+    now: Timestamp,
+) -> ApiError {
     let is = if is_ready { "busy" } else { "starting" };
     let after = diogenes_core::routing::retry_after(view.progress(now).eta);
+    let limit = match limit {
+        Limit::OfAll(most) => {
+            format!("the limit of requests that may wait for it, {most}, is reached")
+        }
+        Limit::OfKey(most) => {
+            format!("this key has as many requests waiting for it as a key may have, {most}")
+        }
+    };
     ApiError::new(
         ErrorKind::TooManyHeld,
         format!(
-            "`{}` is {is}, and the limit of requests that may wait for it, {}, is reached; retry after the time in `Retry-After`",
-            view.model.name, spec.max_held
+            "`{}` is {is}, and {limit}; retry after the time in `Retry-After`",
+            view.model.name
         ),
     )
     .retry_after(after)

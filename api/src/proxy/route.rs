@@ -19,11 +19,11 @@ pub(super) struct Route {
     /// Its name; none where the request names a model.
     pub(super) name: Option<ModelName>,
     pub(super) while_cold: WhileCold,
+    /// What others may cost while a model starts, in nano-dollars.
+    while_cold_budget: Option<Amount>,
     /// Whether streams that are cut are continued.
     pub(super) recover: bool,
     pub(super) arranged: Arranged,
-    /// What others may cost while a model starts, in nano-dollars.
-    while_cold_budget: Option<Amount>,
     first: Destination,
     /// Empty for nearly every request, and then it takes no memory.
     others: Vec<Destination>,
@@ -117,11 +117,6 @@ impl Route {
         why.map_or(Ok(None), Err)
     }
 
-    pub(super) fn first(&self) -> &Destination {
-        &self.first
-    }
-
-    /// Whether there is but one destination.
     /// Whether the cost of other targets is limited while a model starts.
     pub(super) fn limits_wake_ups(&self) -> bool {
         self.while_cold_budget.is_some()
@@ -136,6 +131,11 @@ impl Route {
         Some(WakeUp::of((name, cap), &view.model, &view.control, now))
     }
 
+    pub(super) fn first(&self) -> &Destination {
+        &self.first
+    }
+
+    /// Whether there is but one destination.
     pub(super) fn is_single(&self) -> bool {
         self.others.is_empty()
     }

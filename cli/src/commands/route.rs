@@ -68,11 +68,11 @@ struct ApplyArgs {
     /// What happens to requests while the first choice has yet to start
     #[arg(long, value_enum, value_name = "HOW")]
     while_cold: Option<WhileColdArg>,
-    /// How long a conversation stays with the target that answered it
-    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     /// What other targets may cost while a model starts; then requests wait for it
     #[arg(long, value_name = "DOLLARS", value_parser = super::budget::dollars)]
     while_cold_budget: Option<Cap>,
+    /// How long a conversation stays with the target that answered it
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     sticky: Option<Duration>,
     /// Whether another replica continues a stream whose replica dies
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]

@@ -136,6 +136,9 @@ pub struct ModelSpec {
     /// How many requests are held at once; one more gets 429.
     #[serde(default = "default_max_held")]
     pub max_held: u32,
+    /// How many of those may be of one key; none for as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_held_per_key: Option<u32>,
     /// How often a held stream gets an event that says nothing, once it has waited for twice as
     /// long, besides its comments: some clients give up when no event comes. Zero for never.
     #[serde(
@@ -318,6 +321,7 @@ impl ModelSpec {
             cold_start: ColdStart::Hold,
             hold_timeout: fifteen_minutes(),
             max_held: default_max_held(),
+            max_held_per_key: None,
             hold_event_interval: default_hold_event_interval(),
             ladder: Vec::new(),
         }
@@ -361,6 +365,9 @@ impl ModelSpec {
         }
         if self.target_concurrency == 0 {
             return wrong("target_concurrency", "must be at least 1");
+        }
+        if self.max_held_per_key == Some(0) {
+            return wrong("max_held_per_key", "must be at least 1; leave it out for no limit");
         }
         if self.max_concurrency == Some(0) {
             return wrong("max_concurrency", "must be at least 1; leave it out for no limit");

@@ -110,6 +110,43 @@ async fn a_herd_that_one_replica_can_serve_starts_no_second_one() {
 }
 
 #[tokio::test]
+async fn a_key_cannot_take_every_place() {
+    let model = Model::mock("demo", &["--load-weights-delay", "2s"]).line("max_held_per_key = 2");
+    let serve = Serve::start(Config::with([model])).await;
+    let admin = serve.client();
+    let mut calls = Vec::new();
+    for (email, requests) in [("greedy@example.com", 4), ("other@example.com", 1)] {
+        let (_, key) = admin.create_key(&serde_json::json!({"email": email})).await;
+        for _ in 0..requests {
+            let client = serve.client_with(&key);
+            calls.push((email, tokio::spawn(async move { client.chat("demo").await })));
+        }
+    }
+    let mut found = Vec::new();
+    for (email, call) in calls {
+        let answer = call.await.unwrap();
+        if answer.status == 429 {
+            assert_eq!(answer.code(), "too_many_held_requests");
+            let message = answer.json()["error"]["message"].to_string();
+            assert!(
+                message.contains("as many requests waiting for it as a key may have, 2"),
+                "{message}"
+            );
+        }
+        found.push((email, answer.status.as_u16()));
+    }
+    found.sort_unstable();
+    let greedy = "greedy@example.com";
+    let expected =
+        [(greedy, 200), (greedy, 200), (greedy, 429), (greedy, 429), ("other@example.com", 200)];
+    assert_eq!(found, expected);
+    // They are given back.
+    assert_eq!(admin.scale("demo", "down").await.status, 202);
+    admin.until_state("demo", "asleep", |state| state["standing"] == "asleep").await;
+    assert_eq!(admin.chat("demo").await.status, 200);
+}
+
+#[tokio::test]
 async fn beyond_max_held_a_request_is_turned_away() {
     let model = Model::mock("demo", &["--load-weights-delay", "2s"]).line("max_held = 3");
     let serve = Serve::start(Config::with([model])).await;

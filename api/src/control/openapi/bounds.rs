@@ -131,6 +131,7 @@ fn bounds() -> Value {
                 "target_concurrency": {"minimum": 1, "maximum": u32::MAX, "format": "int64"},
                 "max_concurrency": {"minimum": 1, "maximum": u32::MAX, "format": "int64"},
                 "max_held": {"minimum": 0, "maximum": u32::MAX, "format": "int64"},
+                "max_held_per_key": {"minimum": 1, "maximum": u32::MAX, "format": "int64"},
                 "port": {"minimum": 1, "maximum": u16::MAX},
             },
             // The command must learn its port.
@@ -153,8 +154,6 @@ fn bounds() -> Value {
                 "default_max_tokens": {"minimum": 1, "maximum": u64::MAX},
             },
         },
-        "OrderRequest": {"properties": {"model": {"minLength": 1}}},
-    })
         "RateCard": {
             "properties": {
                 "version": {"minLength": 1, "maxLength": 64, "pattern": PRINTABLE},
@@ -171,9 +170,10 @@ fn bounds() -> Value {
                 },
             },
         },
+        "OrderRequest": {"properties": {"model": {"minLength": 1}}},
+    })
 }
 
-/// Fields and what their schemas become.
 /// Dollars per million tokens of each kind, and for long prompts.
 fn price() -> Value {
     let dollars = json!({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"});
@@ -222,6 +222,7 @@ fn price() -> Value {
     object(all)
 }
 
+/// Fields and what their schemas become.
 type Fields = Vec<(&'static str, Map<String, Value>)>;
 
 /// The durations of each schema.

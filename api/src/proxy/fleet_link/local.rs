@@ -6,8 +6,8 @@ use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Progress};
 use diogenes_core::ports::StoreError;
 
-use super::{FleetLink, Guard, Place, Work};
-use crate::proxy::entry::Entry;
+use super::{Admitted, FleetLink, Guard, Place, Room, Work};
+use crate::proxy::entry::{Entry, NoSeat};
 
 /// How often a waiting request asks again for a reconcile, should a wake-up be lost.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
@@ -35,8 +35,12 @@ impl FleetLink for LocalFleet {
         entry.wake().await;
     }
 
-    async fn enter(&self, entry: &Arc<Entry>, most: u32) -> Result<Option<Place>, StoreError> {
-        Ok(entry.seat(most).map(|seat| Place { _seat: seat, _shared: None }))
+    async fn enter(&self, entry: &Arc<Entry>, room: Room<'_>) -> Result<Admitted, StoreError> {
+        Ok(match entry.seat(room.most, room.of_key) {
+            Ok(seat) => Admitted::Place(Place { _seat: seat, _shared: None }),
+            Err(NoSeat::AtAll) => Admitted::Full,
+            Err(NoSeat::ForKey) => Admitted::FullForKey,
+        })
     }
 
     async fn look(&self, entry: &Entry, _: Timestamp) {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{ClaimId, Progress};
+use diogenes_core::keys::KeyId;
 use diogenes_core::ports::StoreError;
 
 use super::entry::{Entry, Seat};
@@ -36,6 +37,39 @@ pub(super) struct Place {
     _shared: Option<Box<dyn Guard>>,
 }
 
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room<'a> {
+    /// For all requests together.
+    pub(super) most: u32,
+    /// For those of a key.
+    pub(super) of_key: Option<(&'a KeyId, u32)>,
+}
+
+/// What comes of asking for a place.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    Place(Place),
+    /// All are taken.
+    Full,
+    /// The key has as many as it may have.
+    FullForKey,
+}
+
+impl Room<'_> {
+    /// Enough for everybody: for requests that have had a place before.
+    pub(super) const ENDLESS: Self = Self { most: u32::MAX, of_key: None };
+}
+
+impl Admitted {
+    pub(super) fn place(self) -> Option<Place> {
+        match self {
+            Self::Place(place) => Some(place),
+            Self::Full | Self::FullForKey => None,
+        }
+    }
+}
+
 /// See the module.
 #[async_trait]
 pub(super) trait FleetLink: fmt::Debug + Send + Sync {
@@ -51,8 +85,14 @@ pub(super) trait FleetLink: fmt::Debug + Send + Sync {
     /// Lets the fleet see that somebody asks for a model without a replica, and wakes it.
     async fn ask(&self, entry: &Entry);
 
-    /// Takes one of `most` places among the requests that wait; none when all are taken.
-    async fn enter(&self, entry: &Arc<Entry>, most: u32) -> Result<Option<Place>, StoreError>;
+    /// Takes a place among the requests that wait.
+    async fn enter(&self, entry: &Arc<Entry>, room: Room<'_>) -> Result<Admitted, StoreError>;
+
+    /// A place for a request that has had one before. Where the store cannot be asked it waits
+    /// uncounted.
+    async fn enter_again(&self, entry: &Arc<Entry>) -> Option<Place> {
+        self.enter(entry, Room::ENDLESS).await.ok().and_then(Admitted::place)
+    }
 
     /// What a request does for the model that it has waited for since `arrived_at`, from time to
     /// time: see how far it is, let the fleet see that it still waits, and make up for a lost

@@ -13,13 +13,14 @@ use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{
     Beat, BeatStatus, ClaimId, HeldCounter, ModelView, Progress, Slot, SlotState,
 };
+use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, StateStore, StoreError, Topic, Wake};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::later::Later;
 use super::stamps::{InUse, Stamps};
-use super::{FleetLink, Guard, Place, Work};
+use super::{Admitted, FleetLink, Guard, Place, Room, Work};
 use crate::proxy::dispatch::Dispatcher;
 use crate::proxy::entry::Entry;
 
@@ -204,19 +205,30 @@ impl FleetLink for StoredFleet {
         }
     }
 
-    async fn enter(&self, entry: &Arc<Entry>, most: u32) -> Result<Option<Place>, StoreError> {
-        let Some(seat) = entry.seat(most) else { return Ok(None) };
+    async fn enter(&self, entry: &Arc<Entry>, room: Room<'_>) -> Result<Admitted, StoreError> {
+        // What this process alone knows of keys is less than the store does.
+        let Ok(seat) = entry.seat(room.most, None) else { return Ok(Admitted::Full) };
         let model = entry.view().model.name.clone();
-        if !self.held.enter(&model, most, self.clock.now()).await? {
-            return Ok(None);
-        }
-        let shared = SharedPlace {
+        let now = self.clock.now();
+        let mut shared = SharedPlace {
             held: self.held.clone(),
-            model,
+            model: model.clone(),
+            key: None,
+            is_counted: false,
             clock: self.clock.clone(),
             later: self.later.clone(),
         };
-        Ok(Some(Place { _seat: seat, _shared: Some(Box::new(shared)) }))
+        if let Some((key, most)) = room.of_key {
+            if !self.held.enter(&model, Some(key), most, now).await? {
+                return Ok(Admitted::FullForKey);
+            }
+            shared.key = Some(key.clone());
+        }
+        if !self.held.enter(&model, None, room.most, now).await? {
+            return Ok(Admitted::Full);
+        }
+        shared.is_counted = true;
+        Ok(Admitted::Place(Place { _seat: seat, _shared: Some(Box::new(shared)) }))
     }
 
     async fn look(&self, entry: &Entry, arrived_at: Timestamp) {
@@ -268,6 +280,10 @@ impl FleetLink for StoredFleet {
 struct SharedPlace {
     held: HeldCounter,
     model: ModelName,
+    /// Among whose requests it is counted as well.
+    key: Option<KeyId>,
+    /// Whether it is counted among all.
+    is_counted: bool,
     clock: Arc<dyn Clock>,
     later: Arc<Later>,
 }
@@ -281,12 +297,18 @@ impl fmt::Debug for SharedPlace {
 impl Drop for SharedPlace {
     fn drop(&mut self) {
         let (held, model, clock) = (self.held.clone(), self.model.clone(), self.clock.clone());
+        let counts = [self.is_counted.then_some(None), self.key.take().map(Some)];
+        if counts.iter().all(Option::is_none) {
+            return;
+        }
         self.later.push(Box::pin(async move {
-            if let Err(error) = held.leave(&model, clock.now()).await {
-                tracing::warn!(
-                    model = %model, error = &error as &dyn std::error::Error,
-                    "a request that no longer waits is counted as waiting for a while"
-                );
+            for key in counts.iter().flatten() {
+                if let Err(error) = held.leave(&model, key.as_ref(), clock.now()).await {
+                    tracing::warn!(
+                        model = %model, error = &error as &dyn std::error::Error,
+                        "a request that no longer waits is counted as waiting for a while"
+                    );
+                }
             }
         }));
     }

@@ -128,10 +128,7 @@ fn details(model: &ModelBody) -> String {
         ("replicas", format!("{} to {}", spec.min_replicas, spec.max_replicas)),
         ("per replica", per_replica(spec)),
         ("cold start", spec::name_of(spec.cold_start).into()),
-        (
-            "held at most",
-            format!("{}, {} requests", duration::format(spec.hold_timeout), spec.max_held),
-        ),
+        ("held at most", held_at_most(spec)),
         ("idle timeout", duration::format(spec.idle_timeout)),
         ("boot timeout", duration::format(spec.boot_timeout)),
         ("drain timeout", duration::format(spec.drain_timeout)),
@@ -152,6 +149,13 @@ fn details(model: &ModelBody) -> String {
         rows.push(("environment", names.join(", ")));
     }
     output::details(rows)
+}
+
+/// `15m, 256 requests, 8 of a key`.
+fn held_at_most(spec: &ModelSpec) -> String {
+    let of_key = spec.max_held_per_key.map(|most| format!(", {most} of a key"));
+    let (time, most) = (duration::format(spec.hold_timeout), spec.max_held);
+    format!("{time}, {most} requests{}", of_key.unwrap_or_default())
 }
 
 fn per_replica(spec: &ModelSpec) -> String {

@@ -144,6 +144,7 @@ async fn prices_are_told_as_requests_are_counted_by_them() {
     let found = listed(&["gpt-x", "--provider", "openai"]);
     assert!(found.contains("$9.00") && found.contains("contract, 2026-11-01"), "{found}");
     assert!(listed(&["--provider", "anthropic"]).lines().count() > 5);
+}
 
 #[tokio::test]
 async fn a_rate_card_is_set_changed_and_deleted_without_a_restart() {
@@ -216,5 +217,4 @@ async fn what_the_fleet_cost_is_told_beside_what_was_charged() {
     assert_eq!(client.get("/api/v1/cost?by=person").await.json()["error"]["param"], "by");
     let (_, key) = client.create_key(&json!({"email": "ada@example.com"})).await;
     assert_eq!(serve.client_with(&key).get("/api/v1/cost").await.refusal().0, 403);
-}
 }

@@ -9,14 +9,15 @@ use diogenes_core::audit::Actor;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{Model, Order, Phase, Progress, Registry, Source, UseStamp};
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock as _, Expect};
 use tokio::time::sleep;
 
 use self::world::{World, model};
-use super::super::FleetLink;
 use super::super::later::SETTLE;
 use super::super::stamps::InUse;
+use super::super::{Admitted, FleetLink, Room};
 use super::CATALOG_LIFE;
 
 #[tokio::test(start_paused = true)]
@@ -230,4 +231,29 @@ async fn routers_look_the_less_often_the_longer_a_boot_takes_and_not_together() 
         assert!((tenths(8)..tenths(9)).contains(&least), "{least:?} at {progress:?}");
         assert!((tenths(11)..tenths(12)).contains(&most), "{most:?} at {progress:?}");
     }
+}
+
+#[tokio::test]
+async fn routers_share_the_places_of_a_key() {
+    let world = World::new().await;
+    world.link.refresh(model().as_str()).await.unwrap();
+    let entry = world.dispatcher.get(model().as_str()).unwrap();
+    let (greedy, other) = (KeyId::from_caller("greedy"), KeyId::from_caller("other"));
+    let enter = async |key: &KeyId| {
+        let room = Room { most: 3, of_key: Some((key, 2)) };
+        world.link.enter(&entry, room).await.unwrap()
+    };
+    let places = [enter(&greedy).await, enter(&greedy).await];
+    assert!(matches!(places, [Admitted::Place(_), Admitted::Place(_)]), "{places:?}");
+    assert!(matches!(enter(&greedy).await, Admitted::FullForKey));
+    let third = enter(&other).await;
+    assert!(matches!(third, Admitted::Place(_)), "{third:?}");
+    assert!(matches!(enter(&other).await, Admitted::Full));
+    world.link.settle().await;
+    assert_eq!(world.held().await, 3, "who was refused is not counted");
+    drop((places, third));
+    world.link.settle().await;
+    assert_eq!(world.held().await, 0);
+    let again = [enter(&greedy).await, enter(&greedy).await];
+    assert!(matches!(again, [Admitted::Place(_), Admitted::Place(_)]), "{again:?}");
 }
