@@ -102,7 +102,10 @@ pub fn inference(
         GatewaySettings { max_response_bytes: MAX_RESPONSE_BYTES, deadlines: Some(deadlines) },
     );
     let usage = Arc::new(UsageBook::one_of_many(process()));
-    let gateway = gateway.with_purse(Arc::new(purse)).with_usage_in(store, usage);
+    let gateway = gateway
+        .with_purse(Arc::new(purse))
+        .with_answers_in(store.clone())
+        .with_usage_in(store, usage);
     let proxy = ProxyState {
         authenticator: entrance(base).authenticator,
         gateway: Arc::new(gateway),

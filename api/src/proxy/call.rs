@@ -18,6 +18,7 @@ use super::beginning::beginning;
 use super::bound::Most;
 use super::destination::Destination;
 use super::dialect::Dialect;
+use super::keeping::Keeping;
 use super::line::Customer;
 use super::peek::Peek;
 use super::provider::Hosted;
@@ -48,6 +49,8 @@ pub(super) struct Call {
     /// Whether it asks for usage on our behalf and not on the caller's.
     pub(super) usage_is_ours: bool,
     pub(super) patience: Patience,
+    /// What keeps the answer for the next request that is the same.
+    pub(super) keeping: Option<Keeping>,
     /// When the answer must have ended, where a request may not take as long as it likes.
     pub(super) deadline: Option<Instant>,
 }

@@ -22,6 +22,8 @@ pub struct Gateway {
     pub(super) usage: Option<Arc<UsageBook>>,
     /// Where what was used is written after each request; none where somebody else sees to that.
     pub(super) usage_store: Option<Arc<dyn StateStore>>,
+    /// Where answers are kept.
+    pub(super) answers: Option<Arc<dyn StateStore>>,
 }
 
 /// Bounds of answers.
@@ -72,7 +74,15 @@ impl Gateway {
             purse: None,
             usage: None,
             usage_store: None,
+            answers: None,
         }
+    }
+
+    /// The same with a store for the answers that routes keep.
+    #[must_use]
+    pub fn with_answers_in(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.answers = Some(store);
+        self
     }
 
     /// The same with prices and budgets.

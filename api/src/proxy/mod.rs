@@ -34,6 +34,7 @@ mod gateway;
 mod headers;
 mod hold;
 mod interpreter;
+mod keeping;
 mod line;
 mod models;
 mod opening;

@@ -72,7 +72,7 @@ pub(super) struct Reached {
 impl Pursuit {
     /// Follows the plan of a request; apart from it, what is settled at the end.
     pub(super) fn new(gateway: Arc<Gateway>, planned: Planned) -> (Self, Settlement) {
-        let Planned { call, route, settlement } = planned;
+        let Planned { call, route, settlement, kept: _ } = planned;
         let at = route.first().clone();
         let (attempts, last, hold, ticket) = (Vec::new(), None, None, None);
         (Self { gateway, call, at, route, attempts, last, hold, ticket }, settlement)

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use diogenes_core::gateway::budget::Budget;
+use diogenes_core::gateway::cache::KeptAnswer;
 use diogenes_core::tenancy::Principal;
 use http::HeaderName;
 
@@ -13,6 +14,7 @@ use super::consumer::Consumer;
 use super::destination::Destination;
 use super::gateway::Gateway;
 use super::headers;
+use super::keeping::Keeping;
 use super::published::NamedRoute;
 use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
@@ -33,6 +35,8 @@ pub(super) struct Planned {
     pub(super) call: Call,
     pub(super) route: Route,
     pub(super) settlement: Settlement,
+    /// The answer, if it was kept.
+    pub(super) kept: Option<KeptAnswer>,
 }
 
 impl Admission {
@@ -94,7 +98,14 @@ impl Resolution {
                     .await?,
             )
         };
-        if !request.dialect.wakes() {
+        let keeping = Keeping::of(gateway, by.principal(), &route, &request);
+        let kept = match &keeping {
+            Some(keeping) => keeping.find().await,
+            None => None,
+        };
+        if kept.is_some() {
+            // Nobody is asked.
+        } else if !request.dialect.wakes() {
             awake(&route)?;
         } else if let Some(entry) = first.entry() {
             entry.asked_for();
@@ -126,13 +137,14 @@ impl Resolution {
             sent,
             usage_is_ours,
             patience,
+            keeping: keeping.filter(|_| kept.is_none()),
             deadline: gateway
                 .settings
                 .deadlines
                 .map(|deadlines| request.arrived + deadlines.of(patience.stream)),
         };
         // Before anything is woken for it.
-        call.translated = route.translated(&call)?;
+        call.translated = if kept.is_some() { None } else { route.translated(&call)? };
         let consumer = Consumer::of(gateway, &call.by, route.name.as_ref());
         let link = gateway.views.link.clone();
         let settlement = Settlement::open(
@@ -144,7 +156,7 @@ impl Resolution {
             link,
             span,
         );
-        Ok(Planned { call, route, settlement })
+        Ok(Planned { call, route, settlement, kept })
     }
 }
 

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::gateway::budget::{Cap, WakeUp};
@@ -21,6 +22,8 @@ pub(super) struct Route {
     pub(super) while_cold: WhileCold,
     /// What others may cost while a model starts, in nano-dollars.
     while_cold_budget: Option<Amount>,
+    /// How long answers are kept.
+    pub(super) cache_ttl: Option<Duration>,
     /// Whether streams that are cut are continued.
     pub(super) recover: bool,
     pub(super) arranged: Arranged,
@@ -36,6 +39,7 @@ impl Route {
             name: None,
             while_cold: WhileCold::default(),
             while_cold_budget: None,
+            cache_ttl: None,
             recover: false,
             arranged: Arranged::default(),
             first: destination,
@@ -93,9 +97,18 @@ impl Route {
             });
         };
         let (name, others) = (Some(name.clone()), destinations.collect());
-        let (while_cold, recover) = (spec.while_cold, spec.recover);
+        let RouteSpec { while_cold, recover, cache_ttl, .. } = *spec;
         let while_cold_budget = spec.while_cold_budget.map(Cap::amount);
-        Ok(Self { name, while_cold, while_cold_budget, recover, arranged, first, others })
+        Ok(Self {
+            name,
+            while_cold,
+            while_cold_budget,
+            cache_ttl,
+            recover,
+            arranged,
+            first,
+            others,
+        })
     }
 
     /// The body for the first destination that understands the request, where it has to be

@@ -269,6 +269,9 @@ pub(super) struct Upstream {
     task: JoinHandle<()>,
 }
 
+/// Makes the two parts of an answer to a request.
+pub(super) type Halves = Arc<dyn Fn(&str) -> (String, String) + Send + Sync>;
+
 /// What an [`Upstream`] does with a request.
 #[derive(Clone)]
 pub(super) enum Script {
@@ -279,7 +282,7 @@ pub(super) enum Script {
     /// Read it and answer what this makes of it.
     Reply(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// The same in two parts, of which the second waits until it is let go.
-    ReplyInParts(Arc<dyn Fn(&str) -> (String, String) + Send + Sync>, Arc<Semaphore>),
+    ReplyInParts(Halves, Arc<Semaphore>),
     /// The same, and leave the connection open.
     ReplyAndHang(Arc<dyn Fn(&str) -> String + Send + Sync>),
     /// Read it and close.

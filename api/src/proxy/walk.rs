@@ -38,7 +38,10 @@ impl Gateway {
         answer
     }
 
-    async fn answer(self: &Arc<Self>, planned: Planned) -> Result<Answer, ApiError> {
+    async fn answer(self: &Arc<Self>, mut planned: Planned) -> Result<Answer, ApiError> {
+        if let Some(kept) = planned.kept.take() {
+            return Ok(delivery::replay(kept, planned, self));
+        }
         let (mut pursuit, mut settlement) = Pursuit::new(self.clone(), planned);
         let (deadline, stream) = (pursuit.call.deadline, pursuit.call.patience.stream);
         let error = loop {
@@ -63,6 +66,8 @@ impl Gateway {
 mod anthropic_tests;
 #[cfg(test)]
 mod budget_tests;
+#[cfg(test)]
+mod cache_tests;
 #[cfg(test)]
 mod departure_tests;
 #[cfg(test)]

@@ -74,6 +74,9 @@ struct ApplyArgs {
     /// How long a conversation stays with the target that answered it
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     sticky: Option<Duration>,
+    /// How long answers are kept for requests that are the same
+    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
+    cache_ttl: Option<Duration>,
     /// Whether another replica continues a stream whose replica dies
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     recover: Option<bool>,
@@ -209,6 +212,7 @@ impl ApplyArgs {
         fields.set("while_cold", self.while_cold.map(WhileCold::from));
         fields.set("while_cold_budget", self.while_cold_budget);
         fields.set("sticky", self.sticky.map(duration::format));
+        fields.set("cache_ttl", self.cache_ttl.map(duration::format));
         fields.set("recover", self.recover);
         fields.set("egress", self.egress);
         fields
@@ -256,6 +260,7 @@ fn table(routes: &[RouteBody]) -> String {
 fn details(route: &RouteBody) -> String {
     let RouteBody { name, source, created_at, updated_at, spec, missing_targets } = route;
     let sticky = spec.sticky.map_or_else(|| "no".into(), duration::format);
+    let cache = spec.cache_ttl.map_or_else(|| "no".into(), duration::format);
     let while_cold = match spec.while_cold_budget {
         Some(cap) => format!("{}, for at most {cap}", spec.while_cold.as_str()),
         None => spec.while_cold.as_str().into(),
@@ -268,6 +273,7 @@ fn details(route: &RouteBody) -> String {
         ("strategy", spec.strategy.as_str().into()),
         ("while cold", while_cold),
         ("sticky", sticky),
+        ("cache", cache),
         ("recover", yes_or_no(spec.recover).into()),
         ("egress", yes_or_no(spec.egress).into()),
     ];

@@ -289,7 +289,8 @@ impl Server {
                         GatewaySettings::default(),
                     )
                     .with_purse(money.purse.clone())
-                    .with_usage(money.usage.clone()),
+                    .with_usage(money.usage.clone())
+                    .with_answers_in(store.clone()),
                 ),
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },

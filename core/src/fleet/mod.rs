@@ -12,7 +12,7 @@ pub mod decide;
 mod env;
 pub mod eta;
 mod held;
-mod ids;
+pub(crate) mod ids;
 mod invocation;
 mod lease;
 mod model;

@@ -4,10 +4,11 @@
 //! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it,
 //! [`prices`] turn tokens into money, and the [`catalog`] keeps routes and providers.
 //! [`translation`] lets a caller of one API be served by a target of another. [`usage`] tells
-//! afterwards who used what.
+//! afterwards who used what. [`cache`] keeps answers for requests that come again.
 
 mod breaker;
 pub mod budget;
+pub mod cache;
 pub mod catalog;
 pub mod continuation;
 mod fair_queue;

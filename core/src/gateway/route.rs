@@ -33,6 +33,10 @@ pub struct RouteSpec {
     #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sticky: Option<Duration>,
+    /// How long an answer is kept for requests that are the very same; none for not at all.
+    #[serde(default, with = "crate::duration::option", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub cache_ttl: Option<Duration>,
     /// Whether requests may leave for providers. Their keys must allow it too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
@@ -117,12 +121,15 @@ impl RouteSpec {
             let (field, problem) = ("while_cold_budget", problem.into());
             return Err(InvalidRoute { field, problem });
         }
-        let problem = match self.sticky {
-            Some(Duration::ZERO) => "must be longer than 0; leave it out for none",
-            Some(sticky) if sticky > duration::LONGEST => "must be at most a year",
-            _ => return Ok(()),
-        };
-        Err(InvalidRoute { field: "sticky", problem: problem.into() })
+        for (field, time) in [("sticky", self.sticky), ("cache_ttl", self.cache_ttl)] {
+            let problem = match time {
+                Some(Duration::ZERO) => "must be longer than 0; leave it out for none",
+                Some(time) if time > duration::LONGEST => "must be at most a year",
+                _ => continue,
+            };
+            return Err(InvalidRoute { field, problem: problem.into() });
+        }
+        Ok(())
     }
 }
 

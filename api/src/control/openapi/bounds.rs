@@ -243,7 +243,13 @@ fn durations() -> Vec<(&'static str, Fields)> {
         ("RotateKey", vec![("grace", duration(false, LONGEST_GRACE))]),
         ("ModelSpec", spec),
         ("ProviderSpec", timeouts.map(|name| (name, duration(true, LONGEST))).to_vec()),
-        ("RouteSpec", vec![("sticky", nullable(duration(true, LONGEST)))]),
+        (
+            "RouteSpec",
+            vec![
+                ("sticky", nullable(duration(true, LONGEST))),
+                ("cache_ttl", nullable(duration(true, LONGEST))),
+            ],
+        ),
     ]
 }
 

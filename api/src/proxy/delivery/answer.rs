@@ -2,9 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::fleet::eta::since;
+use diogenes_core::gateway::cache::KeptAnswer;
 use diogenes_core::money::Dollars;
 use diogenes_core::ports::Amount;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::held::{HeldStream, Told};
@@ -17,6 +19,7 @@ use crate::proxy::gateway::Gateway;
 use crate::proxy::headers;
 use crate::proxy::pursuit::{Pursuit, Reached};
 use crate::proxy::refusal;
+use crate::proxy::resolution::Planned;
 use crate::proxy::settlement::Settlement;
 use crate::proxy::usage::Used;
 
@@ -25,6 +28,7 @@ const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");
 const ROUTE: HeaderName = HeaderName::from_static("x-diogenes-route");
 const COLD_START: HeaderName = HeaderName::from_static("x-diogenes-cold-start-ms");
 const COST: HeaderName = HeaderName::from_static("x-diogenes-cost-usd");
+const CACHE: HeaderName = HeaderName::from_static("x-diogenes-cache");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-diogenes-overhead-ms");
 
 /// An answer to an inference request.
@@ -117,6 +121,34 @@ pub(in crate::proxy) fn open(
     Answer { status: StatusCode::OK, headers: fields, body }
 }
 
+/// Answers with what was answered before. It costs nothing.
+pub(in crate::proxy) fn replay(kept: KeptAnswer, planned: Planned, gateway: &Gateway) -> Answer {
+    let Planned { call, route, settlement, .. } = planned;
+    let mut fields = HeaderMap::new();
+    let now = gateway.clock.now();
+    if let Some(status) = settlement.rate_status() {
+        headers::of_limits(status, call.dialect, now, &mut fields);
+    }
+    let told = [
+        (CONTENT_TYPE, kept.content_type),
+        (MODEL, kept.model.to_string()),
+        (AGE, since(kept.made_at, now).as_secs().to_string()),
+    ];
+    let told = told.into_iter().filter_map(|(name, text)| Some((name, text.try_into().ok()?)));
+    fields.extend(told);
+    fields.insert(CACHE, HeaderValue::from_static("hit"));
+    fields.insert(OVERHEAD, millis(call.arrived.elapsed()));
+    let routed = route.name.as_ref().map(|name| format!("{name}; reason=cached"));
+    if let Some(routed) = routed.and_then(|text| text.parse().ok()) {
+        fields.insert(ROUTE, routed);
+    }
+    if call.most.is_some() {
+        fields.insert(COST, money(Amount::ZERO));
+    }
+    settlement.settle(StatusCode::OK, Used::NOTHING);
+    Answer { status: StatusCode::OK, headers: fields, body: AnswerBody::Whole(kept.body.into()) }
+}
+
 /// Passes on what a replica answers to a request whose own answer has not begun.
 pub(in crate::proxy) async fn deliver(
     mut reached: Reached,
@@ -148,6 +180,10 @@ pub(in crate::proxy) async fn deliver(
         headers::of_limits(status, call.dialect, gateway.clock.now(), &mut fields);
     }
     let is_stream = status.is_success() && headers::is_event_stream(&fields);
+    let keeping = call.keeping.as_ref().filter(|_| status == StatusCode::OK);
+    if keeping.is_some() {
+        fields.insert(CACHE, HeaderValue::from_static("miss"));
+    }
     if is_stream && headers::is_encoded(&fields) {
         let error = refusal::malformed(refusal::COMPRESSED, &destination);
         settlement.fail(&error, None);
@@ -168,6 +204,9 @@ pub(in crate::proxy) async fn deliver(
                     fields.insert(COST, money(cost));
                 }
                 settlement.settle(status, whole.used);
+                if let Some(keeping) = keeping {
+                    keeping.keep(destination.name(), "application/json", &whole.bytes);
+                }
                 AnswerBody::Whole(whole.bytes)
             }
             Err(error) => {

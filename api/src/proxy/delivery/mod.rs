@@ -8,4 +8,4 @@ mod stream;
 
 pub use answer::{Answer, AnswerBody, AnswerStream};
 
-pub(super) use answer::{deliver, open};
+pub(super) use answer::{deliver, open, replay};

@@ -15,6 +15,7 @@ use crate::proxy::destination::Answerer;
 use crate::proxy::dialect::{Dialect, error_object};
 use crate::proxy::gateway::Gateway;
 use crate::proxy::interpreter::{Interpreter, Translator};
+use crate::proxy::keeping::Tape;
 use crate::proxy::pursuit::Reached;
 use crate::proxy::recovery::StreamBody;
 use crate::proxy::refusal;
@@ -36,6 +37,8 @@ pub(super) struct Passing {
     /// What is settled at the end; none once it is.
     settlement: Option<Settlement>,
     deadline: Option<Instant>,
+    /// What the caller has got, where it is kept.
+    tape: Option<Tape>,
     /// Tokens of the prompt at a guess, for a stream that tells no usage.
     prompt_tokens: u64,
     /// What goes before the first bytes.
@@ -71,6 +74,7 @@ impl Passing {
             frames: Framed::new(call, interpreter, gateway.clock.now()),
             settlement: Some(settlement),
             deadline: call.deadline,
+            tape: call.keeping.clone().map(Tape::new),
             prompt_tokens: call.prompt_guess(),
             preface: None,
             by: reached.by,
@@ -143,6 +147,9 @@ impl Passing {
             None => (bytes.clone(), None),
             Some(framed) => framed.pass(bytes),
         };
+        if let Some(tape) = &mut self.tape {
+            tape.record(&bytes);
+        }
         let passed = match self.preface.take() {
             Some(preface) if !bytes.is_empty() => [preface, bytes].concat().into(),
             preface => {
@@ -176,7 +183,11 @@ impl Passing {
         let rest = if framed.translator.is_some() {
             self.pass(&Bytes::from_static(b"\n\n"))
         } else {
-            Bytes::copy_from_slice(framed.reader.rest())
+            let rest = Bytes::copy_from_slice(framed.reader.rest());
+            if let Some(tape) = &mut self.tape {
+                tape.record(&rest);
+            }
+            rest
         };
         (!rest.is_empty()).then_some(rest)
     }
@@ -225,6 +236,9 @@ impl Passing {
         let Some(settlement) = self.settlement.take() else { return last };
         let cost = settlement.cost(used);
         settlement.settle(StatusCode::OK, used);
+        if let Some(tape) = self.tape.take() {
+            tape.keep(self.by.destination().name());
+        }
         match cost {
             Some(cost) => {
                 let told = serde_json::json!({ "cost_usd": Dollars(cost).decimal() });

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::proxy::testing::{
-    Local, Script, Upstream, caller, events, eventually, model, plain, request, text,
+    Halves, Local, Script, Upstream, caller, events, eventually, model, plain, request, text,
 };
 use crate::proxy::{AnswerStream, Dialect};
 
@@ -100,7 +100,7 @@ fn answer(path: &str, body: &Value, cut_after: usize) -> String {
 }
 
 /// The same in two parts: so many events of a stream, and the others.
-pub(super) fn answer_in_parts(first: usize) -> Arc<dyn Fn(&str) -> (String, String) + Send + Sync> {
+pub(super) fn answer_in_parts(first: usize) -> Halves {
     let whole = reply(99);
     Arc::new(move |request| {
         let answer = whole(request);

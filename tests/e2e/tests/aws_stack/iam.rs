@@ -271,7 +271,18 @@ async fn providers(stack: &Stack, admin: &Client) {
         if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
-    for path in ["/api/v1/routes/assistant", "/api/v1/providers/other"] {
+    let route = json!({"targets": ["other/small"], "egress": true, "cache_ttl": "1h"});
+    assert_eq!(admin.put("/api/v1/routes/kept", &route).await.status, 201);
+    let body = json!({
+        "model": "kept", "temperature": 0, "messages": [{"role": "user", "content": "hi"}],
+    });
+    eventually("an answer is kept", async || {
+        let answer = caller.post("/v1/chat/completions", &body).await;
+        let is_hit = answer.headers.get("x-diogenes-cache").is_some_and(|told| told == "hit");
+        if is_hit { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+    for path in ["/api/v1/routes/assistant", "/api/v1/routes/kept", "/api/v1/providers/other"] {
         assert_eq!(admin.delete(path).await.status, 200, "{path}");
     }
 }
