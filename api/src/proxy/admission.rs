@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::dialect::Dialect;
+use super::draft::Draft;
 use super::headers;
 use super::peek::Peek;
 use crate::error::ApiError;
@@ -39,9 +40,19 @@ impl Admission {
     pub(super) fn new(
         by: Allowed<may::InferenceUse>,
         request: InferenceRequest,
+        draft: Option<&mut Draft>,
     ) -> Result<Self, ApiError> {
-        let mut peek = Peek::read(&request.body)?;
-        peek.stream &= request.dialect.generates();
+        let mut peek = Peek::read(&request.body);
+        if let Ok(peek) = &mut peek {
+            peek.stream &= request.dialect.generates();
+        }
+        if let Some(draft) = draft {
+            draft.called_by(by.principal());
+            if let Ok(peek) = &peek {
+                draft.asks_for(&peek.model, peek.stream);
+            }
+        }
+        let peek = peek?;
         let prefer_wait = headers::prefer_wait(&request.headers);
         let patience = Patience { stream: peek.stream, prefer_wait };
         Ok(Self { by, request, peek, patience })

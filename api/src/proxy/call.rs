@@ -44,6 +44,8 @@ pub(super) struct Call {
     pub(super) peek: Peek,
     /// The body for its first choice, where it had to be translated.
     pub(super) translated: Option<Translated>,
+    /// Where whoever is asked stands in a trace, where somebody takes records of it.
+    pub(super) traceparent: Option<HeaderValue>,
     /// Told once it was sent, where somebody wants to know.
     pub(super) sent: Option<Arc<AtomicBool>>,
     /// Whether it asks for usage on our behalf and not on the caller's.
@@ -67,6 +69,14 @@ impl Call {
     /// The tokens of its prompt at a guess: four bytes of English are about one.
     pub(super) fn prompt_guess(&self) -> u64 {
         self.body.len() as u64 / 4
+    }
+
+    /// The same for whom it is sent to next, if `traceparent` is one.
+    pub(super) fn stands_at(&mut self, traceparent: Option<HeaderValue>) {
+        if let Some(field) = &traceparent {
+            self.headers.insert("traceparent", field.clone());
+        }
+        self.traceparent = traceparent;
     }
 
     /// Whose turn it takes.
@@ -137,7 +147,7 @@ impl Call {
             sent.store(true, Ordering::Relaxed);
         }
         let (path, stream) = (self.path_in(dialect), self.patience.stream);
-        hosted.send(path, &self.headers, body, stream).await
+        hosted.send(path, &self.headers, self.traceparent.as_ref(), body, stream).await
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diogenes_core::gateway::record::{RequestSink, Share};
 use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::ports::{Clock, Limiter, StateStore};
 
@@ -24,6 +25,16 @@ pub struct Gateway {
     pub(super) usage_store: Option<Arc<dyn StateStore>>,
     /// Where answers are kept.
     pub(super) answers: Option<Arc<dyn StateStore>>,
+    pub(super) records: Option<Records>,
+}
+
+/// Who takes the records of finished requests.
+#[derive(Clone)]
+pub struct Records {
+    /// Takes each.
+    pub sink: Arc<dyn RequestSink>,
+    /// How many of the traces that begin here are kept.
+    pub share: Share,
 }
 
 /// Bounds of answers.
@@ -75,6 +86,7 @@ impl Gateway {
             usage: None,
             usage_store: None,
             answers: None,
+            records: None,
         }
     }
 
@@ -96,6 +108,13 @@ impl Gateway {
     #[must_use]
     pub fn with_usage(mut self, usage: Arc<UsageBook>) -> Self {
         self.usage = Some(usage);
+        self
+    }
+
+    /// The same with somebody who takes the records of finished requests, `None` for nobody.
+    #[must_use]
+    pub fn with_records(mut self, records: Option<Records>) -> Self {
+        self.records = records;
         self
     }
 

@@ -10,7 +10,8 @@
 //!    (`call`);
 //! 4. `delivery`: bytes copied as they come, plain answers checked, streams watched, and translated
 //!    by an `interpreter` where the target speaks another dialect;
-//! 5. `settlement`: metrics, limits, usage (for a `consumer`), stamps; once, however the request ends.
+//! 5. `settlement`: metrics, limits, usage (for a `consumer`), the record (a `draft` until then),
+//!    stamps; once, however the request ends.
 //!
 //! [`Gateway::walk`] is all of it as a call; `routes` are its caller for HTTP. Bodies pass byte
 //! for byte: only `model` is rewritten where an alias or the spec asks for it, and usage is asked
@@ -28,6 +29,7 @@ mod delivery;
 mod destination;
 mod dialect;
 pub mod dispatch;
+mod draft;
 mod entry;
 mod fleet_link;
 mod gateway;
@@ -67,7 +69,7 @@ pub use admission::InferenceRequest;
 pub use delivery::{Answer, AnswerBody, AnswerStream};
 pub use dialect::Dialect;
 pub use dispatch::Dispatcher;
-pub use gateway::{Deadlines, Gateway, GatewaySettings};
+pub use gateway::{Deadlines, Gateway, GatewaySettings, Records};
 pub use provider::ProviderError;
 pub use published::WayOut;
 pub use purse::Purse;

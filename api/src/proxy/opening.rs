@@ -21,22 +21,46 @@ pub(super) enum Opening {
     Broken(BodyError),
 }
 
+/// Watches a stream up to its first content.
+#[derive(Debug)]
+pub(super) struct Overture {
+    reader: Reader,
+    dialect: Dialect,
+}
+
+impl Overture {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { reader: Reader::default(), dialect }
+    }
+
+    /// Takes the next piece; tells how the stream begins once that shows.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Opening> {
+        self.reader.push(bytes);
+        let mut frames = std::iter::from_fn(|| self.reader.next_frame());
+        frames.find_map(|frame| judge(self.dialect, &frame.data()?))
+    }
+}
+
 /// Reads the beginning of a stream, and puts it back.
 pub(super) async fn look(body: &mut ResponseBody, dialect: Dialect) -> Opening {
-    let mut reader = Reader::default();
+    let mut overture = Overture::new(dialect);
     let mut ahead = BytesMut::new();
     let mut broken = None;
     let opening = loop {
-        match body.next().await {
+        let seen = match body.next().await {
             Ok(Some(bytes)) => {
-                reader.push(&bytes);
                 ahead.extend_from_slice(&bytes);
+                overture.push(&bytes)
             }
-            Ok(None) => broken = Some(BodyError::Cut),
-            Err(error) => broken = Some(error),
-        }
-        let mut frames = std::iter::from_fn(|| reader.next_frame());
-        let seen = frames.find_map(|frame| judge(dialect, &frame.data()?));
+            Ok(None) => {
+                broken = Some(BodyError::Cut);
+                None
+            }
+            Err(error) => {
+                broken = Some(error);
+                None
+            }
+        };
         match (seen, broken) {
             (Some(opening), _) => break opening,
             (None, Some(broken)) => break Opening::Broken(broken),

@@ -105,6 +105,9 @@ impl Pursuit {
                     let Some(entry) = self.route.at(target).entry().cloned() else { continue };
                     self.at = Destination::Model(entry.clone());
                     if let Some(told) = self.wait(&entry, now, most).await {
+                        if let (Move::Waits, Some(draft)) = (&told, settlement.draft()) {
+                            draft.held();
+                        }
                         return told;
                     }
                 }

@@ -3,6 +3,7 @@ use std::sync::atomic::AtomicBool;
 
 use diogenes_core::gateway::budget::Budget;
 use diogenes_core::gateway::cache::KeptAnswer;
+use diogenes_core::gateway::record::Share;
 use diogenes_core::tenancy::Principal;
 use http::HeaderName;
 
@@ -12,6 +13,7 @@ use super::bound::{DEFAULT_OUTPUT_TOKENS, Most, not_a_count, of_images};
 use super::call::Call;
 use super::consumer::Consumer;
 use super::destination::Destination;
+use super::draft::Draft;
 use super::gateway::Gateway;
 use super::headers;
 use super::keeping::Keeping;
@@ -76,10 +78,18 @@ impl Admission {
 
 impl Resolution {
     /// Counts the request against the limits of its key, and makes it ready to be sent.
-    pub(super) async fn plan(self, gateway: &Gateway) -> Result<Planned, ApiError> {
+    pub(super) async fn plan(
+        self,
+        gateway: &Gateway,
+        draft: &mut Option<Draft>,
+    ) -> Result<Planned, ApiError> {
         let Self { admission, route } = self;
         let first = route.first();
         let Admission { by, request, mut peek, patience } = admission;
+        if let Some(draft) = draft {
+            let most = Most::of(&request.body).output;
+            draft.leads_to(route.name.as_ref(), first, most.filter(|most| *most < u64::MAX));
+        }
         let (budgets, most) = counted(gateway, &by, &route, &request).await?;
         let counts_tokens = by.limits.tokens_per_minute.is_some() || most.is_some();
         let sent = counts_tokens.then(Arc::<AtomicBool>::default);
@@ -115,7 +125,11 @@ impl Resolution {
         let with_usage = if asks_for_usage { peek.with_usage(&body) } else { None };
         let usage_is_ours = with_usage.is_some();
         body = with_usage.unwrap_or(body);
-        let span = trace::span(&request.id, &request.headers, &by.key, || first.name());
+        let place = || match &draft {
+            Some(draft) => draft.place(),
+            None => trace::place(&request.headers, Share::ALL),
+        };
+        let span = trace::span(&request.id, place, &by.key, || first.name());
         let mut fields = request.headers;
         headers::strip(&mut fields);
         fields.insert(REQUEST_ID, request.id.clone());
@@ -134,6 +148,7 @@ impl Resolution {
             body,
             peek,
             translated: None,
+            traceparent: None,
             sent,
             usage_is_ours,
             patience,
@@ -155,7 +170,8 @@ impl Resolution {
             consumer,
             link,
             span,
-        );
+        )
+        .with_draft(draft.take());
         Ok(Planned { call, route, settlement, kept })
     }
 }

@@ -103,8 +103,14 @@ async fn walk(
     id: HeaderValue,
 ) -> Result<Answer, ApiError> {
     let (parts, body) = request.into_parts();
-    let by = state.authenticator.allow::<may::InferenceUse>(&parts).await?;
-    let body = read_body(&parts.headers, body, state.settings.max_body_bytes).await?;
+    let read = async {
+        let by = state.authenticator.allow::<may::InferenceUse>(&parts).await?;
+        let body = read_body(&parts.headers, body, state.settings.max_body_bytes).await?;
+        Ok((by, body))
+    };
+    let (by, body) = read.await.inspect_err(|error| {
+        state.gateway.refused(&id, dialect, &parts.headers, arrived, error);
+    })?;
     let query = parts.uri.query().map(str::to_owned);
     let request = InferenceRequest { id, arrived, dialect, query, headers: parts.headers, body };
     state.gateway.walk(by, request).await

@@ -8,15 +8,16 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::consumer::Consumer;
-use super::destination::Destination;
+use super::destination::{Answerer, Destination};
 use super::dialect::Dialect;
+use super::draft::Draft;
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
 use super::headers;
 use super::line::Charge;
 use super::purse::{Reservation, Spent};
 use super::usage::{Usage, Used};
-use crate::error::{ApiError, admit_error, client_closed_request};
+use crate::error::{ApiError, ErrorKind, admit_error, client_closed_request};
 
 /// Last step: what is settled when a request ends, once, however it ends: metrics, usage, the key's
 /// tokens and its place among the requests at once.
@@ -39,6 +40,8 @@ struct Open {
     charge: Option<Charge>,
     link: Arc<dyn FleetLink>,
     span: Span,
+    /// Where somebody takes records.
+    draft: Option<Draft>,
 }
 
 /// The limits that a request counts against.
@@ -103,9 +106,32 @@ impl Settlement {
     ) -> Self {
         at.metrics().begin();
         let (reservation, charge) = (None, None);
-        let open =
-            Open { at, request_id, arrived, limited, consumer, reservation, charge, link, span };
+        let open = Open {
+            at,
+            request_id,
+            arrived,
+            limited,
+            consumer,
+            reservation,
+            charge,
+            link,
+            span,
+            draft: None,
+        };
         Self { open: Some(open) }
+    }
+
+    /// The same with a record of the request, if somebody takes them.
+    pub(super) fn with_draft(mut self, draft: Option<Draft>) -> Self {
+        if let Some(open) = &mut self.open {
+            open.draft = draft;
+        }
+        self
+    }
+
+    /// The record of the request, where somebody takes them.
+    pub(super) fn draft(&mut self) -> Option<&mut Draft> {
+        self.open.as_mut()?.draft.as_mut()
     }
 
     /// Counts the request for the model that answers, if a route has led to another than its first.
@@ -153,14 +179,17 @@ impl Settlement {
         self.open.as_ref()?.reservation.as_ref()?.cost(used.usage())
     }
 
-    /// Notes in the trace that another replica continues the answer.
-    pub(super) fn goes_on_at(&self, replica: &HeaderValue) {
+    /// Notes that another replica continues the answer.
+    pub(super) fn goes_on_at(&mut self, by: &Answerer) {
+        if let (Some(draft), Answerer::Replica { lease, .. }) = (self.draft(), by) {
+            draft.goes_on_at(&lease.target, ErrorKind::UpstreamCut.http().1);
+        }
         if let Some(Open { span, .. }) = self.open.as_ref().filter(|open| !open.span.is_disabled())
         {
             tracing::debug!(
                 target: "diogenes::request",
                 parent: span,
-                replica = replica.to_str().unwrap_or_default(),
+                replica = by.label().to_str().unwrap_or_default(),
                 "the stream was cut and goes on at another replica"
             );
         }
@@ -174,7 +203,7 @@ impl Settlement {
     /// Settles a request whose answer came to its end.
     pub(super) fn settle(mut self, status: StatusCode, used: Used) {
         if let Some(open) = self.open.take() {
-            open.settle(status, Some(used));
+            open.settle(status, None, Some(used));
         }
     }
 
@@ -182,14 +211,14 @@ impl Settlement {
     pub(super) fn fail(mut self, error: &ApiError, used: Option<Used>) {
         if let Some(open) = self.open.take() {
             log_failure(&open.request_id, error);
-            open.settle(error.status(), used);
+            open.settle(error.status(), Some(error), used);
         }
     }
 
     /// Settles a request whose caller has gone away.
     pub(super) fn abandon(mut self, used: Used) {
         if let Some(open) = self.open.take() {
-            open.settle(client_closed_request(), Some(used));
+            open.settle(client_closed_request(), None, Some(used));
         }
     }
 }
@@ -197,14 +226,14 @@ impl Settlement {
 impl Drop for Settlement {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            open.settle(client_closed_request(), None);
+            open.settle(client_closed_request(), None, None);
         }
     }
 }
 
 impl Open {
     /// `status` may have come too late for the head of the answer.
-    fn settle(self, status: StatusCode, used: Option<Used>) {
+    fn settle(mut self, status: StatusCode, error: Option<&ApiError>, used: Option<Used>) {
         self.at.metrics().end(status, self.arrived.elapsed(), used.and_then(Used::told));
         if let Some(consumer) = &self.consumer {
             let at = self.reservation.as_ref().map_or(&self.at, Reservation::at);
@@ -212,6 +241,11 @@ impl Open {
             if let Some(written) = consumer.written() {
                 self.link.later(written);
             }
+        }
+        if let Some(draft) = self.draft.take() {
+            let (told, reservation) = (used.and_then(Used::told), self.reservation.as_ref());
+            let cost = used.zip(reservation).and_then(|(used, set)| set.cost(used.usage()));
+            draft.finish(&self.at, status, error, told, cost);
         }
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use super::{
     Answer, AnswerBody, Dialect, Dispatcher, FleetViews, Gateway, GatewaySettings,
-    InferenceRequest, WayOut,
+    InferenceRequest, Records, WayOut,
 };
 use crate::metrics::Metrics;
 
@@ -134,6 +134,13 @@ impl Local {
         let local = Self { clock, wake, dispatcher, gateway: Arc::new(gateway), spec };
         local.publish(&[], |_| {});
         local
+    }
+
+    /// The same with somebody who takes records.
+    pub(super) fn with_records(mut self, records: Records) -> Self {
+        let gateway = Arc::into_inner(self.gateway).expect("nobody else has it");
+        self.gateway = Arc::new(gateway.with_records(Some(records)));
+        self
     }
 
     /// Gives a model of the fleet a price.

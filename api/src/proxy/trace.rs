@@ -1,102 +1,105 @@
-use std::fmt;
-
+use diogenes_core::gateway::record::{Share, SpanId, TraceId, TracePlace};
 use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
 use http::{HeaderMap, HeaderValue};
 use tracing::Span;
 
-/// Where a request stands in a trace (W3C Trace Context, level 1): the caller's, if it sends a
-/// valid `traceparent`.
-///
-/// <https://www.w3.org/TR/trace-context/>
+use crate::request_id::unique;
+
+/// What the caller's `traceparent` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TraceParent {
-    trace: [u8; 32],
-    parent: [u8; 16],
+struct TraceParent {
+    trace: TraceId,
+    span: SpanId,
+    is_sampled: bool,
 }
 
 impl TraceParent {
     /// What the headers say. An invalid `traceparent` counts as none, as the standard asks: the
     /// request is served, and begins a trace of its own.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all("traceparent").iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
-        let mut parts = value.as_bytes().split(|byte| *byte == b'-');
-        let (version, trace, parent, flags) =
+        let mut parts = value.to_str().ok()?.split('-');
+        let (version, trace, span, flags) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let is_known = version == b"00";
-        let valid = is_hex(version, 2)
-            && version != b"ff"
-            && is_hex(flags, 2)
+        let is_known = version == "00";
+        let valid = byte(version).is_some_and(|version| version != 0xff)
             // Later versions may say more.
             && (!is_known || parts.next().is_none());
-        let (trace, parent) = (id(trace)?, id(parent)?);
-        valid.then_some(Self { trace, parent })
+        let is_sampled = byte(flags)? & 1 == 1;
+        let (trace, span) = (TraceId::parse(trace)?, SpanId::parse(span)?);
+        valid.then_some(Self { trace, span, is_sampled })
     }
+}
 
-    /// A trace that begins here.
-    pub(super) fn fresh() -> Self {
-        let [high, low, parent] = std::array::from_fn(|_| crate::request_id::unique());
-        let mut trace = [0; 32];
-        let (first, second) = trace.split_at_mut(16);
-        first.copy_from_slice(&hex(high));
-        second.copy_from_slice(&hex(low));
-        Self { trace, parent: hex(parent) }
+/// The place of a request with these headers in a trace: below its caller's span, or at the beginning
+/// of a trace of its own, of which this share is kept.
+pub(super) fn place(headers: &HeaderMap, share: Share) -> TracePlace {
+    let span = fresh_span();
+    if let Some(TraceParent { trace, span: parent, is_sampled }) = TraceParent::of(headers) {
+        return TracePlace { trace, span, parent: Some(parent), is_sampled };
     }
+    let trace = fresh_trace();
+    TracePlace { trace, span, parent: None, is_sampled: share.keeps(trace) }
+}
 
-    pub(super) fn trace_id(&self) -> impl fmt::Display {
-        String::from_utf8_lossy(&self.trace)
+fn fresh_trace() -> TraceId {
+    loop {
+        let bits = (u128::from(unique()) << 64) | u128::from(unique());
+        if let Some(trace) = TraceId::new(bits) {
+            return trace;
+        }
     }
+}
 
-    pub(super) fn parent_id(&self) -> impl fmt::Display {
-        String::from_utf8_lossy(&self.parent)
+/// A span that no other of this process has the id of.
+pub(super) fn fresh_span() -> SpanId {
+    loop {
+        if let Some(span) = SpanId::new(unique()) {
+            return span;
+        }
     }
+}
+
+/// `traceparent` for whoever is asked within `span` of a trace.
+pub(super) fn parent_field(place: &TracePlace, span: SpanId) -> Option<HeaderValue> {
+    let flags = u8::from(place.is_sampled);
+    HeaderValue::from_str(&format!("00-{}-{span}-{flags:02x}", place.trace)).ok()
 }
 
 /// The span of a request, for whoever listens to `diogenes::request`; where nobody does it costs
 /// a look at a flag. Its status is recorded at the end.
 pub(super) fn span(
     id: &HeaderValue,
-    headers: &HeaderMap,
+    place: impl FnOnce() -> TracePlace,
     key: &KeyId,
     model: impl FnOnce() -> ModelName,
 ) -> Span {
     if !tracing::enabled!(target: "diogenes::request", tracing::Level::DEBUG) {
         return Span::none();
     }
-    let trace = TraceParent::of(headers).unwrap_or_else(TraceParent::fresh);
+    let TracePlace { trace, span, parent, .. } = place();
     tracing::debug_span!(
         target: "diogenes::request",
         "request",
-        trace_id = %trace.trace_id(),
-        parent_id = %trace.parent_id(),
+        trace_id = %trace,
+        parent_id = %parent.unwrap_or(span),
         request.id = id.to_str().unwrap_or_default(),
         key.id = %key,
         model = model().as_str(),
     )
 }
 
-fn is_hex(text: &[u8], length: usize) -> bool {
-    text.len() == length && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// An id of lower-case hexadecimal digits, not all of them zero.
-fn id<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let id: [u8; N] = text.try_into().ok()?;
-    (is_hex(&id, N) && id.iter().any(|digit| *digit != b'0')).then_some(id)
-}
-
-fn hex(bits: u64) -> [u8; 16] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    std::array::from_fn(|place| {
-        let nibble = (bits >> (60 - 4 * place)) & 0xf;
-        DIGITS.get(usize::try_from(nibble).unwrap_or(0)).copied().unwrap_or(b'0')
-    })
+/// Two lower-case hexadecimal digits.
+fn byte(text: &str) -> Option<u8> {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (text.len() == 2 && text.bytes().all(is_hex)).then(|| u8::from_str_radix(text, 16).ok())?
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
+    use std::fmt::{self, Write as _};
     use std::sync::{Arc, Mutex};
 
     use diogenes_core::ports::Limits;
@@ -119,10 +122,11 @@ mod tests {
 
     #[test]
     fn a_valid_parent_is_taken_over() {
-        for rest in ["01", "00"] {
-            let parent = read(&[&format!("00-{TRACE}-00f067aa0ba902b7-{rest}")]).unwrap();
-            assert_eq!(parent.trace_id().to_string(), TRACE);
-            assert_eq!(parent.parent_id().to_string(), "00f067aa0ba902b7");
+        for (flags, is_sampled) in [("01", true), ("00", false), ("03", true), ("fe", false)] {
+            let parent = read(&[&format!("00-{TRACE}-00f067aa0ba902b7-{flags}")]).unwrap();
+            assert_eq!(parent.trace.to_string(), TRACE);
+            assert_eq!(parent.span.to_string(), "00f067aa0ba902b7");
+            assert_eq!(parent.is_sampled, is_sampled, "{flags}");
         }
         assert!(read(&[&format!("cc-{TRACE}-00f067aa0ba902b7-01-more")]).is_some());
     }
@@ -147,11 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_trace_is_valid_and_unlike_any_other() {
-        let (a, b) = (TraceParent::fresh(), TraceParent::fresh());
-        assert_ne!(a, b);
-        let text = format!("00-{}-{}-00", a.trace_id(), a.parent_id());
-        assert_eq!(read(&[&text]), Some(a));
+    fn a_fresh_trace_is_unlike_any_other_and_its_share_is_kept() {
+        let fresh = |share| place(&HeaderMap::new(), Share::new(share).unwrap());
+        let (a, b) = (fresh(1.0), fresh(0.0));
+        assert!(a.trace != b.trace && a.span != b.span);
+        assert_eq!((a.parent, a.is_sampled, b.is_sampled), (None, true, false));
+        let text = parent_field(&a, a.span).unwrap();
+        let parent = TraceParent { trace: a.trace, span: a.span, is_sampled: true };
+        assert_eq!(read(&[text.to_str().unwrap()]), Some(parent));
+    }
+
+    #[test]
+    fn a_caller_decides_whether_its_trace_is_kept() {
+        for (flags, share) in [("01", 0.0), ("00", 1.0)] {
+            let mut headers = HeaderMap::new();
+            let value = format!("00-{TRACE}-00f067aa0ba902b7-{flags}");
+            headers.insert("traceparent", HeaderValue::try_from(value).unwrap());
+            let place = place(&headers, Share::new(share).unwrap());
+            assert_eq!(place.trace.to_string(), TRACE);
+            assert_eq!(place.parent.unwrap().to_string(), "00f067aa0ba902b7");
+            assert_eq!(place.is_sampled, flags == "01");
+            assert_ne!(Some(place.span), place.parent);
+        }
     }
 
     /// Keeps the spans and events of one target.
@@ -241,6 +262,7 @@ mod tests {
         assert_eq!(heard("diogenes::nothing").await, [""; 0]);
         let id = HeaderValue::from_static("request-1");
         let key = KeyId::from_caller("test");
-        assert!(span(&id, &HeaderMap::new(), &key, model).is_disabled());
+        let place = || panic!("nobody wants to know");
+        assert!(span(&id, place, &key, model).is_disabled());
     }
 }

@@ -24,13 +24,23 @@ impl Gateway {
         by: Allowed<may::InferenceUse>,
         request: InferenceRequest,
     ) -> Result<Answer, ApiError> {
-        let answer = async {
-            let admitted = Admission::new(by, request)?;
+        let InferenceRequest { id, dialect, headers, arrived, .. } = &request;
+        let mut draft = self.draft(id, *dialect, headers, *arrived);
+        let planned = async {
+            let admitted = Admission::new(by, request, draft.as_mut())?;
             let resolved = admitted.resolve(self).await?;
-            let planned = resolved.plan(self).await?;
-            self.answer(planned).await
+            resolved.plan(self, &mut draft).await
         }
         .await;
+        let answer = match planned {
+            Ok(planned) => self.answer(planned).await,
+            Err(error) => {
+                if let Some(draft) = draft {
+                    draft.refused(&error);
+                }
+                Err(error)
+            }
+        };
         if !matches!(&answer, Ok(Answer { body: AnswerBody::Stream(_), .. })) {
             // A stream settles at its own end.
             self.views.link.settle().await;
@@ -74,6 +84,8 @@ mod departure_tests;
 mod messages_tests;
 #[cfg(test)]
 mod provider_tests;
+#[cfg(test)]
+mod record_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! `diogenes_api::proxy` walks it. [`budget`] says what it may use, [`ledger`] keeps account of it,
 //! [`prices`] turn tokens into money, and the [`catalog`] keeps routes and providers.
 //! [`translation`] lets a caller of one API be served by a target of another. [`usage`] tells
-//! afterwards who used what. [`cache`] keeps answers for requests that come again.
+//! afterwards who used what, and a [`record`] what one request was. [`cache`] keeps answers for
+//! requests that come again.
 
 mod breaker;
 pub mod budget;
@@ -16,6 +17,7 @@ pub mod ledger;
 mod plan;
 pub mod prices;
 mod provider;
+pub mod record;
 mod route;
 mod strategy;
 mod target;

@@ -103,9 +103,12 @@ impl AnswerStream {
 /// Opens a stream whose replica is yet to come.
 pub(in crate::proxy) fn open(
     pursuit: Pursuit,
-    settlement: Settlement,
+    mut settlement: Settlement,
     link: &Arc<dyn FleetLink>,
 ) -> Answer {
+    if let Some(draft) = settlement.draft() {
+        draft.opened(StatusCode::OK);
+    }
     let mut fields = HeaderMap::new();
     if let Some(status) = settlement.rate_status() {
         let now = pursuit.gateway().clock.now();
@@ -194,6 +197,9 @@ pub(in crate::proxy) async fn deliver(
             fields.insert(COST, money(most));
         }
         destination.metrics().speed.note(reached.sent_at.elapsed(), gateway.clock.now());
+        if let Some(draft) = settlement.draft() {
+            draft.opened(interpreter.status(status));
+        }
         let passing = Passing::new(reached, call, settlement, gateway);
         let source = Source::Passing(Box::new(passing));
         AnswerBody::Stream(AnswerStream { source, link: gateway.views.link.clone() })
@@ -202,6 +208,9 @@ pub(in crate::proxy) async fn deliver(
             Ok(whole) => {
                 if let Some(cost) = settlement.cost(whole.used) {
                     fields.insert(COST, money(cost));
+                }
+                if let Some(draft) = settlement.draft() {
+                    draft.opened(interpreter.status(status));
                 }
                 settlement.settle(status, whole.used);
                 if let Some(keeping) = keeping {

@@ -16,6 +16,7 @@ use crate::proxy::dialect::{Dialect, error_object};
 use crate::proxy::gateway::Gateway;
 use crate::proxy::interpreter::{Interpreter, Translator};
 use crate::proxy::keeping::Tape;
+use crate::proxy::opening::{Opening, Overture};
 use crate::proxy::pursuit::Reached;
 use crate::proxy::recovery::StreamBody;
 use crate::proxy::refusal;
@@ -34,6 +35,8 @@ pub(super) struct Passing {
     request_id: HeaderValue,
     /// Where events have to be looked at one by one.
     frames: Option<Framed>,
+    /// Until the first content has come, where somebody takes records.
+    overture: Option<Overture>,
     /// What is settled at the end; none once it is.
     settlement: Option<Settlement>,
     deadline: Option<Instant>,
@@ -61,10 +64,11 @@ impl Passing {
     pub(super) fn new(
         reached: Reached,
         call: &Call,
-        settlement: Settlement,
+        mut settlement: Settlement,
         gateway: &Gateway,
     ) -> Self {
         let interpreter = reached.interpreter;
+        let overture = settlement.draft().map(|_| Overture::new(interpreter.target()));
         Self {
             body: StreamBody::new(reached.response.body, reached.recovery),
             watch: Watch::new(interpreter.target().stream_end()),
@@ -72,6 +76,7 @@ impl Passing {
             interpreter,
             request_id: call.id.clone(),
             frames: Framed::new(call, interpreter, gateway.clock.now()),
+            overture,
             settlement: Some(settlement),
             deadline: call.deadline,
             tape: call.keeping.clone().map(Tape::new),
@@ -99,8 +104,8 @@ impl Passing {
                 return Some(self.fail(&refusal::out_of_time(&self.by.destination())));
             };
             if let Some(by) = self.body.moved() {
-                if let Some(settlement) = &self.settlement {
-                    settlement.goes_on_at(by.label());
+                if let Some(settlement) = &mut self.settlement {
+                    settlement.goes_on_at(&by);
                 }
                 self.by = by;
             }
@@ -115,6 +120,7 @@ impl Passing {
                 Ok(None) => return Some(self.broke_off(BodyError::Cut)),
                 Err(broken) => return Some(self.broke_off(broken)),
             };
+            self.note_first_content(&bytes);
             let passed = match self.watch.observe(&bytes) {
                 Seen::Going => self.pass(&bytes),
                 Seen::Ended(length) => {
@@ -138,6 +144,17 @@ impl Passing {
             if !passed.is_empty() {
                 return Some(passed);
             }
+        }
+    }
+
+    fn note_first_content(&mut self, bytes: &[u8]) {
+        let Some(opening) = self.overture.as_mut().and_then(|overture| overture.push(bytes)) else {
+            return;
+        };
+        self.overture = None;
+        let draft = self.settlement.as_mut().and_then(Settlement::draft);
+        if let Some(draft) = draft.filter(|_| opening == Opening::Content) {
+            draft.first_content();
         }
     }
 

@@ -240,10 +240,12 @@ impl Hosted {
     }
 
     /// Sends a request, and waits for the head of its answer. `path` is that of the endpoint here.
+    /// Of `headers` a provider gets few, and no `traceparent` but ours.
     pub(super) async fn send(
         &self,
         path: &str,
         headers: &HeaderMap,
+        traceparent: Option<&HeaderValue>,
         body: Bytes,
         stream: bool,
     ) -> Result<UpstreamResponse, SendError> {
@@ -254,6 +256,9 @@ impl Hosted {
             if let Some(value) = headers.get(&name) {
                 request = request.header(name, value.clone());
             }
+        }
+        if let Some(field) = traceparent {
+            request = request.header("traceparent", field.clone());
         }
         request = self.provider.authorized(request);
         match spec.kind {

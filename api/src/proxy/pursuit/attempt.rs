@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use diogenes_core::fleet::eta::later;
+use diogenes_core::gateway::record::AttemptOutcome;
 use diogenes_core::gateway::{Attempted, Outcome, Strategy};
 use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Move, Pursuit, Reached};
-use crate::error::{ApiError, store_error};
+use crate::error::{ApiError, ErrorKind, store_error};
 use crate::proxy::arrangement::Arranged;
 use crate::proxy::destination::{Answerer, Destination};
+use crate::proxy::draft::Asked;
 use crate::proxy::entry::{Entry, Lease};
 use crate::proxy::fleet_link::Place;
 use crate::proxy::headers::{is_encoded, is_event_stream};
@@ -40,7 +42,7 @@ impl Pursuit {
             Ok(translated) => translated,
             Err(error) => {
                 // Another target may understand it.
-                self.pass_over(target, error);
+                self.pass_over(target, error, settlement);
                 return None;
             }
         };
@@ -52,6 +54,7 @@ impl Pursuit {
                 self.reserve(target, warm, settlement).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
+                self.note(&Asked::Replica(&by.target), settlement);
                 if self.route.recover {
                     recovery = Recovery::arm(&self.gateway, &self.call, &by, dialect, &body);
                 }
@@ -61,6 +64,10 @@ impl Pursuit {
                     self.call.send(&by.target, dialect, body, self.at.timeout(stream)).await;
                 if matches!(answer, Err(SendError::Connect(_))) {
                     self.attempts.push(Attempted { target, outcome: Outcome::Unsent });
+                    if let Some(draft) = settlement.draft() {
+                        let error = trouble(&answer, None);
+                        draft.end_attempt(None, AttemptOutcome::Unsent, Some(error));
+                    }
                     settlement.tried(Spent::NOTHING);
                     entry.take_out(&by.target);
                     entry.wake().await;
@@ -69,7 +76,7 @@ impl Pursuit {
                 (Answerer::Replica { lease: by, _in_use: in_use }, sent_at, answer)
             }
             Destination::Hosted(hosted) => {
-                if !self.may_leave(&hosted, target).await {
+                if !self.may_leave(&hosted, target, settlement).await {
                     return None;
                 }
                 self.reserve(target, warm, settlement).await?;
@@ -78,6 +85,7 @@ impl Pursuit {
                 }
                 self.ticket = None;
                 self.warm(warm).await;
+                self.note(&Asked::Provider(&hosted), settlement);
                 hosted.begin(self.gateway.clock.now());
                 let sent_at = Instant::now();
                 let answer = self.call.send_out(&hosted, dialect, body).await;
@@ -94,6 +102,17 @@ impl Pursuit {
         let outcome = self.outcome(target, &by, &answer, opening);
         if outcome.is_some() {
             settlement.tried(self.spent(&by, &answer, opening));
+        }
+        if let Some(draft) = settlement.draft() {
+            let status = answer.as_ref().ok().map(|answer| answer.status);
+            match (outcome, status) {
+                (None, Some(status)) => draft.answered(status),
+                (None, None) => {}
+                (Some(outcome), _) => {
+                    let error = trouble(&answer, opening);
+                    draft.end_attempt(status, told(outcome), Some(error));
+                }
+            }
         }
         let done = match answer {
             Ok(response) => {
@@ -134,7 +153,12 @@ impl Pursuit {
 
     /// Whether a request may be sent to a provider's model: not if its name was once a model's of
     /// the fleet, nor while nobody can tell, nor without a key that the provider asks for.
-    async fn may_leave(&mut self, hosted: &Hosted, target: usize) -> bool {
+    async fn may_leave(
+        &mut self,
+        hosted: &Hosted,
+        target: usize,
+        settlement: &mut Settlement,
+    ) -> bool {
         match self.gateway.views.dispatcher.was_a_model(&hosted.name).await {
             Ok(false) => {}
             Ok(true) => {
@@ -142,19 +166,22 @@ impl Pursuit {
                 return false;
             }
             Err(error) => {
-                self.pass_over(target, store_error(&error));
+                self.pass_over(target, store_error(&error), settlement);
                 return false;
             }
         }
         if hosted.ready().await.is_err() {
-            self.pass_over(target, refusal::no_key(hosted));
+            self.pass_over(target, refusal::no_key(hosted), settlement);
             return false;
         }
         true
     }
 
     /// A target that does not get the request, and why; another may.
-    fn pass_over(&mut self, target: usize, why: ApiError) {
+    fn pass_over(&mut self, target: usize, why: ApiError, settlement: &mut Settlement) {
+        if let Some(draft) = settlement.draft() {
+            draft.pass_over(self.route.at(target), &why);
+        }
         self.attempts.push(Attempted { target, outcome: Outcome::Refused });
         self.last = Some(Move::Refused(why));
     }
@@ -181,9 +208,17 @@ impl Pursuit {
                     // It is going to be waited for.
                     self.warm(warm).await;
                 }
-                self.pass_over(target, error);
+                self.pass_over(target, error, settlement);
                 None
             }
+        }
+    }
+
+    /// Notes who is asked now, and tells them where they stand in the trace.
+    fn note(&mut self, asked: &Asked<'_>, settlement: &mut Settlement) {
+        if let Some(draft) = settlement.draft() {
+            let traceparent = draft.ask(&self.at, asked);
+            self.call.stands_at(traceparent);
         }
     }
 
@@ -322,4 +357,27 @@ impl Pursuit {
         }
         Some(told)
     }
+}
+
+/// What a record calls it.
+fn told(outcome: Outcome) -> AttemptOutcome {
+    match outcome {
+        Outcome::Unsent => AttemptOutcome::Unsent,
+        Outcome::Sent | Outcome::Failed { .. } => AttemptOutcome::Failed,
+        Outcome::Refused | Outcome::Former => AttemptOutcome::Refused,
+    }
+}
+
+/// What was wrong with an answer that is none: our code, or its status.
+fn trouble(answer: &Result<UpstreamResponse, SendError>, opening: Option<Opening>) -> String {
+    let kind = match (answer, opening) {
+        (Err(SendError::Connect(_) | SendError::Closed(_)), _) => ErrorKind::UpstreamUnreachable,
+        (Err(SendError::Malformed), _) => ErrorKind::UpstreamMalformed,
+        (Err(SendError::TimedOut), _) => ErrorKind::UpstreamStalled,
+        (Ok(_), Some(Opening::Broken(_))) => ErrorKind::UpstreamCut,
+        (Ok(_), Some(Opening::Failed(Some(status)))) => return status.to_string(),
+        (Ok(_), Some(Opening::Failed(None))) => ErrorKind::UpstreamRefused,
+        (Ok(answer), _) => return answer.status.as_str().to_owned(),
+    };
+    kind.http().1.to_owned()
 }

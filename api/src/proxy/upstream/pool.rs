@@ -43,6 +43,11 @@ impl Upstream {
         Arc::new(Self { origin, idle: Arc::default() })
     }
 
+    /// `HOST:PORT`.
+    pub(crate) fn authority(&self) -> &str {
+        self.origin.authority()
+    }
+
     /// Sends a request and waits for the head of its response, at most `timeout`. Whatever comes
     /// of it, the request is written to one connection only.
     pub(crate) async fn send(

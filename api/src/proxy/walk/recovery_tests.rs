@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use diogenes_core::gateway::Routes;
+use diogenes_core::gateway::record::AttemptOutcome;
 use diogenes_core::ports::{Clock, Limits, TokenBound};
 use serde_json::{Value, json};
 
+use super::record_tests::recorded;
 use super::*;
 use crate::proxy::testing::{
     Halves, Local, Script, Upstream, caller, events, eventually, model, plain, request, text,
@@ -183,6 +185,22 @@ async fn a_stream_that_is_cut_anywhere_is_continued_by_another_replica() {
         let counted = local.dispatcher.get(model().as_str()).unwrap().metrics.tokens();
         assert_eq!(counted, (2, 8), "cut after {cut} events");
     }
+}
+
+#[tokio::test]
+async fn the_record_of_a_recovered_stream_tells_of_both_replicas() {
+    let (local, shelf) = recorded(local());
+    let (first, second) = (replica(4).await, replica(99).await);
+    local.ready(&[("claim-0", first.address), ("claim-1", second.address)]);
+    streamed(&local, ask(&json!({}))).await;
+    let record = shelf.one().await;
+    assert!(record.is_recovered() && record.error.is_none(), "{record:?}");
+    let [cut, whole] = &record.attempts[..] else { panic!("{record:?}") };
+    assert_eq!((cut.outcome, whole.outcome), (AttemptOutcome::Continued, AttemptOutcome::Answered));
+    assert_eq!((cut.error.as_deref(), &whole.error), (Some("upstream_cut"), &None));
+    assert_eq!((cut.target.as_str(), whole.target.as_str()), ("0/claim-0", "1/claim-1"));
+    assert_eq!(whole.authority, second.address.to_string());
+    assert!(cut.span != whole.span && cut.time.after + cut.time.took <= whole.time.after);
 }
 
 #[tokio::test]
