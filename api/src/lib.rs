@@ -2,6 +2,7 @@
 //!
 //! - [`proxy`]: `/v1`, OpenAI's API, passed on byte for byte to the replicas of the fleet.
 //! - [`control`]: `/api/v1`, keys, models and the cluster.
+//! - [`telemetry`]: traces and metrics of requests, sent to a collector.
 //! - [`error`]: the one table from what went wrong to status, type and code.
 //!
 //! Each area of the API has a state of its own: [`proxy::ProxyState`], [`control::KeysArea`] and so
@@ -19,6 +20,7 @@ pub mod proxy;
 mod request_id;
 mod settings;
 pub mod sse;
+pub mod telemetry;
 
 pub use app::{App, cluster_router, inference_router, keys_router, router};
 pub use settings::AppSettings;

@@ -51,6 +51,7 @@ pub struct Metrics {
     broken: Family<ByKind, Counter>,
     recoveries: Family<ByKind, Counter>,
     replicas: Family<ByState, Gauge<i64, AtomicI64>>,
+    dropped_spans: Counter,
 }
 
 /// The states of a slot.
@@ -96,6 +97,7 @@ impl Default for Metrics {
             broken: Family::default(),
             recoveries: Family::default(),
             replicas: Family::default(),
+            dropped_spans: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -147,6 +149,11 @@ impl Default for Metrics {
             metrics.recoveries.clone(),
         );
         registry.register("replicas", "Slots of a model by state", metrics.replicas.clone());
+        registry.register(
+            "telemetry_dropped_spans",
+            "Spans that were to be exported and were not",
+            metrics.dropped_spans.clone(),
+        );
         metrics
     }
 }
@@ -157,6 +164,11 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    /// Counts the spans that were not exported.
+    pub(crate) fn dropped_spans(&self) -> &Counter {
+        &self.dropped_spans
     }
 
     /// Drops what was counted of a model that is gone.

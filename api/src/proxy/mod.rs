@@ -78,4 +78,5 @@ pub(crate) use routes::{models_router, router};
 pub(crate) use speed::Speed;
 pub use state::ProxyState;
 pub(crate) use usage::Usage;
+pub(crate) use verdict::retry_after;
 pub use views::FleetViews;

@@ -32,7 +32,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -
 
 /// `retry-after-ms`, or `Retry-After` in seconds or as a date (RFC 9110 §10.2.3). What makes no
 /// sense counts as nothing.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(millis) = text("retry-after-ms").and_then(|text| text.parse().ok()) {
         return Some(Duration::from_millis(millis));
