@@ -15,6 +15,7 @@ pub(crate) fn plain(message: &str) -> String {
         ("u64", "a whole number, 0 or more"),
         ("u32", "a whole number, 0 to 4294967295"),
         ("u16", "a port, 1 to 65535"),
+        ("f64", "a number"),
     ] {
         let expected = format!("expected {name}");
         is_number |= plain.contains(&expected);

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::ServeArgs;
+use super::telemetry::{Bad, BadKey, TelemetryConfig, TelemetryTable};
 use crate::wording::plain;
 
 /// The file that is read when `--config` names no other.
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) prices: Option<PathBuf>,
     /// What models of the fleet cost.
     pub(crate) rate_cards: BTreeMap<ModelName, RateCard>,
+    /// Where telemetry goes, if anywhere.
+    pub(crate) telemetry: Option<TelemetryConfig>,
 }
 
 /// What becomes of the inference servers when `serve` ends.
@@ -71,6 +74,7 @@ struct File {
     prices: Option<PathBuf>,
     #[serde(default)]
     rate_cards: BTreeMap<String, Spanned<RateCard>>,
+    telemetry: Option<Spanned<TelemetryTable>>,
 }
 
 impl Config {
@@ -84,6 +88,7 @@ impl Config {
         let providers = providers_of(file.providers, &text, path)?;
         let routes = routes_of(&file.routes, &models, &text, path)?;
         let rate_cards = rate_cards_of(file.rate_cards, &text, path)?;
+        let telemetry = telemetry_of(file.telemetry, &text, path)?;
         Ok(Self {
             file: is_there.then(|| std::path::absolute(path).unwrap_or_else(|_| path.into())),
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -101,6 +106,7 @@ impl Config {
             // A relative path is one from the file that it stands in.
             prices: file.prices.map(|prices| path.parent().unwrap_or(Path::new("")).join(prices)),
             rate_cards,
+            telemetry,
         })
     }
 }
@@ -224,6 +230,22 @@ fn rate_cards_of(
         Ok((name, card))
     };
     file.into_iter().map(read).collect()
+}
+
+/// Where telemetry goes, by the file and the environment.
+fn telemetry_of(
+    file: Option<Spanned<TelemetryTable>>,
+    text: &str,
+    path: &Path,
+) -> anyhow::Result<Option<TelemetryConfig>> {
+    let line = file.as_ref().map_or(1, |table| line_of(text, table.span().start));
+    let at =
+        |key: &str| format!("{}:{}: telemetry", path.display(), line_of_field(text, line, key));
+    let table = file.map(Spanned::into_inner).unwrap_or_default();
+    table.over(|name| std::env::var(name).ok(), at).map_err(|bad| match bad {
+        Bad::Key(BadKey { key, problem }) => anyhow::anyhow!("{}: `{key}` {problem}", at(key)),
+        Bad::Variable(error) => error,
+    })
 }
 
 /// A table as it is written: `models.demo`, `models."org/demo"`.

@@ -8,6 +8,7 @@ mod http;
 mod linger;
 mod money;
 mod peer;
+mod telemetry;
 mod url;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use diogenes_api::control::{
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, WayOut};
+use diogenes_api::telemetry::{Exporter, TelemetrySettings};
 use diogenes_api::{App, AppSettings};
 use diogenes_backends::engine::secrets::MachineSecrets;
 use diogenes_backends::process::{
@@ -45,6 +47,7 @@ pub(crate) use config::{
     Config, DEFAULT_FILE, configured_data_dir, configured_prices, default_data_dir,
 };
 pub(crate) use demo::COMMAND as MOCK_VLLM;
+pub(crate) use telemetry::TelemetryConfig;
 pub(crate) use url::{FILE as URL_FILE, running as running_url};
 
 use config::OnShutdown;
@@ -96,6 +99,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         let name = demo::MODEL.parse().context("the demo's name").map_err(Kind::Other.failure())?;
         config.models.entry(name).or_insert_with(|| demo::spec(&program));
     }
+    let telemetry = config.telemetry.as_ref().map(TelemetryConfig::open).transpose();
+    let telemetry = telemetry.map_err(Kind::Config.failure())?;
     let listener = http::listen(config.listen).map_err(Kind::Unavailable.failure())?;
     let address = listener
         .socket
@@ -110,13 +115,14 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let store = SqliteStore::open(&data_dir.database(), clock.clone())
         .map_err(anyhow::Error::from)
         .map_err(Kind::DataDir.failure())?;
-    let server = Server::start(&config, Arc::new(store), clock).await.map_err(|error| {
-        let kind = match error.downcast_ref::<RegistryError>() {
-            Some(RegistryError::NameTaken { .. }) => Kind::Config,
-            _ => Kind::Other,
-        };
-        Failure { kind, error }
-    })?;
+    let server =
+        Server::start(&config, telemetry, Arc::new(store), clock).await.map_err(|error| {
+            let kind = match error.downcast_ref::<RegistryError>() {
+                Some(RegistryError::NameTaken { .. }) => Kind::Config,
+                _ => Kind::Other,
+            };
+            Failure { kind, error }
+        })?;
     let admin =
         admin_key::ensure(&config.data_dir, &server.keys).await.map_err(Kind::DataDir.failure())?;
     announce(&args, &config, address, &admin, data_dir.path());
@@ -199,11 +205,13 @@ struct Server {
     fleet: FleetLoop,
     dispatcher: Arc<Dispatcher>,
     money: Money,
+    telemetry: Option<Exporter>,
 }
 
 impl Server {
     async fn start(
         config: &Config,
+        telemetry: Option<TelemetrySettings>,
         store: Arc<SqliteStore>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
@@ -236,6 +244,12 @@ impl Server {
         let views = FleetViews::local(dispatcher.clone());
         let money = Money::open(config, &dispatcher, &store, &clock, &*entropy)?;
         money.spawn();
+        let telemetry = config
+            .telemetry
+            .as_ref()
+            .zip(telemetry)
+            .map(|(config, settings)| config.start(settings, &metrics, &clock, &*entropy));
+        let (records, telemetry) = telemetry.transpose()?.unzip();
         let budgets = BudgetParts {
             budgets: Budgets::new(store.clone(), clock.clone()),
             ledger: money.ledger.clone(),
@@ -290,7 +304,8 @@ impl Server {
                     )
                     .with_purse(money.purse.clone())
                     .with_usage(money.usage.clone())
-                    .with_answers_in(store.clone()),
+                    .with_answers_in(store.clone())
+                    .with_records(records),
                 ),
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },
@@ -311,7 +326,7 @@ impl Server {
             launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
-        Ok(Self { app, keys, processes, fleet, dispatcher, money })
+        Ok(Self { app, keys, processes, fleet, dispatcher, money, telemetry })
     }
 
     async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
@@ -355,6 +370,9 @@ impl Server {
             () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
         }
         self.money.close().await;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.close().await;
+        }
         let mode = match config.on_shutdown {
             OnShutdown::Stop => {
                 retire(&fleet, Retire::All).await;

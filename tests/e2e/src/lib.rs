@@ -15,6 +15,7 @@
 pub mod aws;
 mod client;
 mod cluster;
+mod collector;
 mod config;
 mod folder;
 mod programs;
@@ -26,6 +27,7 @@ mod wait;
 
 pub use client::{Answer, Client, chat};
 pub use cluster::ready;
+pub use collector::{Collector, Metric, Span};
 pub use config::{Config, Model};
 pub use folder::Folder;
 pub use programs::{diogenes, mock_vllm};

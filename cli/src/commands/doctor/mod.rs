@@ -7,6 +7,7 @@ mod gpu;
 mod models;
 mod report;
 mod server;
+mod telemetry;
 
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,9 @@ async fn of_this_machine(args: DoctorArgs) -> Result<Report, Failure> {
     };
     let is_running = data_dir::check(&data_dir, &mut report);
     gpu::check(&mut report).await;
+    if let Some(telemetry) = config.as_ref().and_then(|config| config.telemetry.as_ref()) {
+        telemetry::check(telemetry, &mut report).await;
+    }
     let options = Options { data_dir: Some(data_dir), ..args.options };
     let found = server::check(&options, is_running, config.as_ref(), &mut report).await?;
     models::check(config.as_ref(), &found, &mut report);

@@ -75,6 +75,14 @@ fn mistakes_are_named_with_file_line_and_key() {
         ),
         ("rate_card_in_part", "[rate_cards.a]\nversion = \"1\"\nprice = { input = \"1\" }"),
         ("route_to_no_name", "[routes.a]\ntargets = [\"a b\"]"),
+        ("telemetry_of_too_many", "[telemetry]\notlp_endpoint = \"http://a:4318\"\nsample = 2.0"),
+        ("telemetry_to_no_url", "[telemetry]\notlp_endpoint = \"127.0.0.1:4318\""),
+        ("telemetry_over_grpc", "\n[telemetry]\notlp_endpoint = \"grpc://a:4317\""),
+        (
+            "telemetry_with_a_bare_secret",
+            "[telemetry]\notlp_endpoint = \"http://a\"\nheaders = { authorization = \"Bearer x\" }",
+        ),
+        ("telemetry_typo", "[telemetry]\nendpoint = \"http://a\""),
         ("twice", "[models.demo]\ncommand = [\"x\"]\n[models.demo]\ncommand = [\"y\"]"),
     ];
     let all = mistakes.map(|(name, text)| {
