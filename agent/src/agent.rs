@@ -187,7 +187,7 @@ impl Instance {
             () = &mut stop => {}
         }
         self.facts.send_modify(|facts| {
-            facts.ending.get_or_insert_with(|| "the instance shuts down".into());
+            facts.ending.get_or_insert_with(|| "the instance is shutting down".into());
         });
         server.stop(pace.kill_grace).await;
     }
@@ -195,7 +195,7 @@ impl Instance {
     async fn start(&self, forward: Forward) -> Result<Server, String> {
         let again = self.settings.runtime_dir.as_deref().is_some_and(was_started);
         if again {
-            return Err("the agent was started anew; its inference server has ended".into());
+            return Err("the agent was restarted; its inference server has ended".into());
         }
         let user_data = &self.orders.user_data;
         let UserData { engine, upstream_key, .. } = user_data;

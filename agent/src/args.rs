@@ -28,8 +28,8 @@ Environment:
   AWS_ACCESS_KEY_ID, … credentials   [default: the instance's role]
   DIOGENES_LOG                       the log filter: `debug`, `diogenes_agent=debug` … [default: info]";
 
-/// Starts the inference server of a GPU instance, reports on it, and ends the instance when
-/// nobody wants it any more.
+/// Starts the inference server of a GPU instance, reports on it, and ends the instance when it is
+/// no longer wanted.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "diogenes-agent", version, about, max_term_width = 100, after_help = HELP)]
 pub struct Args {

@@ -20,8 +20,8 @@ async fn main() -> anyhow::Result<()> {
         .with_ansi(false)
         .with_target(false)
         .init();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let world = World {
         metadata: Metadata::from_env(),
         connect: Box::new(Aws),

@@ -69,7 +69,7 @@ impl Reporter {
                     if failures == 0 {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
-                            "a beat could not be written; it is tried again"
+                            "a beat could not be written; trying again"
                         );
                     }
                     failures = failures.saturating_add(1);

@@ -96,7 +96,7 @@ pub(crate) async fn notices(
             }
             Err(error) if reachable => tracing::warn!(
                 error = error as &dyn std::error::Error,
-                "no spot notice can be read; it is tried again"
+                "spot notices could not be read; trying again"
             ),
             Ok(None) | Err(_) => {}
         }
@@ -154,7 +154,7 @@ pub(crate) async fn end(
                 facts.send_modify(|facts| facts.ending = Some(reason));
             }
             News::Failed(failure) => {
-                tracing::error!("the instance could not be ended and is tried again: {failure}");
+                tracing::error!("the instance could not be ended; trying again: {failure}");
             }
         }
     }

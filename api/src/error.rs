@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 /// What went wrong. Each kind has a stable `code`, a status and an OpenAI error type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The body is no JSON.
+    /// The body is not JSON.
     InvalidJson,
     /// A field is missing, of the wrong type, or makes no sense.
     InvalidRequest,
     /// A field that the control plane does not know.
     UnknownField,
-    /// The inference request names no model.
+    /// The inference request does not name a model.
     MissingModel,
     /// Nobody registered the model.
     ModelNotFound,
@@ -57,7 +57,7 @@ pub enum ErrorKind {
     ModelUnpriced,
     /// `diogenes.toml` owns this model.
     ModelReadOnly,
-    /// Somebody else wrote meanwhile.
+    /// Somebody else has written in the meantime.
     Conflict,
     /// There is no such key.
     KeyNotFound,
@@ -88,11 +88,12 @@ pub enum ErrorKind {
     ModelFailed(FailureKind),
     /// An operator took the model down while the request waited.
     ModelDown,
-    /// A provider has failed, or asks to be left alone for now.
+    /// A provider has failed, or has asked for a pause.
     ProviderUnavailable,
     /// The replica refused or closed the connection.
     UpstreamUnreachable,
-    /// The replica answered with an error that says nothing, or not with what was asked for.
+    /// The replica answered with an error that says nothing, or with something other than what was
+    /// asked for.
     UpstreamRefused,
     /// The replica refused the key that Diogenes sent.
     UpstreamDenied,
@@ -104,11 +105,11 @@ pub enum ErrorKind {
     UpstreamStalled,
     /// The answer is not HTTP.
     UpstreamMalformed,
-    /// The answer is larger than is buffered.
+    /// The answer is too large to buffer.
     UpstreamTooLarge,
-    /// The time that one request may take is over.
+    /// The request has taken too long.
     Deadline,
-    /// The server is on its way out.
+    /// The server is shutting down.
     ShuttingDown,
     /// The store does not answer.
     StoreUnavailable,

@@ -107,7 +107,7 @@ impl Default for Metrics {
         );
         registry.register(
             "requests_in_flight",
-            "Inference requests under way, held ones included",
+            "Inference requests in progress, including held ones",
             metrics.in_flight.clone(),
         );
         registry.register(
@@ -135,17 +135,17 @@ impl Default for Metrics {
         );
         registry.register(
             "tokens",
-            "Tokens as the replicas' usage tells, by kind",
+            "Tokens as the replicas report them, by kind",
             metrics.tokens.clone(),
         );
         registry.register(
             "broken_answers",
-            "Answers that did not come to their end, by kind",
+            "Responses that ended early, by kind",
             metrics.broken.clone(),
         );
         registry.register(
             "recoveries",
-            "Cut streams of routes that recover them, by what became of them",
+            "Cut streams of routes that recover them, by outcome",
             metrics.recoveries.clone(),
         );
         registry.register("replicas", "Slots of a model by state", metrics.replicas.clone());

@@ -26,9 +26,9 @@ fn is_sensible(id: &[u8]) -> bool {
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
-/// Unique within the process and, by its random part, among processes. It is no secret. It has
-/// the form of a UUID (RFC 9562, version 8), as it is also sent to inference servers and some,
-/// such as llama-cpp-python's, refuse any other.
+/// Unique within the process and, by its random part, among processes. It is not a secret. It has
+/// the form of a UUID (RFC 9562, version 8), as it is also sent to inference servers and some, such
+/// as llama-cpp-python's, refuse any other.
 fn fresh() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let high = unique();

@@ -107,7 +107,7 @@ impl Orchestrator {
             }
             Task::All => log_round(self.reconciler.reconcile_all().await?),
             Task::Interrupted(instance) => {
-                tracing::info!(instance.id = %instance, "EC2 takes {instance} back");
+                tracing::info!(instance.id = %instance, "EC2 is reclaiming {instance}");
                 log_round(self.reconciler.reconcile_interrupted(&instance).await?)
             }
         };

@@ -30,7 +30,7 @@ env -i HOME="$work" PATH=/nonexistent "$programs/diogenes" serve --listen 127.0.
 serve=$!
 until_listening "$serve" "$work"
 
-# A revoked key can still be seen, which is no use after free. Schemathesis keeps what it has found below
+# A revoked key can still be seen, which is not a use after free. Schemathesis keeps what it has found below
 # the directory it runs in.
 config="$PWD/tests/clients/schemathesis.toml"
 export SCHEMATHESIS_HOOKS="$PWD/tests/clients/schemathesis_hooks.py"

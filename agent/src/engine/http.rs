@@ -24,7 +24,7 @@ pub(crate) struct Client {
     patience: Duration,
 }
 
-/// Why there is no answer of use.
+/// Why there is no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
     /// Nobody listens.

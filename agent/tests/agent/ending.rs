@@ -135,7 +135,10 @@ async fn sigterm_ends_the_server_in_good_order_and_says_so() {
     assert_eq!(machine.file("up").await, "up");
     machine.stop().await;
     let last = machine.last();
-    assert_eq!(last.status, BeatStatus::Unhealthy { reason: "the instance shuts down".into() });
+    assert_eq!(
+        last.status,
+        BeatStatus::Unhealthy { reason: "the instance is shutting down".into() }
+    );
     assert_eq!(last.log_tail.last().unwrap(), "bye");
     assert!(!machine.is_shut_down());
 }

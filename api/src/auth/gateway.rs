@@ -22,7 +22,7 @@ impl GatewayAuthenticator {
 
     fn vouched_for(&self, request: &Parts) -> Result<Arc<Principal>, ApiError> {
         let Some(principal) = request.extensions.get::<Arc<Principal>>() else {
-            tracing::error!("a request came past the authorizer; check the routes of the API");
+            tracing::error!("a request bypassed the authorizer; check the routes of the API");
             return Err(ApiError::new(
                 ErrorKind::MissingApiKey,
                 "the request has no verified API key; send it as `Authorization: Bearer dg_…`",

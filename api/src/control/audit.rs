@@ -49,7 +49,7 @@ pub struct AuditBody {
     /// What was done, such as `key.create`.
     #[schema(value_type = String)]
     pub action: Action,
-    /// To what: `key/ID`, `model/NAME` or `project/ID`.
+    /// To what: `key/ID`, `project/ID`, `budget/ID`, `model/NAME`, `route/NAME` or `provider/NAME`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,
@@ -80,7 +80,7 @@ impl From<AuditRecord> for AuditBody {
 pub struct AuditPageBody {
     /// The changes, newest first.
     pub data: Vec<AuditBody>,
-    /// Where the next page starts; null on the last.
+    /// Where the next page starts; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub(super) struct ListAudit {
     /// Rows of the page, 1 to 500; 50 when absent. A page may be shorter.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 

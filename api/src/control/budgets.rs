@@ -90,7 +90,7 @@ pub struct SetBudget {
     pub cap: Cap,
 }
 
-/// A budget, and how much of it is used.
+/// A budget, and how much of it has been used.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BudgetBody {
     /// Scope, id of the scope, unit and period: `key/3kTMd9XbQ2LpVw7z/usd/month`.
@@ -124,7 +124,7 @@ pub struct BudgetBody {
     /// When it was first set.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When its cap was last changed.
+    /// When its cap last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
@@ -134,7 +134,7 @@ pub struct BudgetBody {
 pub struct BudgetPage {
     /// The budgets: those of routes, then those of each project.
     pub data: Vec<BudgetBody>,
-    /// Where the next page starts; null on the last.
+    /// Where the next page starts; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -148,11 +148,11 @@ pub(super) struct ListBudgets {
     /// Rows of the page, 1 to 500; 50 when absent. A page may be shorter.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// List the budgets: all of them, or those of one's own project.
+/// List the budgets: all of them, or only those of the caller's project.
 #[utoipa::path(get, path = "/api/v1/budgets", params(ListBudgets), tag = "budgets",
     responses((status = 200, body = BudgetPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(
@@ -177,7 +177,7 @@ pub(super) async fn list(
 
 /// Show a budget.
 #[utoipa::path(get, path = "/api/v1/budgets/{id}", tag = "budgets",
-    params(("id" = String, Path, description = "the budget's id; slashes as they are")),
+    params(("id" = String, Path, description = "the budget's id; slashes are not escaped")),
     responses((status = 200, body = BudgetBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show(
     Allow(by): Allow<may::BudgetsRead>,
@@ -191,7 +191,7 @@ pub(super) async fn show(
 
 /// Set how much may be used. What is charged in this period already counts against the new cap.
 #[utoipa::path(put, path = "/api/v1/budgets/{id}", request_body = SetBudget, tag = "budgets",
-    params(("id" = String, Path, description = "the budget's id; slashes as they are")),
+    params(("id" = String, Path, description = "the budget's id; slashes are not escaped")),
     responses((status = 200, body = BudgetBody), (status = 201, body = BudgetBody),
         (status = "4XX", body = ErrorBody)))]
 pub(super) async fn set(
@@ -220,9 +220,9 @@ pub(super) async fn set(
     Ok((status, Json(area.report(budget, clock.now()).await?)))
 }
 
-/// Delete a budget; it refuses no request any more.
+/// Delete a budget; it no longer refuses requests.
 #[utoipa::path(delete, path = "/api/v1/budgets/{id}", tag = "budgets",
-    params(("id" = String, Path, description = "the budget's id; slashes as they are")),
+    params(("id" = String, Path, description = "the budget's id; slashes are not escaped")),
     responses((status = 200, body = BudgetBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn delete(
     Allow(by): Allow<may::BudgetsWrite>,

@@ -81,7 +81,7 @@ pub struct ClusterState {
     pub data: Vec<ModelState>,
 }
 
-/// How one model stands.
+/// The state of one model.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ModelState {
     /// The model.
@@ -106,9 +106,9 @@ pub struct ModelState {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
-    /// How far the foremost boot is.
+    /// The progress of the boot that is furthest along.
     pub progress: Option<ProgressBody>,
-    /// The last failed scale-up, while it keeps the next one back.
+    /// The last failed scale-up, while the model backs off.
     #[schema(value_type = Option<Object>)]
     pub failure: Option<Failure>,
     /// The taken slots.
@@ -116,7 +116,7 @@ pub struct ModelState {
     pub slots: Vec<SlotView>,
 }
 
-/// How far a boot is.
+/// The progress of a boot.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProgressBody {
     /// `launch`, `boot`, `image`, `weights` or `warmup`.
@@ -127,7 +127,7 @@ pub struct ProgressBody {
     pub eta_s: Option<f64>,
 }
 
-/// An operator's word.
+/// An operator's order.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderRequest {
@@ -159,7 +159,7 @@ pub struct LogPage {
     pub claim: ClaimId,
     /// The text.
     pub text: String,
-    /// The offset to go on at.
+    /// The offset to continue at.
     pub next_offset: u64,
     /// Why the model could not be started since, where that start has left no log: this one is of
     /// an earlier replica.
@@ -173,9 +173,9 @@ pub struct LogPage {
 pub(super) struct ReadLogs {
     /// The model.
     model: String,
-    /// Go on with this log; the newest when absent.
+    /// The log to continue; the newest when absent.
     claim: Option<String>,
-    /// Go on here; the last part when absent.
+    /// Where to continue; the last part when absent.
     offset: Option<u64>,
     /// The most bytes, up to 1 MiB; 64 KiB when absent.
     max_bytes: Option<usize>,
@@ -258,7 +258,7 @@ pub(super) async fn logs(
     State(area): State<Arc<ClusterArea>>,
     QueryString(query): QueryString<ReadLogs>,
 ) -> Result<Json<LogPage>, ApiError> {
-    // A deleted model's log may still be of interest, so an unknown name is no error yet.
+    // A deleted model's log may still be of interest, so an unknown name is not an error yet.
     area.parts.views.refresh(&query.model).await?;
     let known = area.parts.views.dispatcher.find(&query.model);
     let name = match &known {

@@ -90,8 +90,7 @@ pub struct RouteBody {
     pub updated_at: Timestamp,
     /// Who may answer, and how one is chosen.
     pub spec: RouteSpec,
-    /// The targets that nobody answers to, because their model or provider is not there (any
-    /// more). Requests pass them over.
+    /// The targets whose model or provider does not exist (any more). Requests skip them.
     #[serde(default)]
     #[schema(required = true, value_type = Vec<String>)]
     pub missing_targets: Vec<ModelName>,
@@ -133,7 +132,7 @@ pub struct ProviderList {
 /// Whether a provider answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProviderCheck {
-    /// Whether it takes requests with the key that it is given.
+    /// Whether it accepts requests with its key.
     pub ok: bool,
     /// The status that it answered with; null where it did not answer.
     pub status: Option<u16>,
@@ -183,7 +182,7 @@ pub(super) async fn list_routes(
 
 /// Show a route.
 #[utoipa::path(get, path = "/api/v1/routes/{name}", tag = "routes",
-    params(("name" = String, Path, description = "the route's name; slashes as they are")),
+    params(("name" = String, Path, description = "the route's name; slashes are not escaped")),
     responses((status = 200, body = RouteBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show_route(
     Allow(by): Allow<may::GatewayRead>,
@@ -199,7 +198,7 @@ pub(super) async fn show_route(
 
 /// Add a route, or change it.
 #[utoipa::path(put, path = "/api/v1/routes/{name}", request_body = RouteSpec, tag = "routes",
-    params(("name" = String, Path, description = "the route's name; slashes as they are")),
+    params(("name" = String, Path, description = "the route's name; slashes are not escaped")),
     responses((status = 200, body = RouteBody), (status = 201, body = RouteBody),
         (status = "4XX", body = ErrorBody)))]
 pub(super) async fn apply_route(
@@ -220,7 +219,7 @@ pub(super) async fn apply_route(
 
 /// Delete a route. Requests that name it are refused from then on.
 #[utoipa::path(delete, path = "/api/v1/routes/{name}", tag = "routes",
-    params(("name" = String, Path, description = "the route's name; slashes as they are")),
+    params(("name" = String, Path, description = "the route's name; slashes are not escaped")),
     responses((status = 200, body = RouteBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn delete_route(
     Allow(by): Allow<may::GatewayWrite>,

@@ -190,7 +190,7 @@ pub struct CreatedKey {
 pub struct KeyPage {
     /// The keys.
     pub data: Vec<KeyBody>,
-    /// Where the next page starts; null on the last.
+    /// Where the next page starts; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -216,7 +216,7 @@ pub(super) struct ListKeys {
     /// Rows of the page, 1 to 500; 50 when absent.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 

@@ -76,7 +76,7 @@ pub struct ModelBody {
 pub struct ModelPage {
     /// The models, by name.
     pub data: Vec<ModelBody>,
-    /// Where the next page starts; null on the last.
+    /// Where the next page starts; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct ListModels {
     /// Rows of the page, 1 to 500; 50 when absent. A page may be shorter.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn list(
 
 /// Show a model.
 #[utoipa::path(get, path = "/api/v1/models/{name}", tag = "models",
-    params(("name" = String, Path, description = "the model's name; slashes as they are")),
+    params(("name" = String, Path, description = "the model's name; slashes are not escaped")),
     responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show(
     Allow(by): Allow<may::ModelsRead>,
@@ -153,7 +153,7 @@ pub(super) async fn show(
 
 /// Register a model, or change it. A changed command or environment replaces its replicas.
 #[utoipa::path(put, path = "/api/v1/models/{name}", request_body = ModelSpec, tag = "models",
-    params(("name" = String, Path, description = "the model's name; slashes as they are")),
+    params(("name" = String, Path, description = "the model's name; slashes are not escaped")),
     responses((status = 200, body = ModelBody), (status = 201, body = ModelBody),
         (status = "4XX", body = ErrorBody)))]
 pub(super) async fn apply(
@@ -178,7 +178,7 @@ pub(super) async fn apply(
 
 /// Delete a model; its replicas are drained and ended.
 #[utoipa::path(delete, path = "/api/v1/models/{name}", tag = "models",
-    params(("name" = String, Path, description = "the model's name; slashes as they are")),
+    params(("name" = String, Path, description = "the model's name; slashes are not escaped")),
     responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn delete(
     Allow(by): Allow<may::ModelsWrite>,

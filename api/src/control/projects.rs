@@ -80,7 +80,7 @@ impl From<Project> for ProjectBody {
 pub struct ProjectPage {
     /// The projects, `default` first, the others by id.
     pub data: Vec<ProjectBody>,
-    /// Where the next page starts; null on the last.
+    /// Where the next page starts; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct ListProjects {
     /// Rows of the page, 1 to 500; 50 when absent. A page may be shorter.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(project.into())))
 }
 
-/// List the projects: all of them, or one's own.
+/// List the projects: all of them, or only the caller's own.
 #[utoipa::path(get, path = "/api/v1/projects", params(ListProjects), tag = "projects",
     responses((status = 200, body = ProjectPage), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn list(

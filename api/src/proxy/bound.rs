@@ -8,7 +8,7 @@ use super::usage::Usage;
 pub(super) const DEFAULT_OUTPUT_TOKENS: u64 = 4096;
 /// The tokens of an answer that are expected where targets are compared.
 const EXPECTED_OUTPUT_TOKENS: u64 = 512;
-/// What an image in the body can come to. Its bytes are no bound: a tiny one is scaled up.
+/// What an image in the body can come to. Its bytes do not bound it: a tiny one is scaled up.
 const IMAGE_TOKENS: u64 = 16_384;
 
 /// The most tokens that a request can use.

@@ -84,7 +84,7 @@ impl Consumer {
             if let Err(error) = book.flush(&*store, clock.now()).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "what was used could not be written; it is tried again with the next request"
+                    "usage could not be written; trying again with the next request"
                 );
             }
         }))

@@ -182,7 +182,7 @@ impl Purse {
                 let of = project.map_or_else(|| "routes".into(), |id| format!("project `{id}`"));
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the budgets of {of} could not be read again; those known before stand"
+                    "the budgets of {of} could not be refreshed; those last read apply"
                 );
                 Ok(known.budgets)
             }
@@ -370,7 +370,8 @@ impl Reservation {
             Ok(Settled::Repeated { .. }) => {}
             Err(error) => tracing::warn!(
                 reservation = %self.id, error = &error as &dyn std::error::Error,
-                "what a request used could not be settled; it counts as all that was set aside"
+                "what a request used could not be settled; it counts as everything that was set \
+                 aside"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! What callers are told who get no answer, or not the replica's own.
+//! What callers are told when they get no answer, or not the replica's own.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::provider::Hosted;
 use super::upstream::{BodyError, SendError};
 use crate::error::{ApiError, ErrorKind};
 
-/// A retry later than this is nothing that a client waits for.
+/// Clients do not wait longer than this for a retry.
 const SOON: Duration = Duration::from_mins(1);
 
 /// What is wrong with an answer in a coding that nobody asked for; behind "the answer".
-pub(super) const COMPRESSED: &str = "is compressed, though that was not asked for";
+pub(super) const COMPRESSED: &str = "is compressed, which was not asked for";
 
 /// A request that cannot be put into the words of its target.
 pub(super) fn untranslatable(error: &Untranslatable) -> ApiError {
@@ -44,7 +44,7 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
             ApiError::new(
                 ErrorKind::ProviderUnavailable,
                 format!(
-                    "model `{name}` is not asked for now, as its provider has failed or wants to be left alone; retry after the time in `Retry-After`"
+                    "no requests are sent to model `{name}` now, because its provider has failed or has asked for a pause; retry after the time in `Retry-After`"
                 ),
             )
             .retry_after(wait)
@@ -67,7 +67,7 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
                     format!("model `{name}` was deleted while the request waited; see `GET /v1/models`")
                 }
                 Destination::Hosted(hosted) => format!(
-                    "`{name}` was a model of this server and is not registered any more; its requests are not sent to the provider `{}` instead",
+                    "`{name}` was a model of this server and is no longer registered; its requests are never sent to the provider `{}`",
                     hosted.provider()
                 ),
             },
@@ -98,7 +98,7 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
         GiveUp::Busy => ApiError::new(
             ErrorKind::ModelBusy,
             format!(
-                "model `{name}` has as many requests as it takes at once, and the turn of this one did not come in time; retry after the time in `Retry-After`"
+                "model `{name}` is at its limit of concurrent requests, and this one did not get its turn in time; retry after the time in `Retry-After`"
             ),
         )
         .retry_after(Duration::from_secs(5)),
@@ -112,7 +112,7 @@ pub(super) enum Limit {
     OfKey(u32),
 }
 
-/// One more request than may wait.
+/// One request too many that would wait.
 pub(super) fn too_many_held(
     view: &ModelView,
     limit: Limit,
@@ -123,10 +123,10 @@ pub(super) fn too_many_held(
     let after = diogenes_core::routing::retry_after(view.progress(now).eta);
     let limit = match limit {
         Limit::OfAll(most) => {
-            format!("the limit of requests that may wait for it, {most}, is reached")
+            format!("{most} requests are already waiting for it, which is the limit")
         }
         Limit::OfKey(most) => {
-            format!("this key has as many requests waiting for it as a key may have, {most}")
+            format!("{most} requests of this key are already waiting for it, which is the limit")
         }
     };
     ApiError::new(
@@ -202,7 +202,7 @@ pub(super) fn no_answer(error: &SendError, by: &Destination) -> ApiError {
     ApiError::new(kind, format!("model `{name}` {what}; retry the request, and {see}"))
 }
 
-/// What to tell a caller for whom the time that a request may take is over.
+/// What to tell a caller whose request has taken too long.
 pub(super) fn out_of_time(by: &Destination) -> ApiError {
     by.metrics().broken("deadline");
     ApiError::new(
@@ -226,7 +226,7 @@ pub(super) fn broken(broken: BodyError, by: &Destination) -> ApiError {
     flawed(kind, label, what, by)
 }
 
-/// What to tell a caller whose answer is not what the endpoint answers with.
+/// What to tell a caller whose answer is not what the endpoint returns.
 pub(super) fn malformed(what: &str, by: &Destination) -> ApiError {
     flawed(ErrorKind::UpstreamMalformed, "malformed", what, by)
 }
@@ -251,7 +251,7 @@ pub(super) fn too_large(most: usize) -> ApiError {
     )
 }
 
-/// Who refused with a status, and said nothing that a caller could use.
+/// A replica that refused with a status, and without anything that a caller could use.
 pub(super) fn refused(status: StatusCode, by: &Destination) -> ApiError {
     let entry = match by {
         Destination::Model(entry) => entry,
@@ -299,7 +299,7 @@ fn refused_out(status: StatusCode, hosted: &Hosted) -> ApiError {
     ApiError::new(
         ErrorKind::UpstreamRefused,
         format!(
-            "the provider `{provider}` answered to a request for `{}` with status {number} and nothing to pass on",
+            "the provider `{provider}` answered a request for `{}` with status {number} and no usable error message",
             hosted.model()
         ),
     )

@@ -220,7 +220,7 @@ async fn counted(
         Err(place) => {
             return Err(ApiError::new(
                 ErrorKind::InvalidRequest,
-                format!("a budget counts this request, and nobody can tell beforehand how many tokens `{place}` will use; send its content in the request, or use a key without a budget"),
+                format!("this request counts against a budget, and nobody can tell in advance how many tokens `{place}` will use; send its content in the request, or use a key without a budget"),
             )
             .param(place));
         }

@@ -170,7 +170,7 @@ fn nobody(name: &ModelName, spec: &RouteSpec) -> ApiError {
     let targets = targets.join(", ");
     ApiError::new(
         ErrorKind::ModelNotFound,
-        format!("no target of the route `{name}` is there any more ({targets}); add the model or its provider, or change the route with `diogenes route apply`"),
+        format!("no target of the route `{name}` exists any more ({targets}); add the model or its provider, or change the route with `diogenes route apply`"),
     )
     .param("model")
 }
@@ -180,7 +180,7 @@ fn route_stays_here(name: &ModelName) -> ApiError {
     ApiError::new(
         ErrorKind::EgressNotAllowed,
         format!(
-            "all targets of the route `{name}` are models of providers, but the route lets no request leave; its operator can set `egress = true` in it"
+            "all targets of the route `{name}` are models of providers, but the route does not let requests leave; the operator can set `egress = true` for it"
         ),
     )
     .param("model")

@@ -190,7 +190,7 @@ impl Settlement {
                 target: "diogenes::request",
                 parent: span,
                 replica = by.label().to_str().unwrap_or_default(),
-                "the stream was cut and goes on at another replica"
+                "the stream continues on another replica"
             );
         }
     }

@@ -40,7 +40,7 @@ impl FleetViews {
         }
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "`{name}` is served by what was known of it before"
+            "`{name}` is served by its last known state"
         );
         Ok(())
     }

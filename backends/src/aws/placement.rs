@@ -72,8 +72,9 @@ impl TryFrom<&Placement> for Ec2Placement {
         }
         let mut fields: Map<String, Value> = placement.details().clone().into_iter().collect();
         fields.insert("instance_type".into(), label.into());
-        serde_json::from_value(Value::Object(fields))
-            .map_err(|error| NotOnEc2(format!("says of `{label}` what EC2 cannot do: {error}")))
+        serde_json::from_value(Value::Object(fields)).map_err(|error| {
+            NotOnEc2(format!("has a rung `{label}` that EC2 cannot launch: {error}"))
+        })
     }
 }
 
@@ -172,12 +173,12 @@ mod tests {
             (json!({"instance_type": "g6."}), "names `g6.`, which is not an instance type"),
             (
                 json!({"instance_type": "g6.xlarge", "market": "free"}),
-                "says of `g6.xlarge` what EC2 cannot do: unknown variant `free`, expected \
+                "has a rung `g6.xlarge` that EC2 cannot launch: unknown variant `free`, expected \
                  `on_demand` or `spot`",
             ),
             (
                 json!({"instance_type": "g6.xlarge", "node_pool": "gpu"}),
-                "says of `g6.xlarge` what EC2 cannot do: unknown field `node_pool`, expected one \
+                "has a rung `g6.xlarge` that EC2 cannot launch: unknown field `node_pool`, expected one \
                  of `instance_type`, `zone`, `market`",
             ),
         ] {

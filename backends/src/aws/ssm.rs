@@ -50,7 +50,7 @@ impl ParameterSecrets {
                 format!("does not exist in {region}")
             }
             Some("AccessDeniedException") => {
-                format!("must not be read; the stack allows `{}`", self.readable)
+                format!("may not be read; the stack allows `{}`", self.readable)
             }
             _ => format!("cannot be read: {}", DisplayErrorContext(&error)),
         })

@@ -65,11 +65,11 @@ fn explain(program: &str, error: io::Error) -> Unstartable {
     };
     match Errno::from_io_error(&error) {
         Some(Errno::NOENT | Errno::NOTDIR) => of_the_command("was not found"),
-        Some(Errno::ACCESS | Errno::PERM) => of_the_command("may not be executed"),
+        Some(Errno::ACCESS | Errno::PERM) => of_the_command("is not executable"),
         Some(Errno::NOEXEC) => of_the_command("is not a program that this machine can run"),
         Some(Errno::ISDIR) => of_the_command("is a directory"),
         Some(Errno::LOOP | Errno::NAMETOOLONG) => of_the_command("is not a usable path"),
-        Some(Errno::TOOBIG) => of_the_command("was given too long arguments"),
+        Some(Errno::TOOBIG) => of_the_command("was given arguments that are too long"),
         Some(Errno::AGAIN) => {
             Unstartable::NoRoom("the process limit has been reached; see `ulimit -u`")
         }

@@ -143,7 +143,7 @@ impl ProcessBackend {
                     process.signal(Signal::KILL);
                 }
                 if timeout(LAST_WAIT, shared.all_ended()).await.is_err() {
-                    tracing::warn!("some instances did not end; the next start finds them");
+                    tracing::warn!("some instances have not ended; the next start will find them");
                 }
             }
         }

@@ -76,7 +76,7 @@ impl RunDir {
             if path.is_dir() {
                 tracing::warn!(
                     path = %path.display(),
-                    "{} is a directory and not a run record; it is passed over", path.display()
+                    "{} is a directory and not a run record; it is skipped", path.display()
                 );
                 continue;
             }

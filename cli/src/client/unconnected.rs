@@ -15,7 +15,8 @@ pub(super) fn explain(address: &Address, error: &(dyn Error + 'static)) -> Strin
     let text = cause.to_string();
     if address.is_https() && text.starts_with(NOT_TLS) {
         return format!(
-            "{address} does not speak TLS; for a server without TLS, as `diogenes serve` is, use {}",
+            "{address} does not speak TLS; for a server without TLS, such as `diogenes serve`, use \
+             {}",
             address.without_tls()
         );
     }

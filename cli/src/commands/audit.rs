@@ -10,7 +10,7 @@ use super::{output, time};
 use crate::client::{Client, decode};
 use crate::exit::Failure;
 
-/// Show who changed keys, models, projects and budgets, newest first.
+/// Show who changed keys, models, routes, providers, projects and budgets, newest first.
 ///
 /// Records are kept for 400 days.
 #[derive(Debug, clap::Args)]
@@ -37,10 +37,11 @@ pub(crate) struct AuditArgs {
     /// Only changes of this target, such as `key/3kTMd9XbQ2LpVw7z` or `model/demo`
     #[arg(long)]
     target: Option<String>,
-    /// Only changes from this time on: RFC 3339, a date in UTC, or how long ago, as `2h` or `7d`
+    /// Only changes from this time on: RFC 3339, a date in UTC, or how long ago, such as `2h` or
+    /// `7d`
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<Timestamp>,
-    /// Only changes before this time, written the same
+    /// Only changes before this time, in the same form
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<Timestamp>,
     /// Maximum number of rows

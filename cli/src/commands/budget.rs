@@ -16,7 +16,7 @@ use crate::exit::{Failure, Kind};
 /// Set, list and delete budgets: what a key, a project or a route may use.
 ///
 /// A budget is in dollars or in tokens, per day, per month or in total; days and months begin at
-/// midnight UTC. There may be several for one key: each of them has to suffice.
+/// midnight UTC. A key may have several budgets, and a request must fit into each of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes budget set --project search --usd 20 --per month
@@ -40,8 +40,8 @@ enum Action {
 
 /// Set how much a key, a project or a route may use.
 ///
-/// A budget that is there already is changed; what is used in this period counts against the new
-/// one too. The budgets of projects and routes need a key with the scope `admin`.
+/// If the budget exists, its cap is changed, and what was used in this period counts against the
+/// new cap. The budgets of projects and routes need a key with the scope `admin`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes budget set --key 3kTMd9XbQ2LpVw7z --usd 0.50 --per day
@@ -53,7 +53,7 @@ struct SetArgs {
     whose: Whose,
     #[command(flatten)]
     much: Much,
-    /// How often it starts anew: `day`, `month`, or `total` for never
+    /// How often it resets: `day`, `month`, or `total` for never
     #[arg(long, value_name = "PERIOD")]
     per: Period,
 }
@@ -85,7 +85,7 @@ struct Much {
     tokens: Option<Cap>,
 }
 
-/// List the budgets: all of them, or those of your own project with the key of a project.
+/// List the budgets: all of them, or those of your own project with a project's key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes budget list
@@ -107,7 +107,7 @@ struct ShowArgs {
     id: BudgetId,
 }
 
-/// Delete a budget: it refuses no request any more.
+/// Delete a budget, so that it no longer refuses requests.
 ///
 /// What was used is not forgotten: it counts if the budget is set again in the same period.
 #[derive(Debug, clap::Args)]
@@ -149,7 +149,7 @@ pub(super) async fn run(args: BudgetArgs) -> Result<(), Failure> {
             show(&budget, format)
         }
         Action::Delete(DeleteArgs { id, yes }) => {
-            let question = format!("delete the budget `{id}`? Nothing is refused by it any more");
+            let question = format!("delete the budget `{id}`? It will no longer refuse requests");
             if !yes && !confirmation::ask(&format!("deleting `{id}`"), &question)? {
                 output::note("nothing was deleted");
                 return Ok(());

@@ -38,7 +38,7 @@ pub(crate) struct EmbedArgs {
     /// The texts; without any, or as `-`, the lines of standard input, one text each
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
-    /// Length of the embeddings, where the model lets it be chosen
+    /// Length of the embeddings, for models that let it be chosen
     #[arg(long, value_name = "N", value_parser = dimensions)]
     dimensions: Option<NonZeroU32>,
     #[command(flatten)]
@@ -102,7 +102,7 @@ fn texts_of<R: Read>(
     }
     if has_terminal && !is_dash {
         return Err(Kind::Config.because(
-            "no text is given; write the texts behind the model, or pipe them in, one per line",
+            "no text was given; put texts after the model, or pipe them in, one per line",
         ));
     }
     let mut piped = String::new();
@@ -151,7 +151,7 @@ async fn look(client: &Client, model: &str) -> Result<Option<Boot>, Failure> {
 
 /// The embeddings of an answer, in the order of their texts.
 fn read(answer: &Value, texts: usize) -> Result<Vec<Vec<f64>>, Failure> {
-    let unexpected = "the model's answer does not have the form of embeddings";
+    let unexpected = "the model's answer is not a list of embeddings";
     let mut read: Embeddings = serde_path_to_error::deserialize(answer).map_err(|error| {
         Failure { kind: Kind::Other, error: anyhow::Error::new(error).context(unexpected) }
     })?;

@@ -139,10 +139,10 @@ impl Health {
         let models = match (&self.models, self.usable_models) {
             (Some(models), _) => models.text(),
             (None, Some(usable)) => {
-                format!("{usable} that the key may use, which may not see their state")
+                format!("{usable} that the key may use; it may not see their state")
             }
-            (None, None) if has_key => "not counted, as the key may not see them".into(),
-            (None, None) => "not counted, as no API key is set".into(),
+            (None, None) if has_key => "not counted, because the key may not see them".into(),
+            (None, None) => "not counted, because no API key is set".into(),
         };
         output::details([
             ("server", format!("{} answers", self.url)),

@@ -21,7 +21,7 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Whoever read standard output has gone, as `head` does. That is no failure of ours.
+/// Whoever read standard output has gone, as `head` does. That is not our failure.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed")]
 struct Closed;

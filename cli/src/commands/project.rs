@@ -10,7 +10,7 @@ use crate::exit::Failure;
 
 /// Create, list and archive projects.
 ///
-/// A project owns API keys, and everything that is made with them. Keys that were created without
+/// A project owns API keys and everything that is made with them. Keys that were created without
 /// one belong to the project `default`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -46,7 +46,7 @@ struct CreateArgs {
     description: String,
 }
 
-/// List the projects: all of them, or your own with the key of a project.
+/// List the projects: all of them, or your own with a project's key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes project list

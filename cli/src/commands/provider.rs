@@ -16,8 +16,8 @@ use crate::exit::{Failure, Kind};
 
 /// Add, change, list, check and delete providers: services that host models elsewhere.
 ///
-/// Callers ask for a provider's model by its name with the provider's before it, such as
-/// `openai/gpt-5-mini`, with a key that allows egress; or by a route that does.
+/// Callers name a provider's model as `PROVIDER/MODEL`, such as `openai/gpt-5-mini`, with a key
+/// that allows egress, or use a route that leads to it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes provider apply openai --base-url https://api.openai.com/v1 --api-key-env OPENAI_API_KEY
@@ -40,10 +40,9 @@ enum Action {
     Delete(DeleteArgs),
 }
 
-/// Add or change a provider. Its API key stays where it is kept; only the place is recorded.
+/// Add or change a provider. Its API key stays where it is; only the place is recorded.
 ///
-/// The spec comes from a file or from the provider that is there, if there is one; flags win over
-/// both.
+/// The spec comes from a file or from the provider as it is, if it exists; flags win over both.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes provider apply openai --base-url https://api.openai.com/v1 --api-key-env OPENAI_API_KEY
@@ -52,7 +51,7 @@ enum Action {
 
 The fields of a file are those of `[providers.…]` in `diogenes.toml`.")]
 struct ApplyArgs {
-    /// Name of the provider: what stands before the `/` of its models' names
+    /// Name of the provider: the part before the `/` of its models' names
     name: ProviderName,
     /// File with the spec, in TOML, JSON or YAML; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
@@ -107,9 +106,10 @@ struct ShowArgs {
     name: ProviderName,
 }
 
-/// Ask a provider, or each of them, for its list of models: whether it answers and takes its key.
+/// Check whether a provider, or each of them, answers and accepts its key, by asking for its list
+/// of models.
 ///
-/// The server asks, from where requests leave. Exits with 8 if one of them fails.
+/// The server asks, from where requests leave. Exits with 8 if a check fails.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes provider check

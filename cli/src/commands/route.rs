@@ -42,8 +42,7 @@ enum Action {
 
 /// Add or change a route. Requests follow it within seconds.
 ///
-/// The spec comes from a file or from the route that is there, if there is one; arguments win over
-/// both.
+/// The spec comes from a file or from the route as it is, if it exists; arguments win over both.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes route apply assistant Qwen/Qwen3-8B openai/gpt-5-mini --egress
@@ -103,7 +102,7 @@ enum StrategyArg {
 enum WhileColdArg {
     /// The next target that runs answers, and the first starts meanwhile
     Next,
-    /// They wait for the first
+    /// Requests wait for the first
     Hold,
 }
 
@@ -170,7 +169,7 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
             })
         }
         Action::Delete(DeleteArgs { name, yes }) => {
-            let question = format!("delete route `{name}`? Requests that name it are refused then");
+            let question = format!("delete route `{name}`? Requests that name it will be refused");
             if !yes && !confirmation::ask(&format!("deleting `{name}`"), &question)? {
                 output::note("nothing was deleted");
                 return Ok(());
@@ -308,8 +307,8 @@ fn targets(route: &RouteBody, separator: &str) -> String {
 fn note_missing(routes: &[RouteBody]) {
     if routes.iter().any(|route| !route.missing_targets.is_empty()) {
         output::note(
-            "nobody answers to targets marked as missing, which requests pass over; add the model \
-             or its provider, or change the route",
+            "targets marked as missing do not exist, and requests skip them; add the model or its \
+             provider, or change the route",
         );
     }
 }

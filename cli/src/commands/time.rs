@@ -7,7 +7,8 @@ use diogenes_core::Timestamp;
 /// Parses a time as people write it: a time, a day, which begins at midnight UTC, or how long ago.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     of_text(text.trim(), Timestamp::now()).ok_or_else(|| {
-        "is not a time; use `2026-11-27`, `2026-11-27T08:00:00Z`, or how long ago, as `2h` or `7d`"
+        "is not a time; use `2026-11-27`, `2026-11-27T08:00:00Z`, or how long ago, such as `2h` or \
+         `7d`"
             .to_owned()
     })
 }

@@ -35,7 +35,7 @@ async fn warn_of_missing_targets(
             tracing::warn!(
                 %route,
                 %target,
-                "route {route}: `{target}` is neither a registered model nor one of a provider, and is passed over until it is"
+                "route {route}: `{target}` is neither a registered model nor one of a provider; requests skip it until it is"
             );
         }
     }

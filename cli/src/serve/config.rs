@@ -203,12 +203,12 @@ fn routes_of(
             bail!("{targets}: {error}");
         }
         if let Some(target) = spec.models().find(|target| names.contains(&target.as_str())) {
-            bail!("{targets}: `{target}` is a route; name models, as a route leads to no other");
+            bail!("{targets}: `{target}` is a route; the targets of a route must be models");
         }
         let hides =
             models.iter().find(|(model, spec)| **model == parsed || spec.aliases.contains(&parsed));
         if let Some((model, _)) = hides {
-            bail!("{}: model `{model}` answers to this name; choose another name", at(table));
+            bail!("{}: model `{model}` already uses this name; choose another one", at(table));
         }
         routes.insert(parsed, spec.clone());
     }
@@ -310,7 +310,8 @@ pub(crate) fn configured_prices(named: Option<&Path>) -> anyhow::Result<PathBuf>
     struct Head {
         prices: Option<PathBuf>,
     }
-    const ON_AWS: &str = "an installation on AWS has none, and counts by the prices of its release";
+    const ON_AWS: &str = "an installation on AWS has no such file and uses the prices of its \
+                          release";
     let Some((path, head)) = head_of::<Head>(named, "fix it")? else {
         bail!(
             "no configuration file was found here, so no `prices` file is known; name one with --config ({ON_AWS})"
@@ -393,7 +394,7 @@ fn hint(message: &str, path: &str) -> String {
         Some(near) => format!("; did you mean `{near}`?"),
         // `[models.llama3.1]` is a table `1` in a model `llama3`.
         None if path.starts_with("models.") => {
-            "; a model's name that has dots in it stands in quotes: [models.\"a.b\"]".into()
+            "; put a model name that contains dots in quotes: [models.\"a.b\"]".into()
         }
         None => String::new(),
     }

@@ -74,7 +74,7 @@ impl Lingering {
     fn refuse_tls(&self) {
         let peer = self.stream.peer_addr().map_or_else(|_| "a client".into(), |at| at.to_string());
         tracing::warn!(
-            "{peer} speaks TLS to this port, which has none: use an http:// URL, or put a proxy with TLS in front"
+            "{peer} speaks TLS to this port, which does not: use an http:// URL, or put a proxy with TLS in front"
         );
         // The buffer of a fresh connection has room for it; if not, closing says enough.
         if let Err(error) = self.stream.try_write(NOT_TLS) {

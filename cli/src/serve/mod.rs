@@ -127,7 +127,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         admin_key::ensure(&config.data_dir, &server.keys).await.map_err(Kind::DataDir.failure())?;
     announce(&args, &config, address, &admin, data_dir.path());
     if listener.is_passed {
-        tracing::info!("the service manager holds the socket: a restart refuses nobody");
+        tracing::info!("the service manager holds the socket, so a restart refuses no connections");
     }
     server.run(listener, &config).await.map_err(Kind::Other.failure())
 }
@@ -412,7 +412,7 @@ async fn retire(fleet: &Reconciler, which: Retire) {
     if let Err(error) = fleet.retire(which).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "it could not be recorded that replicas end with this server"
+            "could not record that replicas end with this server"
         );
     }
 }

@@ -69,7 +69,7 @@ impl Money {
                 tokio::time::sleep(FLUSH_EVERY).await;
                 let flushed = usage.flush(&*store, now.now()).await;
                 match &flushed {
-                    Ok(()) if is_behind => tracing::info!("usage is written again"),
+                    Ok(()) if is_behind => tracing::info!("usage is being written again"),
                     Err(error) if !is_behind => tracing::warn!(
                         error = error as &dyn std::error::Error,
                         "usage could not be written; it is kept in memory, and written as soon as that works"
@@ -85,7 +85,7 @@ impl Money {
                 if let Err(error) = ledger.tend(clock.now()).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the ledger of budgets could not be looked after; trying again soon"
+                        "the ledger of budgets could not be maintained; trying again soon"
                     );
                 }
                 purse.look().await;
@@ -98,13 +98,14 @@ impl Money {
         if let Err(error) = self.usage.flush(&*self.store, self.clock.now()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the usage of the last seconds could not be written; reports lack it"
+                "the usage of the last seconds could not be written and will be missing from \
+                 reports"
             );
         }
         if let Err(error) = self.ledger.close(self.clock.now()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "what budgets had set aside could not be given back; it counts as used"
+                "what was set aside from budgets could not be returned; it counts as used"
             );
         }
     }

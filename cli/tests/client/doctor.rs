@@ -39,7 +39,7 @@ fn doctor_warns_of_targets_and_providers_that_nobody_answers_for() {
         let check = checks.iter().find(|check| check["name"] == name).unwrap();
         [&check["status"], &check["detail"]].map(|value| value.as_str().unwrap().to_owned())
     };
-    assert_eq!(check("route `assistant`"), ["warning", "nobody answers to its target `old`"]);
+    assert_eq!(check("route `assistant`"), ["warning", "its target `old` does not exist"]);
     assert_eq!(check("provider `good`"), ["ok", "answers, with 2 models"]);
     assert_eq!(
         check("provider `bad`"),

@@ -63,7 +63,7 @@ fn what_is_wrong_with_the_answer_has_its_exit_code() {
         r#"{"error": {"message": "model `bge` is not registered", "code": "model_not_found"}}"#;
     for (status, answer, code, text) in [
         (404, NO_MODEL, 6, "model `bge` is not registered"),
-        (200, r#"{"choices": []}"#, 1, "does not have the form of embeddings"),
+        (200, r#"{"choices": []}"#, 1, "is not a list of embeddings"),
         (200, ANSWER, 1, "2 of them for 1 texts"),
     ] {
         let server = Fake::answering(status, answer);

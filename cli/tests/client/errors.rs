@@ -107,7 +107,7 @@ fn a_value_that_cannot_be_read_is_explained() {
         (
             ["audit", "--limit=5", "--since", "yesterday"],
             "invalid value 'yesterday' for '--since <TIME>': is not a time; use `2026-11-27`, \
-             `2026-11-27T08:00:00Z`, or how long ago, as `2h` or `7d`",
+             `2026-11-27T08:00:00Z`, or how long ago, such as `2h` or `7d`",
         ),
     ] {
         let done = Program::new(&arguments).run();

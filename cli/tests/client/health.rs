@@ -51,8 +51,8 @@ fn a_server_that_answers_tells_its_version_and_its_models() {
 fn a_key_tells_as_much_as_it_may_and_none_that_the_server_answers() {
     let list = r#"{"object": "list", "data": [{"id": "a"}, {"id": "b"}]}"#;
     for (models, text) in [
-        ((200, list), "models:   2 that the key may use, which may not see their state\n"),
-        ((403, NO_SCOPE), "models:   not counted, as the key may not see them\n"),
+        ((200, list), "models:   2 that the key may use; it may not see their state\n"),
+        ((403, NO_SCOPE), "models:   not counted, because the key may not see them\n"),
     ] {
         let server = server((403, NO_SCOPE), models);
         let done = Program::new(&["health", "--url", &server.url]).run();

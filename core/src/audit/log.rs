@@ -120,14 +120,14 @@ impl AuditFilter {
             let all = Action::ALL.iter().map(|action| format!("`{action}`"));
             let all = all.collect::<Vec<_>>().join(", ");
             let problem = format!(
-                "{action:?} is not an action; there are {all}, and their beginnings, such as `key.`"
+                "{action:?} is not an action; use one of {all}, or a prefix such as `key.`"
             );
             return wrong("action", problem);
         }
         let is_target = |target: &&str| TARGETS.iter().any(|kind| target.starts_with(kind));
         if let Some(target) = self.target.as_deref().filter(|target| !is_target(target)) {
             let problem = format!(
-                "{target:?} is not a target; use `key/ID`, `model/NAME`, `project/ID` or `budget/ID`"
+                "{target:?} is not a target; use `key/ID`, `project/ID`, `budget/ID`, `model/NAME`, `route/NAME` or `provider/NAME`"
             );
             return wrong("target", problem);
         }

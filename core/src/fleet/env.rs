@@ -71,9 +71,9 @@ pub(super) fn unmask(sent: &Env, standing: Option<&Env>) -> Result<Env, SpecErro
         let kept = kept.ok_or_else(|| SpecError {
             field: "env",
             problem: format!(
-                "has `{mask}` as the value of `{name}`: that is how answers hide a value, and \
-                 the model has none to keep; send the value, or a reference such as \
-                 {{\"env\": \"{name}\"}}",
+                "has `{mask}` as the value of `{name}`: that is how answers hide a value, and the \
+                 model has no value to keep; send the value, or a reference such as {{\"env\": \
+                 \"{name}\"}}",
                 mask = EnvValue::MASK
             ),
         })?;
@@ -137,8 +137,8 @@ pub(super) fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
     let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^\\x00]*$"));
     let forms = OneOfBuilder::new().item(text);
     let value = crate::secret::forms(forms).description(Some(
-        "Text, or where the text is kept. Answers show `***` for text; sent back, it keeps the \
-         text that stands.",
+        "Text, or where the text is kept. Answers show `***` for text; sent back, `***` keeps the \
+         text that is set.",
     ));
     let value = RefOr::T(Schema::OneOf(value.build()));
     let object = ObjectBuilder::new().schema_type(Type::Object);

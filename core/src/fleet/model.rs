@@ -70,7 +70,7 @@ pub struct ModelSpec {
     /// The path that answers 200 once the server is ready.
     #[serde(default = "default_health_path")]
     pub health_path: String,
-    /// The port that the command listens on, where it cannot be told one by `{port}`.
+    /// The port that the command listens on, for a program with a fixed one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The name that the inference server knows the model by, where it is another; requests

@@ -35,8 +35,8 @@ impl ModelSpec {
         let same = others.into_iter().find(|(_, other)| other.port == Some(port));
         same.map_or(Ok(()), |(other, _)| {
             let problem = format!(
-                "is {port}, as that of model `{other}`; give each model a port of its own, or pass \
-                 `{{port}}` to the command"
+                "is {port}, which model `{other}` uses too; give each model a port of its own, or \
+                 pass `{{port}}` to the command"
             );
             Err(SpecError { field: "port", problem })
         })

@@ -55,7 +55,7 @@ pub enum Standing {
     Failed,
 }
 
-/// How far a boot is.
+/// The progress of a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub phase: Phase,

@@ -127,7 +127,7 @@ pub enum GiveUp {
     /// The model was deleted: while the request waited, or long ago, and its name, which a provider
     /// could answer to as well, leads to nobody.
     Deleted,
-    /// The server is on its way out.
+    /// The server is shutting down.
     ShuttingDown,
     /// The fleet cannot be looked after.
     Neglected,

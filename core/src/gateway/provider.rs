@@ -134,7 +134,7 @@ impl ProviderSpec {
         }
         let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
         if host.is_empty() || host.starts_with(':') || !host.bytes().all(is_of_host) {
-            return invalid("base_url", "names no host; write `https://api.example.com/v1`");
+            return invalid("base_url", "has no host; write `https://api.example.com/v1`");
         }
         // What is left are forms that only look right, such as a port above 65535.
         if Url::parse(&self.base_url).is_err() {
@@ -143,7 +143,7 @@ impl ProviderSpec {
         if path.contains(['?', '#']) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return invalid(
                 "base_url",
-                "must end with a path, such as `/v1`, and nothing behind it",
+                "must end with its path, such as `/v1`, without a query or a fragment",
             );
         }
         if let Some(SecretRef::Env(name)) = &self.api_key
@@ -246,14 +246,14 @@ mod tests {
         for (bad, part) in [
             ("api.openai.com/v1", "must begin with"),
             ("ftp://api.openai.com", "must begin with"),
-            ("https://", "names no host"),
-            ("https:///v1", "names no host"),
-            ("https://:443/v1", "names no host"),
+            ("https://", "has no host"),
+            ("https:///v1", "has no host"),
+            ("https://:443/v1", "has no host"),
             ("https://example.com:70000/v1", "not a URL"),
             ("https://[/v1", "not a URL"),
-            ("https://a b/v1", "names no host"),
+            ("https://a b/v1", "has no host"),
             ("https://key@example.com/v1", "credentials"),
-            ("https://example.com/v1?key=1", "must end with a path"),
+            ("https://example.com/v1?key=1", "must end with its path"),
         ] {
             let error = spec(bad).validate().unwrap_err().to_string();
             assert!(error.contains(part), "{bad}: {error}");

@@ -90,7 +90,7 @@ impl RouteSpec {
     pub fn validate(&self) -> Result<(), InvalidRoute> {
         let invalid = |problem: String| Err(InvalidRoute { field: "targets", problem });
         if self.targets.is_empty() {
-            return invalid("names no model; name at least one".into());
+            return invalid("is empty; name at least one model".into());
         }
         if self.targets.len() > Self::MAX_TARGETS {
             return invalid(format!("has more than {} names", Self::MAX_TARGETS));
@@ -99,7 +99,7 @@ impl RouteSpec {
             self.models().take(place).any(|other| other == name).then_some(name)
         });
         if let Some(name) = twice {
-            return invalid(format!("names `{name}` twice; a target gets a request once"));
+            return invalid(format!("names `{name}` twice; list each target once"));
         }
         let most = RouteTarget::MAX_RANK;
         if let Some(target) =
@@ -108,7 +108,7 @@ impl RouteSpec {
             return invalid(format!("gives `{}` a weight or quality above {most}", target.model));
         }
         if self.strategy == Strategy::Weighted && self.targets.iter().all(|t| t.weight == 0) {
-            return invalid("has no weight above 0".into());
+            return invalid("has no target with a weight above 0".into());
         }
         let problem = match self.while_cold_budget {
             Some(cap) if cap.unit() != Unit::NanoDollars => Some("must be money, such as `$0.50`"),
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn routes_that_cannot_be_are_refused() {
         for (targets, problem) in
-            [(&[][..], "names no model"), (&["big", "small", "big"], "names `big` twice")]
+            [(&[][..], "name at least one model"), (&["big", "small", "big"], "names `big` twice")]
         {
             let error = route(targets).validate().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
@@ -179,7 +179,7 @@ mod tests {
         }
         for (fields, problem) in [
             (serde_json::json!([{"model": "a", "weight": 1_000_001}]), "above 1000000"),
-            (serde_json::json!([{"model": "a", "weight": 0}]), "no weight above 0"),
+            (serde_json::json!([{"model": "a", "weight": 0}]), "no target with a weight above 0"),
         ] {
             let route = serde_json::json!({"targets": fields, "strategy": "weighted"});
             let route: RouteSpec = serde_json::from_value(route).unwrap();

@@ -102,7 +102,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Code(code) => write!(f, "exited with code {code}"),
             Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
-            Self::Reclaimed(reason) => write!(f, "was taken back: {reason}"),
+            Self::Reclaimed(reason) => write!(f, "was reclaimed: {reason}"),
         }
     }
 }

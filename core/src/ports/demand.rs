@@ -12,7 +12,7 @@ use crate::ports::StoreError;
 pub struct Demand {
     /// Requests that wait for a replica to become ready.
     pub held: u32,
-    /// The newest sign that the model is wanted: a request, served or not, or one that goes on.
+    /// The newest sign that the model is wanted: a request, served or not, or one in progress.
     pub last_request_at: Option<Timestamp>,
     /// The newest arrival of a request, as far as is told; where routers stamp, of one that found
     /// no replica. Only an arrival undoes an operator's `down`, not a request that goes on.

@@ -34,7 +34,7 @@ impl fmt::Display for Topic {
 #[derive(Debug, thiserror::Error)]
 pub enum WakeError {
     /// The receiver is not there: a stopped loop, a function that does not exist.
-    #[error("nothing looks after {topic}: {reason}")]
+    #[error("nothing is there to wake for {topic}: {reason}")]
     NoReceiver {
         /// What was to be woken.
         topic: Topic,

@@ -140,7 +140,7 @@ fn booting() {
     let booting = |phase| BeatStatus::Booting { phase };
     let ready_at = |base_url: &str| BeatStatus::Ready { base_url: base_url.into() };
     let strange = |base_url: &str| {
-        let reason = format!("it says that it answers at {base_url}, which is not its address");
+        let reason = format!("it reported the URL {base_url}, which is not one of its addresses");
         fail(FailureKind::Exited, &reason, EndReason::Unhealthy)
     };
     for (what, case, actions) in [

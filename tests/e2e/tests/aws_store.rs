@@ -1,6 +1,6 @@
 //! The suite of the StateStore on the DynamoDB of the emulated AWS, which is another one than the
 //! `dynoxide` of the conformance tests where LocalStack is a released one.
-#![expect(clippy::unwrap_used, reason = "fixtures are no test functions")]
+#![expect(clippy::unwrap_used, reason = "fixtures are not test functions")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

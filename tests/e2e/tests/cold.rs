@@ -129,7 +129,7 @@ async fn a_key_cannot_take_every_place() {
             assert_eq!(answer.code(), "too_many_held_requests");
             let message = answer.json()["error"]["message"].to_string();
             assert!(
-                message.contains("as many requests waiting for it as a key may have, 2"),
+                message.contains("2 requests of this key are already waiting"),
                 "{message}"
             );
         }

@@ -41,7 +41,7 @@ impl Log {
 
     fn write(self, mut to: impl Write, line: impl Display) {
         if self == Self::Process {
-            // A log that nobody reads any more is no reason to stop.
+            // It does not stop because nobody reads its log any more.
             let _ = writeln!(to, "{line}");
         }
     }

@@ -79,7 +79,7 @@ pub(super) async fn read(
     let bytes = if status.is_success() {
         interpreter
             .answer(bytes, call, gateway.clock.now())
-            .map_err(|error| refusal::malformed(&format!("is of no use here: {error}"), at))?
+            .map_err(|error| refusal::malformed(&format!("cannot be used: {error}"), at))?
     } else {
         interpreter.error(&bytes, status, &call.id).ok_or_else(|| refusal::refused(status, at))?
     };
@@ -137,7 +137,7 @@ fn check_error(
     at: &Destination,
 ) -> Result<(), ApiError> {
     if status.is_redirection() || status.is_informational() {
-        return Err(refusal::malformed("leads elsewhere instead of answering", at));
+        return Err(refusal::malformed("is a redirect", at));
     }
     // Its words may be about our account, and repeat the key.
     let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)

@@ -184,7 +184,7 @@ impl Passing {
     fn gone_bad(&mut self, bad: &BadEvent) -> Bytes {
         let at = self.by.destination();
         let BadEvent::Failed(object) = bad else {
-            return self.fail(&refusal::malformed(&format!("is of no use here: {bad}"), &at));
+            return self.fail(&refusal::malformed(&format!("cannot be used: {bad}"), &at));
         };
         // Its own words, in the caller's.
         self.count_failure(&refusal::malformed("broke off with an error", &at));

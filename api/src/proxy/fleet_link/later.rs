@@ -20,7 +20,7 @@ impl Later {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self.keep(runtime.spawn(work));
         } else {
-            tracing::warn!("a write was left undone, as the server is on its way out");
+            tracing::warn!("a write was dropped, because the server is shutting down");
         }
     }
 
@@ -45,9 +45,7 @@ impl Later {
             }
         }
         if given_up > 0 {
-            tracing::warn!(
-                "{given_up} of the last writes of a request were given up after {SETTLE:?}"
-            );
+            tracing::warn!("gave up {given_up} of the last writes of a request after {SETTLE:?}");
         }
     }
 }

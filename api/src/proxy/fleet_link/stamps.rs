@@ -57,7 +57,7 @@ impl Stamps {
             self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(&who);
             tracing::warn!(
                 model = %model, error = &error as &dyn std::error::Error,
-                "the use of `{model}` was not noted; it is tried again with the next request"
+                "the use of `{model}` could not be recorded; trying again with the next request"
             );
         }
     }

@@ -241,7 +241,7 @@ impl FleetLink for StoredFleet {
                 known.failures += 1;
                 tracing::warn!(
                     model = %model, error = &error as &dyn std::error::Error,
-                    "`{model}` is waited for, and its state could not be read"
+                    "the state of `{model}`, which a request waits for, could not be read"
                 );
                 if known.failures >= FAILURES {
                     self.dispatcher.neglect(model);

@@ -99,7 +99,7 @@ fn verdict(status: StatusCode, url: &str, has_key: bool) -> (bool, Option<String
         }
         _ if status.is_success() => return (true, None),
         _ if status.is_redirection() => format!(
-            "it answered with a redirection, status {number}, which is not followed; correct `base_url`, now {url}"
+            "it answered with a redirect (status {number}), which is not followed; correct `base_url`, now {url}"
         ),
         _ => format!("it answered with status {number}; see whether the provider has an outage"),
     };

@@ -291,7 +291,7 @@ impl Recoverable {
             self.way.entry.metrics.recovery(how);
             tracing::info!(
                 model = %name, claim = %self.target.claim, request.id = id, how,
-                "a stream of `{name}` goes on at another replica"
+                "a stream of `{name}` continues on another replica"
             );
         }
         self.note_usage();

@@ -175,7 +175,7 @@ async fn tokens_are_counted_by_a_replica_that_runs_and_none_is_started_for_it() 
     let seen = &upstream.seen()[0];
     assert!(seen.starts_with("POST /tokenize HTTP/1.1"), "{seen}");
     assert!(seen.contains(r#"{"role":"system","content":"Be brief."}"#), "{seen}");
-    // Another shape is no count.
+    // A count of another shape does not count.
     let (local, _upstream) = local_of(Script::Answer(plain("200 OK", JSON, "{}"))).await;
     let error = walked(&local, count()).await.unwrap_err();
     assert_eq!(error.status(), StatusCode::BAD_GATEWAY);

@@ -77,8 +77,8 @@ fn shape(table: &TableDescription) -> Vec<String> {
     };
     if !has_keys(table.key_schema(), PARTITION, SORT) {
         findings.push(format!(
-            "has not the string keys `{PARTITION}` and `{SORT}`; it belongs to something else, so \
-             use another table"
+            "does not have the string keys `{PARTITION}` and `{SORT}`; it belongs to something \
+             else, so use another table"
         ));
     }
     let index =
@@ -118,7 +118,7 @@ fn time_to_live(description: Option<&TimeToLiveDescription>) -> Option<String> {
             "deletes items by the attribute `{other}` instead of `{TTL}`; deploy with `make deploy`"
         )),
         _ => Some(format!(
-            "does not delete expired items, so it grows for ever; enable TTL on the attribute \
+            "does not delete expired items, so it grows forever; enable TTL on the attribute \
              `{TTL}`"
         )),
     }

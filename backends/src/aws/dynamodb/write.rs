@@ -152,9 +152,9 @@ impl DynamoStore {
             if write.is_done(standing.as_ref()) {
                 return Ok(());
             }
-            // An earlier attempt whose answer was lost may have done it, and somebody else may
-            // have gone on from there: that is no conflict with anything the caller knows of.
-            // But a delete of what is absent changes nothing, so it can only have failed.
+            // An earlier attempt whose answer was lost may have done it, and somebody else may have
+            // gone on from there: that does not conflict with anything the caller knows of. But a
+            // delete of what is absent changes nothing, so it can only have failed.
             let changes_nothing =
                 matches!(write.write, Write::Delete { expect: Expect::Absent, .. });
             if !in_doubt || changes_nothing {

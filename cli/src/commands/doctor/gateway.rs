@@ -56,7 +56,7 @@ fn check_routes(routes: &[RouteBody], report: &mut Report) {
             };
             report.warn(
                 &format!("route `{name}`"),
-                format!("nobody answers to its target `{target}`"),
+                format!("its target `{target}` does not exist"),
                 format!("add the model or its provider, or {change}"),
             );
         }
@@ -66,14 +66,14 @@ fn check_routes(routes: &[RouteBody], report: &mut Report) {
             1 => "1 route".to_owned(),
             count => format!("{count} routes"),
         };
-        report.ok("routes", format!("{count}, and somebody answers to every target"));
+        report.ok("routes", format!("{count}, whose targets all exist"));
     }
 }
 
 fn judge(provider: &ProviderBody, check: Result<ProviderCheck, Failure>, report: &mut Report) {
     let name = &provider.name;
     let title = format!("provider `{name}`");
-    let next = format!("put it in order, then try `diogenes provider check {name}`");
+    let next = format!("fix it, then try `diogenes provider check {name}`");
     let check = match check {
         Ok(check) => check,
         // It was deleted meanwhile.

@@ -21,9 +21,9 @@ use crate::exit::Failure;
 
 use keeper::Keeper;
 
-/// Make, list, revoke and rotate API keys.
+/// Create, list, revoke and rotate API keys.
 ///
-/// They go through the server's API, which asks for an admin key; with --table or --stack straight
+/// They use the server's API, which needs an admin key; with --table or --stack they write straight
 /// to the table of a deployment on AWS, for which AWS credentials are enough.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -48,7 +48,7 @@ enum Action {
     Rotate(RotateArgs),
 }
 
-/// Issue a key; it is shown only once.
+/// Create an API key (shown once).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes key create --email ada@example.com --name laptop
@@ -88,7 +88,7 @@ struct CreateArgs {
     /// Let its requests leave for providers such as OpenAI
     #[arg(long)]
     egress: bool,
-    /// Its share of a busy model, beside other keys; 1 to 100 [default: 1]
+    /// Its share of a busy model relative to other keys, 1 to 100 [default: 1]
     #[arg(long, value_name = "N")]
     weight: Option<Weight>,
     /// Print nothing but the key
@@ -130,7 +130,7 @@ struct RevokeArgs {
 struct RotateArgs {
     /// The old key's id
     id: String,
-    /// How long the old key goes on working [default: not at all]
+    /// How long the old key keeps working [default: not at all]
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
     grace: Option<Duration>,
     /// Print nothing but the new key
@@ -152,7 +152,7 @@ pub(super) async fn run(args: KeyArgs) -> Result<(), Failure> {
             output::result(format, &whole, || {
                 let keys = decode::<KeyPage>(whole.clone())?.data;
                 if keys.is_empty() {
-                    output::note("no keys; make one with `diogenes key create --email …`");
+                    output::note("no keys; create one with `diogenes key create --email …`");
                     return Ok(String::new());
                 }
                 Ok(table(&keys))

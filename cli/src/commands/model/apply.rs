@@ -73,7 +73,7 @@ struct FieldArgs {
     /// Path that returns 200 once the server is ready
     #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
-    /// The port that the command listens on, where it cannot be told one
+    /// The port that the command listens on, for a program with a fixed one
     #[arg(long, value_name = "PORT", value_parser = crate::wording::number::<u16>)]
     port: Option<u16>,
 }

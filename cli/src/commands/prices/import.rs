@@ -43,14 +43,14 @@ pub(super) fn run(options: &Options, args: &ImportArgs) -> Result<(), Failure> {
     })?;
     if options.output == Format::Table {
         output::note(&format!(
-            "{added} added, {replaced} changed, {} unchanged, {skipped} skipped, which are not priced \
-             by tokens or cannot be asked for here",
+            "{added} added, {replaced} changed, {} unchanged, {skipped} skipped because they are \
+             not priced by tokens or cannot be requested here",
             total - changes.len()
         ));
         let path = target.display();
         output::note(&match (changes.is_empty(), args.dry_run) {
             (true, _) => format!("{path} stays as it is"),
-            (false, true) => format!("{path} would be written; leave out --dry-run to do so"),
+            (false, true) => format!("{path} would be written; do so by leaving out --dry-run"),
             (false, false) => format!("{path} is written; restart `diogenes serve` to use it"),
         });
     }

@@ -58,7 +58,7 @@ pub(super) async fn run(options: &Options, args: &ListArgs) -> Result<(), Failur
     let value = json!({"data": rows, "rate_cards": cards});
     output::result(options.output, &value, || {
         if rows.is_empty() && cards.is_empty() {
-            output::note("no price is known for that; a request costs nothing that is counted");
+            output::note("no price is known for that, so its requests count as free");
             return Ok(String::new());
         }
         Ok(table(&rows, &cards))
@@ -68,8 +68,8 @@ pub(super) async fn run(options: &Options, args: &ListArgs) -> Result<(), Failur
         output::note("(dollars per million tokens)");
         if !has_file {
             output::note(
-                "(no `prices` file goes before the prices of this release; \
-                 `diogenes prices import` writes one for `serve`, an installation on AWS has none)",
+                "(prices of this release only; `diogenes prices import` writes a `prices` file, \
+                 which `serve` prefers; an installation on AWS has none)",
             );
         }
     }

@@ -36,7 +36,7 @@ enum Action {
     Import(ImportArgs),
 }
 
-/// List the prices by which the server counts, in dollars per million tokens.
+/// List the prices that the server uses, in dollars per million tokens.
 ///
 /// A name without `*` shows what requests for that very model cost.
 #[derive(Debug, clap::Args)]
@@ -58,8 +58,8 @@ struct ListArgs {
 /// Write prices to the `prices` file of the configuration, which `serve` reads when it starts.
 ///
 /// The prices come from LiteLLM's model_prices_and_context_window.json, or from a list in the form
-/// of the `prices` file. They go before those that the file has; prices of other models stay. An
-/// installation on AWS has no such file.
+/// of the `prices` file. They take precedence over those in the file; prices of other models stay.
+/// An installation on AWS has no such file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes prices import model_prices_and_context_window.json --provider openai --provider groq

@@ -107,7 +107,7 @@ fn tend_booting(
             }
             Whose::Foreign => {
                 let reason =
-                    format!("it says that it answers at {base_url}, which is not its address");
+                    format!("it reported the URL {base_url}, which is not one of its addresses");
                 decision.act(fail(FailureKind::Exited, reason, EndReason::Unhealthy));
                 return false;
             }

@@ -86,9 +86,9 @@ struct Snapshot {
     beats: BTreeMap<ClaimId, Beat>,
 }
 
-/// What a reconcile carries from pass to pass.
+/// What the passes of a reconcile have done so far.
 #[derive(Default)]
-struct Run {
+struct PassHistory {
     /// What happened that somebody wants to know.
     events: Vec<FleetEvent>,
     /// The claims that it launches for.
@@ -138,7 +138,7 @@ impl Reconciler {
         interrupted: Option<&InstanceId>,
     ) -> Result<Outcome, ReconcileError> {
         let mut passes = 0;
-        let mut run = Run::default();
+        let mut history = PassHistory::default();
         loop {
             passes += 1;
             // First what there is, then the records: an instance's record is older than it.
@@ -168,8 +168,8 @@ impl Reconciler {
                 settle: self.compute.settle_time(),
                 router_lag: self.router_lag,
                 launch_patience: self.launch_patience,
-                own: &run.own,
-                unpublished: &run.drained,
+                own: &history.own,
+                unpublished: &history.drained,
                 agents: self.agents,
             });
             for note in &decision.notes {
@@ -183,7 +183,7 @@ impl Reconciler {
                 }
             }
             let Performed { again, refused } =
-                self.perform_all(&snapshot, &decision, &mut run).await?;
+                self.perform_all(&snapshot, &decision, &mut history).await?;
             if again && passes < MAX_PASSES {
                 continue;
             }
@@ -192,7 +192,7 @@ impl Reconciler {
                 view: self.view(name).await?,
                 next_check,
                 desired: decision.desired,
-                events: run.events,
+                events: history.events,
                 oldest_launch: oldest(&mine),
                 refused,
             });
@@ -238,14 +238,14 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         decision: &Decision,
-        run: &mut Run,
+        history: &mut PassHistory,
     ) -> Result<Performed, ReconcileError> {
         let mut performed = Performed { again: false, refused: None };
         for action in &decision.actions {
-            match self.perform(snapshot, action, run).await {
+            match self.perform(snapshot, action, history).await {
                 Ok(Effect::Changed) => performed.again = true,
                 Ok(Effect::Happened(event)) => {
-                    run.events.push(event);
+                    history.events.push(event);
                     performed.again = true;
                 }
                 Ok(Effect::Pending) => {}
@@ -266,13 +266,13 @@ impl Reconciler {
         &self,
         snapshot: &Snapshot,
         action: &Action,
-        run: &mut Run,
+        history: &mut PassHistory,
     ) -> Result<Effect, ReconcileError> {
         match action {
-            Action::Claim { index } => self.claim(snapshot, *index, &mut run.own).await,
-            Action::Launch { index } => self.launch(snapshot, *index, &mut run.own).await,
+            Action::Claim { index } => self.claim(snapshot, *index, &mut history.own).await,
+            Action::Launch { index } => self.launch(snapshot, *index, &mut history.own).await,
             Action::Move { index, event: SlotEvent::Drain(reason) } => {
-                self.drain(snapshot, *index, *reason, run).await
+                self.drain(snapshot, *index, *reason, history).await
             }
             Action::Move { index, event } => self.advance(snapshot, *index, event.clone()).await,
             Action::Fail { index, kind, reason, end } => {
@@ -309,13 +309,13 @@ impl Reconciler {
         snapshot: &Snapshot,
         index: u32,
         reason: DrainReason,
-        run: &mut Run,
+        history: &mut PassHistory,
     ) -> Result<Effect, ReconcileError> {
         let Some(slot) = find(snapshot, index) else {
             return Ok(Effect::Stale);
         };
         // Before the write: one whose answer is lost may have happened all the same.
-        run.drained.insert(slot.value.claim.clone());
+        history.drained.insert(slot.value.claim.clone());
         self.write(slot, SlotEvent::Drain(reason)).await
     }
 

@@ -122,7 +122,7 @@ impl fmt::Display for OverBudget {
             Verdict::WaitsForSettlements => write!(
                 f,
                 "the request may use {needs}, and {left} of the budget of {scope} ({cap} {per}) \
-                 are left while other requests are in flight; try again when they have ended"
+                 are left while other requests are in flight; try again once they have ended"
             ),
             Verdict::Exhausted => {
                 write!(
@@ -131,7 +131,7 @@ impl fmt::Display for OverBudget {
                      ({cap} {per}) are left"
                 )?;
                 match self.resets_at {
-                    Some(at) => write!(f, "; it starts anew at {at}"),
+                    Some(at) => write!(f, "; it resets at {at}"),
                     None => f.write_str("; ask for a larger budget"),
                 }
             }
@@ -268,8 +268,8 @@ mod tests {
                 100_000_000,
                 100_000_000,
                 Verdict::WaitsForSettlements,
-                "the request may use $0.20, and $0.10 of the budget of key `a` ($0.50 per day) \
-                 are left while other requests are in flight; try again when they have ended",
+                "the request may use $0.20, and $0.10 of the budget of key `a` ($0.50 per day) are \
+                 left while other requests are in flight; try again once they have ended",
             ),
             (
                 200_000_000,
@@ -277,7 +277,7 @@ mod tests {
                 99_999_999,
                 Verdict::Exhausted,
                 "the request may use $0.20, but only $0.10 of the budget of key `a` ($0.50 per \
-                 day) are left; it starts anew at 2026-12-01T00:00:00Z",
+                 day) are left; it resets at 2026-12-01T00:00:00Z",
             ),
         ] {
             let charges = charges([&budget], &spending(1, needs), now()).unwrap();

@@ -367,9 +367,8 @@ impl CatalogEditor {
     ) -> Result<(), CatalogError> {
         for target in spec.models() {
             if target == name || catalog.routes.contains_key(target) {
-                let problem = format!(
-                    "names the route `{target}`; name models, as no route leads to another"
-                );
+                let problem =
+                    format!("names the route `{target}`; the targets of a route must be models");
                 return Err(CatalogError::Target(problem));
             }
             if self.is_answered(catalog, target).await? {
@@ -377,8 +376,8 @@ impl CatalogEditor {
             }
             if catalog.provider_of(target).is_some() {
                 let problem = format!(
-                    "names `{target}`, which was a model of this server: its requests are not sent to \
-                     the provider instead"
+                    "names `{target}`, a former model of this server, whose requests are never \
+                     sent to a provider"
                 );
                 return Err(CatalogError::Target(problem));
             }
@@ -387,7 +386,7 @@ impl CatalogEditor {
                 .and_then(|prefix| {
                     nearest(prefix, catalog.providers.keys().map(ProviderName::as_str))
                 })
-                .map(|near| format!("; is the provider `{near}` meant?"));
+                .map(|near| format!("; did you mean the provider `{near}`?"));
             let problem = format!(
                 "names `{target}`, which is neither a registered model nor one of a provider{}",
                 near.as_deref().unwrap_or("; add it first")

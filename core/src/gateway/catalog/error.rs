@@ -33,10 +33,10 @@ pub enum CatalogError {
     )]
     IsRoute(ModelName),
     /// Routes lead to the provider.
-    #[error("provider `{provider}` is used by {routes}, to be changed or deleted first")]
+    #[error("provider `{provider}` is used by {routes}; change or delete that first")]
     InUse { provider: ProviderName, routes: String },
     /// All routes and providers stand in one record.
-    #[error("the routes and providers are too large together; delete some that nobody uses")]
+    #[error("the routes and providers together are too large; delete some that are no longer used")]
     Full,
     /// No model has a rate card of this name.
     #[error("`{0}` has no rate card; list rate cards with `diogenes prices list`")]

@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     if fields.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom("a field stands twice"));
+                        return Err(A::Error::custom("a field appears twice"));
                     }
                     fields.push((name, value));
                 }

@@ -61,16 +61,16 @@ pub enum Cut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inexact {
     /// The tokens read otherwise than what was delivered.
-    #[error("the tokens do not read as the text that was delivered")]
+    #[error("the tokens do not decode to the text that was delivered")]
     Text,
     /// The prompt is not what it must be.
-    #[error("the prompt of the continuation is not the first one with the answer behind it")]
+    #[error("the prompt of the continuation is not the first prompt followed by the answer")]
     Prompt,
     /// What comes is not text.
     #[error("the continuation is not text")]
     Foreign,
     /// The engine's own limit of the answer is not known, or reached.
-    #[error("how many more tokens the answer may have is not known")]
+    #[error("it is not known how many more tokens the answer may have")]
     Limit,
 }
 

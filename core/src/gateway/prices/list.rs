@@ -145,7 +145,7 @@ impl PriceList {
     fn check(&self) -> Result<(), InvalidPriceList> {
         let wrong = |place: String, problem: String| Err(InvalidPriceList::At { place, problem });
         if self.source.trim().is_empty() || self.source.len() > 200 {
-            return wrong("source".into(), "say where the prices are from".into());
+            return wrong("source".into(), "must say where the prices come from".into());
         }
         for (name, provider) in &self.providers {
             let unknown = provider.fallback.iter().find(|one| !self.providers.contains_key(*one));
@@ -159,7 +159,7 @@ impl PriceList {
                     return wrong(place + ".match", "has no pattern; add at least one".into());
                 }
                 if model.price.is_none() && !model.later.is_empty() {
-                    return wrong(place, "has `later` without `price`; add what holds now".into());
+                    return wrong(place, "has `later` without `price`; add today's price".into());
                 }
                 let days = model.later.iter().map(|later| later.from);
                 if !days.clone().zip(days.skip(1)).all(|(one, next)| one < next) {

@@ -224,7 +224,7 @@ fn amount(value: &Value) -> Result<Option<Amount>, &'static str> {
     }
     if dollars > TOO_MUCH {
         return Err(
-            "is more than a cent per token; prices of LiteLLM are for one token, not for a million",
+            "is more than a cent per token; LiteLLM's prices are per token, not per million",
         );
     }
     // Below ten trillions, which are exact.
@@ -363,8 +363,8 @@ mod tests {
             [
                 "`a.input_cost_per_token`: must be a number of dollars per token",
                 "`a.output_cost_per_token`: is negative",
-                "`b.input_cost_per_token`: is more than a cent per token; prices of LiteLLM are for \
-                 one token, not for a million",
+                "`b.input_cost_per_token`: is more than a cent per token; LiteLLM's prices are per \
+                 token, not per million",
                 "`b.litellm_provider`: must be the name of a provider",
                 "`c`: must be an object with the prices of a model",
                 "`d.mode`: must be text, such as `chat`",

@@ -105,7 +105,7 @@ impl<'p, 'a> Node<'p, 'a> {
     pub(super) fn object(&'p self) -> Result<Object<'p, 'a>, Untranslatable> {
         self.raw_object()?;
         let Fields(fields) = serde_json::from_str(self.raw.get())
-            .map_err(|_| self.refuse("must have every field once"))?;
+            .map_err(|_| self.refuse("must not repeat a field"))?;
         Ok(Object { path: &self.path, fields })
     }
 }
@@ -183,7 +183,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 let mut fields: Self::Value = Vec::new();
                 while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
                     if fields.iter().any(|(other, _)| *other == name) {
-                        return Err(A::Error::custom("a field stands twice"));
+                        return Err(A::Error::custom("a field appears twice"));
                     }
                     fields.push((name, raw));
                 }

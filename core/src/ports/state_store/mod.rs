@@ -253,10 +253,10 @@ pub struct BoundReached {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// An expectation did not hold; nothing was written.
-    #[error("`{}` was written by somebody else meanwhile", .0.key)]
+    #[error("`{}` was changed by somebody else in the meantime", .0.key)]
     Conflict(Box<Conflict>),
     /// A counter would pass its bound; nothing was added or written.
-    #[error("the counter `{}` stands at {} and would pass its bound", .0.key, .0.standing)]
+    #[error("the counter `{}` is at {} and would pass its bound", .0.key, .0.standing)]
     Bound(Box<BoundReached>),
     /// The document is above [`MAX_DOCUMENT_BYTES`]; nothing was written.
     #[error("the document at `{key}` has {bytes} bytes; the limit is {MAX_DOCUMENT_BYTES}")]

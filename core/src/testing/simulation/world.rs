@@ -59,16 +59,16 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 /// How long routers may not know of a drain.
 pub(super) const ROUTER_LAG: Duration = Duration::from_secs(2);
 
-/// A caller.
+/// A request that waits for a replica.
 #[derive(Clone, Debug)]
-struct Held {
+struct HeldRequest {
     since: Timestamp,
 }
 
 /// What callers do; the router's side of the product, as far as the fleet sees it.
 #[derive(Default)]
 pub(super) struct Callers {
-    held: Vec<Held>,
+    held: Vec<HeldRequest>,
     running: BTreeMap<ClaimId, u32>,
     last_used: BTreeMap<ClaimId, Timestamp>,
     pub(super) last_request: Option<Timestamp>,
@@ -296,7 +296,7 @@ impl Simulation {
         self.with_callers(|callers| {
             callers.last_request = Some(now);
             if !failing {
-                callers.held.push(Held { since: now });
+                callers.held.push(HeldRequest { since: now });
             }
         });
         // The trigger may be lost.

@@ -23,7 +23,7 @@ pub async fn terminate_may_be_repeated(fixture: &Fixture) {
     fixture.until_ended("a").await;
 }
 
-/// The end of what never was is no error.
+/// Ending what never was is not an error.
 pub async fn unknown_instance_succeeds(fixture: &Fixture) {
     let unknown = InstanceId::new("i-0123456789abcdef0");
     fixture.compute.terminate(&unknown).await.unwrap();

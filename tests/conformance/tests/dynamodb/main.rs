@@ -1,5 +1,5 @@
 //! The DynamoDB store, on `dynoxide`, or on the endpoint in `DIOGENES_CONFORMANCE_DYNAMODB`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "fixtures are no test functions")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "fixtures are not test functions")]
 
 mod lost_answers;
 mod pages;

@@ -36,7 +36,7 @@ async fn the_orchestrator_refuses_what_is_no_event_of_its_own() {
     // The event is shown.
     logged(&stack, ORCHESTRATOR, "aws.s3").await;
     assert_eq!(stack.front.calls().by(ORCHESTRATOR).count(), 0);
-    // A model that does not exist is none that could be launched; it is no fault of anybody.
+    // A model that does not exist cannot be launched, and that is nobody's fault.
     stack.host.invoke(ORCHESTRATOR, r#"{"reconcile": {"model": "nobody"}}"#).await.expect("done");
     stack.tick().await.expect("it goes on");
     assert!(stack.instances().await.is_empty());

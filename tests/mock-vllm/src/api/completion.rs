@@ -14,7 +14,7 @@ use crate::tokens;
 /// The completion tokens of a request that sets no limit, as in OpenAI's API.
 const DEFAULT_MAX_TOKENS: i64 = 16;
 
-/// A null is no limit, as in vLLM.
+/// Null means no limit, as in vLLM.
 #[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
 fn default_max_tokens() -> Option<i64> {
     Some(DEFAULT_MAX_TOKENS)

@@ -73,7 +73,7 @@ impl StoredFleet {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the routes and providers could not be read; those that are known serve on"
+                    "the routes and providers could not be read; the last known ones stay in use"
                 );
                 return Ok(());
             }

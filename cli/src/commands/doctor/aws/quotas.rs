@@ -69,7 +69,7 @@ fn judge_concurrency(value: f64, region: &str, report: &mut Report) {
     report.warn(
         CONCURRENCY_NAME,
         format!(
-            "{text}: as many concurrent requests, held ones included, leave none for the orchestrator"
+            "{text}: that many concurrent requests, including held ones, leave none for the orchestrator"
         ),
         format!(
             "set `max_held` of the models to 4, or ask for 1000: `aws service-quotas \

@@ -34,14 +34,17 @@ pub enum BadAnswer {
     #[error("the answer has {0} choices instead of one")]
     Choices(usize),
     /// A model called a tool with arguments that are not a JSON object.
-    #[error("the arguments of the call of `{tool}` are not a JSON object")]
+    #[error("the arguments of the call to `{tool}` are not a JSON object")]
     Arguments {
         /// The name of the tool.
         tool: String,
     },
     /// The limit of tokens was reached in the middle of a call. A stream is passed on as it is
     /// instead, with `max_tokens` as its stop reason.
-    #[error("the answer reached its limit within the call of `{tool}`; raise `max_tokens`")]
+    #[error(
+        "the answer reached its limit in the middle of the call to `{tool}`; raise \
+             `max_tokens`"
+    )]
     CutArguments {
         /// The name of the tool.
         tool: String,

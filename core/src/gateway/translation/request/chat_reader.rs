@@ -44,9 +44,9 @@ pub(super) fn read<'a>(body: &Node<'_, 'a>) -> Result<Request<'a>, Untranslatabl
     let ends_with_assistant = matches!(turns.last(), Some(Turn::Assistant { .. }));
     if continues != ends_with_assistant {
         return Err(messages.refuse(if continues {
-            "must end with the message of the assistant that `continue_final_message` continues"
+            "must end with the assistant message that `continue_final_message` continues"
         } else {
-            "must not end with a message of the assistant: Anthropic's models would continue it"
+            "must not end with an assistant message: Anthropic's models would continue it"
         }));
     }
 
@@ -155,7 +155,7 @@ fn read_format<'a>(node: &Node<'_, 'a>) -> Result<Option<&'a RawValue>, Untransl
         }
         _ => {
             return Err(
-                kind.refuse("must be `json_schema`: Anthropic has no JSON without a schema")
+                kind.refuse("must be `json_schema`: Anthropic has no JSON mode without a schema")
             );
         }
     };

@@ -22,7 +22,7 @@ pub(in super::super) fn write<'a>(
     if request.continues && !is_engine {
         return refuse(
             "messages",
-            "must not end with a message of the assistant; this model does not continue one",
+            "must not end with an assistant message; this model does not continue one",
         );
     }
     if request.top_k.is_some() && !is_engine {

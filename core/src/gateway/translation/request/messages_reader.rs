@@ -117,7 +117,7 @@ fn read_tool<'a>(node: &Node<'_, 'a>) -> Result<Tool<'a>, Untranslatable> {
         && kind != "custom"
     {
         return Err(node.refuse(format!(
-            "is the tool `{kind}` of Anthropic's; only tools with a schema of their own can be used"
+            "is Anthropic's own tool `{kind}`; only tools that come with a schema can be used"
         )));
     }
     let tool = Tool {

@@ -329,7 +329,7 @@ fn unique(of: &str) -> String {
     format!("{of}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What CloudFormation would know of the resources that are no functions.
+/// What CloudFormation would know of the resources that are not functions.
 async fn values(front: &Front, settings: &StackSettings, table: &str, deployment: &str) -> Values {
     let ec2 = front.ec2("cloudformation");
     let data = RequestLaunchTemplateData::builder().image_id(IMAGE);

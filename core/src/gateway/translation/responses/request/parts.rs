@@ -43,9 +43,10 @@ fn read_part(part: &Node<'_, '_>) -> Result<Part, Untranslatable> {
 
 fn read_image(fields: &mut Object<'_, '_>) -> Result<Part, Untranslatable> {
     if let Some(file) = fields.take("file_id") {
-        return Err(
-            file.refuse("is a file of OpenAI's, which this model cannot read; send an `image_url`")
-        );
+        return Err(file.refuse(
+            "is a file stored at OpenAI, which this model cannot read; send an \
+                         `image_url`",
+        ));
     }
     let url = fields.require("image_url")?.string()?;
     let detail = match fields.take("detail") {

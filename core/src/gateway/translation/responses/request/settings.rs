@@ -79,7 +79,7 @@ pub(super) fn check_include(node: &Node<'_, '_>) -> Result<(), Untranslatable> {
     for item in node.list()? {
         let name = item.string()?;
         if !NOTHING_TO_INCLUDE.contains(&name.as_str()) {
-            return Err(item.refuse(format!("is `{name}`, which this model cannot tell")));
+            return Err(item.refuse(format!("is `{name}`, which this model cannot report")));
         }
     }
     Ok(())

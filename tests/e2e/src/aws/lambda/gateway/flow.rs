@@ -91,7 +91,7 @@ async fn read(mut body: Incoming) -> Result<Bytes, Refusal> {
     if length > BODY_LIMIT { Err(Refusal::too_large()) } else { Ok(whole.into()) }
 }
 
-/// What is beside the stage is no part of the API, and not of its gateway responses.
+/// What is beside the stage is not part of the API, nor of its gateway responses.
 fn forbidden() -> Answer {
     let response = Response::builder()
         .status(StatusCode::FORBIDDEN)
