@@ -258,17 +258,27 @@ fn key_of(table: &str, name: &str) -> String {
     }
 }
 
-/// The line of a field of the table that begins on line `table`; that line where it is absent.
+/// The line of a field of the table that begins on line `table`, or of the field's own table; that
+/// line where it is absent.
 fn line_of_field(text: &str, table: usize, field: &str) -> usize {
-    text.lines()
-        .enumerate()
-        .skip(table)
-        .take_while(|(_, line)| !line.starts_with('['))
-        .find(|(_, line)| {
-            let rest = line.trim_start().strip_prefix(field);
-            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
-        })
-        .map_or(table, |(at, _)| at + 1)
+    let behind = || text.lines().enumerate().skip(table);
+    let is_key = |line: &str| {
+        let rest = line.trim_start().strip_prefix(field);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let key =
+        behind().take_while(|(_, line)| !line.starts_with('[')).find(|(_, line)| is_key(line));
+    let own_table = || {
+        let header = text.lines().nth(table.checked_sub(1)?)?;
+        let name = format!("{}.{field}", name_in(header));
+        behind().find(|(_, line)| line.starts_with('[') && name_in(line) == name)
+    };
+    key.or_else(own_table).map_or(table, |(at, _)| at + 1)
+}
+
+/// The name in the header of a table.
+fn name_in(header: &str) -> &str {
+    header.trim().trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Parses `HOST:PORT`; a host name is looked up once.

@@ -22,5 +22,6 @@ pub mod compute;
 pub mod dynoxide;
 pub mod ledger;
 pub mod limiter;
+pub mod older_records;
 pub mod state_store;
 mod suite;

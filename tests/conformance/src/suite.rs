@@ -211,6 +211,25 @@ macro_rules! limiter_suite {
     };
 }
 
+/// Expands to one test per check of [`older_records`](crate::older_records).
+///
+/// The argument names an `async fn() -> older_records::Fixture` in the calling module; every test
+/// gets a fixture of its own.
+#[macro_export]
+macro_rules! older_records_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, older_records,
+            reading {
+                keys_work_or_are_refused_as_before,
+                models_are_read_changed_and_deleted,
+                stamps_of_routers_count,
+                counts_of_routers_limit_keys,
+                agents_are_understood,
+            }
+        }
+    };
+}
+
 /// Expands to one test per named check of a port's suite.
 #[doc(hidden)]
 #[macro_export]

@@ -2,6 +2,7 @@
 //! never be seen.
 
 mod budgets;
+mod commits;
 mod life;
 mod limits;
 mod projects;

@@ -60,6 +60,20 @@ fn mistakes_are_named_with_file_line_and_key() {
         ("negative_number", "max_body_bytes = -1"),
         ("huge_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 5000000000"),
         ("no_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 1.5"),
+        (
+            "ladder_of_aws",
+            "[models.demo]\ncommand = [\"{port}\"]\n\
+             ladder = [{ instance_type = \"g6.xlarge\", market = \"spot\" }]",
+        ),
+        (
+            "ladder_of_aws_in_tables",
+            "[models.demo]\ncommand = [\"{port}\"]\n\n[[models.demo.ladder]]\n\
+             instance_type = \"g6.xlarge\"",
+        ),
+        (
+            "ladder_of_no_backend",
+            "[models.demo]\ncommand = [\"{port}\"]\nladder = [{ node_pool = \"gpu\" }]",
+        ),
         ("route_without_targets", "[routes.a]\ntargets = []"),
         ("route_with_a_target_twice", "[routes.a]\ntargets = [\"x\", \"x\"]"),
         ("route_to_a_route", "[routes.a]\ntargets = [\"b\"]\n[routes.b]\ntargets = [\"a\"]"),
