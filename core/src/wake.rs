@@ -90,44 +90,7 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::ports::{Bound, Item, Page, Query, Version, Write};
-    use crate::testing::{CountingWake, ManualClock, MemoryStore};
-
-    /// A store that answers nothing.
-    struct Gone;
-
-    fn gone<T>() -> Result<T, StoreError> {
-        Err(StoreError::Unavailable { reason: "it is gone".into(), source: None })
-    }
-
-    #[async_trait]
-    impl StateStore for Gone {
-        async fn get(&self, _: &Key) -> Result<Option<Item>, StoreError> {
-            gone()
-        }
-
-        async fn count(&self, _: &Key) -> Result<i64, StoreError> {
-            gone()
-        }
-
-        async fn list(&self, _: &Query) -> Result<Page, StoreError> {
-            gone()
-        }
-
-        async fn commit(&self, _: &[Write]) -> Result<Vec<Option<Version>>, StoreError> {
-            gone()
-        }
-
-        async fn add(
-            &self,
-            _: &Key,
-            _: i64,
-            _: Bound,
-            _: Option<Timestamp>,
-        ) -> Result<i64, StoreError> {
-            gone()
-        }
-    }
+    use crate::testing::{CountingWake, ManualClock, MemoryStore, UnavailableStore};
 
     fn topic(name: &str) -> Topic {
         Topic::Model(name.parse().unwrap())
@@ -178,17 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn topics_are_independent() {
-        let world = World::new();
-        for name in ["one", "two", "one"] {
-            block_on(world.process().wake(&topic(name))).unwrap();
-        }
-        assert_eq!(world.woken.count(), 2);
-    }
-
-    #[test]
     fn without_a_store_everybody_asks() {
-        let world = World { store: Arc::new(Gone), ..World::new() };
+        let world = World { store: Arc::new(UnavailableStore), ..World::new() };
         for _ in 0..3 {
             block_on(world.process().wake(&topic("demo"))).unwrap();
         }

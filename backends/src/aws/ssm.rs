@@ -112,7 +112,7 @@ mod tests {
             ("ParameterNotFound", "does not exist in "),
             (
                 "AccessDeniedException",
-                "must not be read; the stack allows `/diogenes/prod/providers/*`",
+                "may not be read; the stack allows `/diogenes/prod/providers/*`",
             ),
             ("ThrottlingException", "cannot be read: "),
         ] {

@@ -96,7 +96,8 @@ impl Logs {
         let length = path.metadata()?.len();
         let start = length.saturating_sub(max);
         let mut chunk = read(&path, claim, start, max)?;
-        if start > 0
+        let is_line = start == 0 || bytes(&path, start - 1, 1)? == b"\n";
+        if !is_line
             && let Some((_, whole_lines)) = chunk.text.split_once('\n')
             && !whole_lines.is_empty()
         {

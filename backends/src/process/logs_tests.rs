@@ -53,7 +53,7 @@ fn the_newest_logs_and_those_in_use_are_kept() {
 }
 
 #[test]
-fn a_log_is_followed_without_cutting_a_character() {
+fn a_growing_log_is_followed_to_its_last_whole_character() {
     let (_dir, logs) = logs();
     let (name, claim) = (model("m"), ClaimId::new("c"));
     let mut file = logs.create(&name, &claim).unwrap();

@@ -8,7 +8,7 @@ use crate::name::ModelName;
 pub struct LogChunk {
     /// Whose log it is.
     pub claim: ClaimId,
-    /// The text; bytes that are no UTF-8 are replaced.
+    /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
     /// The offset in bytes at which the log goes on behind it.
     pub next_offset: u64,

@@ -7,6 +7,7 @@ mod fake_cloud;
 mod fake_compute;
 mod memory;
 pub mod simulation;
+mod unavailable;
 mod wake;
 
 pub use clock::{Impatient, ManualClock, Patient};
@@ -15,4 +16,5 @@ pub use entropy::SeededEntropy;
 pub use fake_cloud::{CloudInstance, FakeCloud, Lag, Order, Pool, Refusal, Shown};
 pub use fake_compute::{FakeCompute, FakeInstance, Tags};
 pub use memory::MemoryStore;
+pub use unavailable::UnavailableStore;
 pub use wake::CountingWake;

@@ -19,9 +19,13 @@
 )]
 
 pub mod compute;
+pub mod demand;
 pub mod dynoxide;
 pub mod ledger;
 pub mod limiter;
+pub mod logs;
 pub mod older_records;
+pub mod secrets;
 pub mod state_store;
 mod suite;
+pub mod wake;

@@ -211,6 +211,102 @@ macro_rules! limiter_suite {
     };
 }
 
+/// Expands to one test per check of [`demand`](crate::demand).
+///
+/// The argument names an `async fn() -> demand::Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! demand_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, demand,
+            reading {
+                model_that_nobody_asked_for_has_no_demand,
+                models_are_apart,
+                unreadable_demand_is_an_error,
+            }
+            waiting {
+                waiting_requests_are_held,
+                waiting_request_is_an_arrival,
+                arrival_outlives_its_request,
+            }
+            running {
+                request_counts_on_its_replica,
+                unused_replica_has_no_use,
+                ended_request_leaves_its_use,
+                request_in_progress_is_not_an_arrival,
+                use_outlives_the_replica,
+            }
+        }
+    };
+}
+
+/// Expands to one test per check of [`logs`](crate::logs).
+///
+/// The argument names an `async fn() -> logs::Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! logs_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, logs,
+            tail {
+                model_that_never_ran_has_no_log,
+                short_log_comes_whole,
+                newest_log_is_read,
+                tail_begins_at_a_line,
+                bytes_that_are_not_text_are_replaced,
+            }
+            following {
+                reading_continues_where_it_ended,
+                nothing_new_is_an_empty_text,
+                pieces_make_up_the_whole,
+                older_log_is_read_by_its_claim,
+                unknown_claim_has_no_log,
+            }
+        }
+    };
+}
+
+/// Expands to one test per check of [`wake`](crate::wake).
+///
+/// The argument names an `async fn() -> wake::Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! wake_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, wake,
+            asking {
+                receiver_is_told_the_topic,
+                topics_are_apart,
+                repeated_wake_ups_arrive,
+                concurrent_wake_ups_arrive,
+                nobody_waits_for_the_look,
+            }
+            failing {
+                missing_receiver_is_told,
+                passing_fault_is_told,
+            }
+        }
+    };
+}
+
+/// Expands to one test per check of [`secrets`](crate::secrets).
+///
+/// The argument names an `async fn() -> secrets::Fixture` in the calling module; every test gets
+/// a fixture of its own.
+#[macro_export]
+macro_rules! secrets_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, secrets,
+            reading {
+                secret_is_read,
+                every_call_reads_anew,
+                missing_secret_is_told,
+                other_places_are_refused,
+            }
+        }
+    };
+}
+
 /// Expands to one test per check of [`older_records`](crate::older_records).
 ///
 /// The argument names an `async fn() -> older_records::Fixture` in the calling module; every test
