@@ -1,7 +1,7 @@
 //! Server-sent events as whole frames: the one reader of streams in this workspace.
 //!
-//! The proxy uses it where an event has to be looked at, and copies bytes elsewhere; the CLI reads
-//! answers with it.
+//! The proxy uses it where an event has to be looked at, and copies bytes elsewhere; the CLI and the
+//! end-to-end tests read answers with it.
 
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;

@@ -1,3 +1,4 @@
+use diogenes_api::sse::{Frame, Reader};
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -8,7 +9,7 @@ pub struct EventStream {
     pub status: StatusCode,
     pub headers: HeaderMap,
     response: reqwest::Response,
-    buffer: Vec<u8>,
+    reader: Reader,
 }
 
 /// One event of a stream.
@@ -38,27 +39,25 @@ impl EventStream {
             status: response.status(),
             headers: response.headers().clone(),
             response,
-            buffer: Vec::new(),
+            reader: Reader::default(),
         }
     }
 
     /// The next event; `None` at the end.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(end) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
-                let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
-                let text = String::from_utf8(event).expect("UTF-8");
-                match parse(text.trim_end()) {
+            if let Some(frame) = self.reader.next_frame() {
+                match event(&frame) {
                     Some(event) => return Some(event),
                     None => continue,
                 }
             }
             let Some(bytes) = self.response.chunk().await.expect("the stream goes on") else {
-                let rest = String::from_utf8_lossy(&self.buffer);
+                let rest = String::from_utf8_lossy(self.reader.rest());
                 assert_eq!(rest.trim(), "", "the stream ends in the middle of an event");
                 return None;
             };
-            self.buffer.extend_from_slice(&bytes);
+            self.reader.push(&bytes);
         }
     }
 
@@ -72,17 +71,17 @@ impl EventStream {
     }
 }
 
-fn parse(text: &str) -> Option<Event> {
-    if text.is_empty() {
+/// What a frame says, if anything: a comment, or data.
+fn event(frame: &Frame) -> Option<Event> {
+    if let Some(comment) = frame.comments().next() {
+        return Some(Event::Comment(comment));
+    }
+    let Some(data) = frame.data() else {
+        assert!(frame.raw().trim_ascii().is_empty(), "neither data nor a comment: {frame:?}");
         return None;
-    }
-    if let Some(comment) = text.strip_prefix(':') {
-        return Some(Event::Comment(comment.trim().to_owned()));
-    }
-    let data =
-        text.lines().find_map(|line| line.strip_prefix("data:")).expect("a data line").trim();
+    };
     if data == "[DONE]" {
         return Some(Event::Done);
     }
-    Some(Event::Data(serde_json::from_str(data).unwrap_or_else(|_| panic!("no JSON: {data}"))))
+    Some(Event::Data(serde_json::from_str(&data).unwrap_or_else(|_| panic!("not JSON: {data}"))))
 }
