@@ -1,5 +1,6 @@
-"""What the document cannot say of a body: bodies that it allows are made such as the server takes.
+"""What a schema cannot say of a body: bodies that it allows are made such as the server takes.
 
+A schema knows nothing of the path, of other fields' values, of the time, nor of what was sent before.
 Whatever breaks the document still does afterwards: only values that it allows are replaced.
 """
 
@@ -9,19 +10,20 @@ import re
 
 import schemathesis
 
-# A port belongs to one model of a machine.
 PORTS = itertools.cycle(range(1, 65536))
 
 
 def is_integer(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+    """JSON Schema, and the server, take 1.0 for an integer too."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return is_whole or isinstance(value, int) and not isinstance(value, bool)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    if not isinstance(case.body, dict):
+    body = case.body
+    if not isinstance(body, dict):
         return
-    body = case.body = whole(case.body)
     operation = case.operation.label
     if operation == "POST /api/v1/keys":
         case.body = {**body, **in_the_future(body)}
@@ -29,26 +31,14 @@ def before_call(context, case, kwargs):
         case.body = {**body, **cap(body, case.path_parameters)}
     elif operation == "PUT /api/v1/models/{name}":
         case.body = {**body, **replicas(body), **port(body), **env(body)}
-    elif operation == "PUT /api/v1/providers/{name}":
-        case.body = {**body, **base_url(body)}
     elif operation == "PUT /api/v1/routes/{name}":
         case.body = {**body, **targets(body)}
     elif operation == "PUT /api/v1/rate-cards/{name}":
         case.body = {**body, **price(body)}
 
 
-def whole(value):
-    """JSON Schema counts 1.0 as an integer; the server wants it written as 1."""
-    if isinstance(value, dict):
-        return {name: whole(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [whole(each) for each in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
 def in_the_future(body):
+    """No pattern of a time is later than now."""
     try:
         expiry = datetime.datetime.fromisoformat(body["expires_at"])
     except (KeyError, TypeError, ValueError):
@@ -57,7 +47,7 @@ def in_the_future(body):
 
 
 def cap(body, path):
-    """The unit of the cap is that of the id."""
+    """The unit of the cap is that of the id, which stands in the path."""
     amount, id = body.get("cap"), path.get("id")
     if not isinstance(amount, str) or not isinstance(id, str):
         return {}
@@ -81,6 +71,7 @@ def price(body):
 
 
 def replicas(body):
+    """No field is compared with another one."""
     least, most = body.get("min_replicas", 0), body.get("max_replicas", 1)
     if is_integer(least) and is_integer(most) and 1 <= most < least <= 100:
         return {"min_replicas": most}
@@ -88,40 +79,13 @@ def replicas(body):
 
 
 def port(body):
+    """A port belongs to one model of a machine: which are free depends on the others."""
     own = body.get("port")
-    if not (is_integer(own) and 1 <= own <= 65535):
-        return {}
-    # Its generator does not heed the `if` of the document.
-    return {"port": next(PORTS), "max_replicas": 1, "min_replicas": 0}
-
-
-def base_url(body):
-    # The pattern says how it begins; its generator makes anything of the rest.
-    url = body.get("base_url")
-    if isinstance(url, str) and url.startswith(("http://", "https://")):
-        return {"base_url": "https://example.com/v1"}
-    return {}
-
-
-def targets(body):
-    """A model stands in a route once, and some weight is above 0."""
-    given = body.get("targets")
-    if not isinstance(given, list) or len(given) > 16:
-        return {}
-    once = {}
-    for target in given:
-        name = target.get("model") if isinstance(target, dict) else target
-        if not isinstance(name, str):
-            return {}
-        once.setdefault(name, target)
-    least = [target for target in once.values() if isinstance(target, dict)]
-    if len(least) == len(once) and all(target.get("weight") == 0 for target in least):
-        once = {name: {**target, "weight": 1} for name, target in once.items()}
-    return {"targets": list(once.values())}
+    return {"port": next(PORTS)} if is_integer(own) and 1 <= own <= 65535 else {}
 
 
 def env(body):
-    # Stands for a value that was set before, and there was none.
+    """`***` stands for a value that was set before, and there was none."""
     variables = body.get("env")
     if not isinstance(variables, dict) or "***" not in variables.values():
         return {}
@@ -131,3 +95,19 @@ def env(body):
             name: plain[name] if value == "***" else value for name, value in variables.items()
         }
     }
+
+
+def targets(body):
+    """A model stands in a route once, by its name; items that are unique may differ in weight."""
+    given = body.get("targets")
+    if not isinstance(given, list) or not 1 <= len(given) <= 16:
+        return {}
+    once = {}
+    for target in given:
+        name = target.get("model") if isinstance(target, dict) else target
+        if not isinstance(name, str):
+            return {}
+        # One with more weight has to stay.
+        if name not in once or isinstance(once[name], dict) and once[name].get("weight") == 0:
+            once[name] = target
+    return {"targets": list(once.values())}

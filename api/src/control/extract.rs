@@ -12,7 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::refused;
+use super::{refused, whole};
 use crate::auth::{Authenticator, PeerAddress};
 use crate::body::read_body;
 use crate::error::{ApiError, ErrorKind};
@@ -92,6 +92,7 @@ where
         let bytes = read_body(&parts.headers, body, entrance.max_body_bytes).await?;
         let bytes = if bytes.is_empty() { b"{}"[..].into() } else { bytes };
         refused::check_object(&bytes)?;
+        let bytes = whole::numbers(&bytes);
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();

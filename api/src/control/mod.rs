@@ -15,6 +15,7 @@ mod rate;
 mod rate_cards;
 mod refused;
 mod usage;
+mod whole;
 
 use std::sync::Arc;
 

@@ -16,6 +16,19 @@ const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 /// The names of models; no part between slashes is empty, `.` or `..`.
 const MODEL_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._:@+-]*(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@+-]+)*$";
 
+/// Where the API of a provider begins: scheme, host, port and path. Of hosts that are names the last
+/// part begins with a letter, as one that is a number would make it an address.
+const BASE_URL: &str = concat!(
+    "^https?://(",
+    r"([A-Za-z0-9_-]+\.)*[A-Za-z][A-Za-z0-9_-]*",
+    r"|((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])",
+    r"|\[([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}\]",
+    r"|\[([0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}\]",
+    r"|\[::([0-9A-Fa-f]{1,4}:){0,6}[0-9A-Fa-f]{1,4}\]",
+    ")(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?",
+    r##"(/[!"$->@-~]*)?$"##,
+);
+
 /// The ids of budgets.
 const BUDGET_ID: &str = "^(key/[A-Za-z0-9]{1,64}|project/[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?|route/[A-Za-z0-9][A-Za-z0-9._:@+-]*(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@+-]+)*)/(usd|tokens)/(day|month|total)$";
 
@@ -150,7 +163,7 @@ fn bounds() -> Value {
         "ProviderSpec": {
             "additionalProperties": false,
             "properties": {
-                "base_url": {"format": "uri", "pattern": "^https?://"},
+                "base_url": {"pattern": BASE_URL},
                 "default_max_tokens": {"minimum": 1, "maximum": u64::MAX},
             },
         },
@@ -161,7 +174,20 @@ fn bounds() -> Value {
             },
         },
         "RouteSpec": {
-            "properties": {"while_cold_budget": {"pattern": r"^\$[0-9]{1,9}(\.[0-9]{1,9})?$"}},
+            "properties": {
+                "targets": {"uniqueItems": true},
+                "while_cold_budget": {"pattern": r"^\$[0-9]{1,9}(\.[0-9]{1,9})?$"},
+            },
+            // Somebody must get requests that are shared out by weight.
+            "anyOf": [
+                {"properties": {
+                    "strategy": {"enum": ["ordered", "cost", "latency", "quality"]},
+                }},
+                {"properties": {"targets": {"contains": {"anyOf": [
+                    {"type": "string"},
+                    {"properties": {"weight": {"minimum": 1}}},
+                ]}}}},
+            ],
             "not": {
                 "required": ["while_cold", "while_cold_budget"],
                 "properties": {
@@ -346,6 +372,8 @@ mod tests {
         }
         let key = &document["components"]["schemas"]["ProviderSpec"]["properties"]["api_key"];
         assert_eq!(key["oneOf"][0]["properties"]["env"]["pattern"], VARIABLE);
+        let targets = &document["components"]["schemas"]["RouteSpec"]["properties"]["targets"];
+        assert_eq!((&targets["uniqueItems"], &targets["minItems"]), (&json!(true), &json!(1)));
         let rotate = &document["paths"]["/api/v1/keys/{id}/rotate"]["post"];
         assert_eq!(rotate["requestBody"]["required"], false);
     }

@@ -97,10 +97,11 @@ fn of_installation(rule: SpecRule) -> Value {
         }
         // One machine has every port once, also where the command is told its port.
         if let Value::Object(spec) = &mut *spec {
-            let has_port =
-                json!({"required": ["port"], "properties": {"port": {"type": "integer"}}});
-            spec.insert("if".into(), has_port);
-            spec.insert("then".into(), json!({"properties": {"max_replicas": {"const": 1}}}));
+            let one_replica = json!({"anyOf": [
+                {"properties": {"port": {"type": "null"}}},
+                {"properties": {"max_replicas": {"const": 1}}},
+            ]});
+            spec.insert("allOf".into(), json!([one_replica]));
         }
     }
     if !rule.has_parameters {
@@ -134,8 +135,8 @@ mod tests {
         let spec = |rule: SpecRule| {
             let document = of_installation(rule);
             let spec = &document["components"]["schemas"]["ModelSpec"];
-            assert_eq!(spec.get("if").is_some(), !rule.has_places);
-            assert_eq!(spec.pointer("/then/properties/max_replicas").is_some(), !rule.has_places);
+            let one_replica = "/allOf/0/anyOf/1/properties/max_replicas/const";
+            assert_eq!(spec.pointer(one_replica).is_some(), !rule.has_places);
             document["components"]["schemas"]["ModelSpec"]["properties"].clone()
         };
         let everything = SpecRule::default();
