@@ -124,8 +124,8 @@ fn what_cannot_be_is_refused_with_its_place() {
             ("loop", json!(["big", "loop"]), "names the route `loop`"),
             ("second", json!(["first"]), "names the route `first`"),
             ("second", json!(["bgi"]), "names `bgi`, which is neither"),
-            ("second", json!(["opnai/gpt"]), "is the provider `openai` meant?"),
-            ("second", json!([]), "names no model"),
+            ("second", json!(["opnai/gpt"]), "did you mean the provider `openai`?"),
+            ("second", json!([]), "is empty; name at least one model"),
             ("second", json!(["big", "big"]), "names `big` twice"),
         ] {
             let error = world.apply_route(route, json!({"targets": targets})).await.unwrap_err();
@@ -192,7 +192,7 @@ fn targets_that_nobody_answers_to_any_more_are_missing() {
         assert_eq!(missing().await, ["absent", "gone/x", "openai/own"]);
         let own = json!({"targets": ["openai/own"]});
         let error = world.apply_route("own", own).await.unwrap_err();
-        assert!(error.contains("was a model of this server"), "{error}");
+        assert!(error.contains("a former model of this server"), "{error}");
         let provider = "openai".parse().unwrap();
         world.editor.delete_provider(&Actor::operator(), &provider).await.unwrap();
         world.registry().delete(&name("big"), Source::Api).await.unwrap();

@@ -249,7 +249,7 @@ async fn an_agent_that_is_started_again_does_not_start_the_server_again() {
     assert_eq!(machine.file("starts").await, "started");
     machine.stop().await;
     machine.start().await;
-    let beat = machine.beat(|beat| matches!(&beat.status, BeatStatus::Unhealthy { reason } if reason.contains("anew"))).await;
+    let beat = machine.beat(|beat| matches!(&beat.status, BeatStatus::Unhealthy { reason } if reason.contains("restarted"))).await;
     assert_eq!(reason(&beat), "the agent was restarted; its inference server has ended");
     assert_eq!(machine.file("starts").await, "started");
     machine.pass(std::time::Duration::from_secs(61)).await;

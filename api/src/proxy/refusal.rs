@@ -123,10 +123,10 @@ pub(super) fn too_many_held(
     let after = diogenes_core::routing::retry_after(view.progress(now).eta);
     let limit = match limit {
         Limit::OfAll(most) => {
-            format!("{most} requests are already waiting for it, which is the limit")
+            format!("the limit of requests that may wait for it ({most}) is reached")
         }
         Limit::OfKey(most) => {
-            format!("{most} requests of this key are already waiting for it, which is the limit")
+            format!("the limit of requests of one key that may wait for it ({most}) is reached")
         }
     };
     ApiError::new(

@@ -5,7 +5,7 @@ use crate::process::Start;
 use crate::subjects::{HELLO, ROUTER_CHAT, Subject};
 
 /// The largest router, in MiB.
-const ROUTER_MIB: f64 = 8.0;
+const ROUTER_MIB: f64 = 9.0;
 /// The most memory of a router that streams, in MiB.
 pub(crate) const STREAM_MIB: f64 = 24.0;
 

@@ -213,7 +213,7 @@ mod tests {
             (&["a", " "][..], false, "", "text 2 is empty"),
             (&[], false, "a\n\nb\n", "line 2 of standard input is empty"),
             (&["-"], false, "", "standard input is empty"),
-            (&[], true, "ignored", "no text is given"),
+            (&[], true, "ignored", "no text was given"),
         ] {
             let error = texts(words, has_terminal, input).expect_err(text);
             assert!(error.starts_with(text), "{error}");

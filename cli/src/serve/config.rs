@@ -432,7 +432,7 @@ mod tests {
                 "did you mean `idle_timeout`?",
             ),
             ("[models.demo]\nmin_replicas = 1", 1, "missing field `command`"),
-            ("[models.llama3.1]\ncommand = [\"x\"]", 1, "stands in quotes"),
+            ("[models.llama3.1]\ncommand = [\"x\"]", 1, "that contains dots in quotes"),
             (
                 "[providers.openai]\nkind = \"openai\"\nbase_url = \"https://a\"\napi_key = \"sk-1\"",
                 4,

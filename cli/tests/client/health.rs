@@ -60,7 +60,7 @@ fn a_key_tells_as_much_as_it_may_and_none_that_the_server_answers() {
     }
     let server = server((401, REFUSED), (401, REFUSED));
     let done = Program::new(&["health", "--url", &server.url]).env("DIOGENES_API_KEY", "").run();
-    assert!(done.code == 0 && done.output.contains("as no API key is set"), "{done:?}");
+    assert!(done.code == 0 && done.output.contains("because no API key is set"), "{done:?}");
     assert_eq!(server.asked(), ["GET /healthz", "GET /api/v1/openapi.json"]);
 }
 

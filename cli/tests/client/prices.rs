@@ -191,7 +191,7 @@ fn without_a_file_that_the_configuration_names_the_next_step_is_told() {
 #[test]
 fn prices_are_listed_by_the_names_that_callers_use() {
     let prices = format!(
-        r#"{{"rate_cards": [{{"model": "own", "version": "2026-11", "price": {{"input": "0.10", "output": "0.40"}}}}],
+        r#"{{"rate_cards": [{{"model": "own", "source": "api", "created_at": "2026-11-27T10:00:00Z", "updated_at": "2026-11-27T10:00:00Z", "version": "2026-11", "price": {{"input": "0.10", "output": "0.40"}}}}],
             "lists": [{{"origin": "embedded", "list": {CONTRACT}}}]}}"#
     );
     let providers = r#"{"data": [{"name": "mine", "source": "api", "created_at": "2026-01-01T00:00:00Z",

@@ -53,7 +53,13 @@ impl EventStream {
                 }
             }
             let Some(bytes) = self.response.chunk().await.expect("the stream goes on") else {
-                let rest = String::from_utf8_lossy(self.reader.rest());
+                let rest = String::from_utf8_lossy(self.reader.rest()).into_owned();
+                self.reader = Reader::default();
+                if !self.status.is_success() && !rest.is_empty() {
+                    // A refusal is not a stream; its body counts as the one event that there is.
+                    let body = serde_json::from_str(&rest);
+                    return Some(Event::Data(body.unwrap_or_else(|_| panic!("not JSON: {rest}"))));
+                }
                 assert_eq!(rest.trim(), "", "the stream ends in the middle of an event");
                 return None;
             };

@@ -120,14 +120,14 @@ mod tests {
         check_routes(&[route("a", "api", &["old"]), route("b", "config", &["old"])], &mut report);
         assert_eq!(
             report.to_string(),
-            "! route `a`  nobody answers to its target `old`\n             → add the model or its \
+            "! route `a`  its target `old` does not exist\n             → add the model or its \
              provider, or name other targets with `diogenes route apply a`\n\
-             ! route `b`  nobody answers to its target `old`\n             → add the model or its \
+             ! route `b`  its target `old` does not exist\n             → add the model or its \
              provider, or take it out of `routes` in the configuration (`b`)"
         );
         let mut report = Report::default();
         check_routes(&[route("a", "api", &[])], &mut report);
-        assert_eq!(report.to_string(), "✓ routes  1 route, and somebody answers to every target");
+        assert_eq!(report.to_string(), "✓ routes  1 route, whose targets all exist");
     }
 
     #[test]
@@ -152,6 +152,6 @@ mod tests {
         let problem = "its API key cannot be used: the environment variable `KEY` is not set";
         let missing = said(json!({"ok": false, "problem": problem}));
         assert_eq!((&missing["status"], &missing["detail"]), (&json!("warning"), &json!(problem)));
-        assert_eq!(missing["next"], "put it in order, then try `diogenes provider check openai`");
+        assert_eq!(missing["next"], "fix it, then try `diogenes provider check openai`");
     }
 }

@@ -13,7 +13,7 @@ use crate::slow;
 async fn a_cold_stream_tells_how_far_the_boot_is_and_then_answers() {
     let Some(stack) = Stack::start().await else { return };
     let admin = stack.admin().await;
-    stack.apply(&admin, &Model::mock("demo", &["--load-weights-delay", "6s"])).await;
+    stack.apply(&admin, &Model::mock("demo", &["--load-weights-delay", "10s"])).await;
     let client = stack.client(&[Scope::Inference]).await;
     let mut stream = client.chat_stream("demo").await;
     assert_eq!(stream.status, 200);
