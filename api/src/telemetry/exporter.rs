@@ -1,6 +1,6 @@
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use diogenes_core::gateway::record::{RequestRecord, RequestSink};
 use diogenes_core::ports::Clock;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -19,8 +19,11 @@ use super::settings::TelemetrySettings;
 use super::spans::{self, Traces};
 use crate::metrics::Metrics;
 
-/// The requests that have been handed over and not been looked at. That takes microseconds each.
-const HANDED_OVER: usize = 4096;
+/// The requests that have been handed over and not been looked at, at most.
+const HANDED_OVER: usize = 8192;
+/// How long requests gather before they are looked at. To wake a task for each would cost more
+/// than all the rest.
+const GATHER: Duration = Duration::from_millis(20);
 /// The spans that are sent at once, about.
 const BATCH: u64 = 512;
 /// How long spans are tried to be sent.
@@ -63,25 +66,29 @@ pub fn start(
 ) -> Result<(Arc<dyn RequestSink>, Exporter), reqwest::Error> {
     let client = delivery::client(settings)?;
     let to = |signal| Arc::new(Delivery::new(client.clone(), signal, settings, clock.clone()));
-    let (records, incoming) = mpsc::channel(HANDED_OVER);
-    let (closing, closed) = oneshot::channel();
     let dropped = metrics.dropped_spans().clone();
+    let intake = Arc::new(Intake {
+        records: Mutex::default(),
+        arrived: Notify::new(),
+        dropped: dropped.clone(),
+    });
+    let (closing, closed) = oneshot::channel();
     let worker = Worker {
-        incoming,
+        intake: intake.clone(),
         waiting: VecDeque::new(),
         spans: 0,
         max_waiting: settings.max_waiting.max(1),
         aggregates: Aggregates::new(clock.now()),
-        resource: Resource::new(&settings.resource),
+        resource: settings.resource.clone(),
         traces: to("traces"),
         metrics: to("metrics"),
         clock: clock.clone(),
         told: Told { of: dropped.get(), at: None },
-        dropped: dropped.clone(),
+        dropped,
     };
     let (spans, metrics) = (ticks(settings.spans_every), ticks(settings.metrics_every));
     let task = tokio::spawn(worker.run(closed, spans, metrics));
-    Ok((Arc::new(Intake { records, dropped }), Exporter { closing, task }))
+    Ok((intake, Exporter { closing, task }))
 }
 
 fn ticks(every: Duration) -> Interval {
@@ -93,14 +100,25 @@ fn ticks(every: Duration) -> Interval {
 
 /// Where requests are handed over.
 struct Intake {
-    records: mpsc::Sender<Box<RequestRecord>>,
+    #[expect(clippy::vec_box, reason = "a record is large, and moved on from here")]
+    records: Mutex<Vec<Box<RequestRecord>>>,
+    /// Told once there is one.
+    arrived: Notify,
     dropped: Counter,
 }
 
 impl RequestSink for Intake {
     fn take(&self, record: Box<RequestRecord>) {
-        if let Err(refused) = self.records.try_send(record) {
-            self.dropped.inc_by(spans_of(&refused.into_inner()));
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= HANDED_OVER {
+            self.dropped.inc_by(spans_of(&record));
+            return;
+        }
+        records.push(record);
+        let is_first = records.len() == 1;
+        drop(records);
+        if is_first {
+            self.arrived.notify_one();
         }
     }
 }
@@ -112,14 +130,14 @@ fn spans_of(record: &RequestRecord) -> u64 {
 
 /// The task that does the work.
 struct Worker {
-    incoming: mpsc::Receiver<Box<RequestRecord>>,
+    intake: Arc<Intake>,
     /// Requests whose spans are yet to be sent.
     waiting: VecDeque<Box<RequestRecord>>,
     /// How many spans they have.
     spans: u64,
     max_waiting: usize,
     aggregates: Aggregates,
-    resource: Resource,
+    resource: BTreeMap<String, String>,
     traces: Arc<Delivery>,
     metrics: Arc<Delivery>,
     clock: Arc<dyn Clock>,
@@ -144,20 +162,20 @@ impl Worker {
         mut metrics_due: Interval,
     ) {
         let (mut traces, mut metrics): (Option<Flight>, Option<Flight>) = (None, None);
-        let mut taken = Vec::new();
+        let mut gathered = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut gathers = false;
         loop {
             if traces.is_none() && self.spans >= BATCH {
                 traces = self.batch(PATIENCE);
             }
             tokio::select! {
-                count = self.incoming.recv_many(&mut taken, 256) => {
-                    if count == 0 {
-                        // Nobody is left to hand anything over.
-                        break;
-                    }
-                    for record in taken.drain(..) {
-                        self.take(record);
-                    }
+                () = self.intake.arrived.notified(), if !gathers => {
+                    gathers = true;
+                    gathered.as_mut().reset(Instant::now() + GATHER);
+                }
+                () = &mut gathered, if gathers => {
+                    gathers = false;
+                    self.take_all();
                 }
                 lost = landing(&mut traces) => {
                     traces = None;
@@ -179,6 +197,17 @@ impl Worker {
             self.tell_of_drops();
         }
         self.finish(traces, metrics).await;
+    }
+
+    fn take_all(&mut self) {
+        let records = {
+            let mut records = self.intake.records.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = Vec::with_capacity(records.len());
+            std::mem::replace(&mut *records, room)
+        };
+        for record in records {
+            self.take(record);
+        }
     }
 
     /// Counts a request, and keeps it if its spans are to be sent and there is room.
@@ -209,23 +238,23 @@ impl Worker {
             return None;
         }
         self.spans = self.spans.saturating_sub(spans);
-        let body = json(&Traces::new(&self.resource, records.iter().map(|record| &**record)))?;
+        let resource = Resource::new(&self.resource);
+        let body = json(&Traces::new(resource, records.iter().map(|record| &**record)))?;
         let delivery = self.traces.clone();
         Some(Box::pin(async move { delivery.send(body, patience).await.unwrap_or(spans) }))
     }
 
     /// Sends the metrics. Those that do not arrive are a part of the next ones.
     fn sum_up(&self) -> Option<Flight> {
-        let body = json(&self.aggregates.exported(&self.resource, self.clock.now())?)?;
+        let resource = Resource::new(&self.resource);
+        let body = json(&self.aggregates.exported(resource, self.clock.now())?)?;
         let delivery = self.metrics.clone();
         Some(Box::pin(async move { delivery.send(body, Patience::Once).await.unwrap_or_default() }))
     }
 
     /// Sends what is left.
     async fn finish(mut self, traces: Option<Flight>, metrics: Option<Flight>) {
-        while let Ok(record) = self.incoming.try_recv() {
-            self.take(record);
-        }
+        self.take_all();
         let last = self.sum_up();
         let metrics = async {
             for flight in [metrics, last].into_iter().flatten() {

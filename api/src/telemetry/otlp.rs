@@ -3,7 +3,6 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,17 +10,17 @@ use serde::{Serialize, Serializer};
 
 /// An attribute.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct KeyValue {
-    key: Cow<'static, str>,
-    value: AnyValue,
+pub(super) struct KeyValue<'a> {
+    key: &'a str,
+    value: AnyValue<'a>,
 }
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::enum_variant_names, reason = "as OTLP calls them")]
-enum AnyValue {
-    StringValue(String),
+enum AnyValue<'a> {
+    StringValue(&'a str),
     BoolValue(bool),
     IntValue(Digits),
     DoubleValue(f64),
@@ -50,14 +49,19 @@ impl<T: fmt::Display> Serialize for Hex<T> {
 /// A list of attributes. What is not known is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub(super) struct Attributes(Vec<KeyValue>);
+pub(super) struct Attributes<'a>(Vec<KeyValue<'a>>);
 
-impl Attributes {
-    pub(super) fn text(self, key: &'static str, value: &str) -> Self {
-        self.with(key, AnyValue::StringValue(value.to_owned()))
+impl<'a> Attributes<'a> {
+    /// Room for so many.
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
     }
 
-    pub(super) fn text_if(self, key: &'static str, value: Option<&str>) -> Self {
+    pub(super) fn text(self, key: &'a str, value: &'a str) -> Self {
+        self.with(key, AnyValue::StringValue(value))
+    }
+
+    pub(super) fn text_if(self, key: &'static str, value: Option<&'a str>) -> Self {
         match value {
             Some(value) => self.text(key, value),
             None => self,
@@ -87,24 +91,23 @@ impl Attributes {
         if value { self.with(key, AnyValue::BoolValue(true)) } else { self }
     }
 
-    fn with(mut self, key: impl Into<Cow<'static, str>>, value: AnyValue) -> Self {
-        self.0.push(KeyValue { key: key.into(), value });
+    fn with(mut self, key: &'a str, value: AnyValue<'a>) -> Self {
+        self.0.push(KeyValue { key, value });
         self
     }
 }
 
 /// Who sends.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Resource {
-    attributes: Attributes,
+pub(super) struct Resource<'a> {
+    attributes: Attributes<'a>,
 }
 
-impl Resource {
-    pub(super) fn new(attributes: &BTreeMap<String, String>) -> Self {
-        let with = |all: Attributes, (key, value): (&String, &String)| {
-            all.with(key.clone(), AnyValue::StringValue(value.clone()))
-        };
-        Self { attributes: attributes.iter().fold(Attributes::default(), with) }
+impl<'a> Resource<'a> {
+    pub(super) fn new(attributes: &'a BTreeMap<String, String>) -> Self {
+        let all = Attributes::with_capacity(attributes.len());
+        let attributes = attributes.iter().fold(all, |all, (key, value)| all.text(key, value));
+        Self { attributes }
     }
 }
 
@@ -118,7 +121,7 @@ pub(super) struct Scope {
 pub(super) const SCOPE: Scope = Scope { name: "diogenes", version: env!("CARGO_PKG_VERSION") };
 
 /// Adds an authority as `server.address` and `server.port`, if somebody knows it.
-pub(super) fn server(attributes: Attributes, authority: &str) -> Attributes {
+pub(super) fn server<'a>(attributes: Attributes<'a>, authority: &'a str) -> Attributes<'a> {
     if authority.is_empty() {
         return attributes;
     }

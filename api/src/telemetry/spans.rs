@@ -31,20 +31,20 @@ pub(super) struct Traces<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceSpans<'a> {
-    resource: &'a Resource,
-    scope_spans: [ScopeSpans; 1],
+    resource: Resource<'a>,
+    scope_spans: [ScopeSpans<'a>; 1],
 }
 
 #[derive(Debug, Serialize)]
-struct ScopeSpans {
+struct ScopeSpans<'a> {
     scope: Scope,
-    spans: Vec<Span>,
+    spans: Vec<Span<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "as OTLP calls them")]
-struct Span {
+struct Span<'a> {
     trace_id: Hex<TraceId>,
     span_id: Hex<SpanId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,26 +54,26 @@ struct Span {
     kind: u8,
     start_time_unix_nano: Digits,
     end_time_unix_nano: Digits,
-    attributes: Attributes,
+    attributes: Attributes<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    events: Vec<Event>,
-    status: Status,
+    events: Vec<Event<'a>>,
+    status: Status<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct Event<'a> {
     time_unix_nano: Digits,
     name: &'static str,
-    attributes: Attributes,
+    attributes: Attributes<'a>,
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Status {
+struct Status<'a> {
     #[serde(skip_serializing_if = "is_unset")]
     code: u8,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -81,16 +81,16 @@ fn is_unset(code: &u8) -> bool {
     *code == 0
 }
 
-impl Status {
-    fn failed(error: Option<&str>) -> Self {
-        error.map_or_else(Self::default, |error| Self { code: ERROR, message: error.to_owned() })
+impl<'a> Status<'a> {
+    fn failed(error: Option<&'a str>) -> Self {
+        error.map_or_else(Self::default, |message| Self { code: ERROR, message })
     }
 }
 
 impl<'a> Traces<'a> {
-    pub(super) fn new<'r>(
-        resource: &'a Resource,
-        records: impl IntoIterator<Item = &'r RequestRecord>,
+    pub(super) fn new(
+        resource: Resource<'a>,
+        records: impl IntoIterator<Item = &'a RequestRecord>,
     ) -> Self {
         let spans = records.into_iter().flat_map(spans).collect();
         let scope_spans = [ScopeSpans { scope: SCOPE, spans }];
@@ -103,15 +103,15 @@ pub(super) fn count(record: &RequestRecord) -> u64 {
     1 + u64::from(record.held.is_some()) + record.attempts.len() as u64
 }
 
-fn spans(record: &RequestRecord) -> Vec<Span> {
+fn spans(record: &RequestRecord) -> impl Iterator<Item = Span<'_>> {
     let own = of_request(record);
     let held = record.held.and_then(|held| of_hold(record, held));
     let attempts =
         (1..).zip(&record.attempts).map(|(number, attempt)| of_attempt(record, number, attempt));
-    std::iter::once(own).chain(held).chain(attempts).collect()
+    std::iter::once(own).chain(held).chain(attempts)
 }
 
-fn of_request(record: &RequestRecord) -> Span {
+fn of_request(record: &RequestRecord) -> Span<'_> {
     let last = record.attempts.last();
     let answered =
         last.filter(|last| last.status.is_some_and(|status| (200..300).contains(&status)));
@@ -168,14 +168,14 @@ fn of_request(record: &RequestRecord) -> Span {
     span
 }
 
-fn of_hold(record: &RequestRecord, held: Stretch) -> Option<Span> {
+fn of_hold(record: &RequestRecord, held: Stretch) -> Option<Span<'_>> {
     let mut span = span(record, SpanId::new(unique())?, held, INTERNAL, "hold".to_owned());
     span.attributes = Attributes::default()
         .text_if("diogenes.model", record.model.as_ref().map(ModelName::as_str));
     Some(span)
 }
 
-fn of_attempt(record: &RequestRecord, number: u64, attempt: &Attempt) -> Span {
+fn of_attempt<'a>(record: &'a RequestRecord, number: u64, attempt: &'a Attempt) -> Span<'a> {
     let operation = names::operation(record.endpoint);
     let name = format!("{operation} {}", attempt.asked_as);
     let attributes = of_operation(record)
@@ -195,7 +195,7 @@ fn of_attempt(record: &RequestRecord, number: u64, attempt: &Attempt) -> Span {
     span
 }
 
-fn of_passed_over(record: &RequestRecord, over: &PassedOver) -> Event {
+fn of_passed_over<'a>(record: &RequestRecord, over: &'a PassedOver) -> Event<'a> {
     Event {
         time_unix_nano: at(record, over.after),
         name: "diogenes.passed_over",
@@ -206,7 +206,7 @@ fn of_passed_over(record: &RequestRecord, over: &PassedOver) -> Event {
 }
 
 /// A span below that of the request.
-fn span(record: &RequestRecord, id: SpanId, time: Stretch, kind: u8, name: String) -> Span {
+fn span<'a>(record: &RequestRecord, id: SpanId, time: Stretch, kind: u8, name: String) -> Span<'a> {
     Span {
         trace_id: Hex(record.trace.trace),
         span_id: Hex(id),
@@ -222,8 +222,9 @@ fn span(record: &RequestRecord, id: SpanId, time: Stretch, kind: u8, name: Strin
     }
 }
 
-fn of_operation(record: &RequestRecord) -> Attributes {
-    Attributes::default().text("gen_ai.operation.name", names::operation(record.endpoint))
+/// The first attribute of a span, with room for the others.
+fn of_operation<'a>(record: &RequestRecord) -> Attributes<'a> {
+    Attributes::with_capacity(24).text("gen_ai.operation.name", names::operation(record.endpoint))
 }
 
 /// A name that leads nowhere is not a part of it: there would be as many as callers can think of.

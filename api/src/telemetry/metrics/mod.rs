@@ -110,12 +110,12 @@ impl Aggregates {
 
     /// Everything so far, to be sent; none before the first request.
     pub(super) fn exported<'a>(
-        &self,
-        resource: &'a Resource,
+        &'a self,
+        resource: Resource<'a>,
         now: Timestamp,
     ) -> Option<MetricsRequest<'a>> {
         let times = Times::new(self.since, now);
-        let metrics: Vec<Metric> = [
+        let metrics: Vec<Metric<'_>> = [
             self.duration.told(
                 "gen_ai.server.request.duration",
                 "Generative AI server request duration such as time-to-last byte or last output token.",

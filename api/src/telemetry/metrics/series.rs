@@ -28,11 +28,11 @@ pub(super) struct Labels {
 
 impl Series {
     /// `has_modality` for the counters of tokens, which want to know of what: nobody tells.
-    pub(super) fn attributes(&self, has_modality: bool) -> Attributes {
+    pub(super) fn attributes(&self, has_modality: bool) -> Attributes<'_> {
         let Self::Of(labels) = self else {
             return Attributes::default().flag("otel.metric.overflow", true);
         };
-        let attributes = Attributes::default()
+        let attributes = Attributes::with_capacity(6)
             .text("gen_ai.operation.name", labels.operation)
             .text("gen_ai.provider.name", &labels.provider)
             .text_if("gen_ai.request.model", labels.requested.as_deref())

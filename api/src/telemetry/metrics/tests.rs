@@ -9,9 +9,10 @@ fn exported(records: &[RequestRecord]) -> Vec<Value> {
     for record in records {
         all.note(record);
     }
-    let resource = Resource::new(&[("service.name".into(), "diogenes".into())].into());
+    let resource = [("service.name".into(), "diogenes".into())].into();
+    let resource = Resource::new(&resource);
     let now = "2026-11-27T07:01:00Z".parse().unwrap();
-    let exported = serde_json::to_value(all.exported(&resource, now).unwrap()).unwrap();
+    let exported = serde_json::to_value(all.exported(resource, now).unwrap()).unwrap();
     let of = &exported["resourceMetrics"][0];
     assert_eq!(of["resource"]["attributes"][0]["value"]["stringValue"], "diogenes");
     of["scopeMetrics"][0]["metrics"].as_array().unwrap().clone()
@@ -29,8 +30,9 @@ fn attribute<'a>(point: &'a Value, key: &str) -> &'a Value {
 #[test]
 fn before_the_first_request_there_is_nothing_to_send() {
     let all = Aggregates::new("2026-11-27T07:00:00Z".parse().unwrap());
-    let resource = Resource::new(&std::collections::BTreeMap::new());
-    assert!(all.exported(&resource, "2026-11-27T07:01:00Z".parse().unwrap()).is_none());
+    let nobody = std::collections::BTreeMap::new();
+    let resource = Resource::new(&nobody);
+    assert!(all.exported(resource, "2026-11-27T07:01:00Z".parse().unwrap()).is_none());
 }
 
 #[test]

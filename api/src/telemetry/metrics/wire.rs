@@ -32,36 +32,36 @@ pub(in crate::telemetry) struct MetricsRequest<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceMetrics<'a> {
-    resource: &'a Resource,
-    scope_metrics: [ScopeMetrics; 1],
+    resource: Resource<'a>,
+    scope_metrics: [ScopeMetrics<'a>; 1],
 }
 
 #[derive(Debug, Serialize)]
-struct ScopeMetrics {
+struct ScopeMetrics<'a> {
     scope: Scope,
-    metrics: Vec<Metric>,
+    metrics: Vec<Metric<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Metric {
+pub(super) struct Metric<'a> {
     name: &'static str,
     description: &'static str,
     unit: &'static str,
     #[serde(flatten)]
-    data: Data,
+    data: Data<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Data {
-    Histogram { data_points: Vec<HistogramPoint>, aggregation_temporality: u8 },
-    Sum { data_points: Vec<NumberPoint>, aggregation_temporality: u8, is_monotonic: bool },
+enum Data<'a> {
+    Histogram { data_points: Vec<HistogramPoint<'a>>, aggregation_temporality: u8 },
+    Sum { data_points: Vec<NumberPoint<'a>>, aggregation_temporality: u8, is_monotonic: bool },
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HistogramPoint {
-    attributes: Attributes,
+struct HistogramPoint<'a> {
+    attributes: Attributes<'a>,
     start_time_unix_nano: Digits,
     time_unix_nano: Digits,
     count: Digits,
@@ -74,15 +74,15 @@ struct HistogramPoint {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NumberPoint {
-    attributes: Attributes,
+struct NumberPoint<'a> {
+    attributes: Attributes<'a>,
     start_time_unix_nano: Digits,
     time_unix_nano: Digits,
     as_int: Digits,
 }
 
 impl<'a> MetricsRequest<'a> {
-    pub(super) fn new(resource: &'a Resource, metrics: Vec<Metric>) -> Self {
+    pub(super) fn new(resource: Resource<'a>, metrics: Vec<Metric<'a>>) -> Self {
         let scope_metrics = [ScopeMetrics { scope: SCOPE, metrics }];
         Self { resource_metrics: [ResourceMetrics { resource, scope_metrics }] }
     }
@@ -95,7 +95,7 @@ impl Histograms {
         description: &'static str,
         unit: &'static str,
         times: Times,
-    ) -> Option<Metric> {
+    ) -> Option<Metric<'_>> {
         let points = self.iter().map(|(series, histogram)| HistogramPoint {
             attributes: series.attributes(false),
             start_time_unix_nano: times.since,
@@ -120,7 +120,7 @@ impl Sums {
         description: &'static str,
         unit: &'static str,
         times: Times,
-    ) -> Option<Metric> {
+    ) -> Option<Metric<'_>> {
         let points = self.iter().map(|(series, sum)| NumberPoint {
             attributes: series.attributes(true),
             start_time_unix_nano: times.since,

@@ -7,8 +7,8 @@ use super::*;
 use crate::telemetry::testing::{TRACE, record};
 
 fn exported(record: &RequestRecord) -> Vec<Value> {
-    let resource = Resource::new(&[("service.name".into(), "diogenes".into())].into());
-    let traces = serde_json::to_value(Traces::new(&resource, [record])).unwrap();
+    let resource = [("service.name".into(), "diogenes".into())].into();
+    let traces = serde_json::to_value(Traces::new(Resource::new(&resource), [record])).unwrap();
     let of = &traces["resourceSpans"][0];
     assert_eq!(of["resource"]["attributes"][0]["value"]["stringValue"], "diogenes");
     assert_eq!(of["scopeSpans"][0]["scope"]["name"], "diogenes");
