@@ -172,7 +172,7 @@ impl Delivery {
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status.is_success() {
             let told = whole(answer).await.unwrap_or_default();
-            // What makes no sense is no reason to send it again.
+            // An answer that makes no sense is not a reason to send it again.
             return Ok(serde_json::from_slice(&told).unwrap_or_default());
         }
         let passes = matches!(
@@ -194,7 +194,7 @@ impl Delivery {
         }
         let PartialSuccess { rejected_spans: rejected, error_message: why } =
             taken.partial_success.unwrap_or_default();
-        // A word alone is no more than a hint.
+        // A word alone is only a hint.
         let was_rejecting = self.is_rejecting.swap(rejected > 0, Ordering::Relaxed);
         if rejected > 0 && !was_rejecting {
             tracing::warn!(

@@ -155,7 +155,7 @@ fn of_request(record: &RequestRecord) -> Span<'_> {
         .double_if("diogenes.cold_start_ms", record.held.map(|held| millis(held.took)))
         .double_if("diogenes.cost_usd", cost)
         .flag("diogenes.recovered", record.is_recovered());
-    // The caller's own mistakes are no failures of the server.
+    // The caller's own mistakes are not failures of the server.
     let failure = record.error.as_deref().filter(|_| !(400..500).contains(&record.status));
     let remote = if record.trace.parent.is_some() { IS_REMOTE } else { 0 };
     let time = Stretch { after: Duration::ZERO, took: record.took };

@@ -188,7 +188,7 @@ fn labels(record: &RequestRecord) -> Arc<Labels> {
     Arc::new(Labels {
         operation: names::operation(record.endpoint),
         provider: names::provider(record.provider.as_ref()).to_owned(),
-        // A name that leads nowhere is no series: callers can think of any number.
+        // A name that leads nowhere gets no series: callers can think of any number.
         requested: record.model.as_ref().and(record.requested.clone()),
         model: record.model.as_ref().map(ToString::to_string),
         error: record.error.clone(),
