@@ -181,7 +181,7 @@ fn booting() {
             case().ended(0, Some(Exit::Code(7))),
             vec![fail(
                 FailureKind::Exited,
-                "the inference server exited with code 7 while it booted",
+                "the inference server exited with code 7",
                 EndReason::Exited(Some(Exit::Code(7))),
             )],
         ),

@@ -76,8 +76,9 @@ fn tend_booting(
     match seen {
         Sight::Ended(state) => {
             let reason = match state {
+                // As its beat says it, whichever is heard first.
                 InstanceState::Terminated { exit: Some(exit) } => {
-                    format!("the inference server {exit} while it booted")
+                    format!("the inference server {exit}")
                 }
                 _ => "the instance ended while it booted".into(),
             };
