@@ -128,17 +128,14 @@ impl CatalogEditor {
         actor: &Actor,
         name: &ModelName,
     ) -> Result<(Listed<RouteSpec>, Catalog), CatalogError> {
-        loop {
-            let (mut catalog, expect) = self.read().await?;
+        self.edit(actor, |catalog| {
             let route = catalog.routes.remove(name);
             let route = route.ok_or_else(|| CatalogError::NoRoute(name.clone()))?;
             check_owner(route.source, || format!("route `{name}`"))?;
             let target = format!("route/{name}");
-            let change = Change::of_installation(Action::route_delete(), target, "");
-            if self.commit(&catalog, expect, vec![change], actor).await? {
-                return Ok((route, catalog));
-            }
-        }
+            Ok((route, Some(Change::of_installation(Action::route_delete(), target, ""))))
+        })
+        .await
     }
 
     /// Adds or changes a provider; returns the catalog with it, and whether it is new. The same
@@ -153,19 +150,15 @@ impl CatalogEditor {
         if let Some(reference) = &spec.api_key {
             self.secrets.check(reference)?;
         }
-        loop {
-            let (mut catalog, expect) = self.read().await?;
+        let applied = self.edit(actor, |catalog| {
             let what = format!("provider `{name}`");
-            let Some(is_new) = self.put(&mut catalog.providers, name, spec, what)? else {
-                return Ok((catalog, false));
-            };
-            let target = format!("provider/{name}");
-            let summary = spec.base_url.clone();
-            let change = Change::of_installation(Action::provider_apply(), target, summary);
-            if self.commit(&catalog, expect, vec![change], actor).await? {
-                return Ok((catalog, is_new));
-            }
-        }
+            let is_new = self.put(&mut catalog.providers, name, spec, what)?;
+            let (action, target) = (Action::provider_apply(), format!("provider/{name}"));
+            let change =
+                is_new.map(|_| Change::of_installation(action, target, spec.base_url.clone()));
+            Ok((is_new.unwrap_or(false), change))
+        });
+        applied.await.map(|(is_new, catalog)| (catalog, is_new))
     }
 
     /// Deletes a provider that no route leads to; returns it, and the catalog without it.
@@ -174,8 +167,7 @@ impl CatalogEditor {
         actor: &Actor,
         name: &ProviderName,
     ) -> Result<(Listed<ProviderSpec>, Catalog), CatalogError> {
-        loop {
-            let (mut catalog, expect) = self.read().await?;
+        self.edit(actor, |catalog| {
             let provider = catalog.providers.remove(name);
             let provider = provider.ok_or_else(|| CatalogError::NoProvider(name.clone()))?;
             check_owner(provider.source, || format!("provider `{name}`"))?;
@@ -187,11 +179,9 @@ impl CatalogEditor {
                 return Err(CatalogError::InUse { provider: name.clone(), routes });
             }
             let target = format!("provider/{name}");
-            let change = Change::of_installation(Action::provider_delete(), target, "");
-            if self.commit(&catalog, expect, vec![change], actor).await? {
-                return Ok((provider, catalog));
-            }
-        }
+            Ok((provider, Some(Change::of_installation(Action::provider_delete(), target, ""))))
+        })
+        .await
     }
 
     /// Sets what a model of the fleet costs; returns the catalog with it, and whether the model had
@@ -215,24 +205,20 @@ impl CatalogEditor {
                 return Err(CatalogError::CardModel(problem));
             }
         }
-        loop {
-            let (mut catalog, expect) = self.read().await?;
+        let applied = self.edit(actor, |catalog| {
             let standing = catalog.rate_cards.get(name).map(|listed| &listed.spec);
             if standing.is_some_and(|old| old.version == card.version && old.price != card.price) {
                 let (model, version) = (name.clone(), card.version.clone());
                 return Err(CatalogError::CardVersion { model, version });
             }
             let what = format!("the rate card of `{name}`");
-            let Some(is_new) = self.put(&mut catalog.rate_cards, name, card, what)? else {
-                return Ok((catalog, false));
-            };
-            let target = format!("rate-card/{name}");
-            let summary = card.version.clone();
-            let change = Change::of_installation(Action::rate_card_apply(), target, summary);
-            if self.commit(&catalog, expect, vec![change], actor).await? {
-                return Ok((catalog, is_new));
-            }
-        }
+            let is_new = self.put(&mut catalog.rate_cards, name, card, what)?;
+            let (action, target) = (Action::rate_card_apply(), format!("rate-card/{name}"));
+            let change =
+                is_new.map(|_| Change::of_installation(action, target, card.version.clone()));
+            Ok((is_new.unwrap_or(false), change))
+        });
+        applied.await.map(|(is_new, catalog)| (catalog, is_new))
     }
 
     /// Deletes the rate card of a model, which costs nothing from then on; returns it, and the
@@ -242,17 +228,14 @@ impl CatalogEditor {
         actor: &Actor,
         name: &ModelName,
     ) -> Result<(Listed<RateCard>, Catalog), CatalogError> {
-        loop {
-            let (mut catalog, expect) = self.read().await?;
+        self.edit(actor, |catalog| {
             let card = catalog.rate_cards.remove(name);
             let card = card.ok_or_else(|| CatalogError::NoRateCard(name.clone()))?;
             check_owner(card.source, || format!("the rate card of `{name}`"))?;
             let target = format!("rate-card/{name}");
-            let change = Change::of_installation(Action::rate_card_delete(), target, "");
-            if self.commit(&catalog, expect, vec![change], actor).await? {
-                return Ok((card, catalog));
-            }
-        }
+            Ok((card, Some(Change::of_installation(Action::rate_card_delete(), target, ""))))
+        })
+        .await
     }
 
     /// Makes what the configuration owns in the catalog what its file says, which was checked
@@ -292,6 +275,24 @@ impl CatalogEditor {
             }
             if self.commit(&catalog, expect, changes, &actor).await? {
                 return Ok(catalog);
+            }
+        }
+    }
+
+    /// Makes one change, anew whenever somebody else has changed the catalog meanwhile, and writes
+    /// it with its record; without one there is nothing to write. Returns what `change` does, and
+    /// the catalog as it is then.
+    async fn edit<T>(
+        &self,
+        actor: &Actor,
+        change: impl Fn(&mut Catalog) -> Result<(T, Option<Change>), CatalogError>,
+    ) -> Result<(T, Catalog), CatalogError> {
+        loop {
+            let (mut catalog, expect) = self.read().await?;
+            let (told, record) = change(&mut catalog)?;
+            let Some(record) = record else { return Ok((told, catalog)) };
+            if self.commit(&catalog, expect, vec![record], actor).await? {
+                return Ok((told, catalog));
             }
         }
     }
