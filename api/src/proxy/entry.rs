@@ -66,13 +66,11 @@ pub(super) struct Seat {
     key: Option<KeyId>,
 }
 
-/// Why there is no seat.
+/// How many requests may wait, once that many do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoSeat {
-    /// All are taken.
-    AtAll,
-    /// The key has as many as it may have.
-    ForKey,
+pub(super) enum Limit {
+    OfAll(u32),
+    OfKey(u32),
 }
 
 impl Drop for Seat {
@@ -365,11 +363,11 @@ impl Entry {
         self: &Arc<Self>,
         most: u32,
         of_key: Option<(&KeyId, u32)>,
-    ) -> Result<Seat, NoSeat> {
+    ) -> Result<Seat, Limit> {
         let mut seat = {
             let take = |held| (held < most).then_some(held + 1);
             let taken = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
-            taken.map_err(|_| NoSeat::AtAll)?;
+            taken.map_err(|_| Limit::OfAll(most))?;
             Seat { entry: self.clone(), key: None }
         };
         if let Some((key, most)) = of_key {
@@ -377,7 +375,7 @@ impl Entry {
             let count = held.entry(key.clone()).or_default();
             if *count >= most {
                 drop(held);
-                return Err(NoSeat::ForKey);
+                return Err(Limit::OfKey(most));
             }
             *count += 1;
             seat.key = Some(key.clone());

@@ -12,7 +12,7 @@ use super::destination::Destination;
 use super::entry::Entry;
 use super::fleet_link::{Admitted, FleetLink, Place, Room};
 use super::line::Ticket;
-use super::refusal::{self, Limit};
+use super::refusal;
 use super::route::Route;
 use crate::error::{ApiError, store_error};
 
@@ -164,11 +164,12 @@ async fn take_place(
     let spec = &view.model.spec;
     let of_key = spec.max_held_per_key.map(|most| (call.by.limit_key(), most));
     let admitted = link.enter(entry, Room { most: spec.max_held, of_key }).await;
-    let refuse = |most| Err(refusal::too_many_held(&view, most, entry.is_reachable(), entry.now()));
-    let place = match (admitted.map_err(|error| store_error(&error))?, of_key) {
-        (Admitted::Place(place), _) => place,
-        (Admitted::FullForKey, Some((_, most))) => return refuse(Limit::OfKey(most)),
-        (Admitted::FullForKey | Admitted::Full, _) => return refuse(Limit::OfAll(spec.max_held)),
+    let place = match admitted.map_err(|error| store_error(&error))? {
+        Admitted::Place(place) => place,
+        Admitted::Full(limit) => {
+            let is_ready = entry.is_reachable();
+            return Err(refusal::too_many_held(&view, limit, is_ready, entry.now()));
+        }
     };
     link.ask(entry).await;
     entry.metrics.held_request();

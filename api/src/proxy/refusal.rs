@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::destination::Destination;
 use super::dialect::Dialect;
+use super::entry::Limit;
 use super::provider::Hosted;
 use super::upstream::{BodyError, SendError};
 use crate::error::{ApiError, ErrorKind};
@@ -103,13 +104,6 @@ pub(super) fn given_up(why: &GiveUp, first: &Destination, now: Timestamp) -> Api
         )
         .retry_after(Duration::from_secs(5)),
     }
-}
-
-/// How many requests may wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Limit {
-    OfAll(u32),
-    OfKey(u32),
 }
 
 /// One request too many that would wait.

@@ -7,7 +7,7 @@ use diogenes_core::fleet::{ClaimId, Progress};
 use diogenes_core::ports::StoreError;
 
 use super::{Admitted, FleetLink, Guard, Place, Room, Work};
-use crate::proxy::entry::{Entry, NoSeat};
+use crate::proxy::entry::Entry;
 
 /// How often a waiting request asks again for a reconcile, should a wake-up be lost.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
@@ -38,8 +38,7 @@ impl FleetLink for LocalFleet {
     async fn enter(&self, entry: &Arc<Entry>, room: Room<'_>) -> Result<Admitted, StoreError> {
         Ok(match entry.seat(room.most, room.of_key) {
             Ok(seat) => Admitted::Place(Place { _seat: seat, _shared: None }),
-            Err(NoSeat::AtAll) => Admitted::Full,
-            Err(NoSeat::ForKey) => Admitted::FullForKey,
+            Err(limit) => Admitted::Full(limit),
         })
     }
 

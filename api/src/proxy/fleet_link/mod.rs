@@ -18,7 +18,7 @@ use diogenes_core::fleet::{ClaimId, Progress};
 use diogenes_core::keys::KeyId;
 use diogenes_core::ports::StoreError;
 
-use super::entry::{Entry, Seat};
+use super::entry::{Entry, Limit, Seat};
 
 pub(super) use local::LocalFleet;
 pub(super) use stored::StoredFleet;
@@ -50,10 +50,8 @@ pub(super) struct Room<'a> {
 #[derive(Debug)]
 pub(super) enum Admitted {
     Place(Place),
-    /// All are taken.
-    Full,
-    /// The key has as many as it may have.
-    FullForKey,
+    /// As many wait as may.
+    Full(Limit),
 }
 
 impl Room<'_> {
@@ -65,7 +63,7 @@ impl Admitted {
     pub(super) fn place(self) -> Option<Place> {
         match self {
             Self::Place(place) => Some(place),
-            Self::Full | Self::FullForKey => None,
+            Self::Full(_) => None,
         }
     }
 }

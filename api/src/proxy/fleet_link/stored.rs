@@ -22,7 +22,7 @@ use super::later::Later;
 use super::stamps::{InUse, Stamps};
 use super::{Admitted, FleetLink, Guard, Place, Room, Work};
 use crate::proxy::dispatch::Dispatcher;
-use crate::proxy::entry::Entry;
+use crate::proxy::entry::{Entry, Limit};
 
 /// How old a view may be when a request is routed by it.
 const VIEW_LIFE: Duration = Duration::from_secs(2);
@@ -207,27 +207,29 @@ impl FleetLink for StoredFleet {
 
     async fn enter(&self, entry: &Arc<Entry>, room: Room<'_>) -> Result<Admitted, StoreError> {
         // What this process alone knows of keys is less than the store does.
-        let Ok(seat) = entry.seat(room.most, None) else { return Ok(Admitted::Full) };
+        let seat = match entry.seat(room.most, None) {
+            Ok(seat) => seat,
+            Err(limit) => return Ok(Admitted::Full(limit)),
+        };
         let model = entry.view().model.name.clone();
         let now = self.clock.now();
         let mut shared = SharedPlace {
             held: self.held.clone(),
             model: model.clone(),
-            key: None,
-            is_counted: false,
+            counted: Vec::new(),
             clock: self.clock.clone(),
             later: self.later.clone(),
         };
         if let Some((key, most)) = room.of_key {
             if !self.held.enter(&model, Some(key), most, now).await? {
-                return Ok(Admitted::FullForKey);
+                return Ok(Admitted::Full(Limit::OfKey(most)));
             }
-            shared.key = Some(key.clone());
+            shared.counted.push(Some(key.clone()));
         }
         if !self.held.enter(&model, None, room.most, now).await? {
-            return Ok(Admitted::Full);
+            return Ok(Admitted::Full(Limit::OfAll(room.most)));
         }
-        shared.is_counted = true;
+        shared.counted.push(None);
         Ok(Admitted::Place(Place { _seat: seat, _shared: Some(Box::new(shared)) }))
     }
 
@@ -280,10 +282,8 @@ impl FleetLink for StoredFleet {
 struct SharedPlace {
     held: HeldCounter,
     model: ModelName,
-    /// Among whose requests it is counted as well.
-    key: Option<KeyId>,
-    /// Whether it is counted among all.
-    is_counted: bool,
+    /// Where it is counted: among those of a key, and among all.
+    counted: Vec<Option<KeyId>>,
     clock: Arc<dyn Clock>,
     later: Arc<Later>,
 }
@@ -297,12 +297,12 @@ impl fmt::Debug for SharedPlace {
 impl Drop for SharedPlace {
     fn drop(&mut self) {
         let (held, model, clock) = (self.held.clone(), self.model.clone(), self.clock.clone());
-        let counts = [self.is_counted.then_some(None), self.key.take().map(Some)];
-        if counts.iter().all(Option::is_none) {
+        let counted = std::mem::take(&mut self.counted);
+        if counted.is_empty() {
             return;
         }
         self.later.push(Box::pin(async move {
-            for key in counts.iter().flatten() {
+            for key in &counted {
                 if let Err(error) = held.leave(&model, key.as_ref(), clock.now()).await {
                     tracing::warn!(
                         model = %model, error = &error as &dyn std::error::Error,

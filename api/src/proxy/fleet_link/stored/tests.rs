@@ -19,6 +19,7 @@ use super::super::later::SETTLE;
 use super::super::stamps::InUse;
 use super::super::{Admitted, FleetLink, Room};
 use super::CATALOG_LIFE;
+use crate::proxy::entry::Limit;
 
 #[tokio::test(start_paused = true)]
 async fn warm_requests_cost_at_most_one_read_a_second_and_one_of_the_catalog_in_five() {
@@ -245,10 +246,10 @@ async fn routers_share_the_places_of_a_key() {
     };
     let places = [enter(&greedy).await, enter(&greedy).await];
     assert!(matches!(places, [Admitted::Place(_), Admitted::Place(_)]), "{places:?}");
-    assert!(matches!(enter(&greedy).await, Admitted::FullForKey));
+    assert!(matches!(enter(&greedy).await, Admitted::Full(Limit::OfKey(2))));
     let third = enter(&other).await;
     assert!(matches!(third, Admitted::Place(_)), "{third:?}");
-    assert!(matches!(enter(&other).await, Admitted::Full));
+    assert!(matches!(enter(&other).await, Admitted::Full(Limit::OfAll(3))));
     world.link.settle().await;
     assert_eq!(world.held().await, 3, "who was refused is not counted");
     drop((places, third));
