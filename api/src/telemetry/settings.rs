@@ -9,7 +9,7 @@ use reqwest::Url;
 /// Where telemetry goes, and when.
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
-    /// The collector.
+    /// Where the collector is.
     pub endpoint: OtlpEndpoint,
     /// What it wants to be sent along, such as an API key.
     pub headers: HeaderMap,

@@ -1,10 +1,10 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use diogenes_api::control::{CostBody, CostRowBody};
-use diogenes_core::Timestamp;
 use diogenes_core::gateway::usage::CostBy;
 
 use super::options::Options;
-use super::{output, time};
+use super::output;
+use super::time::Days;
 use crate::client::decode;
 use crate::exit::Failure;
 
@@ -23,12 +23,8 @@ pub(crate) struct CostArgs {
     /// What to group by
     #[arg(long, value_name = "WHAT", default_value = "model", value_parser = rows())]
     by: CostBy,
-    /// The first day, as a date or an age such as `7d` [default: the first of the month of --to]
-    #[arg(long, value_name = "DATE", value_parser = time::parse)]
-    from: Option<Timestamp>,
-    /// The last day, in the same form [default: today]
-    #[arg(long, value_name = "DATE", value_parser = time::parse)]
-    to: Option<Timestamp>,
+    #[command(flatten)]
+    days: Days,
     #[command(flatten)]
     options: Options,
 }
@@ -39,13 +35,11 @@ fn rows() -> impl TypedValueParser<Value = CostBy> {
 }
 
 pub(super) async fn run(args: CostArgs) -> Result<(), Failure> {
-    let CostArgs { by, from, to, options } = args;
+    let CostArgs { by, days, options } = args;
     let client = options.client()?;
-    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
-    let (from, to) = (from.map(day), to.map(day));
+    let days = days.query();
     let mut query = vec![("by", by.as_str())];
-    query.extend(from.as_deref().map(|from| ("from", from)));
-    query.extend(to.as_deref().map(|to| ("to", to)));
+    query.extend(days.iter().map(|(name, day)| (*name, day.as_str())));
     let found = client.get(&["api", "v1", "cost"], &query).await?;
     output::result(options.output, &found, || {
         let cost: CostBody = decode(found.clone())?;

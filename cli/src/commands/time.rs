@@ -4,6 +4,26 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 
+/// The days that a report is about.
+#[derive(Debug, clap::Args)]
+pub(super) struct Days {
+    /// The first day, as a date or an age such as `7d` [default: the first of the month of --to]
+    #[arg(long, value_name = "DATE", value_parser = parse)]
+    from: Option<Timestamp>,
+    /// The last day, in the same form [default: today]
+    #[arg(long, value_name = "DATE", value_parser = parse)]
+    to: Option<Timestamp>,
+}
+
+impl Days {
+    /// As the API takes them.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+        let days = [("from", self.from), ("to", self.to)];
+        days.into_iter().filter_map(|(name, at)| Some((name, day(at?)))).collect()
+    }
+}
+
 /// Parses a time as people write it: a time, a day, which begins at midnight UTC, or how long ago.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     of_text(text.trim(), Timestamp::now()).ok_or_else(|| {

@@ -1,11 +1,11 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use diogenes_api::control::{UsageBody, UsageCounts};
-use diogenes_core::Timestamp;
 use diogenes_core::gateway::usage::By;
 use diogenes_core::tenancy::ProjectId;
 
 use super::options::Options;
-use super::{output, time};
+use super::output;
+use super::time::Days;
 use crate::client::decode;
 use crate::exit::Failure;
 
@@ -24,12 +24,8 @@ pub(crate) struct UsageArgs {
     /// What to group by
     #[arg(long, value_name = "WHAT", default_value_t, value_parser = rows())]
     by: By,
-    /// The first day, as a date or an age such as `7d` [default: the first of the month of --to]
-    #[arg(long, value_name = "DATE", value_parser = time::parse)]
-    from: Option<Timestamp>,
-    /// The last day, in the same form [default: today]
-    #[arg(long, value_name = "DATE", value_parser = time::parse)]
-    to: Option<Timestamp>,
+    #[command(flatten)]
+    days: Days,
     /// Only this project [default: the key's own, or every one with `--by project`]
     #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
@@ -45,13 +41,11 @@ fn rows() -> impl TypedValueParser<Value = By> {
 }
 
 pub(super) async fn run(args: UsageArgs) -> Result<(), Failure> {
-    let UsageArgs { by, from, to, project, all_projects, options } = args;
+    let UsageArgs { by, days, project, all_projects, options } = args;
     let client = options.client()?;
-    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
-    let (from, to) = (from.map(day), to.map(day));
+    let days = days.query();
     let mut query = vec![("by", by.as_str())];
-    query.extend(from.as_deref().map(|from| ("from", from)));
-    query.extend(to.as_deref().map(|to| ("to", to)));
+    query.extend(days.iter().map(|(name, day)| (*name, day.as_str())));
     query.extend(project.as_ref().map(|project| ("project", project.as_str())));
     if all_projects || (by == By::Project && project.is_none()) {
         query.push(("all_projects", "true"));

@@ -86,7 +86,11 @@ impl InstanceDay {
 
     /// Where that of a slot's instance on a day is.
     pub fn key_of(slot: &Slot, day: Date) -> Key {
-        Key::new(PARTITION, format!("{day}#{}#{}", slot.model, slot.claim))
+        Self::key_at(day, &slot.model, &slot.claim)
+    }
+
+    fn key_at(day: Date, model: &ModelName, claim: &ClaimId) -> Key {
+        Key::new(PARTITION, format!("{day}#{model}#{claim}"))
     }
 
     /// From when on the instance of a slot costs something; none while there is none.
@@ -141,7 +145,7 @@ impl Entity for InstanceDay {
     const KIND: &'static str = "instance day";
 
     fn key(&self) -> Key {
-        Key::new(PARTITION, format!("{}#{}#{}", self.day, self.model, self.claim))
+        Self::key_at(self.day, &self.model, &self.claim)
     }
 
     fn expires_at(&self) -> Option<Timestamp> {

@@ -23,6 +23,7 @@ mod port;
 mod reader;
 mod reconcile;
 mod registry;
+mod serving;
 mod slot;
 mod stamp;
 mod stored_demand;
@@ -38,9 +39,7 @@ pub use held::HeldCounter;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
 pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;
-pub use model::{
-    Affinity, ColdStart, Engine, Model, ModelSpec, ResponsesApi, Source, SpecError, SpecHash,
-};
+pub use model::{Engine, Model, ModelSpec, Source, SpecError, SpecHash};
 pub use name_claim::NameClaim;
 pub(crate) use name_claim::owner_of;
 pub use phase::Phase;
@@ -50,6 +49,7 @@ pub use reconcile::{
     AgentRules, FleetEvent, Outcome, ReconcileError, Reconciled, Reconciler, Retire, Round,
 };
 pub use registry::{Order, Registry, RegistryError, SpecRule};
+pub use serving::{Affinity, ColdStart, ResponsesApi};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
 pub use stamp::UseStamp;
 pub use stored_demand::StoredDemand;

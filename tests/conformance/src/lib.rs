@@ -26,6 +26,7 @@ pub mod limiter;
 pub mod logs;
 pub mod older_records;
 pub mod secrets;
+pub mod slots;
 pub mod state_store;
 mod suite;
 pub mod wake;

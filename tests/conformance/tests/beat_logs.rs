@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diogenes_conformance::logs::{Fixture, Servers};
+use diogenes_conformance::slots::slot;
 use diogenes_core::entity::{Entity, StoreExt as _};
-use diogenes_core::fleet::{
-    Beat, BeatLogs, BeatStatus, ClaimId, Launch, Load, ModelSpec, Phase, PhaseTimes, Placement,
-    Slot, SlotState,
-};
+use diogenes_core::fleet::{Beat, BeatLogs, BeatStatus, ClaimId, Load, Phase, SlotState};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock as _, Expect, StateStore};
-use diogenes_core::secret::Secret;
 use diogenes_core::testing::{ManualClock, MemoryStore};
 
 async fn beats() -> Fixture {
@@ -65,27 +62,7 @@ impl Servers for Agents {
     async fn start(&self, model: &ModelName, claim: &ClaimId) {
         let now = self.clock.now();
         let index = self.logs.lock().unwrap().len();
-        let spec = ModelSpec::new(["vllm", "serve", "{port}"]);
-        self.save(Slot {
-            model: model.clone(),
-            index: u32::try_from(index).unwrap(),
-            claim: claim.clone(),
-            claimed_at: now,
-            launch: Launch {
-                engine: spec.engine(),
-                spec: spec.hash(),
-                ladder: vec![Placement::local()],
-                rung: 0,
-                tried: 1,
-                attempt: 0,
-                asked_at: now,
-                upstream_key: Secret::new("up-conformance"),
-                lifetime: None,
-            },
-            phases: PhaseTimes::launched(now),
-            state: SlotState::Launching,
-        })
-        .await;
+        self.save(slot(model, index, claim, SlotState::Launching, now)).await;
         self.beat(claim, "").await;
         self.clock.advance(Duration::from_secs(1));
     }
