@@ -28,7 +28,8 @@ pub enum Step {
     Close,
     /// Close the connection with a reset.
     Reset,
-    /// Close the port and every connection for so long.
+    /// Close the port for so long, and every other connection; both are closed when the next step
+    /// begins.
     Refuse(Duration),
     /// End the process.
     Die,

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -31,22 +32,23 @@ fn main() {
             thread::sleep(Duration::from_millis(5));
         }
     }
-    let open: Arc<Mutex<HashMap<u64, TcpStream>>> = Arc::default();
+    let open: Open = Arc::default();
     loop {
         let listener = TcpListener::bind(&address).expect("a free port");
-        let refuse = Refuse { duration: Arc::default(), address: address.clone() };
-        let duration = loop {
+        let wanted: Arc<Mutex<Option<Wanted>>> = Arc::default();
+        let Wanted { duration, closed } = loop {
             let (stream, _) = listener.accept().expect("a connection");
-            if let Some(duration) = *refuse.duration.lock().expect("no panic") {
-                break duration;
+            if let Some(wanted) = wanted.lock().expect("no panic").take() {
+                break wanted;
             }
             stream.set_nodelay(true).expect("a socket");
             let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
             let copy = stream.try_clone().expect("a socket");
             open.lock().expect("no panic").insert(number, copy);
-            let (open, refuse) = (open.clone(), refuse.clone());
+            let (open, wanted, address) = (open.clone(), wanted.clone(), address.clone());
+            let refuse = Refuse { wanted, address, open: open.clone(), number };
             thread::spawn(move || {
-                serve(stream, number, &refuse);
+                serve(stream, &refuse);
                 // Else the copy would keep the socket open.
                 open.lock().expect("no panic").remove(&number);
             });
@@ -55,27 +57,43 @@ fn main() {
         for (_, stream) in open.lock().expect("no panic").drain() {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        let _ = closed.send(());
         thread::sleep(duration);
     }
 }
 
-/// Asks for the port to be closed.
-#[derive(Clone)]
+/// The connections that are open, by their numbers.
+type Open = Arc<Mutex<HashMap<u64, TcpStream>>>;
+
+/// That the port be closed for a while.
+struct Wanted {
+    duration: Duration,
+    closed: Sender<()>,
+}
+
+/// Has the port closed, on behalf of one connection.
 struct Refuse {
-    duration: Arc<Mutex<Option<Duration>>>,
+    wanted: Arc<Mutex<Option<Wanted>>>,
     address: String,
+    open: Open,
+    number: u64,
 }
 
 impl Refuse {
-    fn send(&self, duration: Duration) {
-        *self.duration.lock().expect("no panic") = Some(duration);
+    /// Returns once the port and every other connection are closed: whoever reads an answer that
+    /// is sent after this may send the next request at once.
+    fn everybody_else(&self, duration: Duration) {
+        self.open.lock().expect("no panic").remove(&self.number);
+        let (closed, is_closed) = mpsc::channel();
+        *self.wanted.lock().expect("no panic") = Some(Wanted { duration, closed });
         // The listener looks at it with its next connection.
         let _ = TcpStream::connect(&self.address);
+        let _ = is_closed.recv();
     }
 }
 
 /// Answers the requests of one connection until it ends.
-fn serve(mut stream: TcpStream, number: u64, refuse: &Refuse) -> Option<()> {
+fn serve(mut stream: TcpStream, refuse: &Refuse) -> Option<()> {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
@@ -91,27 +109,34 @@ fn serve(mut stream: TcpStream, number: u64, refuse: &Refuse) -> Option<()> {
         if head.starts_with("GET ") {
             stream.write_all(OK).ok()?;
         } else if let Some(rest) = head.strip_prefix("POST /refuse/") {
-            stream.write_all(OK).ok()?;
             let end = rest.find(' ').expect("a request line");
             let millis = rest[..end].parse().expect("milliseconds");
-            refuse.send(Duration::from_millis(millis));
+            refuse.everybody_else(Duration::from_millis(millis));
+            stream.write_all(OK).ok()?;
             return None;
         } else if let Some(script) = header(&format!("{SCRIPT_HEADER}: ")) {
             if let Some(case) = header("x-case: ") {
                 note(case);
             }
-            for step in Script::decode(script).steps() {
+            let script = Script::decode(script);
+            let steps = script.steps();
+            for (at, step) in steps.iter().enumerate() {
+                // The end must not come later than the answer: whoever has read that may send the
+                // next request at once.
+                let next = steps.get(at + 1);
+                if matches!((step, next), (Step::Send(_), Some(Step::Close))) {
+                    set_tcp_cork(&stream, true).ok()?;
+                }
                 play(step, &mut stream, &mut reader, &mut body, refuse)?;
             }
         } else {
             reader.read_exact(&mut body).ok()?;
             let script = std::env::var("SCRIPT").expect("a script");
             let closes = std::env::var_os("KEEP").is_none();
-            // The end must not come later than the answer: whoever has read that may send the next
-            // request at once.
+            // As above.
             set_tcp_cork(&stream, closes).ok()?;
             stream
-                .write_all(script.replace("{connection}", &number.to_string()).as_bytes())
+                .write_all(script.replace("{connection}", &refuse.number.to_string()).as_bytes())
                 .ok()?;
             if closes {
                 let _ = stream.shutdown(Shutdown::Both);
@@ -158,10 +183,7 @@ fn play(
             set_socket_linger(&*stream, Some(Duration::ZERO)).ok()?;
             return None;
         }
-        Step::Refuse(duration) => {
-            refuse.send(*duration);
-            return None;
-        }
+        Step::Refuse(duration) => refuse.everybody_else(*duration),
         Step::Die => std::process::exit(1),
     }
     Some(())

@@ -41,8 +41,8 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn connections() -> Vec<Row> {
-    let refuses =
-        Script::new().send(json("200 OK", JSON)).then(Step::Refuse(Duration::from_millis(300)));
+    let refuse = Step::Refuse(Duration::from_millis(300));
+    let refuses = Script::new().then(refuse).send(json("200 OK", JSON)).close();
     let closes = Script::new().send(json("200 OK", JSON)).close();
     vec![
         both(|answer| Script::new().send(answer), "nothing is wrong"),
