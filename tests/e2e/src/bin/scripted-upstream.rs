@@ -124,7 +124,7 @@ fn serve(mut stream: TcpStream, refuse: &Refuse) -> Option<()> {
                 // The end must not come later than the answer: whoever has read that may send the
                 // next request at once.
                 let next = steps.get(at + 1);
-                if matches!((step, next), (Step::Send(_), Some(Step::Close))) {
+                if matches!((step, next), (Step::Send(_), Some(Step::Close | Step::Die))) {
                     set_tcp_cork(&stream, true).ok()?;
                 }
                 play(step, &mut stream, &mut reader, &mut body, refuse)?;

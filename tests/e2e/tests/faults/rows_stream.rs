@@ -69,7 +69,7 @@ fn ends() -> Vec<Row> {
         Row::of_streams(
             "[DONE], then the death of the process",
             Cell::new(
-                Script::new().send(stream_head() + &chunk(WHOLE)).pause(50).then(Step::Die),
+                Script::new().send(stream_head() + &chunk(WHOLE)).then(Step::Die),
                 Outcome::WholeAtLeast(WHOLE),
             ),
         ),
