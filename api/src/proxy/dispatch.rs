@@ -1,6 +1,6 @@
 //! Which models there are, and how the demand for them shows to the fleet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 /// entry by name or alias without a lock.
 pub struct Dispatcher {
     /// By name and by alias.
-    names: ArcSwap<HashMap<String, Arc<Entry>>>,
+    names: ArcSwap<BTreeMap<String, Arc<Entry>>>,
     /// Names that lead to one of several models, and the models of providers.
     catalog: ArcSwap<Published>,
     /// None where no request leaves for a provider.
@@ -291,7 +291,7 @@ impl Dispatcher {
     }
 
     fn rebuild(&self, entries: &HashMap<ModelName, Arc<Entry>>) {
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         let live = || entries.values().filter(|entry| entry.view().model.deleted_at.is_none());
         let mut by_age: Vec<_> = live().map(|entry| (entry, entry.view())).collect();
         by_age.sort_by(|(_, a), (_, b)| b.model.seniority().cmp(&a.model.seniority()));

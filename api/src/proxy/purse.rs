@@ -1,6 +1,6 @@
 //! What requests cost, and the budgets that they count against.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Purse {
     dispatcher: Arc<Dispatcher>,
     clock: Arc<dyn Clock>,
     /// Those of projects, and those of routes.
-    known: Mutex<HashMap<Option<ProjectId>, Known>>,
+    known: Mutex<BTreeMap<Option<ProjectId>, Known>>,
     /// Where each account stood when it was last looked at.
     seen: Mutex<HashMap<Account, Amount>>,
     latest: LatestTime,

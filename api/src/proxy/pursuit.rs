@@ -29,7 +29,8 @@ mod attempt;
 /// replica or a provider begins to answer, or the plan gives up.
 pub(super) struct Pursuit {
     gateway: Arc<Gateway>,
-    pub(super) call: Call,
+    /// On the heap, as is what is settled at the end: every step hands them to the next.
+    pub(super) call: Box<Call>,
     /// What it waits for or is sent to.
     pub(super) at: Destination,
     route: Route,

@@ -14,6 +14,7 @@ use super::call::Call;
 use super::consumer::Consumer;
 use super::destination::Destination;
 use super::draft::Draft;
+use super::entry::Entry;
 use super::gateway::Gateway;
 use super::headers;
 use super::keeping::Keeping;
@@ -34,7 +35,7 @@ pub(super) struct Resolution {
 
 /// The third step's beginning: a request that may be sent, and what is settled at its end.
 pub(super) struct Planned {
-    pub(super) call: Call,
+    pub(super) call: Box<Call>,
     pub(super) route: Route,
     pub(super) settlement: Settlement,
     /// The answer, if it was kept.
@@ -48,7 +49,17 @@ impl Admission {
         gateway.views.refresh(&self.peek.model).await?;
         let name = self.peek.model.as_str();
         let key = self.by.principal();
-        let route = if let Some(named) = dispatcher.route_named(name) {
+        let to_model = |entry: Arc<Entry>| {
+            let view = entry.view();
+            if key.may_use(&view.model.name) {
+                Ok(Route::to(Destination::Model(entry)))
+            } else {
+                Err(not_allowed(key, &view.model.name))
+            }
+        };
+        let route = if let Some(entry) = dispatcher.get(name) {
+            to_model(entry)?
+        } else if let Some(named) = dispatcher.route_named(name) {
             let NamedRoute { name, spec } = &*named;
             for target in spec.models() {
                 gateway.views.refresh(target.as_str()).await?;
@@ -65,12 +76,7 @@ impl Admission {
             }
             Route::to(Destination::Hosted(Arc::new(hosted)))
         } else {
-            let entry = dispatcher.find_for(name, Some(key))?;
-            let name = entry.view().model.name.clone();
-            if !key.may_use(&name) {
-                return Err(not_allowed(key, &name));
-            }
-            Route::to(Destination::Model(entry))
+            to_model(dispatcher.find_for(name, Some(key))?)?
         };
         Ok(Resolution { admission: self, route })
     }
@@ -133,7 +139,7 @@ impl Resolution {
         let mut fields = request.headers;
         headers::strip(&mut fields);
         fields.insert(REQUEST_ID, request.id.clone());
-        let mut call = Call {
+        let mut call = Box::new(Call {
             id: request.id.clone(),
             by: by.principal().clone(),
             budgets,
@@ -157,7 +163,7 @@ impl Resolution {
                 .settings
                 .deadlines
                 .map(|deadlines| request.arrived + deadlines.of(patience.stream)),
-        };
+        });
         // Before anything is woken for it.
         call.translated = if kept.is_some() { None } else { route.translated(&call)? };
         let consumer = Consumer::of(gateway, &call.by, route.name.as_ref());

@@ -24,7 +24,8 @@ use crate::error::{ApiError, ErrorKind, admit_error, client_closed_request};
 ///
 /// One that is dropped unsettled belongs to a caller who went away.
 pub(super) struct Settlement {
-    open: Option<Open>,
+    /// On the heap, as every step hands it to the next.
+    open: Option<Box<Open>>,
 }
 
 struct Open {
@@ -71,7 +72,7 @@ impl Limited {
                 let mut error = admit_error(&refused);
                 if let AdmitError::Exceeded(exceeded) = &refused {
                     let mut fields = HeaderMap::new();
-                    headers::of_limits(&exceeded.status, dialect, clock.now(), &mut fields);
+                    headers::of_limits(&exceeded.status, dialect, &*clock, &mut fields);
                     error.headers.extend(fields.into_iter().filter_map(|(name, value)| {
                         Some((name?, value.to_str().ok()?.to_owned()))
                     }));
@@ -118,7 +119,7 @@ impl Settlement {
             span,
             draft: None,
         };
-        Self { open: Some(open) }
+        Self { open: Some(Box::new(open)) }
     }
 
     /// The same with a record of the request, if somebody takes them.
@@ -184,7 +185,8 @@ impl Settlement {
         if let (Some(draft), Answerer::Replica { lease, .. }) = (self.draft(), by) {
             draft.goes_on_at(&lease.target, ErrorKind::UpstreamCut.http().1);
         }
-        if let Some(Open { span, .. }) = self.open.as_ref().filter(|open| !open.span.is_disabled())
+        if let Some(Open { span, .. }) =
+            self.open.as_deref().filter(|open| !open.span.is_disabled())
         {
             tracing::debug!(
                 target: "diogenes::request",
@@ -233,7 +235,12 @@ impl Drop for Settlement {
 
 impl Open {
     /// `status` may have come too late for the head of the answer.
-    fn settle(mut self, status: StatusCode, error: Option<&ApiError>, used: Option<Used>) {
+    fn settle(
+        mut self: Box<Self>,
+        status: StatusCode,
+        error: Option<&ApiError>,
+        used: Option<Used>,
+    ) {
         self.at.metrics().end(status, self.arrived.elapsed(), used.and_then(Used::told));
         if let Some(consumer) = &self.consumer {
             let at = self.reservation.as_ref().map_or(&self.at, Reservation::at);

@@ -40,7 +40,7 @@ struct OfKey {
     /// The models of providers that have been told apart on `day`.
     names: HashSet<ModelName>,
     day: Date,
-    models: HashMap<ModelName, Vec<Sum>>,
+    models: BTreeMap<ModelName, Vec<Sum>>,
 }
 
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl OfKey {
             subject: by.subject.to_string(),
             names: HashSet::new(),
             day,
-            models: HashMap::new(),
+            models: BTreeMap::new(),
         }
     }
 
