@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use diogenes_core::Timestamp;
-use diogenes_core::ports::RateStatus;
+use diogenes_core::ports::{Clock, RateStatus};
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
@@ -104,12 +103,12 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
 pub(super) fn of_limits(
     status: &RateStatus,
     dialect: Dialect,
-    now: Timestamp,
+    clock: &dyn Clock,
     fields: &mut HeaderMap,
 ) {
     rate_headers(status, fields);
     if matches!(dialect, Dialect::Messages | Dialect::CountTokens) {
-        messages_rate_headers(status, now, fields);
+        messages_rate_headers(status, clock.now(), fields);
     }
 }
 

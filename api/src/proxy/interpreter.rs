@@ -5,6 +5,7 @@ use diogenes_core::gateway::translation::{
     ResponsesEcho, Untranslatable, chat_status, chat_to_messages, completion_to_message,
     completion_to_response, message_to_completion, messages_to_chat, responses_to_chat,
 };
+use diogenes_core::ports::Clock;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 
@@ -95,9 +96,17 @@ impl Interpreter {
     }
 
     /// A whole answer.
-    pub(super) fn answer(self, body: Bytes, call: &Call, now: Timestamp) -> Result<Bytes, Unclear> {
+    pub(super) fn answer(
+        self,
+        body: Bytes,
+        call: &Call,
+        clock: &dyn Clock,
+    ) -> Result<Bytes, Unclear> {
         use Dialect::{ChatCompletions, Messages, Responses};
-        let now = now.as_second();
+        if self.is_idle() {
+            return Ok(body);
+        }
+        let now = clock.now().as_second();
         let to_response = |completion: &[u8]| {
             let echo = ResponsesEcho::read(&call.body)?;
             Ok::<_, Unclear>(completion_to_response(completion, &echo, id_of(call), now)?)

@@ -18,13 +18,17 @@ pub(super) enum Verdict {
 
 /// Judges the head of an answer. The statuses that may pass are those that OpenAI's and Anthropic's
 /// clients send a request again for.
-pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
+pub(super) fn verdict(
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: impl FnOnce() -> Timestamp,
+) -> Verdict {
     let passes = matches!(status.as_u16(), 408 | 409 | 429 | 500..=599);
     let denied = matches!(status.as_u16(), 401..=404);
-    let must_not = headers.get("x-should-retry").is_some_and(|value| value == "false");
+    let must_not = || headers.get("x-should-retry").is_some_and(|value| value == "false");
     match (passes, denied) {
-        (true, _) if must_not => Verdict::Elsewhere,
-        (true, _) => Verdict::Later(retry_after(headers, now)),
+        (true, _) if must_not() => Verdict::Elsewhere,
+        (true, _) => Verdict::Later(retry_after(headers, now())),
         (_, true) => Verdict::Elsewhere,
         _ => Verdict::Answer,
     }
@@ -86,10 +90,10 @@ mod tests {
             (529, Verdict::Later(None)),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(verdict(status, &HeaderMap::new(), now()), expected, "{status}");
+            assert_eq!(verdict(status, &HeaderMap::new(), now), expected, "{status}");
         }
         let never = fields(&[("x-should-retry", "false"), ("retry-after", "1")]);
-        assert_eq!(verdict(StatusCode::TOO_MANY_REQUESTS, &never, now()), Verdict::Elsewhere);
+        assert_eq!(verdict(StatusCode::TOO_MANY_REQUESTS, &never, now), Verdict::Elsewhere);
     }
 
     #[test]

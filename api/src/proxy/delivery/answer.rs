@@ -111,8 +111,8 @@ pub(in crate::proxy) fn open(
     }
     let mut fields = HeaderMap::new();
     if let Some(status) = settlement.rate_status() {
-        let now = pursuit.gateway().clock.now();
-        headers::of_limits(status, pursuit.call.dialect, now, &mut fields);
+        let clock = &*pursuit.gateway().clock;
+        headers::of_limits(status, pursuit.call.dialect, clock, &mut fields);
     }
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -130,7 +130,7 @@ pub(in crate::proxy) fn replay(kept: KeptAnswer, planned: Planned, gateway: &Gat
     let mut fields = HeaderMap::new();
     let now = gateway.clock.now();
     if let Some(status) = settlement.rate_status() {
-        headers::of_limits(status, call.dialect, now, &mut fields);
+        headers::of_limits(status, call.dialect, &*gateway.clock, &mut fields);
     }
     let told = [
         (CONTENT_TYPE, kept.content_type),
@@ -180,7 +180,7 @@ pub(in crate::proxy) async fn deliver(
         fields.insert(COLD_START, millis(waited));
     }
     if let Some(status) = settlement.rate_status() {
-        headers::of_limits(status, call.dialect, gateway.clock.now(), &mut fields);
+        headers::of_limits(status, call.dialect, &*gateway.clock, &mut fields);
     }
     let is_stream = status.is_success() && headers::is_event_stream(&fields);
     let keeping = call.keeping.as_ref().filter(|_| status == StatusCode::OK);
@@ -234,7 +234,7 @@ fn money(amount: Amount) -> HeaderValue {
 
 /// A duration as milliseconds with three decimals.
 fn millis(duration: Duration) -> HeaderValue {
-    let micros = duration.as_micros();
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let text = format!("{}.{:03}", micros / 1000, micros % 1000);
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }

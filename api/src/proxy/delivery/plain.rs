@@ -78,7 +78,7 @@ pub(super) async fn read(
     };
     let bytes = if status.is_success() {
         interpreter
-            .answer(bytes, call, gateway.clock.now())
+            .answer(bytes, call, &*gateway.clock)
             .map_err(|error| refusal::malformed(&format!("cannot be used: {error}"), at))?
     } else {
         interpreter.error(&bytes, status, &call.id).ok_or_else(|| refusal::refused(status, at))?
@@ -112,7 +112,12 @@ fn check(headers: &HeaderMap, body: &[u8]) -> Result<Option<Usage>, Flaw> {
     if body.trim_ascii().is_empty() {
         return Err(Flaw::NotJson("is empty"));
     }
-    match serde_json::from_slice::<Body>(body) {
+    // That it is UTF-8 is cheaper to check once than for every name in it.
+    let read = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str::<Body>(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    match read {
         Ok(body) => Ok(body.usage.map(Usage::from)),
         Err(error) if error.is_eof() => Err(Flaw::Cut),
         // An answer is passed on even where its usage has another shape.

@@ -291,7 +291,7 @@ impl Pursuit {
         answer: &Result<UpstreamResponse, SendError>,
         opening: Option<Opening>,
     ) -> Option<Outcome> {
-        let now = self.gateway.clock.now();
+        let now = || self.gateway.clock.now();
         let verdict = match (answer, opening) {
             (Err(_), _) | (_, Some(Opening::Broken(_) | Opening::Failed(None))) => {
                 Verdict::Later(None)
@@ -322,10 +322,10 @@ impl Pursuit {
                     // It is about the key or the model's name, and tells nothing of how the target fares.
                     Verdict::Elsewhere => Some(Outcome::Refused),
                     Verdict::Later(wish) => {
-                        hosted.failed(now, wish);
+                        hosted.failed(now(), wish);
                         let here = self.attempts.iter().filter(|attempt| attempt.target == target);
                         let pause = pause(here.count() + 1).max(wish.unwrap_or_default());
-                        Some(Outcome::Failed { until: later(now, pause) })
+                        Some(Outcome::Failed { until: later(now(), pause) })
                     }
                 }
             }

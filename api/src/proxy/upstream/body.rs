@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::{Connection, Framing};
 use super::idle::IdleConnections;
@@ -126,8 +126,9 @@ pub(crate) struct ReplicaBody {
     keep_alive: bool,
     idle: Arc<IdleConnections>,
     stall_timeout: Duration,
-    /// One timer for the whole body: it is looked at when it fires, not reset for every chunk.
-    stall: Pin<Box<Sleep>>,
+    /// One timer for the whole body: it is looked at when it fires, not reset for every chunk. There
+    /// is none before something has to be waited for.
+    stall: Option<Pin<Box<Sleep>>>,
     done: bool,
 }
 
@@ -145,7 +146,7 @@ impl ReplicaBody {
             keep_alive,
             idle,
             stall_timeout,
-            stall: Box::pin(tokio::time::sleep(stall_timeout)),
+            stall: None,
             done: false,
         }
     }
@@ -155,7 +156,7 @@ impl ReplicaBody {
         if self.done {
             return Ok(None);
         }
-        let began = Instant::now();
+        let mut waits_since = None;
         loop {
             if let Some(bytes) = self.take_buffered()? {
                 return Ok(Some(bytes));
@@ -167,16 +168,17 @@ impl ReplicaBody {
             let Some(connection) = &mut self.connection else {
                 return Err(BodyError::Cut);
             };
+            let deadline = *waits_since.get_or_insert_with(Instant::now) + self.stall_timeout;
+            let stall = self.stall.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             let read = tokio::select! {
                 biased;
                 read = connection.fill() => read,
-                () = &mut self.stall => {
-                    let deadline = began + self.stall_timeout;
+                () = &mut *stall => {
                     if Instant::now() >= deadline {
                         self.connection = None;
                         return Err(BodyError::Stalled);
                     }
-                    self.stall.as_mut().reset(deadline);
+                    stall.as_mut().reset(deadline);
                     continue;
                 }
             };
