@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderValue};
+use uuid::Builder;
+use uuid::fmt::Hyphenated;
 
 /// The longest id of a caller that is taken over.
 const MAX_LENGTH: usize = 128;
@@ -30,21 +32,13 @@ fn is_sensible(id: &[u8]) -> bool {
 /// the form of a UUID (RFC 9562, version 8), as it is also sent to inference servers and some, such
 /// as llama-cpp-python's, refuse any other.
 fn fresh() -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let high = unique();
     let low = mix(high ^ *SEED);
     let bits = (u128::from(high) << 64) | u128::from(low);
-    // Version 8 in bits 48 to 51 from the left, variant 0b10 in bits 64 and 65.
-    let bits = (bits & !(0xf << 76)) | (0x8 << 76);
-    let bits = (bits & !(0x3 << 62)) | (0x2 << 62);
-    let mut text = *b"00000000-0000-0000-0000-000000000000";
-    let mut shift = 128;
-    for digit in text.iter_mut().filter(|digit| **digit != b'-') {
-        shift -= 4;
-        let nibble = usize::try_from((bits >> shift) & 0xf).unwrap_or(0);
-        *digit = DIGITS.get(nibble).copied().unwrap_or(b'0');
-    }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    let id = Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid();
+    let mut text = [0; Hyphenated::LENGTH];
+    let text = id.hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Bits that no other call of this process gets.
