@@ -65,6 +65,14 @@ pub(super) struct Reservation {
     most: Option<Amount>,
 }
 
+/// Why nothing was set aside.
+pub(super) enum NotReserved {
+    /// A budget has not enough left, or cannot count it.
+    ByBudget(ApiError),
+    /// What others may cost while a model has no replica is used up, or cannot count it.
+    ByWakeUp(ApiError),
+}
+
 /// What an attempt has used in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spent {
@@ -229,7 +237,7 @@ impl Purse {
         wake_up: Option<&WakeUp>,
         most: &Most,
         at: &Destination,
-    ) -> Result<Option<Reservation>, ApiError> {
+    ) -> Result<Option<Reservation>, NotReserved> {
         let now = self.latest.at(self.clock.now());
         let tariff = self.tariff_of(at, now);
         let wake_up = wake_up.filter(|_| tariff != Tariff::Free);
@@ -241,12 +249,12 @@ impl Purse {
         let bound = Spending { tokens, nano_dollars: tariff.bound(most, output) };
         let unpriced =
             |problem| ApiError::new(ErrorKind::ModelUnpriced, problem).param("model").no_retry();
-        let mut charges =
-            charges(budgets, &bound, now).map_err(|error| unpriced(error.to_string()))?;
+        let mut charges = charges(budgets, &bound, now)
+            .map_err(|error| NotReserved::ByBudget(unpriced(error.to_string())))?;
         if let Some(wake_up) = wake_up {
             let charge = wake_up.charge(&bound).filter(|_| !most.is_unbounded);
             let problem = || format!("nobody can tell what it would cost, and {wake_up}");
-            charges.push(charge.ok_or_else(|| unpriced(problem()))?);
+            charges.push(charge.ok_or_else(|| NotReserved::ByWakeUp(unpriced(problem())))?);
         }
         // Not the id of the request, which callers may choose, and use twice.
         let [high, low] = std::array::from_fn(|_| request_id::unique());
@@ -256,9 +264,10 @@ impl Purse {
             let reserved = self.ledger.reserve(&id, &charges, expires_at, now).await;
             reserved.map_err(|error| match (&error, wake_up) {
                 (LedgerError::Refused(refusal), Some(wake_up)) if wake_up.is(&refusal.account) => {
-                    ApiError::new(ErrorKind::BudgetExceeded, wake_up.to_string()).no_retry()
+                    let error = ApiError::new(ErrorKind::BudgetExceeded, wake_up.to_string());
+                    NotReserved::ByWakeUp(error.no_retry())
                 }
-                _ => refused(&error, budgets, &charges),
+                _ => NotReserved::ByBudget(refused(&error, budgets, &charges)),
             })?;
         }
         let most_cost = bound.nano_dollars.filter(|_| tariff.is_priced());

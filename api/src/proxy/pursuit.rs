@@ -42,6 +42,15 @@ pub(super) struct Pursuit {
     ticket: Option<Ticket>,
 }
 
+/// Targets that would be better than the one that is asked.
+#[derive(Clone, Copy)]
+struct Better {
+    /// Who has to start first, and is woken.
+    warm: Option<usize>,
+    /// Who has no replica.
+    instead_of: Option<usize>,
+}
+
 /// How a pursuit gets on.
 pub(super) enum Move {
     /// The request has begun to wait.
@@ -97,8 +106,9 @@ impl Pursuit {
             }
             let now = self.gateway.clock.now();
             match self.step(now) {
-                Step::Attempt { target, warm } => {
-                    if let Some(done) = self.attempt(target, warm, settlement).await {
+                Step::Attempt { target, warm, instead_of } => {
+                    let better = Better { warm, instead_of };
+                    if let Some(done) = self.attempt(target, better, settlement).await {
                         return done;
                     }
                 }

@@ -66,6 +66,8 @@ pub enum Outcome {
     Refused,
     /// A provider: nothing was sent, as the name has been a model's of the fleet.
     Former,
+    /// Nothing was sent: what others may cost while a better target has no replica is used up.
+    Unaffordable,
     /// A provider has failed, and may be asked again from then on.
     Failed {
         /// Until when to leave it alone.
@@ -95,6 +97,9 @@ pub enum Step {
         target: usize,
         /// A target before it that would be better and has to start first: wake it.
         warm: Option<usize>,
+        /// A model before it that has no replica now, whether or not one is on its way: this one
+        /// answers in its place.
+        instead_of: Option<usize>,
     },
     /// Wait for this target, in all at most so long; without a limit where there is none.
     Wait {
@@ -156,13 +161,14 @@ pub fn next(
     waiting: &Waiting,
     now: Timestamp,
 ) -> Step {
-    let (mut warm, mut wait, mut reason) = (None, None, None);
+    let (mut warm, mut instead_of, mut wait, mut reason) = (None, None, None, None);
     let mut soonest: Option<Timestamp> = None;
     for (target, health) in health.iter().enumerate() {
         match prospect(target, health, attempts, waiting, now) {
-            Prospect::Serves => return Step::Attempt { target, warm },
+            Prospect::Serves => return Step::Attempt { target, warm, instead_of },
             Prospect::MayServe(most) => {
                 warm.get_or_insert(target);
+                instead_of.get_or_insert(target);
                 wait.get_or_insert((target, most));
                 if while_cold == WhileCold::Hold {
                     break;
@@ -174,6 +180,9 @@ pub fn next(
             Prospect::Refuses(why) => {
                 if matches!(why, GiveUp::Warming(_) | GiveUp::Busy) {
                     warm.get_or_insert(target);
+                }
+                if why.is_without_replica() {
+                    instead_of.get_or_insert(target);
                 }
                 reason.get_or_insert(why);
             }
@@ -200,7 +209,14 @@ impl Attempted {
     /// Whether somebody was asked, so that there is something to tell of it. A replica without a
     /// connection is waited for.
     fn has_an_answer(&self) -> bool {
-        !matches!(self.outcome, Outcome::Unsent | Outcome::Former)
+        !matches!(self.outcome, Outcome::Unsent | Outcome::Former | Outcome::Unaffordable)
+    }
+}
+
+impl GiveUp {
+    /// Whether a model refuses because it has no replica.
+    fn is_without_replica(&self) -> bool {
+        matches!(self, Self::Warming(_) | Self::Failed(_) | Self::Down | Self::Neglected)
     }
 }
 
@@ -222,7 +238,9 @@ fn prospect(
     let here = || attempts.iter().filter(|attempt| attempt.target == target);
     for attempt in here() {
         match attempt.outcome {
-            Outcome::Refused => return Prospect::Refuses(GiveUp::Attempted),
+            Outcome::Refused | Outcome::Unaffordable => {
+                return Prospect::Refuses(GiveUp::Attempted);
+            }
             Outcome::Former => return Prospect::Refuses(GiveUp::Deleted),
             Outcome::Unsent | Outcome::Sent | Outcome::Failed { .. } => {}
         }

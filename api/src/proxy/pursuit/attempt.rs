@@ -10,7 +10,7 @@ use diogenes_core::gateway::{Attempted, Outcome, Strategy};
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{Move, Pursuit, Reached};
+use super::{Better, Move, Pursuit, Reached};
 use crate::error::{ApiError, ErrorKind, store_error};
 use crate::proxy::arrangement::Arranged;
 use crate::proxy::destination::{Answerer, Destination};
@@ -20,7 +20,7 @@ use crate::proxy::fleet_link::Place;
 use crate::proxy::headers::{is_encoded, is_event_stream};
 use crate::proxy::opening::{self, Opening};
 use crate::proxy::provider::Hosted;
-use crate::proxy::purse::Spent;
+use crate::proxy::purse::{NotReserved, Spent};
 use crate::proxy::recovery::Recovery;
 use crate::proxy::refusal;
 use crate::proxy::settlement::Settlement;
@@ -33,9 +33,10 @@ impl Pursuit {
     pub(super) async fn attempt(
         &mut self,
         target: usize,
-        warm: Option<usize>,
+        better: Better,
         settlement: &mut Settlement,
     ) -> Option<Move> {
+        let warm = better.warm;
         self.at = self.route.at(target).clone();
         let (waited, stream) = (self.waited(), self.call.patience.stream);
         let (body, interpreter) = match self.call.body_for(&self.at) {
@@ -51,7 +52,7 @@ impl Pursuit {
         let (by, sent_at, mut answer) = match self.at.clone() {
             Destination::Model(entry) => {
                 let by = self.begin(&entry, target, settlement)?;
-                self.reserve(target, warm, settlement).await?;
+                self.reserve(target, better, settlement).await?;
                 self.warm(warm).await;
                 let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
                 self.note(&Asked::Replica(&by.target), settlement);
@@ -79,7 +80,7 @@ impl Pursuit {
                 if !self.may_leave(&hosted, target, settlement).await {
                     return None;
                 }
-                self.reserve(target, warm, settlement).await?;
+                self.reserve(target, better, settlement).await?;
                 if let Some(hold) = &mut self.hold {
                     hold.place = None;
                 }
@@ -179,10 +180,20 @@ impl Pursuit {
 
     /// A target that does not get the request, and why; another may.
     fn pass_over(&mut self, target: usize, why: ApiError, settlement: &mut Settlement) {
+        self.pass_over_as(target, why, Outcome::Refused, settlement);
+    }
+
+    fn pass_over_as(
+        &mut self,
+        target: usize,
+        why: ApiError,
+        outcome: Outcome,
+        settlement: &mut Settlement,
+    ) {
         if let Some(draft) = settlement.draft() {
             draft.pass_over(self.route.at(target), &why);
         }
-        self.attempts.push(Attempted { target, outcome: Outcome::Refused });
+        self.attempts.push(Attempted { target, outcome });
         self.last = Some(Move::Refused(why));
     }
 
@@ -191,24 +202,28 @@ impl Pursuit {
     async fn reserve(
         &mut self,
         target: usize,
-        warm: Option<usize>,
+        better: Better,
         settlement: &mut Settlement,
     ) -> Option<()> {
         let (Some(purse), Some(most)) = (&self.gateway.purse, &self.call.most) else {
             return Some(());
         };
-        let wake_up = self.route.wake_up(warm, self.gateway.clock.now());
+        let wake_up = self.route.wake_up(better.instead_of, self.gateway.clock.now());
         match purse.reserve(&self.call.budgets, wake_up.as_ref(), most, &self.at).await {
             Ok(reservation) => {
                 settlement.reserved(reservation);
                 Some(())
             }
-            Err(error) => {
+            Err(refused) => {
                 if wake_up.is_some() {
                     // It is going to be waited for.
-                    self.warm(warm).await;
+                    self.warm(better.warm).await;
                 }
-                self.pass_over(target, error, settlement);
+                let (error, outcome) = match refused {
+                    NotReserved::ByWakeUp(error) => (error, Outcome::Unaffordable),
+                    NotReserved::ByBudget(error) => (error, Outcome::Refused),
+                };
+                self.pass_over_as(target, error, outcome, settlement);
                 None
             }
         }
@@ -364,7 +379,7 @@ fn told(outcome: Outcome) -> AttemptOutcome {
     match outcome {
         Outcome::Unsent => AttemptOutcome::Unsent,
         Outcome::Sent | Outcome::Failed { .. } => AttemptOutcome::Failed,
-        Outcome::Refused | Outcome::Former => AttemptOutcome::Refused,
+        Outcome::Refused | Outcome::Former | Outcome::Unaffordable => AttemptOutcome::Refused,
     }
 }
 

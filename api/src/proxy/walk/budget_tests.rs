@@ -1,7 +1,9 @@
 //! Requests that budgets count, and what they cost.
 
+use std::time::Duration;
+
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::Control;
+use diogenes_core::fleet::{Control, Failure, FailureKind};
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::budget::{Budgets, Period, Spending, WakeUp};
 use diogenes_core::gateway::ledger::StoreLedger;
@@ -322,6 +324,39 @@ async fn a_wake_up_costs_no_more_than_its_route_allows() {
     fixture.local.publish(&[], |control| control.ready_at = Some(ready_at));
     let answer = fixture.ask("warming", short()).await.unwrap();
     assert_eq!(answer.headers["x-diogenes-route"], "warming; position=2; reason=cold");
+}
+
+#[tokio::test]
+async fn a_failed_start_is_paid_for_out_of_the_same_budget() {
+    let fixture = Fixture::new(vec![whole()], None).await;
+    let now = fixture.local.clock.now();
+    fixture.local.publish(&[], |control| {
+        control.failure = Some(Failure {
+            kind: FailureKind::Exited,
+            reason: "it exited".into(),
+            at: now,
+            until: now + Duration::from_mins(1),
+            attempts: 1,
+            spec: Local::spec().launch_hash(),
+            claim: None,
+        });
+    });
+    let mut answered = 0;
+    let error = loop {
+        match fixture.ask("warming", json!({"max_tokens": 5})).await {
+            Ok(answer) => {
+                let route = &answer.headers["x-diogenes-route"];
+                assert_eq!(route, "warming; position=2; reason=unavailable");
+                answered += 1;
+                let charged =
+                    async || (fixture.of_wake_up(None).await == COST * answered).then_some(());
+                eventually("it is settled", charged).await;
+            }
+            Err(error) => break error,
+        }
+        assert!(answered < 10, "nothing limits it");
+    };
+    assert_eq!((error.kind, answered), (ErrorKind::ModelFailed(FailureKind::Exited), 2));
 }
 
 #[tokio::test]

@@ -77,7 +77,12 @@ fn step(health: ModelHealth<'_>, waiting: &Waiting) -> Step {
 }
 
 fn attempt(target: usize) -> Step {
-    Step::Attempt { target, warm: None }
+    Step::Attempt { target, warm: None, instead_of: None }
+}
+
+/// An attempt while the first choice has no replica.
+fn instead(target: usize, warm: Option<usize>) -> Step {
+    Step::Attempt { target, warm, instead_of: Some(0) }
 }
 
 fn why(step: Step) -> GiveUp {
@@ -225,9 +230,9 @@ fn of_several_targets_the_first_that_serves_does_and_the_first_that_may_is_waite
     let serves = ModelHealth { reachable: true, ..cold };
     let step = |all: &[ModelHealth<'_>]| next_of(WhileCold::Next, all, &[], &waiting(true, 0));
     // What has failed is not started again by a request that another target answers.
-    assert_eq!(step(&[failed, serves]), attempt(1));
-    assert_eq!(step(&[failed, cold, serves]), Step::Attempt { target: 2, warm: Some(1) });
-    assert_eq!(step(&[cold, cold, serves]), Step::Attempt { target: 2, warm: Some(0) });
+    assert_eq!(step(&[failed, serves]), instead(1, None));
+    assert_eq!(step(&[failed, cold, serves]), instead(2, Some(1)));
+    assert_eq!(step(&[cold, cold, serves]), instead(2, Some(0)));
     assert_eq!(step(&[serves, cold]), attempt(0));
     assert_eq!(step(&[failed, cold]), Step::Wait { target: 1, most: None });
     assert!(matches!(step(&[failed, failed]), Step::GiveUp(GiveUp::Failed(_))));
@@ -241,7 +246,7 @@ fn a_route_that_holds_waits_for_its_first_choice_unless_that_refuses() {
     let serves = ModelHealth { reachable: true, ..cold };
     let step = |all: &[ModelHealth<'_>]| next_of(WhileCold::Hold, all, &[], &waiting(true, 0));
     assert_eq!(step(&[cold, serves]), Step::Wait { target: 0, most: None });
-    assert_eq!(step(&[failed, serves]), attempt(1));
+    assert_eq!(step(&[failed, serves]), instead(1, None));
     assert_eq!(step(&[failed, cold, serves]), Step::Wait { target: 1, most: None });
 }
 
@@ -254,7 +259,7 @@ fn a_caller_who_does_not_wait_is_answered_by_the_next_target_and_warms_the_first
     for while_cold in [WhileCold::Next, WhileCold::Hold] {
         let all = [health(&rejects), serves];
         let step = next_of(while_cold, &all, &[], &waiting(false, 0));
-        assert_eq!(step, Step::Attempt { target: 1, warm: Some(0) });
+        assert_eq!(step, instead(1, Some(0)));
     }
 }
 
@@ -265,13 +270,28 @@ fn failed(target: usize, until: i64) -> Attempted {
 }
 
 #[test]
+fn what_may_cost_no_more_waits_for_the_model_or_is_told_of_it() {
+    let (mut failed, cold) = (view(), view());
+    failed.control.failure = Some(failure(&failed, -1, 60));
+    let spent = [attempted(1, Outcome::Unaffordable)];
+    let step = |view: &ModelView, wait: Option<u64>| {
+        let mut waiting = waiting(true, 0);
+        waiting.patience.prefer_wait = wait.map(Duration::from_secs);
+        next(WhileCold::Next, &[Health::Model(health(view)), UP], &spent, &waiting, at(0))
+    };
+    assert_eq!(step(&cold, None), Step::Wait { target: 0, most: None });
+    assert!(matches!(why(step(&cold, Some(0))), GiveUp::Warming(_)));
+    assert!(matches!(why(step(&failed, None)), GiveUp::Failed(_)));
+}
+
+#[test]
 fn a_provider_answers_while_a_model_starts_and_after_one_that_failed() {
     let cold = view();
     let cold = Health::Model(health(&cold));
     let step = |while_cold, attempts: &[Attempted]| {
         next(while_cold, &[cold, UP], attempts, &waiting(true, 0), at(0))
     };
-    assert_eq!(step(WhileCold::Next, &[]), Step::Attempt { target: 1, warm: Some(0) });
+    assert_eq!(step(WhileCold::Next, &[]), instead(1, Some(0)));
     assert_eq!(step(WhileCold::Hold, &[]), Step::Wait { target: 0, most: None });
     // What may have brought a replica down cannot bring a provider down.
     for while_cold in [WhileCold::Next, WhileCold::Hold] {
@@ -367,8 +387,8 @@ proptest! {
         let health = ModelHealth { view: &view, reachable, busy, neglected, casualties };
         let attempts: Vec<_> = outcomes.iter().map(|outcome| attempted(0, *outcome)).collect();
         match next_of(WhileCold::Next, &[health], &attempts, &waiting) {
-            Step::Attempt { target, warm } => {
-                prop_assert_eq!((target, warm), (0, None));
+            Step::Attempt { target, warm, instead_of } => {
+                prop_assert_eq!((target, warm, instead_of), (0, None, None));
                 prop_assert!(reachable && !busy && view.model.deleted_at.is_none());
                 prop_assert!(!outcomes.contains(&Outcome::Sent) && casualties < 2);
             }
