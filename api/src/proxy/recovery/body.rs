@@ -19,6 +19,9 @@ use crate::sse::Reader;
 const MOST: usize = 3;
 /// How often one stream tries to leave a replica that will end.
 const MOST_DEPARTURES: usize = 5;
+/// How long another replica has to go on with a stream that leaves one. Until then the caller hears
+/// nothing of the first, which answers.
+const TRIAL: Duration = Duration::from_secs(10);
 /// When a caller is told first that its stream waits for another replica, and how often then.
 const FIRST_REPORT: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -66,7 +69,11 @@ pub(in crate::proxy) struct Recoverable {
 
 /// What a stream goes back to if no other replica goes on.
 struct Left {
+    /// When the other one has had its time.
+    ends: Instant,
     splice: Splice,
+    /// The replicas that were not to be asked.
+    lost: Vec<ClaimId>,
     /// None while no other one has begun.
     leg: Option<OldLeg>,
 }
@@ -158,9 +165,15 @@ impl Recoverable {
             if self.is_over {
                 return Ok(None);
             }
+            let trial_ends = self.left.as_ref().map(|left| left.ends);
             if let Some(waiting) = &mut self.search {
                 let found = tokio::select! {
                     found = &mut waiting.work => found,
+                    () = reached(trial_ends) => {
+                        self.search = None;
+                        self.go_back(Reason::Stalled);
+                        continue;
+                    }
                     () = tokio::time::sleep_until(waiting.report) => {
                         waiting.report = Instant::now() + REPORT_EVERY;
                         let elapsed = waiting.since.elapsed().as_secs();
@@ -196,9 +209,14 @@ impl Recoverable {
 
     /// What comes next of the replica, as long as the fleet believes in it.
     async fn receive(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let trial_ends = self.left.as_ref().map(|left| left.ends);
         tokio::select! {
             biased;
             next = self.body.next() => next,
+            () = reached(trial_ends) => {
+                self.go_back(Reason::Stalled);
+                Ok(Some(Bytes::new()))
+            }
             fate = &mut self.fate => match fate {
                 Fate::GivenUp => Err(BodyError::Stalled),
                 Fate::Leaving => {
@@ -225,9 +243,10 @@ impl Recoverable {
         };
         self.is_leaving = false;
         self.departures += 1;
-        self.left = Some(Left { splice: splice.clone(), leg: None });
         let mut lost = std::mem::take(&mut self.lost);
         lost.push(self.target.claim.clone());
+        let ends = Instant::now() + TRIAL;
+        self.left = Some(Left { ends, splice: splice.clone(), lost: lost.clone(), leg: None });
         self.search(splice, lost, None, Kind::Chat, Duration::ZERO);
         true
     }
@@ -240,6 +259,10 @@ impl Recoverable {
             (self.target, self.kind) = (leg.target, leg.kind);
         }
         self.splice = Some(left.splice);
+        if self.lost.is_empty() {
+            // The search was given up, and has them.
+            self.lost = left.lost;
+        }
         self.by = None;
         self.note_usage();
         let may_help = matches!(reason, Reason::NoReplica);
@@ -382,5 +405,13 @@ impl Recoverable {
         );
         let words = self.splice.as_mut().and_then(Splice::last_words);
         words.map(|words| Some(words.into())).ok_or(self.broken)
+    }
+}
+
+/// Waits until then; for ever, if that is never.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

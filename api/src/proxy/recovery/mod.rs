@@ -64,6 +64,8 @@ enum Reason {
     Refused,
     /// A replica would not have continued it.
     Inexact,
+    /// A replica that was to take it over said nothing for too long, and it stays where it is.
+    Stalled,
     /// It has been continued often enough.
     TooOften,
     /// Replicas have died over it.
@@ -95,6 +97,7 @@ impl Reason {
             Self::NoReplica => "no_replica",
             Self::Refused => "refused",
             Self::Inexact => "inexact",
+            Self::Stalled => "stalled",
             Self::TooOften => "too_often",
             Self::BringsReplicasDown => "brings_replicas_down",
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use diogenes_core::fleet::ClaimId;
+use diogenes_core::fleet::{ClaimId, ModelView, Slot, SlotState};
 use diogenes_core::gateway::MAX_CASUALTIES;
 use diogenes_core::gateway::continuation::{Asked, Cut, Kind, Splice};
 use http::{Method, StatusCode};
@@ -140,6 +140,7 @@ impl Way {
                 || views.dispatcher.is_closing()
                 || view.model.deleted_at.is_some()
                 || view.failure(now).is_some()
+                || self.is_down(&view)
             {
                 return Err(Reason::NoReplica);
             }
@@ -158,6 +159,14 @@ impl Way {
                 }
             }
         }
+    }
+
+    /// Whether an operator has taken the model down meanwhile, and no replica is to come.
+    fn is_down(&self, view: &ModelView) -> bool {
+        let stays = |slot: &Slot| {
+            !matches!(slot.state, SlotState::Draining { .. } | SlotState::Terminating { .. })
+        };
+        view.control.down_at.is_some_and(|at| at >= self.since) && !view.slots.iter().any(stays)
     }
 
     /// Asks one replica to go on. Who has not begun to gives its place back.

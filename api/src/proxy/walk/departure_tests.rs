@@ -8,6 +8,7 @@ use diogenes_core::fleet::DrainReason;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::recovery_tests::{WHOLE, answer_in_parts, local, replica, said, walked};
 use crate::proxy::testing::{Local, Script, Upstream, eventually, model, plain, request};
@@ -167,6 +168,21 @@ async fn a_stream_goes_back_if_the_other_replica_dies_before_it_goes_on() {
     rest.gate.add_permits(1);
     assert_eq!(said(&all.await.unwrap()).0, WHOLE);
     assert_eq!(rest.local.demand().await.total(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_goes_back_soon_if_the_other_replica_says_nothing() {
+    let (scene, second) = (Scene::new().await, Upstream::start(vec![Script::Hang]).await);
+    scene.drain(RECLAIMED, &[("claim-1", second.address)]);
+    let (rest, all) = scene.read();
+    eventually("the other one is asked", async || has_continued(&second).then_some(())).await;
+    rest.gate.add_permits(1);
+    let asked = Instant::now();
+    tokio::time::pause();
+    assert_eq!(said(&all.await.unwrap()).0, WHOLE);
+    let silence = asked.elapsed();
+    assert!(silence < Duration::from_secs(30), "{silence:?} before it went back");
+    assert!(silence < Local::spec().stall_timeout);
 }
 
 #[tokio::test]
