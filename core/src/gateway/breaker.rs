@@ -19,6 +19,8 @@ pub struct Breaker {
     /// Failures since the last success.
     failures: u32,
     opens_at: Option<Timestamp>,
+    /// Whether a request sees whether it still fails.
+    probing: bool,
 }
 
 impl Breaker {
@@ -30,7 +32,8 @@ impl Breaker {
     /// A request is about to be sent. After failures it is a probe, and keeps others away while it
     /// lasts; one that nobody waits for any longer keeps them away for no longer than a failure.
     pub fn begin(&mut self, now: Timestamp) {
-        self.opens_at = (self.failures >= TOLERATED).then(|| later(now, self.pause()));
+        self.probing = self.failures >= TOLERATED;
+        self.opens_at = self.probing.then(|| later(now, self.pause()));
     }
 
     /// The target has answered.
@@ -40,9 +43,14 @@ impl Breaker {
 
     /// The target has failed, and may have said how long it wants to be left alone.
     pub fn failed(&mut self, now: Timestamp, wish: Option<Duration>) {
-        self.failures = self.failures.saturating_add(1);
+        // What was under way when it opened says nothing new.
+        let is_known = self.failures >= TOLERATED && self.opens_at.is_some_and(|at| at > now);
+        let counts = std::mem::take(&mut self.probing) || !is_known;
+        if counts {
+            self.failures = self.failures.saturating_add(1);
+        }
         let wish = wish.map(|wish| later(now, wish.min(LONGEST_WISH)));
-        let own = (self.failures >= TOLERATED).then(|| later(now, self.pause()));
+        let own = (counts && self.failures >= TOLERATED).then(|| later(now, self.pause()));
         // A request that was sent earlier must not shorten what a later one was told.
         self.opens_at = self.opens_at.filter(|at| *at > now).max(wish).max(own);
     }
@@ -76,6 +84,20 @@ mod tests {
         }
         breaker.succeeded();
         assert_eq!(breaker, Breaker::default());
+    }
+
+    #[test]
+    fn requests_that_were_under_way_when_it_opened_count_once() {
+        let mut breaker = Breaker::default();
+        for _ in 0..12 {
+            breaker.failed(at(0), None);
+        }
+        assert_eq!(breaker.opens_at(), Some(at(5)));
+        breaker.begin(at(5));
+        breaker.failed(at(6), None);
+        assert_eq!(breaker.opens_at(), Some(at(16)), "a probe has failed");
+        breaker.failed(at(7), None);
+        assert_eq!(breaker.opens_at(), Some(at(16)), "and nothing else has");
     }
 
     #[test]
