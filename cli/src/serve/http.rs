@@ -10,6 +10,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::linger::Lingering;
 use super::peer::FromPeer;
@@ -62,25 +63,49 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves until `stop` resolves; then nothing more is accepted, and what is under way can be
-/// waited for.
+/// The connections that were accepted.
+pub(crate) struct Connections {
+    /// Tells them that no request may follow the one that is under way; none where they know.
+    graceful: Option<GracefulShutdown>,
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    /// Waits until each has answered what is under way.
+    pub(crate) async fn finish(&mut self) {
+        if let Some(graceful) = self.graceful.take() {
+            graceful.shutdown().await;
+        }
+    }
+
+    /// Ends them now. What their requests leave to be settled is settled.
+    pub(crate) async fn cut_off(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Serves until `stop` resolves; then nothing more is accepted.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()>,
-) -> GracefulShutdown {
+) -> Connections {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let service = TowerToHyperService::new(router);
-    let graceful = GracefulShutdown::new();
+    let (graceful, mut tasks) = (GracefulShutdown::new(), JoinSet::new());
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut stop => return graceful,
+            // Those that are over take no memory.
+            Some(_) = tasks.join_next() => continue,
+            () = &mut stop => return Connections { graceful: Some(graceful), tasks },
         };
         match accepted {
-            Ok((stream, peer)) => accept(stream, peer, &builder, &service, &graceful),
+            Ok((stream, peer)) => {
+                tasks.spawn(accept(stream, peer, &builder, &service, &graceful));
+            }
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to be closed.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -96,7 +121,7 @@ fn accept(
     builder: &http1::Builder,
     service: &TowerToHyperService<Router>,
     graceful: &GracefulShutdown,
-) {
+) -> impl Future<Output = ()> + use<> {
     // Small SSE chunks must not wait for the acknowledgement of the last.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -104,9 +129,9 @@ fn accept(
     let service = FromPeer { service: service.clone(), peer: peer.ip() };
     let connection = builder.serve_connection(TokioIo::new(Lingering::new(stream)), service);
     let connection = graceful.watch(connection);
-    tokio::spawn(async move {
+    async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
         }
-    });
+    }
 }

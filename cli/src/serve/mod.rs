@@ -348,7 +348,7 @@ impl Server {
             }
         };
         let router = diogenes_api::router(self.app);
-        let draining = http::serve(listener.socket, router, signalled()).await;
+        let mut connections = http::serve(listener.socket, router, signalled()).await;
         tracing::info!(
             "shutting down: waiting for requests in progress; a second signal cuts them off"
         );
@@ -363,12 +363,14 @@ impl Server {
         // closed without an answer.
         tokio::time::sleep(FIRST_REQUEST).await;
         tokio::select! {
-            () = draining.shutdown() => {}
+            () = connections.finish() => {}
             () = tokio::time::sleep(config.drain_timeout) => {
                 tracing::warn!("some requests were cut off; give them more time with --drain-timeout");
             }
             () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
         }
+        // Before the books are closed: what was cut off is in them.
+        connections.cut_off().await;
         self.money.close().await;
         if let Some(telemetry) = self.telemetry {
             telemetry.close().await;
