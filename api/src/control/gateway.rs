@@ -13,8 +13,10 @@ use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::gateway::{ProviderName, ProviderSpec, RouteSpec};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::{Allowed, may};
+use futures_util::TryFutureExt as _;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, parse_name};
@@ -27,6 +29,9 @@ pub struct GatewayArea {
     pub(super) editor: CatalogEditor,
     views: FleetViews,
     prices: Arc<PriceBook>,
+    /// Held from a change, or a look, until it is published: an older catalog that is published
+    /// after a newer one would undo it.
+    publishing: Mutex<()>,
 }
 
 impl GatewayArea {
@@ -37,7 +42,7 @@ impl GatewayArea {
         views: FleetViews,
         prices: Arc<PriceBook>,
     ) -> Self {
-        Self { entrance, editor, views, prices }
+        Self { entrance, editor, views, prices, publishing: Mutex::default() }
     }
 
     pub(super) fn prices(&self, _: &Allowed<may::GatewayRead>) -> &PriceBook {
@@ -60,8 +65,24 @@ impl GatewayArea {
         Ok(RouteBody::new(name, route, &missing))
     }
 
-    /// Whoever hears of a change finds it done.
-    pub(super) fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
+    /// Makes a change, and publishes what comes of it: whoever hears of it finds it done.
+    pub(super) async fn change<T>(
+        &self,
+        change: impl Future<Output = Result<(T, Catalog), CatalogError>>,
+    ) -> Result<(T, Catalog), ApiError> {
+        let _held = self.publishing.lock().await;
+        let (done, catalog) = change.await.map_err(|error| catalog_error(&error))?;
+        self.publish(&catalog)?;
+        Ok((done, catalog))
+    }
+
+    /// Publishes what the store has.
+    async fn publish_anew(&self, by: &Allowed<may::GatewayRead>) -> Result<(), ApiError> {
+        let _held = self.publishing.lock().await;
+        self.publish(&self.read(by).await?)
+    }
+
+    fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
         let published = self.views.dispatcher.publish_catalog(catalog);
         published.map_err(|error| ApiError::internal(&error))
     }
@@ -208,9 +229,10 @@ pub(super) async fn apply_route(
     JsonBody(spec): JsonBody<RouteSpec>,
 ) -> Result<(StatusCode, Json<RouteBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
-    let applied = area.editor.apply_route(&Actor::from(&by), &name, &spec).await;
-    let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
-    area.publish(&catalog)?;
+    let actor = Actor::from(&by);
+    let applied =
+        area.editor.apply_route(&actor, &name, &spec).map_ok(|(catalog, is_new)| (is_new, catalog));
+    let (is_new, mut catalog) = area.change(applied).await?;
     let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -227,9 +249,8 @@ pub(super) async fn delete_route(
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RouteBody>, ApiError> {
     let name: ModelName = parse_name(&name)?;
-    let deleted = area.editor.delete_route(&Actor::from(&by), &name).await;
-    let (route, catalog) = deleted.map_err(|error| catalog_error(&error))?;
-    area.publish(&catalog)?;
+    let actor = Actor::from(&by);
+    let (route, catalog) = area.change(area.editor.delete_route(&actor, &name)).await?;
     area.route_body(&catalog, name, route).await.map(Json)
 }
 
@@ -274,9 +295,12 @@ pub(super) async fn apply_provider(
     JsonBody(spec): JsonBody<ProviderSpec>,
 ) -> Result<(StatusCode, Json<ProviderBody>), ApiError> {
     let name: ProviderName = parse_name(&name)?;
-    let applied = area.editor.apply_provider(&Actor::from(&by), &name, &spec).await;
-    let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
-    area.publish(&catalog)?;
+    let actor = Actor::from(&by);
+    let applied = area
+        .editor
+        .apply_provider(&actor, &name, &spec)
+        .map_ok(|(catalog, is_new)| (is_new, catalog));
+    let (is_new, mut catalog) = area.change(applied).await?;
     let provider = catalog.providers.remove(&name).ok_or_else(|| no_provider(&name))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(provider_body(name, provider))))
@@ -292,9 +316,8 @@ pub(super) async fn delete_provider(
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ProviderBody>, ApiError> {
     let name: ProviderName = parse_name(&name)?;
-    let deleted = area.editor.delete_provider(&Actor::from(&by), &name).await;
-    let (provider, catalog) = deleted.map_err(|error| catalog_error(&error))?;
-    area.publish(&catalog)?;
+    let actor = Actor::from(&by);
+    let (provider, _) = area.change(area.editor.delete_provider(&actor, &name)).await?;
     Ok(Json(provider_body(name, provider)))
 }
 
@@ -309,7 +332,7 @@ pub(super) async fn check_provider(
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ProviderCheck>, ApiError> {
     let name: ProviderName = parse_name(&name)?;
-    area.publish(&area.read(&by).await?)?;
+    area.publish_anew(&by).await?;
     let checked = area.views.dispatcher.check_provider(&name).await;
     checked.map(Json).ok_or_else(|| no_provider(&name))
 }

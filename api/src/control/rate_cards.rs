@@ -11,6 +11,7 @@ use diogenes_core::gateway::catalog::{CatalogError, Listed};
 use diogenes_core::gateway::prices::{Price, RateCard};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::may;
+use futures_util::TryFutureExt as _;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -94,9 +95,12 @@ pub(super) async fn apply(
     JsonBody(card): JsonBody<RateCard>,
 ) -> Result<(StatusCode, Json<RateCardBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
-    let applied = area.editor.apply_rate_card(&Actor::from(&by), &name, &card).await;
-    let (mut catalog, is_new) = applied.map_err(|error| catalog_error(&error))?;
-    area.publish(&catalog)?;
+    let actor = Actor::from(&by);
+    let applied = area
+        .editor
+        .apply_rate_card(&actor, &name, &card)
+        .map_ok(|(catalog, is_new)| (is_new, catalog));
+    let (is_new, mut catalog) = area.change(applied).await?;
     let card = catalog.rate_cards.remove(&name).ok_or_else(|| none(&name))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(RateCardBody::new(name, card))))
@@ -112,9 +116,8 @@ pub(super) async fn delete(
     PathOf(name): PathOf<String>,
 ) -> Result<Json<RateCardBody>, ApiError> {
     let name: ModelName = parse_name(&name)?;
-    let deleted = area.editor.delete_rate_card(&Actor::from(&by), &name).await;
-    let (card, catalog) = deleted.map_err(|error| catalog_error(&error))?;
-    area.publish(&catalog)?;
+    let actor = Actor::from(&by);
+    let (card, _) = area.change(area.editor.delete_rate_card(&actor, &name)).await?;
     Ok(Json(RateCardBody::new(name, card)))
 }
 
