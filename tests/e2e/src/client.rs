@@ -101,6 +101,17 @@ impl Client {
         EventStream::new(request.send().await.expect("an answer"))
     }
 
+    /// A streamed answer to a request, as its events arrive.
+    pub async fn stream_of(&self, request: reqwest::RequestBuilder) -> EventStream {
+        EventStream::new(request.send().await.expect("an answer"))
+    }
+
+    /// The same key at another address.
+    #[must_use]
+    pub fn at(&self, base_url: &str) -> Self {
+        Self { base_url: base_url.into(), ..self.clone() }
+    }
+
     /// Whether it listens at all.
     pub async fn is_up(&self) -> bool {
         self.request(Method::GET, "/healthz").send().await.is_ok()

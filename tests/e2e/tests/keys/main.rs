@@ -8,4 +8,5 @@ mod limits;
 mod projects;
 mod rights;
 mod secrecy;
+mod thousand;
 mod usage;
