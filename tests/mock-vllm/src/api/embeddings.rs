@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::completion::Prompts;
 use super::error::ApiError;
 use super::plan::{Usage, served_model};
-use super::reply::{Answer, AnswerContent, json};
+use super::reply::{Answer, AnswerContent, JSON, json};
 use crate::engine::{Engine, Outcome, now_seconds};
 use crate::text::{hash, mix};
 
@@ -70,7 +70,7 @@ pub(crate) fn answer(
         completion_tokens: 0,
         steps: 0,
         outcome: Outcome::Stopped,
-        content: AnswerContent::Whole(json(&body)),
+        content: AnswerContent::Whole(json(&body), JSON),
     })
 }
 

@@ -1,10 +1,13 @@
 //! vLLM's HTTP surface.
 
+mod audio;
 mod body;
 mod chat;
 mod completion;
 mod embeddings;
 mod error;
+mod form;
+mod images;
 mod plan;
 mod reply;
 mod request;

@@ -6,6 +6,9 @@ use serde::Serialize;
 use super::plan::{Choice, Plan};
 use crate::engine::Outcome;
 
+/// The content type of most answers.
+pub(crate) const JSON: &str = "application/json";
+
 /// When an event is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -51,13 +54,14 @@ pub(crate) struct Answer {
 
 #[derive(Debug)]
 pub(crate) enum AnswerContent {
-    Whole(Bytes),
+    /// With its content type.
+    Whole(Bytes, &'static str),
     Stream(Events),
 }
 
 impl Answer {
     pub(crate) fn whole(plan: &Plan, body: &impl Serialize) -> Self {
-        Self::of(plan, AnswerContent::Whole(json(body)))
+        Self::of(plan, AnswerContent::Whole(json(body), JSON))
     }
 
     pub(crate) fn stream(plan: &Plan, events: Events) -> Self {

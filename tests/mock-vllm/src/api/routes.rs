@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::body::{EventBody, WholeBody};
 use super::error::ApiError;
+use super::form::Form;
 use super::reply::{Answer, AnswerContent};
-use super::{chat, completion, embeddings, responses, tokenize};
+use super::{audio, chat, completion, embeddings, images, responses, tokenize};
 use crate::engine::{Arrived, Engine, Stats, Ticket, Verdict, now_seconds};
 use crate::{Faults, metrics};
 
@@ -24,6 +25,9 @@ pub(super) type Shared = State<Arc<Engine>>;
 
 /// Makes an answer from the engine, the client's request id and the body.
 type Endpoint = fn(&Engine, Option<&str>, &[u8]) -> Result<Answer, ApiError>;
+
+/// The same from a form.
+type FormEndpoint = fn(&Engine, Option<&str>, &Form) -> Result<Answer, ApiError>;
 
 /// All paths. Until the engine is ready every one answers 503.
 pub(crate) fn router(engine: Arc<Engine>) -> Router {
@@ -52,6 +56,30 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
                 infer(engine, request, embeddings::answer).await
             }),
         )
+        .route(
+            "/v1/audio/transcriptions",
+            post(async |State(engine): Shared, request: Request| {
+                infer_form(engine, request, audio::transcription).await
+            }),
+        )
+        .route(
+            "/v1/audio/translations",
+            post(async |State(engine): Shared, request: Request| {
+                infer_form(engine, request, audio::translation).await
+            }),
+        )
+        .route(
+            "/v1/images/generations",
+            post(async |State(engine): Shared, request: Request| {
+                infer(engine, request, images::generation).await
+            }),
+        )
+        .route(
+            "/v1/images/edits",
+            post(async |State(engine): Shared, request: Request| {
+                infer_form(engine, request, images::edit).await
+            }),
+        )
         .route("/v1/models", get(models))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
@@ -76,11 +104,34 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
 
 /// Reads, counts and answers one inference request.
 async fn infer(engine: Arc<Engine>, request: Request, answer: Endpoint) -> Response {
+    take(engine, request, |engine, client_id, headers, body| {
+        if !is_json(headers) {
+            let detail = "Unsupported Media Type: Only 'application/json' is allowed";
+            return Err(ApiError::validation(detail));
+        }
+        answer(engine, client_id, body)
+    })
+    .await
+}
+
+/// The same for a form.
+async fn infer_form(engine: Arc<Engine>, request: Request, answer: FormEndpoint) -> Response {
+    take(engine, request, |engine, client_id, headers, body| {
+        answer(engine, client_id, &Form::read(headers, body)?)
+    })
+    .await
+}
+
+async fn take(
+    engine: Arc<Engine>,
+    request: Request,
+    answer: impl FnOnce(&Engine, Option<&str>, &HeaderMap, &[u8]) -> Result<Answer, ApiError>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return ApiError::plain(StatusCode::BAD_REQUEST).into_response();
     };
-    let json = is_json(&parts.headers);
+    let headers = parts.headers.clone();
     let client_id = parts.headers.get("x-request-id").cloned();
     let client_id = client_id.as_ref().and_then(|id| id.to_str().ok());
     let verdict =
@@ -99,11 +150,7 @@ async fn infer(engine: Arc<Engine>, request: Request, answer: Endpoint) -> Respo
             return std::future::pending().await;
         }
     };
-    if !json {
-        let detail = "Unsupported Media Type: Only 'application/json' is allowed";
-        return ApiError::validation(detail).into_response();
-    }
-    match answer(&engine, client_id, &body) {
+    match answer(&engine, client_id, &headers, &body) {
         Ok(answer) => reply(engine, answer, faults).await,
         Err(error) => error.into_response(),
     }
@@ -124,7 +171,7 @@ async fn reply(engine: Arc<Engine>, answer: Answer, faults: Faults) -> Response 
             );
             (Body::new(body), "text/event-stream; charset=utf-8")
         }
-        AnswerContent::Whole(bytes) => {
+        AnswerContent::Whole(bytes, kind) => {
             let slot = match ticket.try_slot() {
                 Some(slot) => Some(slot),
                 None => ticket.slots().acquire_owned().await.ok(),
@@ -136,7 +183,7 @@ async fn reply(engine: Arc<Engine>, answer: Answer, faults: Faults) -> Response 
             ticket.first_token();
             pause(engine.token_interval.saturating_mul(answer.steps.saturating_sub(1))).await;
             ticket.tokens(answer.completion_tokens);
-            (Body::new(WholeBody::new(bytes, ticket, answer.outcome, &faults)), "application/json")
+            (Body::new(WholeBody::new(bytes, ticket, answer.outcome, &faults)), kind)
         }
     };
     let mut response = Response::new(body);
