@@ -121,7 +121,12 @@ impl Api {
             routes,
             authorizers,
             responses: responses(&section, resolver)?,
-            binary_media_types: section.texts("BinaryMediaTypes")?,
+            // SAM has `~1` for the slash.
+            binary_media_types: section
+                .texts("BinaryMediaTypes")?
+                .iter()
+                .map(|kind| kind.replace("~1", "/"))
+                .collect(),
             throttle: throttle(&section, resolver)?,
         })
     }
