@@ -27,8 +27,8 @@ pub(super) struct Most {
     pub(super) answers: u64,
     /// The provider's service tier that it asks for.
     pub(super) service: Option<String>,
-    /// Whether it has parts whose tokens nobody can tell.
-    pub(super) is_unbounded: bool,
+    /// A part of it whose tokens nobody can tell.
+    pub(super) unbounded: Option<String>,
 }
 
 impl Most {
@@ -55,7 +55,7 @@ impl Most {
             output: largest(&limits),
             answers: answers.saturating_mul(prompts),
             service: bounds.service_tier.and_then(|tier| Some(tier.as_str()?.to_owned())),
-            is_unbounded: false,
+            unbounded: None,
         }
     }
 
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Prompts {
 ///
 /// # Errors
 /// The place of something whose tokens cannot be told from the body: what has yet to be fetched,
-/// and tools that read more on the provider's side.
+/// sound, and tools that read more on the provider's side.
 pub(super) fn of_images(body: &[u8]) -> Result<u64, String> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return Ok(0) };
     if fields.get("web_search_options").is_some_and(|options| !options.is_null()) {
@@ -152,8 +152,9 @@ fn walk(value: &Value, place: String, images: &mut u64) -> Result<(), String> {
                     *images += 1;
                 }
                 Some(
-                    "input_file" | "file" | "document" | "video_url" | "input_video" | "audio_url"
-                    | "container_upload" | "item_reference",
+                    // A few bytes of compressed sound can be hours of silence.
+                    "input_audio" | "input_file" | "file" | "document" | "video_url"
+                    | "input_video" | "audio_url" | "container_upload" | "item_reference",
                 ) => return Err(place),
                 _ => {
                     for field in ["content", "output"] {
@@ -235,6 +236,10 @@ mod tests {
                 Err("messages[0].content[1]"),
             ),
             (part(json!({"type": "document"})), Err("messages[0].content[1]")),
+            (
+                part(json!({"type": "input_audio", "input_audio": {"data": "AAAA"}})),
+                Err("messages[0].content[1]"),
+            ),
             (
                 part(json!({"type": "tool_result", "content": [{"type": "image"}]})),
                 Err("messages[0].content[1].content[0]"),

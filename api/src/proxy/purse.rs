@@ -13,7 +13,7 @@ use diogenes_core::gateway::budget::{
 use diogenes_core::gateway::prices::{Price, PriceBook, PriceVersion, Priced, TokenUsage};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
-    Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled,
+    Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled, Unit,
 };
 use diogenes_core::tenancy::{Principal, ProjectId};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::bound::Most;
 use super::destination::Destination;
 use super::dispatch::Dispatcher;
+use super::refusal;
 use super::usage::Usage;
 use crate::error::{ApiError, ErrorKind, ledger_error, store_error};
 use crate::request_id;
@@ -61,7 +62,7 @@ pub(super) struct Reservation {
     charges: Vec<Charge>,
     tariff: Tariff,
     service: Option<String>,
-    /// The most that it can cost; none without a price.
+    /// The most that it can cost; none without a price, or where nothing bounds it.
     most: Option<Amount>,
 }
 
@@ -207,6 +208,12 @@ impl Purse {
         }
     }
 
+    /// Whether no request to a target can count against a budget: it is in money, and the target
+    /// has no price since it is ours.
+    pub(super) fn is_free_for(&self, budget: &Budget, at: &Destination) -> bool {
+        budget.cap.unit() == Unit::NanoDollars && !self.may_price(at)
+    }
+
     /// What a request to a target costs.
     fn tariff_of(&self, at: &Destination, now: Timestamp) -> Tariff {
         match at {
@@ -244,6 +251,12 @@ impl Purse {
         if budgets.is_empty() && wake_up.is_none() && !tariff.is_priced() {
             return Ok(None);
         }
+        let is_free =
+            |budget: &Budget| budget.cap.unit() == Unit::NanoDollars && tariff == Tariff::Free;
+        if let Some(place) = most.unbounded.as_deref().filter(|_| !budgets.iter().all(is_free)) {
+            // The price is newer than the request.
+            return Err(refusal::unbounded(place));
+        }
         let output = most.output.unwrap_or_else(|| at.default_output());
         let tokens = Amount::saturating(most.tokens(output));
         let bound = Spending { tokens, nano_dollars: tariff.bound(most, output) };
@@ -252,7 +265,7 @@ impl Purse {
         let mut charges = charges(budgets, &bound, now)
             .map_err(|error| NotReserved::ByBudget(unpriced(error.to_string())))?;
         if let Some(wake_up) = wake_up {
-            let charge = wake_up.charge(&bound).filter(|_| !most.is_unbounded);
+            let charge = wake_up.charge(&bound).filter(|_| most.unbounded.is_none());
             let problem = || format!("nobody can tell what it would cost, and {wake_up}");
             charges.push(charge.ok_or_else(|| NotReserved::ByWakeUp(unpriced(problem())))?);
         }
@@ -270,7 +283,8 @@ impl Purse {
                 _ => NotReserved::ByBudget(refused(&error, budgets, &charges)),
             })?;
         }
-        let most_cost = bound.nano_dollars.filter(|_| tariff.is_priced());
+        let is_bound = tariff.is_priced() && most.unbounded.is_none();
+        let most_cost = bound.nano_dollars.filter(|_| is_bound);
         let (ledger, clock) = (self.ledger.clone(), self.clock.clone());
         let service = most.service.clone();
         let at = at.clone();

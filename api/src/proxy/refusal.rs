@@ -26,6 +26,17 @@ pub(super) fn untranslatable(error: &Untranslatable) -> ApiError {
     ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(error.field.clone())
 }
 
+/// A request that a budget counts and nothing bounds.
+pub(super) fn unbounded(place: &str) -> ApiError {
+    ApiError::new(
+        ErrorKind::InvalidRequest,
+        format!(
+            "this request counts against a budget, and nobody can tell in advance how many tokens `{place}` will use; send its content in the request if it is elsewhere, or use a key without a budget"
+        ),
+    )
+    .param(place)
+}
+
 /// A target that has no such endpoint.
 pub(super) fn no_endpoint(at: &Destination, dialect: Dialect) -> ApiError {
     let (name, path) = (at.name(), dialect.path());

@@ -19,6 +19,7 @@ use super::gateway::Gateway;
 use super::headers;
 use super::keeping::Keeping;
 use super::published::NamedRoute;
+use super::refusal;
 use super::route::{Route, key_stays_here, not_allowed};
 use super::settlement::{Limited, Settlement};
 use super::trace;
@@ -222,13 +223,12 @@ async fn counted(
     }
     match of_images(&request.body) {
         Ok(tokens) => most.input = most.input.saturating_add(tokens),
-        Err(_) if budgets.is_empty() => most.is_unbounded = true,
         Err(place) => {
-            return Err(ApiError::new(
-                ErrorKind::InvalidRequest,
-                format!("this request counts against a budget, and nobody can tell in advance how many tokens `{place}` will use; send its content in the request, or use a key without a budget"),
-            )
-            .param(place));
+            let may_count = |at| !budgets.iter().all(|budget| purse.is_free_for(budget, at));
+            if route.destinations().any(may_count) {
+                return Err(refusal::unbounded(&place));
+            }
+            most.unbounded = Some(place);
         }
     }
     Ok((budgets, Some(most)))

@@ -258,6 +258,10 @@ async fn what_cannot_be_counted_beforehand_is_refused_under_a_budget() {
     let error = fixture.ask("hosted/unpriced", json!({"max_tokens": 5})).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ModelUnpriced);
     assert!(fixture.hosted.seen().is_empty());
+    // What costs nothing needs no bound.
+    let own = Upstream::start(vec![whole()]).await;
+    fixture.local.ready(&[("claim", own.address)]);
+    fixture.ask(model().as_str(), json!({"messages": image})).await.unwrap();
     // Without a budget both pass.
     let fixture = Fixture::new(vec![whole()], None).await;
     fixture.ask("hosted/gpt", json!({"messages": image})).await.unwrap();
