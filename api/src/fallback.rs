@@ -7,7 +7,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::request_id;
 
 /// The paths below `/v1`, without it.
-const INFERENCE: [&str; 10] = [
+const INFERENCE: [&str; 14] = [
     "/chat/completions",
     "/completions",
     "/embeddings",
@@ -18,6 +18,10 @@ const INFERENCE: [&str; 10] = [
     "/score",
     "/tokenize",
     "/detokenize",
+    "/audio/transcriptions",
+    "/audio/translations",
+    "/images/generations",
+    "/images/edits",
 ];
 
 /// A path that does not exist.

@@ -23,7 +23,7 @@ pub struct InferenceRequest {
     pub query: Option<String>,
     /// Its headers. Those that concern one connection, or its sender's key, go no further.
     pub headers: HeaderMap,
-    /// Its body, a JSON object.
+    /// Its body: a JSON object, or a form where the endpoint takes one.
     pub body: Bytes,
 }
 
@@ -42,10 +42,7 @@ impl Admission {
         request: InferenceRequest,
         draft: Option<&mut Draft>,
     ) -> Result<Self, ApiError> {
-        let mut peek = Peek::read(&request.body);
-        if let Ok(peek) = &mut peek {
-            peek.stream &= request.dialect.generates();
-        }
+        let peek = Peek::of(request.dialect, &request.headers, &request.body);
         if let Some(draft) = draft {
             draft.called_by(by.principal());
             if let Ok(peek) = &peek {

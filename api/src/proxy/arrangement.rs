@@ -31,7 +31,9 @@ pub(super) fn arrange(
     let needs_unit = spec.strategy == Strategy::Weighted || spec.sticky.is_some();
     let unit = needs_unit.then(|| unit(&request.headers, &request.body)).flatten();
     if spec.strategy != Strategy::Ordered {
-        let ranks = ranks(gateway, spec.strategy, targets, &request.body);
+        let ranks = ranks(gateway, spec.strategy, targets, || {
+            Most::of_request(&admission.peek, &request.body)
+        });
         let by = unit.as_deref().map_or(request.id.as_bytes(), str::as_bytes);
         let places = order(spec.strategy, &ranks, by);
         *targets = places.into_iter().filter_map(|place| targets.get(place).cloned()).collect();
@@ -56,11 +58,11 @@ fn ranks<'a>(
     gateway: &Gateway,
     strategy: Strategy,
     targets: &[(Destination, &'a RouteTarget)],
-    body: &[u8],
+    most: impl FnOnce() -> Most,
 ) -> Vec<Rank<'a>> {
     let now = gateway.clock.now();
     let purse = gateway.purse.as_ref().filter(|_| strategy == Strategy::Cost);
-    let expected = purse.map(|_| Most::of(body).expected());
+    let expected = purse.map(|_| most().expected());
     let mut is_sent_to_see = false;
     let mut first_token = |at: &Destination| {
         // Nobody is sent to a model that sleeps just to see how fast it is.

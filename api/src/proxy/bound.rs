@@ -1,6 +1,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::peek::Peek;
 use super::usage::Usage;
 
 /// The tokens of an answer that are set aside where neither the request nor its target says how
@@ -32,7 +33,15 @@ pub(super) struct Most {
 }
 
 impl Most {
-    pub(super) fn of(body: &[u8]) -> Self {
+    /// Of a form, what is text counts, and no file.
+    pub(super) fn of_request(peek: &Peek, body: &[u8]) -> Self {
+        if peek.is_form() {
+            return Self { input: peek.text_bytes(body), answers: 1, ..Self::default() };
+        }
+        Self::of(body)
+    }
+
+    fn of(body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Bounds {
             max_tokens: Option<Value>,

@@ -68,7 +68,7 @@ pub(super) struct Translated {
 impl Call {
     /// The tokens of its prompt at a guess: four bytes of English are about one.
     pub(super) fn prompt_guess(&self) -> u64 {
-        self.body.len() as u64 / 4
+        self.peek.text_bytes(&self.body) / 4
     }
 
     /// The same for whom it is sent to next, if `traceparent` is one.

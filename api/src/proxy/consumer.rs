@@ -45,8 +45,8 @@ impl Consumer {
     ) {
         let (tokens, cost) = match used {
             Some(used) => {
-                let usage = used.usage();
-                (usage, reservation.and_then(|reservation| reservation.cost(usage)))
+                let cost = reservation.and_then(|reservation| reservation.cost(used.priced()?));
+                (used.usage(), cost)
             }
             // As budgets count it.
             None => (Usage::default(), reservation.and_then(Reservation::most)),
@@ -54,6 +54,7 @@ impl Consumer {
         let is_failure = (status.is_client_error() || status.is_server_error())
             && status != client_closed_request();
         let is_told = match used {
+            Some(Used::Unmetered) => false,
             Some(used) => used.told().is_some() || tokens.total() == 0,
             None => cost.is_none(),
         };

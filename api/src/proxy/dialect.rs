@@ -26,6 +26,14 @@ pub enum Dialect {
     Rerank,
     /// `/v1/score`, vLLM's.
     Score,
+    /// `/v1/audio/transcriptions`: what is said in a file of sound.
+    Transcriptions,
+    /// `/v1/audio/translations`: the same in English.
+    Translations,
+    /// `/v1/images/generations`.
+    ImageGenerations,
+    /// `/v1/images/edits`.
+    ImageEdits,
 }
 
 /// How a whole stream ends.
@@ -37,9 +45,30 @@ pub(super) enum StreamEnd {
     FinalResponse,
     /// With `message_stop`.
     MessageStop,
+    /// With `transcript.text.done`, as OpenAI has it, or with `data: [DONE]`, as vLLM has.
+    Transcript,
 }
 
 impl Dialect {
+    /// Every one.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 14] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::Messages,
+        Self::CountTokens,
+        Self::Tokenize,
+        Self::Detokenize,
+        Self::Rerank,
+        Self::Score,
+        Self::Transcriptions,
+        Self::Translations,
+        Self::ImageGenerations,
+        Self::ImageEdits,
+    ];
+
     /// Its path here.
     pub fn path(self) -> &'static str {
         match self {
@@ -53,6 +82,10 @@ impl Dialect {
             Self::Detokenize => "/v1/detokenize",
             Self::Rerank => "/v1/rerank",
             Self::Score => "/v1/score",
+            Self::Transcriptions => "/v1/audio/transcriptions",
+            Self::Translations => "/v1/audio/translations",
+            Self::ImageGenerations => "/v1/images/generations",
+            Self::ImageEdits => "/v1/images/edits",
         }
     }
 
@@ -68,7 +101,43 @@ impl Dialect {
     /// Whether answers are generated: they have tokens of their own, and can be streamed. What
     /// generates nothing ignores `"stream": true`.
     pub(super) fn generates(self) -> bool {
-        matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages)
+        match self {
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::Transcriptions
+            | Self::Translations
+            | Self::ImageGenerations
+            | Self::ImageEdits => true,
+            Self::Embeddings
+            | Self::CountTokens
+            | Self::Tokenize
+            | Self::Detokenize
+            | Self::Rerank
+            | Self::Score => false,
+        }
+    }
+
+    /// Whether a request is a form with files, and not JSON.
+    pub(super) fn takes_form(self) -> bool {
+        matches!(self, Self::Transcriptions | Self::Translations | Self::ImageEdits)
+    }
+
+    /// Whether the answer is images, which are not streamed.
+    pub(super) fn is_of_images(self) -> bool {
+        matches!(self, Self::ImageGenerations | Self::ImageEdits)
+    }
+
+    /// What makes a request one whose tokens nothing bounds: a short file may have hours of silence
+    /// in it, and what an image takes is its model's to say. Such a request need not have tokens
+    /// at all, and its usage may be told in seconds.
+    pub(super) fn unbounded(self) -> Option<&'static str> {
+        match self {
+            Self::Transcriptions | Self::Translations => Some("file"),
+            Self::ImageGenerations | Self::ImageEdits => Some("prompt"),
+            _ => None,
+        }
     }
 
     /// Whether a request uses no tokens of a model.
@@ -91,6 +160,7 @@ impl Dialect {
         match self {
             Self::Responses => StreamEnd::FinalResponse,
             Self::Messages => StreamEnd::MessageStop,
+            Self::Transcriptions | Self::Translations => StreamEnd::Transcript,
             _ => StreamEnd::Done,
         }
     }

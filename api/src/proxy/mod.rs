@@ -32,6 +32,7 @@ pub mod dispatch;
 mod draft;
 mod entry;
 mod fleet_link;
+mod form;
 mod gateway;
 mod headers;
 mod hold;

@@ -110,7 +110,10 @@ fn judge(dialect: Dialect, data: &str) -> Option<Opening> {
         return Some(Opening::Failed(event.error.and_then(status_of)));
     }
     let is_prelude = match dialect {
-        Dialect::ChatCompletions | Dialect::Completions => {
+        Dialect::ChatCompletions
+        | Dialect::Completions
+        | Dialect::Transcriptions
+        | Dialect::Translations => {
             event.choices.is_some_and(|choices| choices.iter().all(Choice::says_nothing))
         }
         Dialect::Responses => matches!(

@@ -1,9 +1,12 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::dialect::Dialect;
+use super::form::{self, Form, FormTraits};
 use crate::control::{check_object, invalid_json};
 use crate::error::{ApiError, ErrorKind};
 
@@ -12,10 +15,12 @@ use crate::error::{ApiError, ErrorKind};
 pub(super) struct Peek {
     pub(super) model: String,
     pub(super) stream: bool,
-    /// Where the value of `model` stands in the body, quotes included.
+    /// Where the value of `model` stands in the body, quotes included; in a form, its part.
     model_at: Range<usize>,
     /// The same of `stream_options`, if the field is there.
     stream_options_at: Option<Range<usize>>,
+    /// What else a form says; none where the body is JSON.
+    form: Option<FormTraits>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +39,27 @@ fn as_it_is<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a Ra
 }
 
 impl Peek {
+    /// Looks at a request for an endpoint that takes JSON or a form.
+    pub(super) fn of(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+        let mut peek = if dialect.takes_form() {
+            Self::from(Form::read(headers, body)?)
+        } else if form::is_form(headers) {
+            let problem = format!(
+                "`{}` takes JSON and no form; send `content-type: application/json`",
+                dialect.path()
+            );
+            return Err(ApiError::new(ErrorKind::InvalidRequest, problem).param("content-type"));
+        } else {
+            Self::read(body)?
+        };
+        if peek.stream && dialect.is_of_images() {
+            let problem = "images are not streamed here; leave `stream` out";
+            return Err(ApiError::new(ErrorKind::InvalidRequest, problem).param("stream"));
+        }
+        peek.stream &= dialect.generates();
+        Ok(peek)
+    }
+
     /// Reads `model` and `stream`. Serde checks the whole body's syntax in the same pass and
     /// refuses a field that stands twice, so the replica cannot see another value than we do.
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
@@ -60,7 +86,24 @@ impl Peek {
             stream: fields.stream.unwrap_or(false),
             model_at: place_of(raw, body),
             stream_options_at: fields.stream_options.map(|raw| place_of(raw, body)),
+            form: None,
         })
+    }
+
+    /// How much of the body is text, in bytes. Files are none.
+    pub(super) fn text_bytes(&self, body: &[u8]) -> u64 {
+        self.form.as_ref().map_or(body.len() as u64, |form| form.text_bytes)
+    }
+
+    /// Whether the body is a form.
+    pub(super) fn is_form(&self) -> bool {
+        self.form.is_some()
+    }
+
+    /// Whether the answer is to be plain text or subtitles, and not JSON.
+    pub(super) fn wants_text(&self) -> bool {
+        let format = self.form.as_ref().and_then(|form| form.response_format.as_deref());
+        matches!(format, Some("text" | "srt" | "vtt"))
     }
 
     /// The body with another model in it; every other byte as it was.
@@ -68,7 +111,10 @@ impl Peek {
         if model == self.model {
             return body.clone();
         }
-        let name = serde_json::Value::from(model).to_string();
+        let name = match &self.form {
+            None => serde_json::Value::from(model).to_string(),
+            Some(_) => form::model_part(model),
+        };
         splice(body, &self.model_at, &name)
     }
 
@@ -114,6 +160,12 @@ impl Peek {
             let moved = |place: usize| place + put - taken;
             self.model_at = moved(self.model_at.start)..moved(self.model_at.end);
         }
+    }
+}
+
+impl From<Form> for Peek {
+    fn from(Form { model, model_at, stream, traits }: Form) -> Self {
+        Self { model, stream, model_at, stream_options_at: None, form: Some(traits) }
     }
 }
 

@@ -18,6 +18,7 @@ use super::entry::Entry;
 use super::gateway::Gateway;
 use super::headers;
 use super::keeping::Keeping;
+use super::peek::Peek;
 use super::published::NamedRoute;
 use super::refusal;
 use super::route::{Route, key_stays_here, not_allowed};
@@ -94,10 +95,10 @@ impl Resolution {
         let first = route.first();
         let Admission { by, request, mut peek, patience } = admission;
         if let Some(draft) = draft {
-            let most = Most::of(&request.body).output;
+            let most = Most::of_request(&peek, &request.body).output;
             draft.leads_to(route.name.as_ref(), first, most.filter(|most| *most < u64::MAX));
         }
-        let (budgets, most) = counted(gateway, &by, &route, &request).await?;
+        let (budgets, most) = counted(gateway, &by, &route, &request, &peek).await?;
         let counts_tokens = by.limits.tokens_per_minute.is_some() || most.is_some();
         let sent = counts_tokens.then(Arc::<AtomicBool>::default);
         let limited = if by.limits.is_unlimited() {
@@ -107,7 +108,7 @@ impl Resolution {
                 if request.dialect.is_free() {
                     return 0;
                 }
-                let most = Most::of(&request.body);
+                let most = Most::of_request(&peek, &request.body);
                 most.tokens(most.output.unwrap_or(DEFAULT_OUTPUT_TOKENS))
             };
             Some(
@@ -202,6 +203,7 @@ async fn counted(
     by: &Principal,
     route: &Route,
     request: &InferenceRequest,
+    peek: &Peek,
 ) -> Result<(Vec<Budget>, Option<Most>), ApiError> {
     let purse = gateway.purse.as_ref().filter(|_| !request.dialect.is_free());
     let Some(purse) = purse else { return Ok((Vec::new(), None)) };
@@ -217,11 +219,15 @@ async fn counted(
         )
         .param(field));
     }
-    let mut most = Most::of(&request.body);
+    let mut most = Most::of_request(peek, &request.body);
     if !request.dialect.generates() {
         most.output = Some(0);
     }
-    match of_images(&request.body) {
+    let images = match request.dialect.unbounded() {
+        Some(place) => Err(place.to_owned()),
+        None => of_images(&request.body),
+    };
+    match images {
         Ok(tokens) => most.input = most.input.saturating_add(tokens),
         Err(place) => {
             let may_count = |at| !budgets.iter().all(|budget| purse.is_free_for(budget, at));

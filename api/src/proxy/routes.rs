@@ -61,6 +61,22 @@ pub(crate) fn router() -> Router<Arc<ProxyState>> {
         )
         .route("/v1/rerank", post(|state: Shared, request| infer(state, Dialect::Rerank, request)))
         .route("/v1/score", post(|state: Shared, request| infer(state, Dialect::Score, request)))
+        .route(
+            "/v1/audio/transcriptions",
+            post(|state: Shared, request| infer(state, Dialect::Transcriptions, request)),
+        )
+        .route(
+            "/v1/audio/translations",
+            post(|state: Shared, request| infer(state, Dialect::Translations, request)),
+        )
+        .route(
+            "/v1/images/generations",
+            post(|state: Shared, request| infer(state, Dialect::ImageGenerations, request)),
+        )
+        .route(
+            "/v1/images/edits",
+            post(|state: Shared, request| infer(state, Dialect::ImageEdits, request)),
+        )
 }
 
 /// OpenAI's listing of models.

@@ -177,7 +177,7 @@ impl Settlement {
 
     /// What the answer has cost, if it has a price.
     pub(super) fn cost(&self, used: Used) -> Option<Amount> {
-        self.open.as_ref()?.reservation.as_ref()?.cost(used.usage())
+        self.open.as_ref()?.reservation.as_ref()?.cost(used.priced()?)
     }
 
     /// Notes that another replica continues the answer.
@@ -251,9 +251,10 @@ impl Open {
         }
         if let Some(draft) = self.draft.take() {
             let (told, reservation) = (used.and_then(Used::told), self.reservation.as_ref());
-            let cost = used.zip(reservation).and_then(|(used, set)| set.cost(used.usage()));
+            let cost = used.zip(reservation).and_then(|(used, set)| set.cost(used.priced()?));
             draft.finish(&self.at, status, error, told, cost);
         }
+        let turn = used.and_then(Used::priced);
         let used = used.map(Used::usage);
         if !self.span.is_disabled() {
             let Usage { prompt, completion, .. } = used.unwrap_or_default();
@@ -267,7 +268,7 @@ impl Open {
             );
         }
         if let Some(charge) = self.charge {
-            charge.settle(used);
+            charge.settle(turn);
         }
         if let Some(reservation) = self.reservation {
             let spent = used.map_or(Spent::Unknown, Spent::Tokens);

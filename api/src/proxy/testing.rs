@@ -23,6 +23,7 @@ use diogenes_core::secret::{Secret, SecretRef};
 use diogenes_core::tenancy::{Allowed, Principal, may};
 use diogenes_core::testing::{CountingWake, MemoryStore};
 use futures_util::FutureExt as _;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -266,6 +267,23 @@ pub(super) fn request(dialect: Dialect, body: impl Into<Bytes>) -> InferenceRequ
 pub(super) fn chat(stream: bool) -> InferenceRequest {
     let body = format!(r#"{{"model":"{}","messages":[],"stream":{stream}}}"#, model());
     request(Dialect::ChatCompletions, body)
+}
+
+/// What the file of a [`form`] holds.
+pub(super) const SOUND: &str = "RIFF\r\n\r\n--b\n secret sound";
+
+/// A form with a file behind these fields.
+pub(super) fn form(dialect: Dialect, fields: &[(&str, &str)]) -> InferenceRequest {
+    let file = format!("file\"; filename=\"secret.wav\"\r\nContent-Type: audio/wav\r\n\r\n{SOUND}");
+    let fields = fields.iter().map(|(name, value)| format!("{name}\"\r\n\r\n{value}"));
+    let parts: Vec<String> = fields
+        .chain([file])
+        .map(|part| format!("--limit\r\nContent-Disposition: form-data; name=\"{part}\r\n"))
+        .collect();
+    let mut request = request(dialect, parts.concat() + "--limit--\r\n");
+    let kind = HeaderValue::from_static("multipart/form-data; boundary=limit");
+    request.headers.insert(CONTENT_TYPE, kind);
+    request
 }
 
 /// An inference server on loopback that answers its requests with these bytes, one after the

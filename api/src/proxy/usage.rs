@@ -1,6 +1,8 @@
 use memchr::memmem;
 use serde::Deserialize;
 
+use super::dialect::Dialect;
+
 /// The longest usage object that is waited for.
 const MAX_USAGE: usize = 4096;
 const MARK: &[u8] = b"\"usage\":";
@@ -25,6 +27,12 @@ impl Usage {
     pub(crate) fn total(self) -> u64 {
         self.prompt.saturating_add(self.completion)
     }
+
+    /// Whether it is what an answer told: where usage need not be in tokens, no tokens are none
+    /// that were told.
+    pub(super) fn is_told_by(self, dialect: Dialect) -> bool {
+        self.total() > 0 || dialect.unbounded().is_none()
+    }
 }
 
 /// The tokens that a request has used until it ended.
@@ -34,6 +42,8 @@ pub(super) enum Used {
     Told(Usage),
     /// At a guess: it did not tell.
     Estimated(Usage),
+    /// None that anybody knows of: it is not about tokens, but about seconds or images.
+    Unmetered,
 }
 
 impl Used {
@@ -43,13 +53,22 @@ impl Used {
     pub(super) fn usage(self) -> Usage {
         match self {
             Self::Told(usage) | Self::Estimated(usage) => usage,
+            Self::Unmetered => Usage::new(0, 0),
+        }
+    }
+
+    /// What has a price.
+    pub(super) fn priced(self) -> Option<Usage> {
+        match self {
+            Self::Told(usage) | Self::Estimated(usage) => Some(usage),
+            Self::Unmetered => None,
         }
     }
 
     pub(super) fn told(self) -> Option<Usage> {
         match self {
             Self::Told(usage) => Some(usage),
-            Self::Estimated(_) => None,
+            Self::Estimated(_) | Self::Unmetered => None,
         }
     }
 }

@@ -81,9 +81,13 @@ mod cache_tests;
 #[cfg(test)]
 mod departure_tests;
 #[cfg(test)]
+mod form_tests;
+#[cfg(test)]
 mod messages_tests;
 #[cfg(test)]
 mod provider_tests;
+#[cfg(test)]
+mod reach_tests;
 #[cfg(test)]
 mod record_tests;
 #[cfg(test)]

@@ -155,10 +155,12 @@ impl Event {
             let last =
                 if data.is_empty() { before.unwrap_or_default() } else { last.unwrap_or_default() };
             self.data = Some((first, last));
+            let is_done = data.trim_ascii_end() == b"[DONE]";
             self.is_end |= match end {
-                StreamEnd::Done => data.trim_ascii_end() == b"[DONE]",
+                StreamEnd::Done => is_done,
+                StreamEnd::Transcript if is_done => true,
                 // The type stands at the beginning of the data, or at its end.
-                StreamEnd::FinalResponse | StreamEnd::MessageStop => {
+                StreamEnd::FinalResponse | StreamEnd::MessageStop | StreamEnd::Transcript => {
                     names_final_type(end, head.get(..KEPT).unwrap_or(head))
                         || names_final_type(
                             end,
@@ -181,6 +183,7 @@ fn is_final(end: StreamEnd, name: &[u8]) -> bool {
             matches!(name, b"response.completed" | b"response.failed" | b"response.incomplete")
         }
         StreamEnd::MessageStop => name == b"message_stop",
+        StreamEnd::Transcript => name == b"transcript.text.done",
     }
 }
 
@@ -302,6 +305,26 @@ mod tests {
                 assert_eq!(matches!(seen, Seen::Ended(_)), ends, "{text:.80} cut at {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_transcript_ends_as_openai_or_as_vllm_ends_it() {
+        let delta = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"hi\"}\n\n";
+        let done = "data: {\"type\":\"transcript.text.done\",\"text\":\"hi\",\"usage\":{\"type\":\"tokens\",\"input_tokens\":3,\"output_tokens\":2}}\n\n";
+        let chunk = "data: {\"object\":\"transcription.chunk\",\"choices\":[{\"delta\":{\"content\":\"\\\"type\\\":\\\"transcript.text.done\\\"\"}}]}\n\n";
+        for (text, usage) in [
+            (format!("{delta}{done}"), Some(Usage::new(3, 2))),
+            (format!("{chunk}data: [DONE]\n\n"), None),
+        ] {
+            for at in 0..=text.len() {
+                let (a, b) = text.as_bytes().split_at(at);
+                let (all, seen) = passed(StreamEnd::Transcript, &[a, b]);
+                assert!(matches!(seen, Seen::Ended(_)), "{text} cut at {at}");
+                assert_eq!(all, text.as_bytes());
+                assert_eq!(watch(StreamEnd::Transcript, &[a, b]).0.usage(), usage, "{at}");
+            }
+        }
+        assert!(!is_complete(StreamEnd::Transcript, &[delta.as_bytes(), chunk.as_bytes()]));
     }
 
     #[test]

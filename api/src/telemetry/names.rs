@@ -18,6 +18,10 @@ pub(super) fn operation(endpoint: &str) -> &'static str {
         "/v1/detokenize" => "detokenize",
         "/v1/rerank" => "rerank",
         "/v1/score" => "score",
+        "/v1/audio/transcriptions" => "transcription",
+        "/v1/audio/translations" => "translation",
+        "/v1/images/generations" => "image_generation",
+        "/v1/images/edits" => "image_edit",
         _ => "unknown",
     }
 }
@@ -57,18 +61,7 @@ mod tests {
 
     #[test]
     fn every_endpoint_has_a_name() {
-        for dialect in [
-            Dialect::ChatCompletions,
-            Dialect::Completions,
-            Dialect::Embeddings,
-            Dialect::Responses,
-            Dialect::Messages,
-            Dialect::CountTokens,
-            Dialect::Tokenize,
-            Dialect::Detokenize,
-            Dialect::Rerank,
-            Dialect::Score,
-        ] {
+        for dialect in Dialect::ALL {
             assert_ne!(operation(dialect.path()), "unknown", "{dialect:?}");
         }
     }

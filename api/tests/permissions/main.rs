@@ -187,7 +187,15 @@ impl World {
         if let Some(key) = key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
-        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let body = match body {
+            Value::Null => Body::empty(),
+            Value::String(form) => {
+                request =
+                    request.header(header::CONTENT_TYPE, "multipart/form-data; boundary=limit");
+                Body::from(form.clone())
+            }
+            json => Body::from(json.to_string()),
+        };
         let request = request.uri(path).body(body).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();

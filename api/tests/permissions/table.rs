@@ -44,6 +44,17 @@ fn inference(path: &'static str) -> Route {
     }
 }
 
+/// An endpoint that takes a form; the body is its text.
+fn form(path: &'static str) -> Route {
+    let body = || {
+        let part = |name: &str, value: &str| {
+            format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        Value::String(part("model", "absent") + &part("file", "x") + "--limit--\r\n")
+    };
+    Route { body, ..inference(path) }
+}
+
 fn open(path: &'static str) -> Route {
     Route {
         method: "GET",
@@ -74,6 +85,10 @@ pub(crate) fn routes() -> Vec<Route> {
         inference("/v1/detokenize"),
         inference("/v1/rerank"),
         inference("/v1/score"),
+        form("/v1/audio/transcriptions"),
+        form("/v1/audio/translations"),
+        inference("/v1/images/generations"),
+        form("/v1/images/edits"),
         Route { needs: Some(InferenceUse), ..open("/v1/models") },
         Route {
             needs: Some(InferenceUse),

@@ -80,6 +80,30 @@ impl Client {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// A POST with a form: these fields, and a file behind them in the field that is named last.
+    pub fn form(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        (field, file): (&str, &[u8]),
+    ) -> reqwest::RequestBuilder {
+        const LIMIT: &str = "a-limit-of-the-tests";
+        let mut body = Vec::new();
+        let part = |more: String| {
+            format!("--{LIMIT}\r\nContent-Disposition: form-data; name={more}\r\n\r\n")
+        };
+        for (name, value) in fields {
+            body.extend(part(format!("\"{name}\"")).into_bytes());
+            body.extend(format!("{value}\r\n").into_bytes());
+        }
+        let named = format!("\"{field}\"; filename=\"secret.wav\"\r\nContent-Type: audio/wav");
+        body.extend(part(named).into_bytes());
+        body.extend(file);
+        body.extend(format!("\r\n--{LIMIT}--\r\n").into_bytes());
+        let kind = format!("multipart/form-data; boundary={LIMIT}");
+        self.request(Method::POST, path).header("content-type", kind).body(body)
+    }
+
     /// PUT with a JSON body.
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::PUT, path).json(body)).await

@@ -44,6 +44,7 @@ pub(super) async fn read(
     let most = gateway.settings.max_response_bytes;
     let Reached { response, by, interpreter, sent_at, .. } = reached;
     let at = &by.destination();
+    let says_its_end = response.body.says_its_end();
     let answer = tokio::time::timeout_at(
         sent_at + at.timeout(call.patience.stream),
         read_whole(response.body, most),
@@ -63,15 +64,16 @@ pub(super) async fn read(
     };
     let status = response.status;
     let used = if status.is_success() {
-        let usage = check(headers, &bytes).map_err(|flaw| match flaw {
-            Flaw::Cut => refusal::broken(BodyError::Cut, at),
-            Flaw::NotJson(what) => refusal::malformed(what, at),
-        })?;
-        if call.dialect.is_free() {
-            Used::NOTHING
+        let checked = if call.peek.wants_text() {
+            check_text(headers, &bytes, says_its_end)
         } else {
-            usage.map_or_else(|| guess(call, &bytes), Used::Told)
-        }
+            check(headers, &bytes)
+        };
+        let usage = checked.map_err(|flaw| match flaw {
+            Flaw::Cut => refusal::broken(BodyError::Cut, at),
+            Flaw::Other(what) => refusal::malformed(what, at),
+        })?;
+        used(call, usage, &bytes)
     } else {
         check_error(status, headers, &bytes, at)?;
         Used::NOTHING
@@ -86,8 +88,17 @@ pub(super) async fn read(
     Ok(Whole { bytes, used })
 }
 
-/// The tokens of an answer that does not tell its usage: four bytes of English are about one.
-fn guess(call: &Call, answer: &[u8]) -> Used {
+/// The tokens of an answer; of one that does not tell its usage four bytes of English are about one.
+fn used(call: &Call, told: Option<Usage>, answer: &[u8]) -> Used {
+    if call.dialect.is_free() {
+        return Used::NOTHING;
+    }
+    if let Some(usage) = told.filter(|usage| usage.is_told_by(call.dialect)) {
+        return Used::Told(usage);
+    }
+    if call.dialect.unbounded().is_some() {
+        return Used::Unmetered;
+    }
     let completion = if call.dialect.generates() { answer.len() as u64 / 4 } else { 0 };
     Used::Estimated(Usage::new(call.prompt_guess(), completion))
 }
@@ -98,19 +109,42 @@ enum Flaw {
     /// Its JSON ends too early.
     Cut,
     /// It is something else altogether; what, for a sentence that begins with "the answer".
-    NotJson(&'static str),
+    Other(&'static str),
+}
+
+/// Checks an answer that is to be text: a transcript or subtitles, and silence has neither. Some
+/// servers answer JSON all the same.
+fn check_text(headers: &HeaderMap, body: &[u8], says_its_end: bool) -> Result<Option<Usage>, Flaw> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_some() && is_json(headers) {
+        return check(headers, body);
+    }
+    if is_encoded(headers) {
+        return Err(Flaw::Other(refusal::COMPRESSED));
+    }
+    let kind = kind.map(|kind| media_type(kind).to_ascii_lowercase()).unwrap_or_default();
+    let is_text = kind.is_empty()
+        || kind == b"application/x-subrip"
+        || (kind.starts_with(b"text/") && kind != b"text/html");
+    if !is_text {
+        return Err(Flaw::Other("is neither text nor JSON"));
+    }
+    if !says_its_end {
+        return Err(Flaw::Other("does not say where it ends, so that it may have been cut"));
+    }
+    Ok(None)
 }
 
 /// Checks that a successful answer is JSON and whole; returns the usage that it tells.
 fn check(headers: &HeaderMap, body: &[u8]) -> Result<Option<Usage>, Flaw> {
     if is_encoded(headers) {
-        return Err(Flaw::NotJson(refusal::COMPRESSED));
+        return Err(Flaw::Other(refusal::COMPRESSED));
     }
     if !is_json(headers) {
-        return Err(Flaw::NotJson("is not JSON"));
+        return Err(Flaw::Other("is not JSON"));
     }
     if body.trim_ascii().is_empty() {
-        return Err(Flaw::NotJson("is empty"));
+        return Err(Flaw::Other("is empty"));
     }
     // That it is UTF-8 is cheaper to check once than for every name in it.
     let read = match std::str::from_utf8(body) {
@@ -124,12 +158,12 @@ fn check(headers: &HeaderMap, body: &[u8]) -> Result<Option<Usage>, Flaw> {
         Err(error) if error.is_data() => {
             match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
                 Ok(_) if body.trim_ascii_start().starts_with(b"{") => Ok(None),
-                Ok(_) => Err(Flaw::NotJson("is not a JSON object")),
+                Ok(_) => Err(Flaw::Other("is not a JSON object")),
                 Err(error) if error.is_eof() => Err(Flaw::Cut),
-                Err(_) => Err(Flaw::NotJson("is not valid JSON")),
+                Err(_) => Err(Flaw::Other("is not valid JSON")),
             }
         }
-        Err(_) => Err(Flaw::NotJson("is not valid JSON")),
+        Err(_) => Err(Flaw::Other("is not valid JSON")),
     }
 }
 
@@ -258,6 +292,30 @@ mod tests {
     }
 
     #[test]
+    fn text_passes_if_it_says_where_it_ends() {
+        for kind in [
+            None,
+            Some("text/plain; charset=utf-8"),
+            Some("text/vtt"),
+            Some("application/x-subrip"),
+        ] {
+            for body in [&b"Hello."[..], b""] {
+                assert_eq!(check_text(&typed(kind), body, true), Ok(None), "{kind:?}");
+                assert!(matches!(check_text(&typed(kind), body, false), Err(Flaw::Other(_))));
+            }
+        }
+        let json = Some("application/json");
+        let told =
+            br#"{"text":"Hello.","usage":{"type":"tokens","input_tokens":3,"output_tokens":4}}"#;
+        assert_eq!(check_text(&typed(json), told, false), Ok(Some(Usage::new(3, 4))));
+        assert_eq!(check_text(&typed(json), &told[..9], true), Err(Flaw::Cut));
+        for kind in ["text/html", "audio/mpeg", "application/octet-stream"] {
+            let checked = check_text(&typed(Some(kind)), b"Hello.", true);
+            assert!(matches!(checked, Err(Flaw::Other(_))), "{kind}");
+        }
+    }
+
+    #[test]
     fn what_is_no_json_object_is_not_passed_on() {
         for (kind, body) in [
             (Some("text/html"), &b"{}"[..]),
@@ -270,13 +328,13 @@ mod tests {
             (None, b"\"text\""),
         ] {
             assert!(
-                matches!(check(&typed(kind), body), Err(Flaw::NotJson(_))),
+                matches!(check(&typed(kind), body), Err(Flaw::Other(_))),
                 "{}",
                 body.escape_ascii()
             );
         }
         let mut packed = typed(None);
         packed.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert!(matches!(check(&packed, b"{}"), Err(Flaw::NotJson(_))));
+        assert!(matches!(check(&packed, b"{}"), Err(Flaw::Other(_))));
     }
 }

@@ -271,6 +271,7 @@ impl Passing {
             events => Usage::new(self.prompt_tokens, events),
         };
         let told = self.body.used().or_else(|| self.watch.usage());
+        let told = told.filter(|usage| usage.is_told_by(self.dialect));
         told.map_or_else(|| Used::Estimated(guess()), Used::Told)
     }
 }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::Version;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::{Connection, Framing};
@@ -67,6 +69,14 @@ impl ResponseBody {
         Self { source, ahead: None }
     }
 
+    /// Whether it says where it ends, so that a lost connection is not taken for its end.
+    pub(crate) fn says_its_end(&self) -> bool {
+        match &self.source {
+            Source::Replica(body) => !matches!(body.framing, Framing::UntilClose),
+            Source::Hosted(body) => body.says_its_end(),
+        }
+    }
+
     /// Puts back what was read: `bytes`, and how it ended behind them, if it did.
     pub(crate) fn put_back(&mut self, bytes: Bytes, broken: Option<BodyError>) {
         self.ahead = Some(Box::new(Ahead { bytes, broken }));
@@ -108,6 +118,13 @@ pub(crate) struct HostedBody {
 }
 
 impl HostedBody {
+    fn says_its_end(&self) -> bool {
+        let headers = self.response.headers();
+        self.response.version() > Version::HTTP_11
+            || headers.contains_key(CONTENT_LENGTH)
+            || headers.contains_key(TRANSFER_ENCODING)
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         let deadline = (Instant::now() + self.stall_timeout).min(self.ends);
         match tokio::time::timeout_at(deadline, self.response.chunk()).await {

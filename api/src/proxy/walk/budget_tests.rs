@@ -32,9 +32,9 @@ fn whole() -> Script {
     Script::Answer(plain("200 OK", "content-type: application/json\r\n", BODY))
 }
 
-struct Fixture {
-    local: Local,
-    hosted: Upstream,
+pub(super) struct Fixture {
+    pub(super) local: Local,
+    pub(super) hosted: Upstream,
     ledger: Arc<StoreLedger>,
     budgets: Budgets,
 }
@@ -42,7 +42,7 @@ struct Fixture {
 impl Fixture {
     /// A gateway with the provider `hosted`, which has a price for `gpt`, and the project's budget
     /// of a day, if there is one.
-    async fn new(scripts: Vec<Script>, cap: Option<&str>) -> Self {
+    pub(super) async fn new(scripts: Vec<Script>, cap: Option<&str>) -> Self {
         let hosted = Upstream::start(scripts).await;
         let spec = json!({"kind": "openai", "base_url": format!("http://{}", hosted.address)});
         let provider = ("hosted".parse().unwrap(), serde_json::from_value(spec).unwrap(), None);
@@ -111,7 +111,7 @@ impl Fixture {
     }
 
     /// What stands in the account of the project, reservations included.
-    async fn charged(&self, unit: Unit) -> u64 {
+    pub(super) async fn charged(&self, unit: Unit) -> u64 {
         let ends_at = Period::Day.ends_at(self.local.clock.now());
         let name = format!("project#{}#day", ProjectId::default());
         let account = Account { name, unit, ends_at };

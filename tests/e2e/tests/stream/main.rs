@@ -4,5 +4,6 @@ mod bodies;
 mod broken;
 mod cancel;
 mod faithful;
+mod forms;
 mod refusals;
 mod routes;
