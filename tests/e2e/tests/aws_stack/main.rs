@@ -20,6 +20,7 @@ mod crash;
 mod errors;
 mod failures;
 mod fleet;
+mod forms;
 mod gateway;
 mod iam;
 mod keys;
