@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const client = new OpenAI({ timeout: 60_000 });
 const messages = [{ role: "user", content: "Hello!" }];
@@ -37,6 +37,14 @@ test("embeddings", async () => {
 test("responses", async () => {
   const answer = await client.responses.create({ model: "plain-js", input: "Hello!" });
   assert.ok(answer.output_text);
+});
+
+test("a transcription", async () => {
+  const content = Uint8Array.from({ length: 5000 }, (_, at) => (at * 31) % 256);
+  const sum = content.reduce((sum, byte) => sum + byte, 0);
+  const file = await toFile(content, "a.wav");
+  const answer = await client.audio.transcriptions.create({ model: "plain-js", file });
+  assert.match(answer.text, new RegExp(`5000 bytes with the sum ${sum} `));
 });
 
 test("an unknown model is a 404 with a hint", async () => {

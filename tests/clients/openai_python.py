@@ -1,7 +1,10 @@
 """OpenAI's Python client against `diogenes serve`; run by run.sh."""
 
+import array
+import io
 import sys
 import traceback
+import wave
 
 import openai
 
@@ -43,6 +46,44 @@ def responses():
     with client.responses.stream(model="plain-py", input="Hello!") as stream:
         kinds = [event.type for event in stream]
     assert kinds[-1] == "response.completed", kinds
+
+
+def sound():
+    """A second of silence and noise as a WAV file, and what the mock says of it."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setnchannels(1)
+        written.setsampwidth(2)
+        written.setframerate(16000)
+        written.writeframes(array.array("h", [(7919 * at) % 65536 - 32768 for at in range(16000)]).tobytes())
+    content = file.getvalue()
+    return ("a file.wav", content), f"{len(content)} bytes with the sum {sum(content)}"
+
+
+def transcription():
+    file, heard = sound()
+    ask = lambda **more: client.audio.transcriptions.create(model="plain-py", file=file, language="de", **more)
+    answer = ask()
+    assert heard in answer.text and "in de" in answer.text, answer
+    assert heard in ask(response_format="text")
+    assert ask(response_format="verbose_json").language == "de"
+    assert heard in client.audio.translations.create(model="plain-py", file=file).text
+
+
+def streamed_transcription():
+    """vLLM's events, which the client takes as they are."""
+    file, heard = sound()
+    stream = client.audio.transcriptions.create(model="stream-py", file=file, stream=True)
+    text = "".join(event.choices[0]["delta"]["content"] for event in stream)
+    assert heard in text, text
+
+
+def images():
+    answer = client.images.generate(model="plain-py", prompt="a barrel", n=2)
+    assert len(answer.data) == 2 and answer.data[0].b64_json
+    (_, content), heard = sound()
+    edited = client.images.edit(model="plain-py", prompt="a lamp", image=[("a.png", content, "image/png")])
+    assert heard in edited.data[0].revised_prompt, edited.data[0]
 
 
 def models():
@@ -103,6 +144,9 @@ TESTS = [
     cold_plain,
     embeddings,
     responses,
+    transcription,
+    streamed_transcription,
+    images,
     models,
     unknown_model,
     wrong_key,
