@@ -19,6 +19,7 @@ use diogenes_backends::system::OsEntropy;
 use diogenes_core::audit::AuditLog;
 use diogenes_core::fleet::{BeatLogs, Registry, StoredDemand};
 use diogenes_core::gateway::budget::Budgets;
+use diogenes_core::gateway::cache::AnswerShelf;
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::PriceBook;
@@ -104,7 +105,7 @@ pub fn inference(
     let usage = Arc::new(UsageBook::one_of_many(process()));
     let gateway = gateway
         .with_purse(Arc::new(purse))
-        .with_answers_in(store.clone())
+        .with_answers_in(Arc::new(AnswerShelf::new(store.clone())))
         .with_usage_in(store, usage);
     let proxy = ProxyState {
         authenticator: entrance(base).authenticator,

@@ -94,6 +94,24 @@ impl Destination {
         }
     }
 
+    /// What its answers depend on, for those that are kept: who gives them, and what is asked.
+    pub(super) fn fingerprint(&self) -> String {
+        match self {
+            Self::Model(entry) => {
+                let view = entry.view();
+                let model = &view.model;
+                let (launch, known_as) = (view.launch.as_str(), model.upstream_name());
+                format!("{}@{launch} {known_as} {:?}", model.name, model.spec.responses)
+            }
+            Self::Hosted(hosted) => {
+                let spec = hosted.spec();
+                let (url, most) = (&spec.base_url, spec.default_max_tokens);
+                let has_responses = spec.has_responses();
+                format!("{} {:?} {url} {has_responses} {most}", hosted.name, spec.kind)
+            }
+        }
+    }
+
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Model(one), Self::Model(other)) => Arc::ptr_eq(one, other),

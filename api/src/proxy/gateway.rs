@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diogenes_core::gateway::cache::AnswerShelf;
 use diogenes_core::gateway::record::{RequestSink, Share};
 use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::ports::{Clock, Limiter, StateStore};
@@ -24,7 +25,7 @@ pub struct Gateway {
     /// Where what was used is written after each request; none where somebody else sees to that.
     pub(super) usage_store: Option<Arc<dyn StateStore>>,
     /// Where answers are kept.
-    pub(super) answers: Option<Arc<dyn StateStore>>,
+    pub(super) answers: Option<Arc<AnswerShelf>>,
     pub(super) records: Option<Records>,
 }
 
@@ -90,10 +91,10 @@ impl Gateway {
         }
     }
 
-    /// The same with a store for the answers that routes keep.
+    /// The same with a place for the answers that routes keep.
     #[must_use]
-    pub fn with_answers_in(mut self, store: Arc<dyn StateStore>) -> Self {
-        self.answers = Some(store);
+    pub fn with_answers_in(mut self, place: Arc<AnswerShelf>) -> Self {
+        self.answers = Some(place);
         self
     }
 

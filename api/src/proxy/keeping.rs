@@ -4,32 +4,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::eta::later;
-use diogenes_core::gateway::cache::{AnswerKey, KeptAnswer, LARGEST_KEPT};
+use diogenes_core::gateway::cache::{AnswerKey, AnswerShelf, KeptAnswer, LARGEST_KEPT};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Clock, Expect, StateStore};
+use diogenes_core::ports::Clock;
 use diogenes_core::tenancy::Principal;
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
 use super::admission::InferenceRequest;
-use super::destination::Destination;
+use super::dialect::Dialect;
 use super::fleet_link::FleetLink;
 use super::gateway::Gateway;
+use super::proper_end::came_to_proper_end;
 use super::route::Route;
 
 /// What begins our own comments in a stream, which are about one request.
 const OUR_COMMENT: &str = ": diogenes ";
 
+/// The headers of a request that reach targets and change their answers.
+const MEANINGFUL: [&str; 3] = ["openai-beta", "anthropic-beta", "anthropic-version"];
+
 /// Keeps the answer to one request, or finds the one that was kept.
 #[derive(Clone)]
 pub(super) struct Keeping {
     key: AnswerKey,
+    dialect: Dialect,
     life: Duration,
     /// Whether a kept answer will do.
     may_find: bool,
-    store: Arc<dyn StateStore>,
+    shelf: Arc<AnswerShelf>,
     clock: Arc<dyn Clock>,
     link: Arc<dyn FleetLink>,
 }
@@ -49,8 +53,8 @@ impl Keeping {
         route: &Route,
         request: &InferenceRequest,
     ) -> Option<Self> {
-        let (life, name) = (route.cache_ttl?, route.name.as_ref()?);
-        let store = gateway.answers.clone()?;
+        let (keeps, name) = (route.keeps.as_ref()?, route.name.as_ref()?);
+        let shelf = gateway.answers.clone()?;
         if request.dialect.is_free() {
             return None;
         }
@@ -58,21 +62,15 @@ impl Keeping {
         if wishes.no_store {
             return None;
         }
-        // What changes a model's answers, or who gives them, is another key.
-        let targets = route.destinations().map(|at| match at {
-            Destination::Model(entry) => {
-                let view = entry.view();
-                format!("{}@{}", view.model.name, view.launch.as_str())
-            }
-            Destination::Hosted(hosted) => hosted.name.to_string(),
-        });
-        let targets = targets.collect::<Vec<_>>().join(" ");
-        let path = request.dialect.target_path();
+        let dialect = request.dialect;
         let query = request.query.as_deref().unwrap_or_default();
-        let context = [by.project.as_str(), name.as_str(), &targets, path, query];
-        let key = AnswerKey::of(context, request.dialect.generates(), &request.body)?;
+        let fields = meaningful(&request.headers);
+        let (project, path) = (by.project.as_str(), dialect.target_path());
+        let context = [project, name.as_str(), &keeps.targets, path, query, &fields];
+        let key = AnswerKey::of(context, dialect.generates(), &request.body)?;
         let (clock, link) = (gateway.clock.clone(), gateway.views.link.clone());
-        Some(Self { key, life, may_find: !wishes.no_cache, store, clock, link })
+        let (life, may_find) = (keeps.life, !wishes.no_cache);
+        Some(Self { key, dialect, life, may_find, shelf, clock, link })
     }
 
     /// The answer that was kept, if there is one. A store that does not answer has none.
@@ -80,26 +78,32 @@ impl Keeping {
         if !self.may_find {
             return None;
         }
-        let found = self.store.load::<KeptAnswer>(&KeptAnswer::key_of(&self.key)).await;
-        let found = found.inspect_err(|error| {
+        let found = self.shelf.find(&self.key).await.inspect_err(|error| {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
                 "kept answers cannot be read; the request is sent"
             );
         });
-        found.ok().flatten().map(|stored| stored.value)
+        found.ok().flatten()
     }
 
-    /// Keeps an answer that came whole.
-    pub(super) fn keep(&self, model: ModelName, content_type: &str, body: &[u8]) {
-        let Ok(body) = std::str::from_utf8(body) else { return };
+    /// Keeps a plain answer that came whole.
+    pub(super) fn keep(&self, model: ModelName, body: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(body)
+            && text.len() <= LARGEST_KEPT
+            && came_to_proper_end(self.dialect, false, text)
+        {
+            self.write(model, "application/json", text.to_owned());
+        }
+    }
+
+    fn write(&self, model: ModelName, content_type: &str, body: String) {
         let now = self.clock.now();
-        let (content, times) =
-            ((content_type.to_owned(), body.to_owned()), (now, later(now, self.life)));
+        let (content, times) = ((content_type.to_owned(), body), (now, later(now, self.life)));
         let Some(answer) = KeptAnswer::new(self.key.clone(), model, content, times) else { return };
-        let store = self.store.clone();
+        let place = self.shelf.clone();
         self.link.later(Box::pin(async move {
-            if let Err(error) = store.save(answer, Expect::Any).await {
+            if let Err(error) = place.keep(&answer).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "an answer could not be kept"
@@ -121,15 +125,29 @@ impl Tape {
         self.bytes.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
     }
 
-    /// Keeps the stream, which has come to its end.
+    /// Keeps the stream, whose last byte has come.
     pub(super) fn keep(self, model: ModelName) {
-        let Ok(text) = std::str::from_utf8(&self.bytes) else { return };
+        let Self { keeping, bytes } = self;
+        let Ok(text) = std::str::from_utf8(&bytes) else { return };
+        if text.len() > LARGEST_KEPT || !came_to_proper_end(keeping.dialect, true, text) {
+            return;
+        }
         let is_of_answer = |frame: &&str| !frame.starts_with(OUR_COMMENT);
         let events: String = text.split_inclusive("\n\n").filter(is_of_answer).collect();
-        if text.len() <= LARGEST_KEPT {
-            self.keeping.keep(model, "text/event-stream; charset=utf-8", events.as_bytes());
+        keeping.write(model, "text/event-stream; charset=utf-8", events);
+    }
+}
+
+/// The headers that change an answer, as a part of its key.
+fn meaningful(headers: &HeaderMap) -> String {
+    let mut told = String::new();
+    for name in MEANINGFUL {
+        for value in headers.get_all(name) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            told.extend([name, ":", &value, "\n"]);
         }
     }
+    told
 }
 
 /// What a request says of kept answers, in the words of RFC 9111.

@@ -42,6 +42,7 @@ mod line;
 mod models;
 mod opening;
 mod peek;
+mod proper_end;
 mod provider;
 mod published;
 mod purse;

@@ -101,7 +101,17 @@ impl Resolution {
         let (budgets, most) = counted(gateway, &by, &route, &request, &peek).await?;
         let counts_tokens = by.limits.tokens_per_minute.is_some() || most.is_some();
         let sent = counts_tokens.then(Arc::<AtomicBool>::default);
-        let limited = if by.limits.is_unlimited() {
+        let keeping = Keeping::of(gateway, by.principal(), &route, &request);
+        let kept = match &keeping {
+            Some(keeping) => keeping.find().await,
+            None => None,
+        };
+        let mut limits = by.limits;
+        if kept.is_some() {
+            // It uses no tokens, so that none need to be left.
+            limits.tokens_per_minute = None;
+        }
+        let limited = if limits.is_unlimited() {
             None
         } else {
             let most = || {
@@ -112,14 +122,15 @@ impl Resolution {
                 most.tokens(most.output.unwrap_or(DEFAULT_OUTPUT_TOKENS))
             };
             Some(
-                Limited::admit(gateway, by.principal(), request.dialect, most, sent.clone())
-                    .await?,
+                Limited::admit(
+                    gateway,
+                    (by.principal().limit_key(), &limits),
+                    request.dialect,
+                    most,
+                    sent.clone(),
+                )
+                .await?,
             )
-        };
-        let keeping = Keeping::of(gateway, by.principal(), &route, &request);
-        let kept = match &keeping {
-            Some(keeping) => keeping.find().await,
-            None => None,
         };
         if kept.is_some() {
             // Nobody is asked.

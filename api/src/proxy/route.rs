@@ -22,14 +22,22 @@ pub(super) struct Route {
     pub(super) while_cold: WhileCold,
     /// What others may cost while a model starts, in nano-dollars.
     while_cold_budget: Option<Amount>,
-    /// How long answers are kept.
-    pub(super) cache_ttl: Option<Duration>,
+    /// Where answers are kept.
+    pub(super) keeps: Option<Keeps>,
     /// Whether streams that are cut are continued.
     pub(super) recover: bool,
     pub(super) arranged: Arranged,
     first: Destination,
     /// Empty for nearly every request, and then it takes no memory.
     others: Vec<Destination>,
+}
+
+/// How a route keeps answers.
+pub(super) struct Keeps {
+    pub(super) life: Duration,
+    /// What they depend on, in the order of the configuration: each request may try the targets in
+    /// another one.
+    pub(super) targets: String,
 }
 
 impl Route {
@@ -39,7 +47,7 @@ impl Route {
             name: None,
             while_cold: WhileCold::default(),
             while_cold_budget: None,
-            cache_ttl: None,
+            keeps: None,
             recover: false,
             arranged: Arranged::default(),
             first: destination,
@@ -86,6 +94,10 @@ impl Route {
                 destinations.push((destination, listed));
             }
         }
+        let keeps = spec.cache_ttl.map(|life| {
+            let targets = destinations.iter().map(|(destination, _)| destination.fingerprint());
+            Keeps { life, targets: targets.collect::<Vec<_>>().join("\n") }
+        });
         let arranged = arrange(&mut destinations);
         let mut destinations = destinations.into_iter().map(|(destination, _)| destination);
         let Some(first) = destinations.next() else {
@@ -97,18 +109,9 @@ impl Route {
             });
         };
         let (name, others) = (Some(name.clone()), destinations.collect());
-        let RouteSpec { while_cold, recover, cache_ttl, .. } = *spec;
+        let RouteSpec { while_cold, recover, .. } = *spec;
         let while_cold_budget = spec.while_cold_budget.map(Cap::amount);
-        Ok(Self {
-            name,
-            while_cold,
-            while_cold_budget,
-            cache_ttl,
-            recover,
-            arranged,
-            first,
-            others,
-        })
+        Ok(Self { name, while_cold, while_cold_budget, keeps, recover, arranged, first, others })
     }
 
     /// The body for the first destination that understands the request, where it has to be

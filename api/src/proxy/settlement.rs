@@ -1,8 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use diogenes_core::ports::{Admission, AdmitError, Amount, Clock, Limiter, RateStatus, TokenBound};
-use diogenes_core::tenancy::Principal;
+use diogenes_core::keys::KeyId;
+use diogenes_core::ports::{
+    Admission, AdmitError, Amount, Clock, Limiter, Limits, RateStatus, TokenBound,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 use tracing::Span;
@@ -59,14 +61,14 @@ impl Limited {
     /// `most` tells how many, and is asked only where tokens are limited.
     pub(super) async fn admit(
         gateway: &Gateway,
-        key: &Principal,
+        (key, limits): (&KeyId, &Limits),
         dialect: Dialect,
         most: impl FnOnce() -> u64,
         sent: Option<Arc<AtomicBool>>,
     ) -> Result<Self, ApiError> {
-        let bound = TokenBound::new(key.limits.tokens_per_minute.map_or(0, |_| most()));
+        let bound = TokenBound::new(limits.tokens_per_minute.map_or(0, |_| most()));
         let (limiter, clock) = (gateway.limiter.clone(), gateway.clock.clone());
-        let admission = limiter.admit(key.limit_key(), &key.limits, bound, clock.now()).await;
+        let admission = limiter.admit(key, limits, bound, clock.now()).await;
         let admission =
             admission.map_err(|refused| {
                 let mut error = admit_error(&refused);

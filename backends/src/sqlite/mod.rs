@@ -19,4 +19,5 @@ mod tests;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use error::OpenError;
+pub use read::ItemSize;
 pub use store::SqliteStore;

@@ -4,11 +4,20 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::error::Fault;
-use super::row::{COLUMNS, LIVES, StoredRow, seconds_and_nanos};
+use super::row::{COLUMNS, LIVES, StoredRow, expiry, seconds_and_nanos};
 
 /// A page ends early above this many bytes of documents, so that one listing cannot fill the
 /// memory: the largest page has 1000 documents of 256 KiB.
 pub(super) const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The size of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemSize {
+    pub key: Key,
+    /// Of its document.
+    pub bytes: usize,
+    pub expires_at: Option<Timestamp>,
+}
 
 /// The living item at `key`.
 pub(super) fn get(
@@ -62,6 +71,28 @@ fn living<T>(
             read,
         )
         .optional()
+}
+
+/// The sizes of the living items whose partitions begin with `prefix`.
+pub(super) fn sizes(
+    connection: &Connection,
+    prefix: &str,
+    now: Timestamp,
+) -> Result<Vec<ItemSize>, Fault> {
+    let (second, nanos) = seconds_and_nanos(now);
+    // No text of UTF-8 is behind the last character.
+    let mut statement = connection.prepare(&format!(
+        "SELECT partition, sort, octet_length(document), expires_at, expires_nanos FROM items
+         WHERE partition >= :prefix AND partition < :prefix || char(1114111) AND {LIVES}
+         ORDER BY expires_at, expires_nanos"
+    ))?;
+    let parameters = named_params! { ":prefix": prefix, ":second": second, ":nanos": nanos };
+    let rows = statement.query_map(parameters, |row| {
+        let (partition, sort): (String, String) = (row.get(0)?, row.get(1)?);
+        let bytes = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX);
+        Ok(ItemSize { key: Key::new(partition, sort), bytes, expires_at: expiry(row, 3)? })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// One page of `query`, whose cursor stands at `after`.

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::error::{Fault, OpenError, lost};
 use super::open;
+use super::read::ItemSize;
 use super::workers::Workers;
 use super::{read, write};
 
@@ -58,6 +59,13 @@ impl SqliteStore {
                 return Ok(sum);
             }
         }
+    }
+
+    /// How large the living items are whose partitions begin with `prefix`, those first that expire
+    /// first.
+    pub async fn sizes(&self, prefix: &str) -> Result<Vec<ItemSize>, StoreError> {
+        let (prefix, clock) = (prefix.to_owned(), Arc::clone(&self.clock));
+        self.read(move |connection| read::sizes(connection, &prefix, clock.now())).await
     }
 
     async fn read<T: Send + 'static>(

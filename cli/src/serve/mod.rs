@@ -9,6 +9,7 @@ mod linger;
 mod money;
 mod peer;
 mod telemetry;
+mod upkeep;
 mod url;
 
 use std::net::SocketAddr;
@@ -219,7 +220,8 @@ impl Server {
         let (wake, triggers) = fleet_loop::channel();
         let wake: Arc<dyn Wake> = Arc::new(wake);
         let deployment = deployment_id(config)?;
-        spawn_sweeper(store.clone());
+        upkeep::spawn_sweeper(store.clone());
+        let answers = upkeep::answer_shelf(&store).await?;
         let store: Arc<dyn StateStore> = store;
         let mut settings = ProcessSettings::new(config.data_dir.clone(), deployment.clone());
         settings.kill_grace = config.kill_grace;
@@ -304,7 +306,7 @@ impl Server {
                     )
                     .with_purse(money.purse.clone())
                     .with_usage(money.usage.clone())
-                    .with_answers_in(store.clone())
+                    .with_answers_in(answers)
                     .with_records(records),
                 ),
                 metrics,
@@ -417,22 +419,6 @@ async fn retire(fleet: &Reconciler, which: Retire) {
             "could not record that replicas end with this server"
         );
     }
-}
-
-/// Removes expired records now and then; they count as absent long before.
-fn spawn_sweeper(store: Arc<SqliteStore>) {
-    const EVERY: Duration = Duration::from_hours(1);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(EVERY).await;
-            if let Err(error) = store.sweep().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "expired records were not removed"
-                );
-            }
-        }
-    });
 }
 
 /// Tells this data directory's processes from those of another: its own path.

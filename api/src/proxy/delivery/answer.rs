@@ -214,7 +214,7 @@ pub(in crate::proxy) async fn deliver(
                 }
                 settlement.settle(status, whole.used);
                 if let Some(keeping) = keeping {
-                    keeping.keep(destination.name(), "application/json", &whole.bytes);
+                    keeping.keep(destination.name(), &whole.bytes);
                 }
                 AnswerBody::Whole(whole.bytes)
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use diogenes_core::Timestamp;
 use diogenes_core::ports::{
-    Bound, Clock as _, Cursor, Direction, Expect, MAX_DEPTH, MAX_DOCUMENT_BYTES, Query,
+    Bound, Clock as _, Cursor, Direction, Expect, Key, MAX_DEPTH, MAX_DOCUMENT_BYTES, Query,
     StateStore as _, StoreError, Table, Write,
 };
 use diogenes_core::testing::ManualClock;
@@ -49,6 +49,34 @@ async fn sweep_deletes_what_has_expired_and_nothing_else() {
             file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(left, 2, "{table}");
     }
+}
+
+#[tokio::test]
+async fn sizes_are_those_of_living_items_with_the_prefix() {
+    let (_directory, path) = directory();
+    let clock = Arc::new(ManualClock::default());
+    let store = SqliteStore::open(&path, clock.clone()).unwrap();
+    let write = |partition: &str, text: &str, seconds| Write::Put {
+        key: Key::new(partition, "ANSWER"),
+        document: json!(text),
+        index: None,
+        expires_at: Some(clock.now() + Duration::from_secs(seconds)),
+        expect: Expect::Any,
+    };
+    let writes = [
+        write("CACHE#late", "four", 60),
+        write("CACHE#soon", "ä", 30),
+        write("CACHE#gone", "x", 1),
+        write("CACHE", "x", 60),
+        write("CACHF#", "x", 60),
+        write("CACHE$", "x", 60),
+    ];
+    store.commit(&writes).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let sizes = store.sizes("CACHE#").await.unwrap();
+    let told: Vec<_> = sizes.iter().map(|size| (size.key.partition.as_str(), size.bytes)).collect();
+    assert_eq!(told, [("CACHE#soon", 4), ("CACHE#late", 6)]);
+    assert_eq!(sizes[0].expires_at, Some(clock.now() + Duration::from_secs(29)));
 }
 
 #[tokio::test]

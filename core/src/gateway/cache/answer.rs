@@ -1,5 +1,3 @@
-//! Answers that are kept, along routes with `cache_ttl`, for requests that are the very same.
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -92,9 +90,12 @@ impl KeptAnswer {
         })
     }
 
+    /// What the partitions of all kept answers begin with.
+    pub const PREFIX: &str = "CACHE#";
+
     /// Where the answer to the request of `key` is.
     pub fn key_of(AnswerKey(key): &AnswerKey) -> Key {
-        Key::new(format!("CACHE#{key}"), "ANSWER")
+        Key::new(format!("{}{key}", Self::PREFIX), "ANSWER")
     }
 }
 
