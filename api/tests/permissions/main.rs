@@ -351,7 +351,7 @@ async fn keys_of_an_archived_project_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_does_not_get_around_its_own_end_and_limits_by_issuing_another() {
+async fn a_key_does_not_get_around_its_own_end_and_limits_by_another_key() {
     let world = World::new().await;
     let hour = "2999-01-01T01:00:00Z";
     let new = NewKey {
@@ -366,17 +366,30 @@ async fn a_key_does_not_get_around_its_own_end_and_limits_by_issuing_another() {
         weight: Weight::default(),
     };
     let (_, key) = world.keys.issue(&Allowed::operator(), new).await.unwrap();
+    let (_, admin) = world.key("default", &[Scope::Admin]).await;
     let denied = (StatusCode::FORBIDDEN, "insufficient_scope".to_owned());
-    for (expires_at, limits, wanted) in [
-        (json!(null), json!({"requests_per_minute": 5}), denied.clone()),
-        (json!("2999-01-01T01:00:01Z"), json!({"requests_per_minute": 5}), denied.clone()),
-        (json!(hour), json!({"tokens_per_minute": 5}), denied.clone()),
-        (json!(hour), json!({"requests_per_minute": 6}), denied),
-        (json!(hour), json!({"requests_per_minute": 5}), (StatusCode::CREATED, String::new())),
+    for (expires_at, limits, weight, wanted) in [
+        (json!(null), json!({"requests_per_minute": 5}), 1, denied.clone()),
+        (json!("2999-01-01T01:00:01Z"), json!({"requests_per_minute": 5}), 1, denied.clone()),
+        (json!(hour), json!({"tokens_per_minute": 5}), 1, denied.clone()),
+        (json!(hour), json!({"requests_per_minute": 6}), 1, denied.clone()),
+        (json!(hour), json!({"requests_per_minute": 5}), 2, denied),
+        (json!(hour), json!({"requests_per_minute": 5}), 1, (StatusCode::CREATED, String::new())),
     ] {
-        let body = json!({"email": "a@b.c", "expires_at": expires_at, "limits": limits});
+        let body = json!({
+            "email": "a@b.c", "expires_at": expires_at, "limits": limits, "weight": weight,
+        });
         let answer = world.ask("POST", "/api/v1/keys", Some(key.expose()), &body).await;
         assert_eq!(answer, wanted, "{body}");
+        // Nor by rotating one that somebody else has issued; to revoke it gains nothing.
+        let (status, other) = world.answer("POST", "/api/v1/keys", Some(&admin), &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{other}");
+        let path = format!("/api/v1/keys/{}", other["id"].as_str().unwrap());
+        let rotate = format!("{path}/rotate");
+        let rotated = world.ask("POST", &rotate, Some(key.expose()), &Value::Null).await;
+        assert_eq!(rotated, wanted, "{body}");
+        let revoked = world.ask("DELETE", &path, Some(key.expose()), &Value::Null).await;
+        assert_eq!(revoked.0, StatusCode::OK, "{body}: {}", revoked.1);
     }
 }
 

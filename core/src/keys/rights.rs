@@ -15,12 +15,12 @@ pub enum BeyondOwn {
     Scope { key: KeyId, scope: Scope },
     /// It could use models that its issuer may not.
     #[error(
-        "the API key `{key}` is limited to certain models and can only issue or change keys limited to the same ones; set `models`"
+        "the API key `{key}` is limited to certain models and can only issue or change keys limited to the same ones; set `models`, or use one with the scope `admin`"
     )]
     Models { key: KeyId },
     /// It would outlive its issuer.
     #[error(
-        "the API key `{key}` expires at {expires_at}, and the keys it issues must expire no later; set `expires_at` to that or earlier"
+        "the API key `{key}` expires at {expires_at}, and the keys it issues or rotates must expire no later; set `expires_at` to that or earlier, or use one with the scope `admin`"
     )]
     Expiry { key: KeyId, expires_at: Timestamp },
     /// Its requests could leave for providers.
@@ -30,18 +30,18 @@ pub enum BeyondOwn {
     Egress { key: KeyId },
     /// It could use more than its issuer.
     #[error(
-        "the API key `{key}` is limited to {limit}, and the keys it issues need the same or lower limits; set their `limits`"
+        "the API key `{key}` is limited to {limit}, and the keys it issues or rotates need the same or lower limits; set their `limits`, or use one with the scope `admin`"
     )]
     Limits { key: KeyId, limit: String },
     /// It would get a larger share than its issuer.
     #[error(
-        "the API key `{key}` has the weight {weight}, and the keys it issues may have no larger one; set `weight`"
+        "the API key `{key}` has the weight {weight}, and the keys it issues or rotates may have no larger one; set `weight`, or use one with the scope `admin`"
     )]
     Weight { key: KeyId, weight: Weight },
 }
 
-/// Whether the principal may issue, rotate or revoke keys with these rights: they must not exceed
-/// its own, except that whoever issues keys may issue them for inference.
+/// Whether the principal may revoke keys with these rights, or issue them as far as these go: they
+/// must not exceed its own, except that whoever issues keys may issue them for inference.
 pub(super) fn may_hand_out(
     by: &Allowed<may::KeysWrite>,
     scopes: &BTreeSet<Scope>,
@@ -64,15 +64,15 @@ pub(super) fn may_hand_out(
 }
 
 /// Whether the principal may issue or rotate a key whose requests may leave for providers.
-pub(super) fn may_let_out(by: &Allowed<may::KeysWrite>, egress: bool) -> Result<(), KeyError> {
+fn may_let_out(by: &Allowed<may::KeysWrite>, egress: bool) -> Result<(), KeyError> {
     if !egress || by.egress || by.permissions.contains(Permission::ProjectsAny) {
         return Ok(());
     }
     Err(KeyError::BeyondOwn(BeyondOwn::Egress { key: by.key.clone() }))
 }
 
-/// Whether the principal may issue a key of this life and with these limits: it must not get
-/// around its own by way of the keys that it issues.
+/// Whether the principal may issue this key, or get it by rotating another one: it must not get
+/// around its own rights, life and limits by way of the keys that it gets.
 pub(super) fn may_issue(by: &Allowed<may::KeysWrite>, new: &NewKey) -> Result<(), KeyError> {
     may_hand_out(by, &new.scopes, new.models.as_ref())?;
     may_let_out(by, new.egress)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::keys::rights::{may_hand_out, may_issue, may_let_out};
+use crate::keys::rights::{may_hand_out, may_issue};
 use crate::keys::{ApiKey, BeyondOwn, KeyId, KeyRejection, NewKey, PlainKey};
 use crate::ports::{Clock, Cursor, Entropy, Expect, StateStore, StoreError};
 use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, in_use, may};
@@ -193,11 +193,7 @@ impl Keys {
         loop {
             let old = self.read(by, id).await?;
             let now = self.clock.now();
-            may_hand_out(by, &old.value.scopes, old.value.models.as_ref())?;
-            may_let_out(by, old.value.egress)?;
-            old.value.check(now)?;
-            let project = in_use(&*self.store, &old.value.project).await?;
-            let (mut fresh, plain) = self.fresh(NewKey {
+            let new = NewKey {
                 project: old.value.project.clone(),
                 email: old.value.email.clone(),
                 name: old.value.name.clone(),
@@ -207,7 +203,11 @@ impl Keys {
                 limits: old.value.limits,
                 egress: old.value.egress,
                 weight: old.value.weight,
-            });
+            };
+            may_issue(by, &new)?;
+            old.value.check(now)?;
+            let project = in_use(&*self.store, &old.value.project).await?;
+            let (mut fresh, plain) = self.fresh(new);
             let first = old.value.limited_as.clone().unwrap_or_else(|| old.value.id.clone());
             fresh.limited_as = Some(first);
             let mut retired = old.value.clone();
