@@ -54,6 +54,14 @@ impl World {
         applied.map(|(_, is_new)| is_new).map_err(|error| error.to_string())
     }
 
+    async fn apply_card(&self, model: &str, card: Value) -> Result<bool, String> {
+        let card = serde_json::from_value(card).unwrap();
+        // Of two changes at one time there would be one record.
+        self.clock.advance(std::time::Duration::from_secs(1));
+        let applied = self.editor.apply_rate_card(&Actor::operator(), &name(model), &card).await;
+        applied.map(|(_, is_new)| is_new).map_err(|error| error.to_string())
+    }
+
     async fn actions(&self) -> Vec<String> {
         let log = AuditLog::new(self.store.clone(), self.clock.clone());
         let (project, filter) = (ProjectId::default(), AuditFilter::default());
@@ -275,6 +283,74 @@ fn the_configuration_owns_what_its_file_says_and_nothing_else() {
         let catalog = take_over(json!({})).await;
         let names: Vec<_> = catalog.routes.keys().map(ModelName::as_str).collect();
         assert_eq!(names, ["by-hand"]);
+    });
+}
+
+fn card(version: &str, input: &str) -> Value {
+    json!({"version": version, "price": {"input": input, "output": "2"}})
+}
+
+#[test]
+fn a_version_of_a_rate_card_has_one_price_for_ever() {
+    block_on(async {
+        let world = World::new().await;
+        let problem = "version `v1` of the rate card of `big` stands for another price; give the \
+                       new price a version of its own";
+        let refused = Err(problem.to_owned());
+        assert_eq!(world.apply_card("big", card("v1", "1")).await, Ok(true));
+        assert_eq!(world.apply_card("big", card("v1", "1")).await, Ok(false), "it is the same");
+        assert_eq!(world.apply_card("big", card("v1", "9")).await, refused);
+        assert_eq!(world.apply_card("big", card("v2", "2")).await, Ok(false));
+        assert_eq!(world.apply_card("big", card("v1", "9")).await, refused);
+        world.editor.delete_rate_card(&Actor::operator(), &name("big")).await.unwrap();
+        assert_eq!(world.apply_card("big", card("v1", "9")).await, refused);
+        let by_file = async |version, input| {
+            let cards = serde_json::from_value(json!({"big": card(version, input)})).unwrap();
+            let taken = world.editor.take_over(&BTreeMap::new(), &BTreeMap::new(), &cards).await;
+            taken.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(by_file("v1", "9").await, Err(problem.to_owned()));
+        assert_eq!(by_file("v3", "3").await, Ok(()));
+        assert_eq!(by_file("v3", "3").await, Ok(()), "the next start");
+        assert_eq!(by_file("v1", "1").await, Ok(()), "it goes back");
+        let told = world.actions().await;
+        let v1 = r#"v1 {"input":"1.00","output":"2.00"}"#;
+        for record in [
+            format!("rate_card.apply rate-card/big {v1}"),
+            format!("rate_card.apply rate-card/big by the configuration: {v1}"),
+            "rate_card.delete rate-card/big v2".into(),
+        ] {
+            assert!(told.contains(&record), "{record}: {told:?}");
+        }
+    });
+}
+
+#[test]
+fn a_rate_card_belongs_to_a_model_and_ends_with_it() {
+    block_on(async {
+        let world = World::new().await;
+        let error = world.apply_card("nope", card("v1", "1")).await.unwrap_err();
+        assert!(error.contains("model `nope` is not registered"), "{error}");
+        let error = world.apply_card("large", card("v1", "1")).await.unwrap_err();
+        assert!(error.contains("`large` is an alias; set the rate card of `big`"), "{error}");
+        let cards: BTreeMap<ModelName, _> =
+            serde_json::from_value(json!({"by-file": card("v1", "1")})).unwrap();
+        world.editor.take_over(&BTreeMap::new(), &BTreeMap::new(), &cards).await.unwrap();
+        assert_eq!(
+            world.editor.missing_models(cards.keys()).await.unwrap(),
+            [name("by-file")].into()
+        );
+        world.apply_card("big", card("v1", "1")).await.unwrap();
+        let delete = async || {
+            let deleted = world.editor.delete_orphaned_rate_cards(&Actor::operator()).await;
+            deleted.unwrap().map(|catalog| catalog.rate_cards.into_keys().collect::<Vec<_>>())
+        };
+        assert_eq!(delete().await, None);
+        world.registry().delete(&name("big"), Source::Api).await.unwrap();
+        assert_eq!(delete().await, Some(vec![name("by-file")]));
+        assert_eq!(delete().await, None);
+        let told = world.actions().await;
+        assert!(told.contains(&"rate_card.delete rate-card/big with its model".into()), "{told:?}");
     });
 }
 

@@ -363,7 +363,8 @@ pub(super) fn catalog_error(error: &CatalogError) -> ApiError {
             };
             ApiError::new(kind, text).param("version")
         }
-        CatalogError::CardModel(_)
+        CatalogError::NoModel(_) => ApiError::new(ErrorKind::ModelNotFound, text),
+        CatalogError::CardOfAlias { .. }
         | CatalogError::NameTaken { .. }
         | CatalogError::IsRoute(_)
         | CatalogError::InUse { .. }

@@ -41,6 +41,15 @@ impl ModelsArea {
         &self.registry
     }
 
+    async fn delete_orphaned_rate_cards(&self, actor: &Actor) -> Result<(), ApiError> {
+        let deleted = self.catalog.delete_orphaned_rate_cards(actor).await;
+        if let Some(catalog) = deleted.map_err(|error| catalog_error(&error))? {
+            let published = self.views.dispatcher.publish_catalog(&catalog);
+            published.map_err(|error| ApiError::internal(&error))?;
+        }
+        Ok(())
+    }
+
     fn writes(&self, by: &Allowed<may::ModelsWrite>) -> Registry {
         self.registry.on_behalf_of(Actor::from(by))
     }
@@ -165,6 +174,8 @@ pub(super) async fn apply(
     let name: ModelName = parse_name(&name)?;
     let checked = area.catalog.check_model(&name, &spec).await;
     checked.map_err(|error| catalog_error(&error))?;
+    // A model that is new has no rate card of an old one, should the deletion below have failed.
+    area.delete_orphaned_rate_cards(&Actor::from(&by)).await?;
     let (model, is_new) = area
         .writes(&by)
         .apply(&name, spec, Source::Api)
@@ -176,7 +187,7 @@ pub(super) async fn apply(
     Ok((status, Json(model.into())))
 }
 
-/// Delete a model; its replicas are drained and ended.
+/// Delete a model and its rate card; its replicas are drained and ended.
 #[utoipa::path(delete, path = "/api/v1/models/{name}", tag = "models",
     params(("name" = String, Path, description = "the model's name; slashes are not escaped")),
     responses((status = 200, body = ModelBody), (status = "4XX", body = ErrorBody)))]
@@ -192,5 +203,6 @@ pub(super) async fn delete(
         .await
         .map_err(|error| registry_error(&error))?;
     area.views.dispatcher.publish_model(model.clone());
+    area.delete_orphaned_rate_cards(&Actor::from(&by)).await?;
     Ok(Json(model.into()))
 }

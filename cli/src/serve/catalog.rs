@@ -1,6 +1,7 @@
 //! The routes and providers of the file.
 
 use diogenes_backends::engine::secrets;
+use diogenes_core::audit::Actor;
 use diogenes_core::gateway::RouteSpec;
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor};
 
@@ -19,7 +20,15 @@ pub(super) async fn take_over(editor: &CatalogEditor, config: &Config) -> anyhow
     }
     let catalog = editor.take_over(&config.routes, &config.providers, &config.rate_cards).await?;
     warn_of_missing_targets(editor, config, &catalog).await?;
-    Ok(catalog)
+    for model in editor.missing_models(config.rate_cards.keys()).await? {
+        tracing::warn!(
+            %model,
+            "rate card of {model}: no model is registered by this name, and aliases do not count; nothing is charged by it until one is"
+        );
+    }
+    // Those of models that have gone from the file.
+    let changed = editor.delete_orphaned_rate_cards(&Actor::operator()).await?;
+    Ok(changed.unwrap_or(catalog))
 }
 
 /// A target may be registered later, over the API, so a missing one is not a mistake yet.

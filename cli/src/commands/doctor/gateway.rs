@@ -1,7 +1,13 @@
-//! Routes and providers: what nobody answers to.
+//! Routes, providers and rate cards: what nobody answers to.
 
-use diogenes_api::control::{ProviderBody, ProviderCheck, ProviderList, RouteBody, RouteList};
+use std::collections::BTreeSet;
+
+use diogenes_api::control::{
+    ModelPage, ProviderBody, ProviderCheck, ProviderList, RateCardBody, RateCardList, RouteBody,
+    RouteList,
+};
 use diogenes_core::fleet::Source;
+use diogenes_core::name::ModelName;
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +20,16 @@ use crate::exit::{Failure, Kind};
 pub(super) async fn check(client: &Client, report: &mut Report) {
     if let Some(routes) = listed::<RouteList>(client, "routes", report).await {
         check_routes(&routes.data, report);
+    }
+    if let Some(cards) = listed::<RateCardList>(client, "rate-cards", report).await
+        && !cards.data.is_empty()
+    {
+        // Whatever keeps the list back is told elsewhere.
+        let models = client.get_all(&["api", "v1", "models"], &[]).await;
+        if let Ok(page) = models.and_then(decode::<ModelPage>) {
+            let models = page.data.into_iter().map(|model| model.name).collect();
+            check_rate_cards(&cards.data, &models, report);
+        }
     }
     let Some(providers) = listed::<ProviderList>(client, "providers", report).await else { return };
     let checked = providers.data.iter().map(async |provider| {
@@ -67,6 +83,23 @@ fn check_routes(routes: &[RouteBody], report: &mut Report) {
             count => format!("{count} routes"),
         };
         report.ok("routes", format!("{count}, whose targets all exist"));
+    }
+}
+
+fn check_rate_cards(cards: &[RateCardBody], models: &BTreeSet<ModelName>, report: &mut Report) {
+    for card in cards.iter().filter(|card| !models.contains(&card.model)) {
+        let model = &card.model;
+        let next = match card.source {
+            Source::Config => format!("add the model, or correct `[rate_cards.\"{model}\"]`"),
+            Source::Api => {
+                format!("add the model, or delete it with `diogenes prices unset {model}`")
+            }
+        };
+        report.warn(
+            &format!("rate card of `{model}`"),
+            "no model is registered by this name, so nothing is charged by it",
+            next,
+        );
     }
 }
 
@@ -128,6 +161,26 @@ mod tests {
         let mut report = Report::default();
         check_routes(&[route("a", "api", &[])], &mut report);
         assert_eq!(report.to_string(), "✓ routes  1 route, whose targets all exist");
+    }
+
+    #[test]
+    fn a_rate_card_without_a_model_is_a_warning() {
+        let card = |model: &str| {
+            let card = json!({
+                "model": model, "source": "config", "version": "v1",
+                "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+                "price": {"input": "1", "output": "2"},
+            });
+            serde_json::from_value::<RateCardBody>(card).expect("a rate card")
+        };
+        let models = BTreeSet::from(["big".parse().expect("a name")]);
+        let mut report = Report::default();
+        check_rate_cards(&[card("big"), card("bgi")], &models, &mut report);
+        assert_eq!(
+            report.to_string(),
+            "! rate card of `bgi`  no model is registered by this name, so nothing is charged by \
+             it\n                      → add the model, or correct `[rate_cards.\"bgi\"]`"
+        );
     }
 
     #[test]

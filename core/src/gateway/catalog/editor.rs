@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
+use super::versions::{CardVersions, told};
 use super::{Catalog, CatalogError, Listed};
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity as _, StoreExt as _};
@@ -17,12 +18,12 @@ use crate::ports::{Clock, Expect, MAX_WRITES, StateStore, StoreError, Write};
 use crate::secret::SecretRef;
 
 /// How many targets are looked up at once.
-const LOOK_UPS: usize = 16;
+pub(super) const LOOK_UPS: usize = 16;
 
 /// Changes the catalog. Routers learn of it within seconds.
 #[derive(Clone)]
 pub struct CatalogEditor {
-    store: Arc<dyn StateStore>,
+    pub(super) store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     secrets: SecretRule,
 }
@@ -116,7 +117,7 @@ impl CatalogEditor {
             };
             let target = format!("route/{name}");
             let change = Change::of_installation(Action::route_apply(), target, summary());
-            if self.commit(&catalog, expect, vec![change], actor).await? {
+            if self.commit(&catalog, expect, vec![], vec![change], actor).await? {
                 return Ok((catalog, is_new));
             }
         }
@@ -184,60 +185,6 @@ impl CatalogEditor {
         .await
     }
 
-    /// Sets what a model of the fleet costs; returns the catalog with it, and whether the model had
-    /// no rate card before. The same rate card again changes nothing.
-    pub async fn apply_rate_card(
-        &self,
-        actor: &Actor,
-        name: &ModelName,
-        card: &RateCard,
-    ) -> Result<(Catalog, bool), CatalogError> {
-        card.validate()?;
-        match self.model_of(name).await? {
-            Some(model) if model == *name => {}
-            Some(model) => {
-                let problem = format!("`{name}` is an alias; set the rate card of `{model}`");
-                return Err(CatalogError::CardModel(problem));
-            }
-            None => {
-                let problem =
-                    format!("no model is named `{name}`; add it with `diogenes model apply` first");
-                return Err(CatalogError::CardModel(problem));
-            }
-        }
-        let applied = self.edit(actor, |catalog| {
-            let standing = catalog.rate_cards.get(name).map(|listed| &listed.spec);
-            if standing.is_some_and(|old| old.version == card.version && old.price != card.price) {
-                let (model, version) = (name.clone(), card.version.clone());
-                return Err(CatalogError::CardVersion { model, version });
-            }
-            let what = format!("the rate card of `{name}`");
-            let is_new = self.put(&mut catalog.rate_cards, name, card, what)?;
-            let (action, target) = (Action::rate_card_apply(), format!("rate-card/{name}"));
-            let change =
-                is_new.map(|_| Change::of_installation(action, target, card.version.clone()));
-            Ok((is_new.unwrap_or(false), change))
-        });
-        applied.await.map(|(is_new, catalog)| (catalog, is_new))
-    }
-
-    /// Deletes the rate card of a model, which costs nothing from then on; returns it, and the
-    /// catalog without it.
-    pub async fn delete_rate_card(
-        &self,
-        actor: &Actor,
-        name: &ModelName,
-    ) -> Result<(Listed<RateCard>, Catalog), CatalogError> {
-        self.edit(actor, |catalog| {
-            let card = catalog.rate_cards.remove(name);
-            let card = card.ok_or_else(|| CatalogError::NoRateCard(name.clone()))?;
-            check_owner(card.source, || format!("the rate card of `{name}`"))?;
-            let target = format!("rate-card/{name}");
-            Ok((card, Some(Change::of_installation(Action::rate_card_delete(), target, ""))))
-        })
-        .await
-    }
-
     /// Makes what the configuration owns in the catalog what its file says, which was checked
     /// where it was read: new definitions are added, changed ones changed, and ones that are no
     /// longer in the file removed.
@@ -251,7 +198,7 @@ impl CatalogEditor {
         loop {
             let (mut catalog, expect) = self.read().await?;
             let now = self.clock.now();
-            let mut changes = Vec::new();
+            let (mut changes, mut cards) = (Vec::new(), Vec::new());
             let mut note = |action: Action, target: String| {
                 changes.push(Change::of_installation(action, target, "by the configuration"));
             };
@@ -265,15 +212,24 @@ impl CatalogEditor {
                     if is_there { Action::provider_apply() } else { Action::provider_delete() };
                 note(action, format!("provider/{name}"));
             }
+            let cards_before = catalog.rate_cards.clone();
+            let mut versions = Vec::new();
             for (name, is_there) in merge(&mut catalog.rate_cards, rate_cards, now) {
-                let action =
-                    if is_there { Action::rate_card_apply() } else { Action::rate_card_delete() };
-                note(action, format!("rate-card/{name}"));
+                let target = format!("rate-card/{name}");
+                let Some(card) = rate_cards.get(&name).filter(|_| is_there) else {
+                    note(Action::rate_card_delete(), target);
+                    continue;
+                };
+                let standing = cards_before.get(&name).map(|listed| &listed.spec);
+                versions.extend(CardVersions::with(&*self.store, &name, standing, card).await?);
+                let summary = format!("by the configuration: {}", told(card)?);
+                cards.push(Change::of_installation(Action::rate_card_apply(), target, summary));
             }
+            changes.extend(cards);
             if changes.is_empty() {
                 return Ok(catalog);
             }
-            if self.commit(&catalog, expect, changes, &actor).await? {
+            if self.commit(&catalog, expect, versions, changes, &actor).await? {
                 return Ok(catalog);
             }
         }
@@ -282,7 +238,7 @@ impl CatalogEditor {
     /// Makes one change, anew whenever somebody else has changed the catalog meanwhile, and writes
     /// it with its record; without one there is nothing to write. Returns what `change` does, and
     /// the catalog as it is then.
-    async fn edit<T>(
+    pub(super) async fn edit<T>(
         &self,
         actor: &Actor,
         change: impl Fn(&mut Catalog) -> Result<(T, Option<Change>), CatalogError>,
@@ -291,13 +247,13 @@ impl CatalogEditor {
             let (mut catalog, expect) = self.read().await?;
             let (told, record) = change(&mut catalog)?;
             let Some(record) = record else { return Ok((told, catalog)) };
-            if self.commit(&catalog, expect, vec![record], actor).await? {
+            if self.commit(&catalog, expect, vec![], vec![record], actor).await? {
                 return Ok((told, catalog));
             }
         }
     }
 
-    async fn read(&self) -> Result<(Catalog, Expect), CatalogError> {
+    pub(super) async fn read(&self) -> Result<(Catalog, Expect), CatalogError> {
         Ok(match self.store.load::<Catalog>(&Catalog::key()).await? {
             Some(stored) => {
                 let expect = stored.unchanged();
@@ -307,17 +263,20 @@ impl CatalogEditor {
         })
     }
 
-    /// Writes the catalog with a record of each change; false if it was changed meanwhile.
-    async fn commit(
+    /// Writes the catalog with what belongs to it and a record of each change; false if it was
+    /// changed meanwhile.
+    pub(super) async fn commit(
         &self,
         catalog: &Catalog,
         expect: Expect,
+        mut records: Vec<Write>,
         changes: Vec<Change>,
         actor: &Actor,
     ) -> Result<bool, CatalogError> {
         let now = self.clock.now();
-        let records = changes.into_iter().map(|change| change.write(actor, now));
-        let mut records = records.collect::<Result<Vec<Write>, _>>()?;
+        for change in changes {
+            records.push(change.write(actor, now)?);
+        }
         // A file may change more than one commit takes; only the catalog itself must be whole.
         let others = records.split_off(records.len().min(MAX_WRITES - 1));
         records.push(catalog.put(expect)?);
@@ -334,7 +293,7 @@ impl CatalogEditor {
 
     /// Puts a definition that the API brings among others; none if it stands there already, else
     /// whether it is new.
-    fn put<K: Ord + Clone, T: Clone + PartialEq>(
+    pub(super) fn put<K: Ord + Clone, T: Clone + PartialEq>(
         &self,
         among: &mut BTreeMap<K, Listed<T>>,
         name: &K,
@@ -398,7 +357,7 @@ impl CatalogEditor {
     }
 
     /// The live model that answers to a name.
-    async fn model_of(&self, name: &ModelName) -> Result<Option<ModelName>, StoreError> {
+    pub(super) async fn model_of(&self, name: &ModelName) -> Result<Option<ModelName>, StoreError> {
         Ok(owner_of(&*self.store, name).await?.map(|model| model.name))
     }
 }
@@ -424,7 +383,10 @@ impl fmt::Debug for CatalogEditor {
     }
 }
 
-fn check_owner(source: Source, what: impl FnOnce() -> String) -> Result<(), CatalogError> {
+pub(super) fn check_owner(
+    source: Source,
+    what: impl FnOnce() -> String,
+) -> Result<(), CatalogError> {
     match source {
         Source::Config => Err(CatalogError::ReadOnly(what())),
         Source::Api => Ok(()),

@@ -44,12 +44,15 @@ pub enum CatalogError {
     /// The rate card makes no sense.
     #[error(transparent)]
     RateCard(#[from] InvalidRateCard),
-    /// No model of the fleet has this name of its own.
-    #[error("{0}")]
-    CardModel(String),
-    /// Another price has this version.
+    /// No model of the fleet has this name.
+    #[error("model `{0}` is not registered; add it with `diogenes model apply` first")]
+    NoModel(ModelName),
+    /// A rate card belongs to a model's own name.
+    #[error("`{alias}` is an alias; set the rate card of `{model}`")]
+    CardOfAlias { alias: ModelName, model: ModelName },
+    /// Another price has this version, or had it.
     #[error(
-        "version `{version}` of the rate card of `{model}` has another price; give the new price a version of its own"
+        "version `{version}` of the rate card of `{model}` stands for another price; give the new price a version of its own"
     )]
     CardVersion { model: ModelName, version: String },
     /// The store failed.

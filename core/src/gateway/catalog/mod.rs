@@ -2,7 +2,9 @@
 
 mod editor;
 mod error;
+mod rate_cards;
 mod record;
+mod versions;
 
 pub use editor::{CatalogEditor, SecretRule};
 pub use error::CatalogError;

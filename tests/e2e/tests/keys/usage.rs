@@ -168,14 +168,17 @@ async fn a_rate_card_is_set_changed_and_deleted_without_a_restart() {
     // A version has one price.
     let refused = set("1", "2000000");
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && said.contains("has another price"), "{said}");
+    assert!(!refused.status.success() && said.contains("another price"), "{said}");
     assert!(set("2", "2000000").status.success());
     assert_eq!(cost().await.as_deref(), Some("8.000000000"));
     assert!(serve.cli(&["prices", "unset", "demo", "--yes"]).status.success());
     assert_eq!(cost().await, None);
     let card = json!({"version": "1", "price": {"input": "1", "output": "1"}});
     let absent = client.put("/api/v1/rate-cards/absent", &card).await;
-    assert_eq!(absent.refusal(), (409, "conflict".into()));
+    assert_eq!(absent.refusal(), (404, "model_not_found".into()));
+    // Nor may what stood under it before have another one, though none stands now.
+    let again = client.put("/api/v1/rate-cards/demo", &card).await;
+    assert_eq!(again.refusal(), (409, "conflict".into()));
     let audit = client.get("/api/v1/audit?action=rate_card.").await.json();
     assert_eq!(audit["data"].as_array().unwrap().len(), 3, "{audit}");
 }
