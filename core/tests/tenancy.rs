@@ -241,6 +241,10 @@ fn the_log_is_filtered_and_paged_over_months() {
                 refused(AuditFilter { target: Some(wrong.into()), ..AuditFilter::default() }).await;
             assert!(error.contains("`target` ") && error.contains("`model/NAME`"), "{error}");
         }
+        let (by, typo) = (Allowed::operator(), "team-b".parse().unwrap());
+        let absent = world.log.list(&by, &typo, &AuditFilter::default(), 5, None).await;
+        let error = absent.unwrap_err().to_string();
+        assert!(error.contains("project `team-b` does not exist"), "{error}");
         let cursor = Cursor::from_caller("2026-99:x");
         let by = Allowed::operator();
         let broken = world.log.list(&by, &project, &AuditFilter::default(), 5, Some(cursor)).await;

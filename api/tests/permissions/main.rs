@@ -23,7 +23,7 @@ use diogenes_api::control::{
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
-use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
+use diogenes_core::audit::{Actor, AuditError, AuditFilter, AuditLog};
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, Source, read_view};
 use diogenes_core::gateway::budget::{BudgetId, Budgets};
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
@@ -209,7 +209,11 @@ impl World {
         for project in ["default", "team-a", "team-b", "third", "fresh"] {
             let (by, project) = (Allowed::operator(), project.parse().unwrap());
             let filter = AuditFilter::default();
-            let page = self.audit.list(&by, &project, &filter, 100, None).await.unwrap();
+            let page = match self.audit.list(&by, &project, &filter, 100, None).await {
+                // It is yet to be created.
+                Err(AuditError::NoProject(_)) => continue,
+                listed => listed.unwrap(),
+            };
             actions.extend(page.records.iter().map(|record| record.action.to_string()));
         }
         actions.sort();

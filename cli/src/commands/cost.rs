@@ -11,7 +11,7 @@ use crate::exit::Failure;
 /// Show what the instances of the fleet cost, beside what callers were charged.
 ///
 /// An instance counts from its launch until Diogenes ends it or finds it ended: while it boots,
-/// in use, and idle. Its price is the `price_per_hour` of its rung in the model's ladder. Days are
+/// in use, and idle; what runs is counted once a minute. Its price is the `price_per_hour` of its rung in the model's ladder. Days are
 /// in UTC, and are kept for 400 days.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -44,7 +44,10 @@ pub(super) async fn run(args: CostArgs) -> Result<(), Failure> {
     output::result(options.output, &found, || {
         let cost: CostBody = decode(found.clone())?;
         if cost.data.is_empty() {
-            output::note(&format!("no instances from {} to {}", cost.from, cost.to));
+            output::note(&format!(
+                "no instances from {} to {}; what runs is counted once a minute",
+                cost.from, cost.to
+            ));
             return Ok(String::new());
         }
         if cost.total.unpriced_seconds > 0.0 {

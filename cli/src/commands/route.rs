@@ -7,6 +7,7 @@ use diogenes_core::duration;
 use diogenes_core::gateway::budget::Cap;
 use diogenes_core::gateway::{RouteSpec, RouteTarget, Strategy, WhileCold};
 use diogenes_core::name::ModelName;
+use serde_json::Value;
 
 use super::completions::models;
 use super::fields::{Fields, Origin};
@@ -49,6 +50,7 @@ enum Action {
   diogenes route apply cheap a b c --strategy cost
   diogenes route apply assistant --sticky 30m
   diogenes route apply assistant --while-cold-budget 0.50
+  diogenes route apply assistant --sticky none
   diogenes route apply assistant --file assistant.toml   # weights and qualities, too
 
 The fields of a file are those of `[routes.\"…\"]` in `diogenes.toml`.")]
@@ -67,21 +69,49 @@ struct ApplyArgs {
     /// What happens to requests while the first choice has yet to start
     #[arg(long, value_enum, value_name = "HOW")]
     while_cold: Option<WhileColdArg>,
-    /// What other targets may cost while a model starts; then requests wait for it
-    #[arg(long, value_name = "DOLLARS", value_parser = super::budget::dollars)]
-    while_cold_budget: Option<Cap>,
-    /// How long a conversation stays with the target that answered it
-    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
-    sticky: Option<Duration>,
-    /// How long answers are kept for requests that are the same
-    #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
-    cache_ttl: Option<Duration>,
+    /// What other targets may cost while a model starts; then requests wait for it. `none` for
+    /// whatever they cost
+    #[arg(long, value_name = "DOLLARS", value_parser = or_none(super::budget::dollars), allow_negative_numbers = true)]
+    while_cold_budget: Option<Setting<Cap>>,
+    /// How long a conversation stays with the target that answered it; `none` for not at all
+    #[arg(long, value_name = "DURATION", value_parser = or_none(duration::parse))]
+    sticky: Option<Setting<Duration>>,
+    /// How long answers are kept for requests that are the same; `none` for not at all
+    #[arg(long, value_name = "DURATION", value_parser = or_none(duration::parse))]
+    cache_ttl: Option<Setting<Duration>>,
     /// Whether another replica continues a stream whose replica dies
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     recover: Option<bool>,
     /// Whether requests may leave for providers; their keys must allow it too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     egress: Option<bool>,
+}
+
+/// A value that can be switched off.
+#[derive(Clone, Copy, Debug)]
+enum Setting<T> {
+    None,
+    To(T),
+}
+
+/// Reads `none`, or what `parse` reads.
+fn or_none<T: 'static>(
+    parse: fn(&str) -> Result<T, String>,
+) -> impl Fn(&str) -> Result<Setting<T>, String> + Clone {
+    move |text| match text {
+        "none" => Ok(Setting::None),
+        text => parse(text).map(Setting::To),
+    }
+}
+
+impl<T> Setting<T> {
+    /// A field of a spec: null switches it off.
+    fn field<F: Into<Value>>(self, write: impl FnOnce(T) -> F) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::To(value) => write(value).into(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -209,9 +239,9 @@ impl ApplyArgs {
         fields.set("targets", (!self.targets.is_empty()).then_some(&self.targets));
         fields.set("strategy", self.strategy.map(Strategy::from));
         fields.set("while_cold", self.while_cold.map(WhileCold::from));
-        fields.set("while_cold_budget", self.while_cold_budget);
-        fields.set("sticky", self.sticky.map(duration::format));
-        fields.set("cache_ttl", self.cache_ttl.map(duration::format));
+        fields.set("while_cold_budget", self.while_cold_budget.map(|it| it.field(String::from)));
+        fields.set("sticky", self.sticky.map(|it| it.field(duration::format)));
+        fields.set("cache_ttl", self.cache_ttl.map(|it| it.field(duration::format)));
         fields.set("recover", self.recover);
         fields.set("egress", self.egress);
         fields
@@ -319,6 +349,8 @@ fn yes_or_no(value: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     fn route() -> RouteBody {
@@ -331,6 +363,33 @@ mod tests {
             },
         }))
         .expect("a route")
+    }
+
+    #[derive(clap::Parser)]
+    struct Apply {
+        #[command(flatten)]
+        args: ApplyArgs,
+    }
+
+    #[test]
+    fn what_a_route_has_can_be_switched_off() {
+        let standing = serde_json::json!({
+            "targets": ["a"], "sticky": "30m", "cache_ttl": "10m", "while_cold_budget": "$1",
+        });
+        let spec = |flags: &[&str]| {
+            let args = [&["apply", "r"], flags].concat();
+            let args = Apply::try_parse_from(args).expect("flags").args;
+            let fields = Fields::of_value(standing.clone()).expect("fields");
+            let fields = fields.overruled_by(args.flags());
+            fields.into_spec(&Origin::Server, RouteSpec::validate).expect("a spec")
+        };
+        let kept = spec(&[]);
+        assert!(kept.sticky.is_some() && kept.cache_ttl.is_some());
+        let set = spec(&["--while-cold-budget", "$0.50", "--sticky", "1h"]);
+        assert_eq!(set.while_cold_budget.map(String::from).as_deref(), Some("$0.50"));
+        assert_eq!(set.sticky, Some(Duration::from_hours(1)));
+        let off = spec(&["--sticky", "none", "--cache-ttl", "none", "--while-cold-budget", "none"]);
+        assert_eq!((off.sticky, off.cache_ttl, off.while_cold_budget), (None, None, None));
     }
 
     #[test]

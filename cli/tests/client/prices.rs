@@ -197,8 +197,17 @@ fn prices_are_listed_by_the_names_that_callers_use() {
     let providers = r#"{"data": [{"name": "mine", "source": "api", "created_at": "2026-01-01T00:00:00Z",
         "updated_at": "2026-01-01T00:00:00Z",
         "spec": {"kind": "openai", "base_url": "https://api.openai.com/v1"}}]}"#;
-    let server =
-        Fake::with([("/api/v1/prices", &*prices), ("/api/v1/providers", providers)], 404, "{}");
+    let bare = r#"{"name": "bare", "source": "api", "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00Z", "spec": {"command": ["vllm"]}}"#;
+    let alias = bare.replace("bare", "own");
+    let known = [
+        ("/api/v1/prices", &*prices),
+        ("/api/v1/providers", providers),
+        ("/api/v1/models/bare", bare),
+        ("/api/v1/models/alias", &*alias),
+    ];
+    let absent = r#"{"error": {"message": "no", "code": "model_not_found"}}"#;
+    let server = Fake::with(known, 404, absent);
     let list = |arguments: &[&str]| {
         Program::new(&["prices", "list", "--url", &server.url]).with(arguments).run()
     };
@@ -213,7 +222,28 @@ fn prices_are_listed_by_the_names_that_callers_use() {
     let found: Value = serde_json::from_str(&done.output).unwrap();
     assert_eq!(found["data"], json!([]));
     assert_eq!(found["rate_cards"][0]["version"], "2026-11");
-    let done = list(&["gpt-z"]);
-    assert!(done.code == 0 && done.error.contains("no price is known for that"), "{done:?}");
+    let done = list(&["alias"]);
+    assert!(done.output.contains("own") && done.output.contains("$0.40"), "{done:?}");
+    for (name, code, said) in [
+        ("mine/gpt-z", 0, "a budget in money refuses them"),
+        ("bare", 0, "`bare` has no rate card, so its requests cost nothing"),
+        ("gpt-z", 6, "`gpt-z` is neither a model of this server nor in the price lists"),
+        ("*z", 0, "no price is known for any such model"),
+    ] {
+        let done = list(&[name]);
+        assert!(done.code == code && done.error.contains(said), "{name}: {done:?}");
+    }
     assert_eq!(list(&["--provider", "nobody"]).code, 6);
+}
+
+#[test]
+fn a_rate_card_that_lacks_something_says_what() {
+    for (arguments, said) in [
+        (&[][..], "give --version, --input-price and --output-price, or a file"),
+        (&["--version", "v1", "--input-price", "1"], "give --output-price, or a file"),
+        (&["--input-price", "-1"], "`-1` is not a number of dollars"),
+    ] {
+        let done = Program::new(&["prices", "set", "m"]).with(arguments).run();
+        assert!(done.code == 2 && done.error.contains(said), "{arguments:?}: {done:?}");
+    }
 }

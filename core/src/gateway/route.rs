@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::budget::Cap;
 use super::{RouteTarget, Strategy};
@@ -25,7 +26,7 @@ pub struct RouteSpec {
     pub while_cold: WhileCold,
     /// What the targets behind a model may cost while it starts, in dollars: `$0.50`. Once that is
     /// used, requests wait for the model. None for no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "money", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub while_cold_budget: Option<Cap>,
     /// How long a conversation stays with the target that has answered it, counted from its last
@@ -43,6 +44,18 @@ pub struct RouteSpec {
     /// Whether a stream whose replica dies is continued by another one of the same model.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recover: bool,
+}
+
+/// Reads a cap that can only be money, so that nobody is told of tokens.
+fn money<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cap>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let cap = text.parse::<Cap>().ok().filter(|cap| cap.unit() == Unit::NanoDollars);
+    cap.map(Some).ok_or_else(|| {
+        let shown = text.chars().take(40).collect::<String>().escape_debug().to_string();
+        D::Error::custom(format!(
+            "`{shown}` is not an amount of money; write dollars, such as `$0.50`"
+        ))
+    })
 }
 
 /// What becomes of a request whose first choice has yet to start.
@@ -123,7 +136,9 @@ impl RouteSpec {
         }
         for (field, time) in [("sticky", self.sticky), ("cache_ttl", self.cache_ttl)] {
             let problem = match time {
-                Some(Duration::ZERO) => "must be longer than 0; leave it out for none",
+                Some(Duration::ZERO) => {
+                    "must be longer than 0; for none, leave it out (`diogenes route apply` takes `none`)"
+                }
                 Some(time) if time > duration::LONGEST => "must be at most a year",
                 _ => continue,
             };
@@ -160,17 +175,18 @@ mod tests {
             let error = route(targets).validate().unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
         }
-        for (more, problem) in [
-            (serde_json::json!({"while_cold_budget": "500"}), "must be money"),
-            (serde_json::json!({"while_cold_budget": "$1", "while_cold": "hold"}), "no effect"),
-        ] {
-            let mut route = serde_json::json!({"targets": ["a"]});
-            route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let route: RouteSpec = serde_json::from_value(route).unwrap();
-            let error = route.validate().unwrap_err();
-            assert_eq!(error.field, "while_cold_budget");
-            assert!(error.problem.contains(problem), "{error}");
+        for tokens in ["500", "0.5", "2M", "$", "$x"] {
+            let route = serde_json::json!({"targets": ["a"], "while_cold_budget": tokens});
+            let error = serde_json::from_value::<RouteSpec>(route).unwrap_err().to_string();
+            let said = "is not an amount of money; write dollars, such as `$0.50`";
+            assert!(error.contains(said), "{error}");
         }
+        let holds = serde_json::json!({
+            "targets": ["a"], "while_cold_budget": "$1", "while_cold": "hold",
+        });
+        let error = serde_json::from_value::<RouteSpec>(holds).unwrap().validate().unwrap_err();
+        assert_eq!(error.field, "while_cold_budget");
+        assert!(error.problem.contains("no effect"), "{error}");
         for (sticky, problem) in [("0s", "longer than 0"), ("9000h", "at most a year")] {
             let route = serde_json::json!({"targets": ["a"], "sticky": sticky});
             let route: RouteSpec = serde_json::from_value(route).unwrap();

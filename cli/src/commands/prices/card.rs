@@ -13,7 +13,7 @@ use crate::commands::completions::models;
 use crate::commands::fields::{Fields, Origin};
 use crate::commands::options::Options;
 use crate::commands::{confirmation, output};
-use crate::exit::Failure;
+use crate::exit::{Failure, Kind};
 
 /// Set what a model of your own costs, in dollars per million tokens.
 ///
@@ -32,19 +32,19 @@ pub(super) struct SetArgs {
     #[arg(value_name = "MODEL", add = models())]
     model: ModelName,
     /// File with the rate card, in TOML, JSON or YAML; `-` reads standard input
-    #[arg(short, long, value_name = "FILE", required_unless_present_all = ["version", "input_price", "output_price"])]
+    #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Your name for this price, such as `2026-11`
     #[arg(long, value_name = "TEXT")]
     version: Option<String>,
     /// Dollars per million tokens of the prompt
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars, conflicts_with = "file")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, allow_negative_numbers = true, conflicts_with = "file")]
     input_price: Option<String>,
     /// The same for those read from the engine's prefix cache [default: that of --input-price]
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars, conflicts_with = "file")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, allow_negative_numbers = true, conflicts_with = "file")]
     cached_input_price: Option<String>,
     /// Dollars per million tokens of the answer
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars, conflicts_with = "file")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, allow_negative_numbers = true, conflicts_with = "file")]
     output_price: Option<String>,
 }
 
@@ -92,10 +92,27 @@ pub(super) async fn unset(options: &Options, args: UnsetArgs) -> Result<(), Fail
 }
 
 impl SetArgs {
+    /// Names the flags that are missing where no file says the rest.
+    fn check_flags(&self) -> Result<(), Failure> {
+        let flags = [
+            ("--version", &self.version),
+            ("--input-price", &self.input_price),
+            ("--output-price", &self.output_price),
+        ];
+        let missing: Vec<_> =
+            flags.iter().filter(|(_, value)| value.is_none()).map(|(flag, _)| *flag).collect();
+        let all = match missing[..] {
+            [] => return Ok(()),
+            [one] => one.to_owned(),
+            [ref others @ .., last] => format!("{} and {last}", others.join(", ")),
+        };
+        Err(Kind::Config.because(format!("give {all}, or a file with the rate card by --file")))
+    }
+
     fn card(&self) -> Result<RateCard, Failure> {
         let (mut fields, origin) = match &self.file {
             Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
-            None => (Fields::default(), Origin::Flags),
+            None => (self.check_flags().map(|()| Fields::default())?, Origin::Flags),
         };
         fields.set("version", self.version.as_ref());
         let rates = [

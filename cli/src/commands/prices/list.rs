@@ -1,15 +1,17 @@
 use std::collections::BTreeSet;
 
-use diogenes_api::control::{PriceOrigin, PricesBody, ProviderBody, ProviderList, RateCardBody};
+use diogenes_api::control::{
+    ModelBody, PriceOrigin, PricesBody, ProviderBody, ProviderList, RateCardBody,
+};
 use diogenes_core::Timestamp;
 use diogenes_core::gateway::prices::{Price, PriceBook, PriceEntry, PriceList, Rates, is_named};
 use diogenes_core::money::Dollars;
-use diogenes_core::name::nearest;
+use diogenes_core::name::{ModelName, nearest};
 use serde::Serialize;
 use serde_json::json;
 
 use super::ListArgs;
-use crate::client::decode;
+use crate::client::{Client, decode, model_path};
 use crate::commands::options::Options;
 use crate::commands::output::{self, Format};
 use crate::exit::{Failure, Kind};
@@ -53,12 +55,19 @@ pub(super) async fn run(options: &Options, args: &ListArgs) -> Result<(), Failur
     let providers: ProviderList = decode(client.get(&["api", "v1", "providers"], &[]).await?)?;
     let wanted = Wanted { provider: args.provider.as_deref(), model: args.model.as_deref() };
     let rows = rows(&prices, &providers.data, wanted, Timestamp::now())?;
-    let cards: Vec<&RateCardBody> =
+    let mut cards: Vec<&RateCardBody> =
         prices.rate_cards.iter().filter(|card| wanted.has_card(card)).collect();
+    let mut why = None;
+    if rows.is_empty() && cards.is_empty() {
+        let (text, owner) = nothing(&client, &providers.data, wanted).await?;
+        why = Some(text);
+        // It was asked for by an alias.
+        cards.extend(prices.rate_cards.iter().filter(|card| Some(&card.model) == owner.as_ref()));
+    }
     let value = json!({"data": rows, "rate_cards": cards});
     output::result(options.output, &value, || {
-        if rows.is_empty() && cards.is_empty() {
-            output::note("no price is known for that, so its requests count as free");
+        if let Some(why) = why.as_deref().filter(|_| cards.is_empty()) {
+            output::note(why);
             return Ok(String::new());
         }
         Ok(table(&rows, &cards))
@@ -99,6 +108,40 @@ impl<'a> Wanted<'a> {
         let is_wanted = self.model.is_none_or(|model| is_named(model, card.model.as_str()));
         self.provider.is_none() && is_wanted
     }
+}
+
+/// What it means that there is no price, and which model of the server is asked for.
+async fn nothing(
+    client: &Client,
+    providers: &[ProviderBody],
+    wanted: Wanted<'_>,
+) -> Result<(String, Option<ModelName>), Failure> {
+    let Some(name) = wanted.exact() else {
+        return Ok(("no price is known for any such model".into(), None));
+    };
+    let provider = wanted.split(providers).provider;
+    if let Some(provider) = provider {
+        return Ok((unpriced(name, provider), None));
+    }
+    match client.get(&model_path(name), &[]).await {
+        Ok(model) => {
+            let model = decode::<ModelBody>(model)?.name;
+            let text = format!(
+                "`{model}` has no rate card, so its requests cost nothing; set one with `diogenes prices set {model}`"
+            );
+            Ok((text, Some(model)))
+        }
+        Err(failure) if failure.kind == Kind::NotFound => Err(Kind::NotFound.because(format!(
+            "`{name}` is neither a model of this server nor in the price lists; see `diogenes model list` and `diogenes prices list`"
+        ))),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn unpriced(name: &str, provider: &str) -> String {
+    format!(
+        "no price is known for `{name}` of `{provider}`: its requests are reported without a cost, and a budget in money refuses them; add it to the `prices` file"
+    )
 }
 
 /// The prices that are asked for, those that decide first.
