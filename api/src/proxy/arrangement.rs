@@ -32,7 +32,7 @@ pub(super) fn arrange(
     let unit = needs_unit.then(|| unit(&request.headers, &request.body)).flatten();
     if spec.strategy != Strategy::Ordered {
         let ranks = ranks(gateway, spec.strategy, targets, || {
-            Most::of_request(&admission.peek, &request.body)
+            Most::of_request(&admission.peek, request.dialect, &request.body)
         });
         let by = unit.as_deref().map_or(request.id.as_bytes(), str::as_bytes);
         let places = order(spec.strategy, &ranks, by);

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::dialect::Dialect;
 use super::peek::Peek;
 use super::usage::Usage;
 
@@ -34,11 +35,15 @@ pub(super) struct Most {
 
 impl Most {
     /// Of a form, what is text counts, and no file.
-    pub(super) fn of_request(peek: &Peek, body: &[u8]) -> Self {
+    pub(super) fn of_request(peek: &Peek, dialect: Dialect, body: &[u8]) -> Self {
         if peek.is_form() {
             return Self { input: peek.text_bytes(body), answers: 1, ..Self::default() };
         }
-        Self::of(body)
+        let mut most = Self::of(body);
+        if matches!(dialect, Dialect::Rerank | Dialect::Score) {
+            most.input = most.input.saturating_mul(pairs(body));
+        }
+        most
     }
 
     fn of(body: &[u8]) -> Self {
@@ -88,6 +93,24 @@ pub(super) fn not_a_count(body: &[u8]) -> Option<&'static str> {
     ["max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"]
         .into_iter()
         .find(|name| fields.get(*name).is_some_and(|value| !value.is_null() && !value.is_u64()))
+}
+
+/// How many pairs of texts are compared: a text that stands in the body once is read for each.
+fn pairs(body: &[u8]) -> u64 {
+    #[derive(Deserialize)]
+    struct Texts {
+        documents: Option<Prompts>,
+        text_1: Option<Prompts>,
+        text_2: Option<Prompts>,
+        queries: Option<Prompts>,
+        items: Option<Prompts>,
+        data_1: Option<Prompts>,
+        data_2: Option<Prompts>,
+    }
+    let Ok(texts) = serde_json::from_slice::<Texts>(body) else { return u64::MAX };
+    let Texts { documents, text_1, text_2, queries, items, data_1, data_2 } = texts;
+    let lists = [documents, text_1, text_2, queries, items, data_1, data_2];
+    lists.into_iter().flatten().map(|texts| texts.0).fold(1, u64::max)
 }
 
 /// The largest number that a replica may read from a value.
@@ -226,6 +249,18 @@ mod tests {
         }
         let most = Most::of(br#"{"service_tier":"flex"}"#);
         assert_eq!(most.service.as_deref(), Some("flex"));
+    }
+
+    #[test]
+    fn a_query_is_read_for_every_document() {
+        let body = br#"{"model":"m","query":"long","documents":["a","b","c"]}"#;
+        let peek = Peek::read(body).unwrap();
+        let input = |dialect| Most::of_request(&peek, dialect, body).input;
+        assert_eq!(input(Dialect::Rerank), 3 * body.len() as u64);
+        assert_eq!(input(Dialect::ChatCompletions), body.len() as u64);
+        let body = br#"{"model":"m","text_1":"long","text_2":["a","b"]}"#;
+        let score = Most::of_request(&Peek::read(body).unwrap(), Dialect::Score, body);
+        assert_eq!(score.input, 2 * body.len() as u64);
     }
 
     #[test]

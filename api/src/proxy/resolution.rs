@@ -95,7 +95,7 @@ impl Resolution {
         let first = route.first();
         let Admission { by, request, mut peek, patience } = admission;
         if let Some(draft) = draft {
-            let most = Most::of_request(&peek, &request.body).output;
+            let most = Most::of_request(&peek, request.dialect, &request.body).output;
             draft.leads_to(route.name.as_ref(), first, most.filter(|most| *most < u64::MAX));
         }
         let (budgets, most) = counted(gateway, &by, &route, &request, &peek).await?;
@@ -118,7 +118,7 @@ impl Resolution {
                 if request.dialect.is_free() {
                     return 0;
                 }
-                let most = Most::of_request(&peek, &request.body);
+                let most = Most::of_request(&peek, request.dialect, &request.body);
                 most.tokens(most.output.unwrap_or(DEFAULT_OUTPUT_TOKENS))
             };
             Some(
@@ -230,7 +230,7 @@ async fn counted(
         )
         .param(field));
     }
-    let mut most = Most::of_request(peek, &request.body);
+    let mut most = Most::of_request(peek, request.dialect, &request.body);
     if !request.dialect.generates() {
         most.output = Some(0);
     }
