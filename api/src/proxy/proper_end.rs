@@ -22,7 +22,13 @@ pub(super) fn came_to_proper_end(dialect: Dialect, is_stream: bool, text: &str) 
         Dialect::Embeddings | Dialect::Score => has_rows(&events, "data"),
         Dialect::Rerank => has_rows(&events, "results"),
         // Nothing of these is kept.
-        Dialect::CountTokens | Dialect::Tokenize | Dialect::Detokenize => false,
+        Dialect::CountTokens
+        | Dialect::Tokenize
+        | Dialect::Detokenize
+        | Dialect::Transcriptions
+        | Dialect::Translations
+        | Dialect::ImageGenerations
+        | Dialect::ImageEdits => false,
     }
 }
 
@@ -119,7 +125,8 @@ mod tests {
     }
 
     fn streamed(dialect: Dialect, events: &[&str]) -> bool {
-        let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let text = events.join("\n\ndata: ");
+        let text = format!("data: {text}\n\n");
         came_to_proper_end(dialect, true, &text)
     }
 

@@ -255,7 +255,7 @@ impl Purse {
             |budget: &Budget| budget.cap.unit() == Unit::NanoDollars && tariff == Tariff::Free;
         if let Some(place) = most.unbounded.as_deref().filter(|_| !budgets.iter().all(is_free)) {
             // The price is newer than the request.
-            return Err(refusal::unbounded(place));
+            return Err(NotReserved::ByBudget(refusal::unbounded(place)));
         }
         let output = most.output.unwrap_or_else(|| at.default_output());
         let tokens = Amount::saturating(most.tokens(output));

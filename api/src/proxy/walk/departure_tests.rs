@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::recovery_tests::{WHOLE, answer_in_parts, local, replica, said, walked};
+use super::recovery_tests::{WHOLE, answer_in_parts, local, replica, reply, said, walked};
 use crate::proxy::testing::{Local, Script, Upstream, eventually, model, plain, request};
 use crate::proxy::{AnswerStream, Dialect};
 
@@ -172,7 +172,8 @@ async fn a_stream_goes_back_if_the_other_replica_dies_before_it_goes_on() {
 
 #[tokio::test]
 async fn a_stream_goes_back_soon_if_the_other_replica_says_nothing() {
-    let (scene, second) = (Scene::new().await, Upstream::start(vec![Script::Hang]).await);
+    let second = Upstream::start(vec![Script::ReplyAndHang(reply(0))]).await;
+    let scene = Scene::new().await;
     scene.drain(RECLAIMED, &[("claim-1", second.address)]);
     let (rest, all) = scene.read();
     eventually("the other one is asked", async || has_continued(&second).then_some(())).await;

@@ -195,9 +195,12 @@ async fn a_provider_that_asks_to_be_left_alone_is() {
 async fn failures_in_a_row_keep_requests_away_and_wrong_names_do_not() {
     let fixture = Fixture::new(vec![whole()]).await;
     let hosted = fixture.local.dispatcher.hosted("hosted/gpt").unwrap();
-    for _ in 0..6 {
-        hosted.failed(fixture.local.clock.now(), None);
+    let now = fixture.local.clock.now();
+    for _ in 0..5 {
+        hosted.failed(now, None);
     }
+    // Again, once it was asked again.
+    hosted.failed(now + Duration::from_secs(6), None);
     let error = fixture.ask("hosted/gpt").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ProviderUnavailable);
     assert!(fixture.hosted.seen().is_empty());

@@ -24,7 +24,7 @@ pub(super) async fn replica(cut_after: usize) -> Upstream {
     Upstream::start(vec![Script::Reply(reply(cut_after))]).await
 }
 
-fn reply(cut_after: usize) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
+pub(super) fn reply(cut_after: usize) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
     Arc::new(move |request| {
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         let path = head.split(' ').nth(1).unwrap();

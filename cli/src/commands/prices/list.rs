@@ -72,7 +72,7 @@ pub(super) async fn run(options: &Options, args: &ListArgs) -> Result<(), Failur
         }
         Ok(table(&rows, &cards))
     })?;
-    if options.output == Format::Table {
+    if options.output == Format::Table && !(rows.is_empty() && cards.is_empty()) {
         let has_file = prices.lists.iter().any(|list| list.origin == PriceOrigin::File);
         output::note("(dollars per million tokens)");
         if !has_file {

@@ -18,8 +18,8 @@ use tempfile::TempDir;
 const CALLS: u64 = 1_000;
 /// The most that one of them can use.
 const MOST_TOKENS: u64 = 100;
-/// A tenth of what all of them may come to.
-const CAP: &str = "$0.06";
+/// Some two thirds of what those of a key come to.
+const CAP: &str = "$0.03";
 const TABLES: &str =
     "[rate_cards.demo]\nversion = \"1\"\nprice = { input = \"1\", output = \"2\" }\n";
 
@@ -90,14 +90,15 @@ async fn call(client: &Client, fate: Fate, number: u64) -> Option<u64> {
     if !fate.streams() {
         let answer = client.send(request).await;
         return match (answer.status.as_u16(), fate) {
-            (402, _) => None,
+            // The cap is used up, or will be by those that are under way.
+            (402 | 429, _) => None,
             (200, Fate::Whole) => answer.header("x-diogenes-cost-usd").map(amount),
             (500 | 502, Fate::Failure) => Some(0),
             _ => panic!("{fate:?}: {} {}", answer.status, answer.text()),
         };
     }
     let mut stream = client.stream_of(request).await;
-    if stream.status == 402 {
+    if [402, 429].contains(&stream.status.as_u16()) {
         return None;
     }
     assert_eq!(stream.status, 200, "{fate:?}");
@@ -234,8 +235,8 @@ async fn what_a_killed_serve_had_set_aside_still_counts() {
     let serve = serve.crash_and_restart().await;
     drop(begun);
     let after = charged(&serve.client(), &budget).await;
-    assert_eq!(after, before, "what was set aside");
-    assert!(after <= amount("$0.005"));
+    // What was taken out of the ledger in advance counts as well.
+    assert!(before <= after && after <= amount("$0.005"), "{before}, {after}");
     let client = client.at(serve.base_url());
     assert_eq!(call(&client, Fate::Whole, 1).await, None, "nothing more fits");
 }
