@@ -184,7 +184,12 @@ fn play(
             return None;
         }
         Step::Refuse(duration) => refuse.everybody_else(*duration),
-        Step::Die => std::process::exit(1),
+        Step::Die => {
+            // The kernel may close the port last: who has seen the connection end could still get
+            // another, which would then be closed under it.
+            refuse.everybody_else(Duration::from_mins(1));
+            std::process::exit(1);
+        }
     }
     Some(())
 }
