@@ -16,7 +16,6 @@ use diogenes_core::tenancy::{Allowed, may};
 use futures_util::TryFutureExt as _;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, parse_name};
@@ -29,9 +28,6 @@ pub struct GatewayArea {
     pub(super) editor: CatalogEditor,
     views: FleetViews,
     prices: Arc<PriceBook>,
-    /// Held from a change, or a look, until it is published: an older catalog that is published
-    /// after a newer one would undo it.
-    publishing: Mutex<()>,
 }
 
 impl GatewayArea {
@@ -42,7 +38,7 @@ impl GatewayArea {
         views: FleetViews,
         prices: Arc<PriceBook>,
     ) -> Self {
-        Self { entrance, editor, views, prices, publishing: Mutex::default() }
+        Self { entrance, editor, views, prices }
     }
 
     pub(super) fn prices(&self, _: &Allowed<may::GatewayRead>) -> &PriceBook {
@@ -65,27 +61,22 @@ impl GatewayArea {
         Ok(RouteBody::new(name, route, &missing))
     }
 
-    /// Makes a change, and publishes what comes of it: whoever hears of it finds it done.
+    /// [`publish_change`] with what is known here.
     pub(super) async fn change<T>(
         &self,
         change: impl Future<Output = Result<(T, Catalog), CatalogError>>,
     ) -> Result<(T, Catalog), ApiError> {
-        let _held = self.publishing.lock().await;
-        let (done, catalog) = change.await.map_err(|error| catalog_error(&error))?;
-        self.publish(&catalog)?;
-        Ok((done, catalog))
+        publish_change(&self.views, change).await
     }
+}
 
-    /// Publishes what the store has.
-    async fn publish_anew(&self, by: &Allowed<may::GatewayRead>) -> Result<(), ApiError> {
-        let _held = self.publishing.lock().await;
-        self.publish(&self.read(by).await?)
-    }
-
-    fn publish(&self, catalog: &Catalog) -> Result<(), ApiError> {
-        let published = self.views.dispatcher.publish_catalog(catalog);
-        published.map_err(|error| ApiError::internal(&error))
-    }
+/// Makes a change of the catalog, and publishes what comes of it.
+pub(super) async fn publish_change<T>(
+    views: &FleetViews,
+    change: impl Future<Output = Result<(T, Catalog), CatalogError>>,
+) -> Result<(T, Catalog), ApiError> {
+    let change = change.map_err(|error| catalog_error(&error));
+    views.dispatcher.publish_change(change).await
 }
 
 impl AsRef<Entrance> for GatewayArea {
@@ -230,8 +221,7 @@ pub(super) async fn apply_route(
 ) -> Result<(StatusCode, Json<RouteBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let applied =
-        area.editor.apply_route(&actor, &name, &spec).map_ok(|(catalog, is_new)| (is_new, catalog));
+    let applied = area.editor.apply_route(&actor, &name, &spec);
     let (is_new, mut catalog) = area.change(applied).await?;
     let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
@@ -296,10 +286,7 @@ pub(super) async fn apply_provider(
 ) -> Result<(StatusCode, Json<ProviderBody>), ApiError> {
     let name: ProviderName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let applied = area
-        .editor
-        .apply_provider(&actor, &name, &spec)
-        .map_ok(|(catalog, is_new)| (is_new, catalog));
+    let applied = area.editor.apply_provider(&actor, &name, &spec);
     let (is_new, mut catalog) = area.change(applied).await?;
     let provider = catalog.providers.remove(&name).ok_or_else(|| no_provider(&name))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -332,8 +319,9 @@ pub(super) async fn check_provider(
     PathOf(name): PathOf<String>,
 ) -> Result<Json<ProviderCheck>, ApiError> {
     let name: ProviderName = parse_name(&name)?;
-    area.publish_anew(&by).await?;
-    let checked = area.views.dispatcher.check_provider(&name).await;
+    let dispatcher = &area.views.dispatcher;
+    dispatcher.publish_change(async { Ok(((), area.read(&by).await?)) }).await?;
+    let checked = dispatcher.check_provider(&name).await;
     checked.map(Json).ok_or_else(|| no_provider(&name))
 }
 

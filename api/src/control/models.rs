@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, page_size, parse_name};
-use super::gateway::catalog_error;
+use super::gateway::{catalog_error, publish_change};
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
 
@@ -42,12 +42,8 @@ impl ModelsArea {
     }
 
     async fn delete_orphaned_rate_cards(&self, actor: &Actor) -> Result<(), ApiError> {
-        let deleted = self.catalog.delete_orphaned_rate_cards(actor).await;
-        if let Some(catalog) = deleted.map_err(|error| catalog_error(&error))? {
-            let published = self.views.dispatcher.publish_catalog(&catalog);
-            published.map_err(|error| ApiError::internal(&error))?;
-        }
-        Ok(())
+        let deleted = self.catalog.delete_orphaned_rate_cards(actor);
+        publish_change(&self.views, deleted).await.map(drop)
     }
 
     fn writes(&self, by: &Allowed<may::ModelsWrite>) -> Registry {
@@ -173,9 +169,11 @@ pub(super) async fn apply(
 ) -> Result<(StatusCode, Json<ModelBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
     let checked = area.catalog.check_model(&name, &spec).await;
-    checked.map_err(|error| catalog_error(&error))?;
-    // A model that is new has no rate card of an old one, should the deletion below have failed.
-    area.delete_orphaned_rate_cards(&Actor::from(&by)).await?;
+    let catalog = checked.map_err(|error| catalog_error(&error))?;
+    if catalog.rate_cards.contains_key(&name) {
+        // That of an old model, where the deletion below has failed.
+        area.delete_orphaned_rate_cards(&Actor::from(&by)).await?;
+    }
     let (model, is_new) = area
         .writes(&by)
         .apply(&name, spec, Source::Api)

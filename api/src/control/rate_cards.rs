@@ -11,7 +11,6 @@ use diogenes_core::gateway::catalog::{CatalogError, Listed};
 use diogenes_core::gateway::prices::{Price, RateCard};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::may;
-use futures_util::TryFutureExt as _;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -96,10 +95,7 @@ pub(super) async fn apply(
 ) -> Result<(StatusCode, Json<RateCardBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let applied = area
-        .editor
-        .apply_rate_card(&actor, &name, &card)
-        .map_ok(|(catalog, is_new)| (is_new, catalog));
+    let applied = area.editor.apply_rate_card(&actor, &name, &card);
     let (is_new, mut catalog) = area.change(applied).await?;
     let card = catalog.rate_cards.remove(&name).ok_or_else(|| none(&name))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

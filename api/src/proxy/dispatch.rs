@@ -29,6 +29,9 @@ pub struct Dispatcher {
     names: ArcSwap<BTreeMap<String, Arc<Entry>>>,
     /// Names that lead to one of several models, and the models of providers.
     catalog: ArcSwap<Published>,
+    /// Held from a change of the catalog, or a look at it, until it is published: an older one that
+    /// is published after a newer one would undo it.
+    publishing: tokio::sync::Mutex<()>,
     /// None where no request leaves for a provider.
     way_out: Option<WayOut>,
     /// By name.
@@ -51,6 +54,7 @@ impl Dispatcher {
         Self {
             names: ArcSwap::default(),
             catalog: ArcSwap::default(),
+            publishing: tokio::sync::Mutex::default(),
             way_out: None,
             entries: Mutex::default(),
             metrics,
@@ -85,6 +89,17 @@ impl Dispatcher {
         let published = Published::new(catalog, &before, self.way_out.as_ref(), &self.metrics)?;
         self.catalog.store(Arc::new(published));
         Ok(())
+    }
+
+    /// Makes a change, and publishes the catalog that comes of it: whoever hears of it finds it done.
+    pub(crate) async fn publish_change<T>(
+        &self,
+        change: impl Future<Output = Result<(T, Catalog), ApiError>>,
+    ) -> Result<(T, Catalog), ApiError> {
+        let _held = self.publishing.lock().await;
+        let (done, catalog) = change.await?;
+        self.publish_catalog(&catalog).map_err(|error| ApiError::internal(&error))?;
+        Ok((done, catalog))
     }
 
     /// The provider's model of this name, unless a model hides it.

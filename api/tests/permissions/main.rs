@@ -84,7 +84,7 @@ impl World {
         editor.apply_route(&operator, &"assistant".parse().unwrap(), &route).await.unwrap();
         let name = "hosted".parse().unwrap();
         let added = editor.apply_provider(&operator, &name, &provider.unwrap()).await.unwrap();
-        dispatcher.publish_catalog(&added.0).unwrap();
+        dispatcher.publish_catalog(&added.1).unwrap();
         let audit = AuditLog::new(store.clone(), clock.clone());
         let parts = ClusterParts {
             views: views.clone(),

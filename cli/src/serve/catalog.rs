@@ -27,8 +27,8 @@ pub(super) async fn take_over(editor: &CatalogEditor, config: &Config) -> anyhow
         );
     }
     // Those of models that have gone from the file.
-    let changed = editor.delete_orphaned_rate_cards(&Actor::operator()).await?;
-    Ok(changed.unwrap_or(catalog))
+    let (_, catalog) = editor.delete_orphaned_rate_cards(&Actor::operator()).await?;
+    Ok(catalog)
 }
 
 /// A target may be registered later, over the API, so a missing one is not a mistake yet.

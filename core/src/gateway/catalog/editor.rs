@@ -18,7 +18,7 @@ use crate::ports::{Clock, Expect, MAX_WRITES, StateStore, StoreError, Write};
 use crate::secret::SecretRef;
 
 /// How many targets are looked up at once.
-pub(super) const LOOK_UPS: usize = 16;
+const LOOK_UPS: usize = 16;
 
 /// Changes the catalog. Routers learn of it within seconds.
 #[derive(Clone)]
@@ -49,12 +49,13 @@ impl CatalogEditor {
     }
 
     /// Refuses a model that would take the name of a route which it does not have already: the
-    /// route's requests, its budget and its word on egress would be passed by.
+    /// route's requests, its budget and its word on egress would be passed by. Returns the catalog
+    /// that it was checked by.
     pub async fn check_model(
         &self,
         name: &ModelName,
         spec: &ModelSpec,
-    ) -> Result<(), CatalogError> {
+    ) -> Result<Catalog, CatalogError> {
         let catalog = self.load().await?;
         let names = std::iter::once(name).chain(&spec.aliases);
         for taken in names.filter(|name| catalog.routes.contains_key(*name)) {
@@ -62,7 +63,7 @@ impl CatalogEditor {
                 return Err(CatalogError::IsRoute(taken.clone()));
             }
         }
-        Ok(())
+        Ok(catalog)
     }
 
     /// The targets among `targets` that nobody answers to: models that were deleted, or whose
@@ -73,16 +74,7 @@ impl CatalogEditor {
         catalog: &Catalog,
         targets: impl IntoIterator<Item = &'a ModelName>,
     ) -> Result<BTreeSet<ModelName>, CatalogError> {
-        let distinct: BTreeSet<&ModelName> = targets.into_iter().collect();
-        let distinct: Vec<&ModelName> = distinct.into_iter().collect();
-        let mut missing = BTreeSet::new();
-        for some in distinct.chunks(LOOK_UPS) {
-            let answers = some.iter().map(|target| self.is_answered(catalog, target));
-            let answers = try_join_all(answers).await?;
-            let unanswered = some.iter().zip(answers).filter(|(_, is_answered)| !is_answered);
-            missing.extend(unanswered.map(|(target, _)| (*target).clone()));
-        }
-        Ok(missing)
+        without(targets, |target| self.is_answered(catalog, target)).await
     }
 
     async fn is_answered(&self, catalog: &Catalog, target: &ModelName) -> Result<bool, StoreError> {
@@ -95,14 +87,14 @@ impl CatalogEditor {
         Ok(!NameClaim::exists(&*self.store, target).await?)
     }
 
-    /// Adds or changes a route; returns the catalog with it, and whether it is new. The same spec
+    /// Adds or changes a route; returns whether it is new, and the catalog with it. The same spec
     /// again changes nothing.
     pub async fn apply_route(
         &self,
         actor: &Actor,
         name: &ModelName,
         spec: &RouteSpec,
-    ) -> Result<(Catalog, bool), CatalogError> {
+    ) -> Result<(bool, Catalog), CatalogError> {
         spec.validate()?;
         if let Some(model) = self.model_of(name).await? {
             return Err(CatalogError::NameTaken { name: name.clone(), model });
@@ -113,12 +105,12 @@ impl CatalogEditor {
             self.check_targets(&catalog, name, spec).await?;
             let what = format!("route `{name}`");
             let Some(is_new) = self.put(&mut catalog.routes, name, spec, what)? else {
-                return Ok((catalog, false));
+                return Ok((false, catalog));
             };
             let target = format!("route/{name}");
             let change = Change::of_installation(Action::route_apply(), target, summary());
             if self.commit(&catalog, expect, vec![], vec![change], actor).await? {
-                return Ok((catalog, is_new));
+                return Ok((is_new, catalog));
             }
         }
     }
@@ -139,27 +131,27 @@ impl CatalogEditor {
         .await
     }
 
-    /// Adds or changes a provider; returns the catalog with it, and whether it is new. The same
+    /// Adds or changes a provider; returns whether it is new, and the catalog with it. The same
     /// spec again changes nothing.
     pub async fn apply_provider(
         &self,
         actor: &Actor,
         name: &ProviderName,
         spec: &ProviderSpec,
-    ) -> Result<(Catalog, bool), CatalogError> {
+    ) -> Result<(bool, Catalog), CatalogError> {
         spec.validate()?;
         if let Some(reference) = &spec.api_key {
             self.secrets.check(reference)?;
         }
-        let applied = self.edit(actor, |catalog| {
+        self.edit(actor, |catalog| {
             let what = format!("provider `{name}`");
             let is_new = self.put(&mut catalog.providers, name, spec, what)?;
             let (action, target) = (Action::provider_apply(), format!("provider/{name}"));
             let change =
                 is_new.map(|_| Change::of_installation(action, target, spec.base_url.clone()));
             Ok((is_new.unwrap_or(false), change))
-        });
-        applied.await.map(|(is_new, catalog)| (catalog, is_new))
+        })
+        .await
     }
 
     /// Deletes a provider that no route leads to; returns it, and the catalog without it.
@@ -381,6 +373,25 @@ impl fmt::Debug for CatalogEditor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CatalogEditor").finish_non_exhaustive()
     }
+}
+
+/// Those of these names of which `is_there` says no. Some are looked up at once.
+pub(super) async fn without<'a, F>(
+    names: impl IntoIterator<Item = &'a ModelName>,
+    is_there: impl Fn(&'a ModelName) -> F,
+) -> Result<BTreeSet<ModelName>, CatalogError>
+where
+    F: Future<Output = Result<bool, StoreError>>,
+{
+    let distinct: BTreeSet<&ModelName> = names.into_iter().collect();
+    let distinct: Vec<&ModelName> = distinct.into_iter().collect();
+    let mut missing = BTreeSet::new();
+    for some in distinct.chunks(LOOK_UPS) {
+        let answers = try_join_all(some.iter().map(|name| is_there(name))).await?;
+        let absent = some.iter().zip(answers).filter(|(_, is_there)| !is_there);
+        missing.extend(absent.map(|(name, _)| (*name).clone()));
+    }
+    Ok(missing)
 }
 
 pub(super) fn check_owner(

@@ -1,8 +1,6 @@
 use std::collections::BTreeSet;
 
-use futures_util::future::try_join_all;
-
-use super::editor::{CatalogEditor, LOOK_UPS, check_owner};
+use super::editor::{CatalogEditor, check_owner, without};
 use super::versions::{CardVersions, told};
 use super::{Catalog, CatalogError, Listed};
 use crate::audit::{Action, Actor, Change};
@@ -11,14 +9,14 @@ use crate::gateway::prices::RateCard;
 use crate::name::ModelName;
 
 impl CatalogEditor {
-    /// Sets what a model of the fleet costs; returns the catalog with it, and whether the model had
-    /// no rate card before. The same rate card again changes nothing.
+    /// Sets what a model of the fleet costs; returns whether the model had no rate card before,
+    /// and the catalog with it. The same rate card again changes nothing.
     pub async fn apply_rate_card(
         &self,
         actor: &Actor,
         name: &ModelName,
         card: &RateCard,
-    ) -> Result<(Catalog, bool), CatalogError> {
+    ) -> Result<(bool, Catalog), CatalogError> {
         card.validate()?;
         match self.model_of(name).await? {
             Some(model) if model == *name => {}
@@ -30,14 +28,14 @@ impl CatalogEditor {
             let standing = catalog.rate_cards.get(name).map(|listed| listed.spec.clone());
             let what = format!("the rate card of `{name}`");
             let Some(is_new) = self.put(&mut catalog.rate_cards, name, card, what)? else {
-                return Ok((catalog, false));
+                return Ok((false, catalog));
             };
             let version = CardVersions::with(&*self.store, name, standing.as_ref(), card).await?;
             let target = format!("rate-card/{name}");
             let change = Change::of_installation(Action::rate_card_apply(), target, told(card)?);
             let version = version.into_iter().collect();
             if self.commit(&catalog, expect, version, vec![change], actor).await? {
-                return Ok((catalog, is_new));
+                return Ok((is_new, catalog));
             }
         }
     }
@@ -60,19 +58,19 @@ impl CatalogEditor {
     }
 
     /// Deletes the rate cards of models that are not there any more, so that a new model of such a
-    /// name does not cost what the old one did; those of the configuration stay. Returns the catalog
-    /// if it has changed.
+    /// name does not cost what the old one did; those of the configuration stay. Returns their names,
+    /// and the catalog without them.
     pub async fn delete_orphaned_rate_cards(
         &self,
         actor: &Actor,
-    ) -> Result<Option<Catalog>, CatalogError> {
+    ) -> Result<(BTreeSet<ModelName>, Catalog), CatalogError> {
         loop {
             let (mut catalog, expect) = self.read().await?;
             let cards = catalog.rate_cards.iter();
             let cards = cards.filter(|(_, card)| card.source == Source::Api);
             let orphans = self.missing_models(cards.map(|(name, _)| name)).await?;
             if orphans.is_empty() {
-                return Ok(None);
+                return Ok((orphans, catalog));
             }
             catalog.rate_cards.retain(|name, _| !orphans.contains(name));
             let changes = orphans.iter().map(|name| {
@@ -80,7 +78,7 @@ impl CatalogEditor {
                 Change::of_installation(action, target, "with its model")
             });
             if self.commit(&catalog, expect, vec![], changes.collect(), actor).await? {
-                return Ok(Some(catalog));
+                return Ok((orphans, catalog));
             }
         }
     }
@@ -90,14 +88,6 @@ impl CatalogEditor {
         &self,
         names: impl IntoIterator<Item = &'a ModelName>,
     ) -> Result<BTreeSet<ModelName>, CatalogError> {
-        let names: Vec<&ModelName> = names.into_iter().collect();
-        let mut missing = BTreeSet::new();
-        for some in names.chunks(LOOK_UPS) {
-            let owners = try_join_all(some.iter().map(|name| self.model_of(name))).await?;
-            let unowned = some.iter().zip(owners);
-            let unowned = unowned.filter(|(name, owner)| owner.as_ref() != Some(**name));
-            missing.extend(unowned.map(|(name, _)| (*name).clone()));
-        }
-        Ok(missing)
+        without(names, async |name| Ok(self.model_of(name).await?.as_ref() == Some(name))).await
     }
 }
