@@ -11,8 +11,8 @@ use bytes::Bytes;
 use diogenes_core::Timestamp;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
-    ClaimId, Control, DrainReason, InstanceId, Launch, Model, ModelSpec, ModelView, PhaseTimes,
-    Placement, Slot, SlotEvent, SlotState, Source,
+    ClaimId, Control, DrainReason, Failure, FailureKind, InstanceId, Launch, Model, ModelSpec,
+    ModelView, PhaseTimes, Placement, Slot, SlotEvent, SlotState, Source,
 };
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, Listed, SecretRule};
 use diogenes_core::gateway::{ProviderName, ProviderSpec, ProviderSpecs, Routes};
@@ -239,6 +239,20 @@ impl Local {
 
     pub(super) async fn demand_of(&self, model: &ModelName) -> Demand {
         self.dispatcher.demand(model).await.unwrap()
+    }
+
+    /// A start that has failed, and is tried again in so long.
+    pub(super) fn failed_start(&self, kind: FailureKind, pause: Duration) -> Failure {
+        let now = self.clock.now();
+        Failure {
+            kind,
+            reason: "it failed".into(),
+            at: now,
+            until: now + pause,
+            attempts: 1,
+            spec: self.spec.launch_hash(),
+            claim: None,
+        }
     }
 
     pub(super) fn spec() -> ModelSpec {

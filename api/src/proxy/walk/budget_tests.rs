@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{Control, Failure, FailureKind};
+use diogenes_core::fleet::{Control, FailureKind};
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::budget::{Budgets, Period, Spending, WakeUp};
 use diogenes_core::gateway::ledger::StoreLedger;
@@ -333,18 +333,8 @@ async fn a_wake_up_costs_no_more_than_its_route_allows() {
 #[tokio::test]
 async fn a_failed_start_is_paid_for_out_of_the_same_budget() {
     let fixture = Fixture::new(vec![whole()], None).await;
-    let now = fixture.local.clock.now();
-    fixture.local.publish(&[], |control| {
-        control.failure = Some(Failure {
-            kind: FailureKind::Exited,
-            reason: "it exited".into(),
-            at: now,
-            until: now + Duration::from_mins(1),
-            attempts: 1,
-            spec: Local::spec().launch_hash(),
-            claim: None,
-        });
-    });
+    let failure = fixture.local.failed_start(FailureKind::Exited, Duration::from_mins(1));
+    fixture.local.publish(&[], |control| control.failure = Some(failure));
     let mut answered = 0;
     let error = loop {
         match fixture.ask("warming", json!({"max_tokens": 5})).await {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diogenes_core::fleet::{Failure, FailureKind};
+use diogenes_core::fleet::FailureKind;
 use diogenes_core::gateway::Routes;
 use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
@@ -137,18 +137,8 @@ async fn a_held_request_goes_on_to_wait_for_the_next_target_once_the_first_fails
         .await;
     };
     held("big").await;
-    let now = local.clock.now();
-    local.publish_as(name("big"), &[], |control| {
-        control.failure = Some(Failure {
-            kind: FailureKind::Exited,
-            reason: "it exited".into(),
-            at: now,
-            until: now + Duration::from_mins(1),
-            attempts: 1,
-            spec: Local::spec().launch_hash(),
-            claim: None,
-        });
-    });
+    let failure = local.failed_start(FailureKind::Exited, Duration::from_mins(1));
+    local.publish_as(name("big"), &[], |control| control.failure = Some(failure));
     held("small").await;
     assert_eq!(local.demand_of(&name("big")).await.held, 0);
     ready(&local, "small", &small);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use diogenes_core::fleet::{Failure, FailureKind};
+use diogenes_core::fleet::FailureKind;
 use diogenes_core::ports::{Clock, Limits, TokenBound};
 use http::{HeaderValue, StatusCode};
 
@@ -295,18 +295,8 @@ async fn a_long_hold_sends_events_that_say_nothing_unless_told_otherwise() {
 async fn clients_are_told_not_to_retry_where_that_cannot_help_soon() {
     let local = Local::new(Local::spec());
     let refused = async |kind: FailureKind, seconds: u64| {
-        local.publish(&[], |control| {
-            let now = local.clock.now();
-            control.failure = Some(Failure {
-                kind,
-                reason: "it failed".into(),
-                at: now,
-                until: now + Duration::from_secs(seconds),
-                attempts: 1,
-                spec: local.spec.launch_hash(),
-                claim: None,
-            });
-        });
+        let failure = local.failed_start(kind, Duration::from_secs(seconds));
+        local.publish(&[], |control| control.failure = Some(failure));
         let error = walked(&local, chat(false)).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::ModelFailed(kind));
         assert!(error.message.contains(&format!("{seconds} seconds")), "{}", error.message);

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::{Json, Router};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -32,54 +32,14 @@ type FormEndpoint = fn(&Engine, Option<&str>, &Form) -> Result<Answer, ApiError>
 /// All paths. Until the engine is ready every one answers 503.
 pub(crate) fn router(engine: Arc<Engine>) -> Router {
     let mut router = Router::new()
-        .route(
-            "/v1/chat/completions",
-            post(async |State(engine): Shared, request: Request| {
-                infer(engine, request, chat::answer).await
-            }),
-        )
-        .route(
-            "/v1/completions",
-            post(async |State(engine): Shared, request: Request| {
-                infer(engine, request, completion::answer).await
-            }),
-        )
-        .route(
-            "/v1/responses",
-            post(async |State(engine): Shared, request: Request| {
-                infer(engine, request, responses::answer).await
-            }),
-        )
-        .route(
-            "/v1/embeddings",
-            post(async |State(engine): Shared, request: Request| {
-                infer(engine, request, embeddings::answer).await
-            }),
-        )
-        .route(
-            "/v1/audio/transcriptions",
-            post(async |State(engine): Shared, request: Request| {
-                infer_form(engine, request, audio::transcription).await
-            }),
-        )
-        .route(
-            "/v1/audio/translations",
-            post(async |State(engine): Shared, request: Request| {
-                infer_form(engine, request, audio::translation).await
-            }),
-        )
-        .route(
-            "/v1/images/generations",
-            post(async |State(engine): Shared, request: Request| {
-                infer(engine, request, images::generation).await
-            }),
-        )
-        .route(
-            "/v1/images/edits",
-            post(async |State(engine): Shared, request: Request| {
-                infer_form(engine, request, images::edit).await
-            }),
-        )
+        .route("/v1/chat/completions", of_json(chat::answer))
+        .route("/v1/completions", of_json(completion::answer))
+        .route("/v1/responses", of_json(responses::answer))
+        .route("/v1/embeddings", of_json(embeddings::answer))
+        .route("/v1/audio/transcriptions", of_form(audio::transcription))
+        .route("/v1/audio/translations", of_form(audio::translation))
+        .route("/v1/images/generations", of_json(images::generation))
+        .route("/v1/images/edits", of_form(images::edit))
         .route("/v1/models", get(models))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
@@ -102,27 +62,32 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
     router.with_state(engine)
 }
 
+/// What answers inference requests in JSON.
+fn of_json(answer: Endpoint) -> MethodRouter<Arc<Engine>> {
+    post(async move |State(engine): Shared, request: Request| {
+        infer(engine, request, |engine, client_id, headers, body| {
+            if !is_json(headers) {
+                let detail = "Unsupported Media Type: Only 'application/json' is allowed";
+                return Err(ApiError::validation(detail));
+            }
+            answer(engine, client_id, body)
+        })
+        .await
+    })
+}
+
+/// The same for forms.
+fn of_form(answer: FormEndpoint) -> MethodRouter<Arc<Engine>> {
+    post(async move |State(engine): Shared, request: Request| {
+        infer(engine, request, |engine, client_id, headers, body| {
+            answer(engine, client_id, &Form::read(headers, body)?)
+        })
+        .await
+    })
+}
+
 /// Reads, counts and answers one inference request.
-async fn infer(engine: Arc<Engine>, request: Request, answer: Endpoint) -> Response {
-    take(engine, request, |engine, client_id, headers, body| {
-        if !is_json(headers) {
-            let detail = "Unsupported Media Type: Only 'application/json' is allowed";
-            return Err(ApiError::validation(detail));
-        }
-        answer(engine, client_id, body)
-    })
-    .await
-}
-
-/// The same for a form.
-async fn infer_form(engine: Arc<Engine>, request: Request, answer: FormEndpoint) -> Response {
-    take(engine, request, |engine, client_id, headers, body| {
-        answer(engine, client_id, &Form::read(headers, body)?)
-    })
-    .await
-}
-
-async fn take(
+async fn infer(
     engine: Arc<Engine>,
     request: Request,
     answer: impl FnOnce(&Engine, Option<&str>, &HeaderMap, &[u8]) -> Result<Answer, ApiError>,
