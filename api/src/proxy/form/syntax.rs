@@ -22,7 +22,7 @@ impl<'a> Disposition<'a> {
         let (mut disposition, mut is_text) = (None, true);
         for line in head.split("\r\n").filter(|_| !head.is_empty()) {
             let field = line.split_once(':').filter(|(name, _)| is_token(name));
-            // A value that goes on in the next line is no more allowed, and read in two ways.
+            // A value that is folded onto the next line is obsolete (RFC 9112 §5.2), and readers differ.
             let (name, value) = field.ok_or("a header of a part is not `Name: value`")?;
             if value.contains(['\r', '\n', '\0']) {
                 return Err("a header of a part has a line break or a zero byte in it");

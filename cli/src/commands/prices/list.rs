@@ -110,7 +110,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// What it means that there is no price, and which model of the server is asked for.
+/// Why there is no price, and the model of the server that was asked for, if it is one.
 async fn nothing(
     client: &Client,
     providers: &[ProviderBody],

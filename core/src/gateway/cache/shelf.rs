@@ -28,9 +28,9 @@ impl AnswerShelf {
         Self { store, room: None }
     }
 
-    /// In a store in which they take no more room than [`MOST_KEPT`](super::MOST_KEPT) answers and
-    /// [`MOST_KEPT_BYTES`](super::MOST_KEPT_BYTES): the oldest ones make room for new ones. Nobody
-    /// else keeps answers there; `standing` are those that are there, the oldest first.
+    /// In a store with room for [`MOST_KEPT`](super::MOST_KEPT) answers of
+    /// [`MOST_KEPT_BYTES`](super::MOST_KEPT_BYTES) together: the oldest ones make way for new ones.
+    /// Nobody else keeps answers there; `standing` are those that are there, the oldest first.
     pub fn bounded(
         store: Arc<dyn StateStore>,
         standing: impl IntoIterator<Item = StandingAnswer>,
