@@ -24,6 +24,7 @@ mod script;
 mod serve;
 mod sse;
 mod wait;
+pub mod wire;
 
 pub use client::{Answer, Client, chat};
 pub use cluster::ready;

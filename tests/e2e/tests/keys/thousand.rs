@@ -9,9 +9,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use diogenes_e2e::{Client, Config, Event, Model, SCRIPT_HEADER, Script, Serve, Step, eventually};
+use diogenes_e2e::{
+    Client, Config, Event, Model, SCRIPT_HEADER, Script, Serve, Step, eventually, wire,
+};
 use futures_util::future::join_all;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,27 +46,17 @@ impl Fate {
         let usage = format!(
             r#"{{"id":"1","choices":[],"usage":{{"prompt_tokens":40,"completion_tokens":{completion}}}}}"#
         );
-        let event = |data: &str| {
-            let event = format!("data: {data}\n\n");
-            format!("{:x}\r\n{event}\r\n", event.len())
-        };
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-        let begun =
-            format!("{head}{}", event(r#"{"id":"1","choices":[{"delta":{"content":"Hi"}}]}"#));
-        let answer = |status: &str, body: &str| {
-            let length = body.len();
-            format!(
-                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-            )
-        };
+        let event = |data: &str| wire::chunk(&format!("data: {data}\n\n"));
+        let text = r#"{"id":"1","choices":[{"delta":{"content":"Hi"}}]}"#;
+        let begun = wire::stream_head() + &event(text);
         match self {
-            Self::Whole => Script::new().send(answer("200 OK", &usage)),
+            Self::Whole => Script::new().send(wire::json("200 OK", &usage)),
             Self::WholeStream => {
                 Script::new().send(format!("{begun}{}{}0\r\n\r\n", event(&usage), event("[DONE]")))
             }
             Self::Failure => {
                 let error = r#"{"error":{"message":"no","type":"x","param":null,"code":"x"}}"#;
-                Script::new().send(answer("500 Internal Server Error", error))
+                Script::new().send(wire::json("500 Internal Server Error", error))
             }
             Self::CutStream => Script::new().send(begun).close(),
             Self::HungUp => Script::new().send(begun).then(Step::Silence),
@@ -76,8 +68,7 @@ impl Fate {
     }
 }
 
-/// What a caller is told that a call has cost.
-async fn call(client: &Client, fate: Fate, number: u64) -> Option<u64> {
+fn request(client: &Client, fate: Fate, number: u64) -> RequestBuilder {
     let body = json!({
         "model": "demo",
         "stream": fate.streams(),
@@ -86,7 +77,12 @@ async fn call(client: &Client, fate: Fate, number: u64) -> Option<u64> {
     });
     let script = fate.script(number * 7 % (MOST_TOKENS + 1));
     let request = client.request(Method::POST, "/v1/chat/completions").json(&body);
-    let request = request.header(SCRIPT_HEADER, script.encode());
+    request.header(SCRIPT_HEADER, script.encode())
+}
+
+/// What a caller is told that a call has cost.
+async fn call(client: &Client, fate: Fate, number: u64) -> Option<u64> {
+    let request = request(client, fate, number);
     if !fate.streams() {
         let answer = client.send(request).await;
         return match (answer.status.as_u16(), fate) {
@@ -214,16 +210,8 @@ async fn what_a_killed_serve_had_set_aside_still_counts() {
     // They are under way when it is killed.
     let calls = (0..60).map(|number| {
         let client = client.clone();
-        let script = Fate::HungUp.script(0).encode();
         tokio::spawn(async move {
-            let body = json!({
-                "model": "demo",
-                "stream": true,
-                "max_tokens": MOST_TOKENS,
-                "messages": [{"role": "user", "content": format!("call {number}")}],
-            });
-            let request = client.request(Method::POST, "/v1/chat/completions").json(&body);
-            let mut stream = client.stream_of(request.header(SCRIPT_HEADER, script)).await;
+            let mut stream = client.stream_of(request(&client, Fate::HungUp, number)).await;
             let first = stream.next().await;
             (stream.status, first, stream)
         })
