@@ -1,6 +1,7 @@
 //! Implementations of the ports of `diogenes-core`, one feature each: `sqlite` keeps the state in
 //! a SQLite database, `process` runs inference servers as child processes, `aws-dynamodb`,
-//! `aws-ec2` and `aws-lambda` do the same on AWS. `engine` is what `process` and the agent of an
+//! `aws-ec2` and `aws-lambda` do the same on AWS. `blobs` keeps
+//! files in a folder. `engine` is what `process` and the agent of an
 //! instance share. Errors of vendors are converted where they come in.
 
 #[cfg(any(
@@ -11,6 +12,9 @@
     feature = "aws-user-data"
 ))]
 pub mod aws;
+
+#[cfg(feature = "blobs")]
+pub mod blobs;
 
 #[cfg(feature = "engine")]
 pub mod engine;

@@ -3,6 +3,7 @@
 //! Each trait states its guarantees (atomicity, repeat calls, missing items, units), and the
 //! suites of `tests/conformance` hold every implementation to them.
 
+mod blobs;
 mod clock;
 mod compute;
 mod demand;
@@ -14,6 +15,7 @@ mod secrets;
 mod state_store;
 mod wake;
 
+pub use blobs::{BlobError, BlobKey, BlobWriter, Blobs, MAX_BLOB_KEY};
 pub(crate) use clock::within;
 pub use clock::{Clock, Timer};
 pub use compute::{

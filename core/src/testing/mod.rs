@@ -1,5 +1,6 @@
 //! For tests: stores, clocks and compute backends without a machine behind them.
 
+mod blobs;
 mod clock;
 mod damage;
 mod entropy;
@@ -10,6 +11,7 @@ pub mod simulation;
 mod unavailable;
 mod wake;
 
+pub use blobs::MemoryBlobs;
 pub use clock::{Impatient, ManualClock, Patient};
 pub use damage::unreadable_model;
 pub use entropy::SeededEntropy;

@@ -18,6 +18,7 @@
     reason = "a suite is test code that happens to be a library"
 )]
 
+pub mod blobs;
 pub mod compute;
 pub mod demand;
 pub mod dynoxide;

@@ -307,6 +307,26 @@ macro_rules! secrets_suite {
     };
 }
 
+/// Expands to one test per check of [`blobs`](crate::blobs).
+///
+/// The argument names an `async fn() -> blobs::Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! blobs_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, blobs,
+            contents {
+                what_was_put_is_read_back,
+                only_one_creates_a_blob,
+                a_blob_appears_whole_or_not_at_all,
+                a_listing_has_what_is_below,
+                what_is_deleted_is_gone,
+                bad_keys_are_refused,
+            }
+        }
+    };
+}
+
 /// Expands to one test per check of [`older_records`](crate::older_records).
 ///
 /// The argument names an `async fn() -> older_records::Fixture` in the calling module; every test
