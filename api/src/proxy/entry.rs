@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use diogenes_core::Timestamp;
-use diogenes_core::fleet::{ClaimId, Load, ModelView};
+use diogenes_core::fleet::{ClaimId, Leased, Load, ModelView};
 use diogenes_core::keys::KeyId;
 use diogenes_core::ports::{Clock, Demand, Topic, Wake};
 use diogenes_core::routing::{Candidate, least_in_flight, nearest};
@@ -93,12 +93,14 @@ impl Drop for Seat {
 pub(super) struct Lease {
     pub(super) target: Arc<Target>,
     entry: Arc<Entry>,
+    /// Whether the replica counts as used by it once it has ended.
+    counts_as_use: bool,
 }
 
 impl Lease {
-    fn new(target: Arc<Target>, entry: Arc<Entry>) -> Self {
-        target.begin(entry.now_millis());
-        Self { target, entry }
+    fn new(target: Arc<Target>, entry: Arc<Entry>, counts_as_use: bool) -> Self {
+        target.begin(counts_as_use.then(|| entry.now_millis()));
+        Self { target, entry, counts_as_use }
     }
 
     /// The model's entry.
@@ -109,7 +111,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.target.end(self.entry.now_millis()) {
+        if self.target.end(self.counts_as_use.then(|| self.entry.now_millis())) {
             self.entry.replica_fell_idle(&self.target);
         }
         if self.entry.has_turns() {
@@ -253,24 +255,20 @@ impl Entry {
         self.targets.load().iter().any(|target| target.is_reachable())
     }
 
+    /// How many replicas are in rotation, and how many requests are under way on them.
+    pub(super) fn load(&self) -> (u32, u32) {
+        let targets = self.targets.load();
+        let reachable = targets.iter().filter(|target| target.is_reachable());
+        reachable.fold((0, 0), |(count, load), target| (count + 1, load + target.load()))
+    }
+
     /// Whether the replica of this claim is in rotation.
     pub(super) fn has_in_rotation(&self, claim: &ClaimId) -> bool {
         let targets = self.targets.load();
         targets.iter().any(|target| target.claim == *claim && target.is_reachable())
     }
 
-    /// Begins a request on the best replica, if any is in rotation: the one with the least to do, or,
-    /// of requests that are to meet, the one that is `near`. `waited` is what the request
-    /// has held until now: a request is held or in flight, and never both.
-    pub(super) fn start<W>(
-        self: &Arc<Self>,
-        waited: &mut Option<W>,
-        near: Option<u64>,
-    ) -> Option<Lease> {
-        self.start_where(waited, near, |_| true)
-    }
-
-    /// The same once it is the request's turn, where replicas get only so many at once.
+    /// Begins a request on the best replica once it is the request's turn, where replicas get only so many at once.
     pub(super) fn start_in_turn<W>(
         self: &Arc<Self>,
         waited: &mut Option<W>,
@@ -279,9 +277,11 @@ impl Entry {
         ticket: Option<&Ticket>,
     ) -> Option<(Lease, Option<Charge>)> {
         let Some(most) = self.view.load().model.spec.max_concurrency else {
-            return self.start(waited, near).map(|lease| (lease, None));
+            let lease = self.start_where(waited, near, !customer.is_background, |_| true);
+            return lease.map(|lease| (lease, None));
         };
-        let begin = || self.start_where(waited, near, |target| target.load() < most);
+        let is_use = !customer.is_background;
+        let begin = || self.start_where(waited, near, is_use, |target| target.load() < most);
         let (lease, charge) = self.line.take_turn(customer, ticket, begin)?;
         Some((lease, Some(charge)))
     }
@@ -298,11 +298,14 @@ impl Entry {
         !self.targets.load().iter().any(has_room) || !self.line.is_turn_of(ticket)
     }
 
-    /// The same on the best of those that suit.
+    /// Begins a request on the best of the replicas in rotation that suit, if any: the one with the
+    /// least to do, or, of requests that are to meet, the one that is `near`. `waited` is what the
+    /// request has held until now: a request is held or in flight, and never both.
     pub(super) fn start_where<W>(
         self: &Arc<Self>,
         waited: &mut Option<W>,
         near: Option<u64>,
+        counts_as_use: bool,
         suits: impl Fn(&Target) -> bool,
     ) -> Option<Lease> {
         let targets = self.targets.load();
@@ -316,7 +319,7 @@ impl Entry {
         }?;
         let target = targets.get(place)?.clone();
         *waited = None;
-        let lease = Lease::new(target, self.clone());
+        let lease = Lease::new(target, self.clone(), counts_as_use);
         // The one with the least to do has enough, so every other has too.
         if lease.target.load() > self.view.load().model.spec.requests_per_replica() {
             self.ask_for_another();
@@ -466,6 +469,7 @@ impl Entry {
             held: self.held.load(Ordering::Acquire),
             last_request_at,
             last_arrival_at: last_request_at,
+            leased: Leased::default(),
             last_used_before: Timestamp::from_millisecond(
                 self.last_used_before.load(Ordering::Acquire),
             )

@@ -27,6 +27,7 @@ mod serving;
 mod slot;
 mod stamp;
 mod stored_demand;
+mod use_lease;
 mod view;
 
 pub use beat::{Beat, BeatStatus, Load, MAX_LOG_LINES};
@@ -53,4 +54,5 @@ pub use serving::{Affinity, ColdStart, ResponsesApi};
 pub use slot::{DrainReason, EndReason, InvalidTransition, Launch, Slot, SlotEvent, SlotState};
 pub use stamp::UseStamp;
 pub use stored_demand::StoredDemand;
+pub use use_lease::{Leased, UseLease};
 pub use view::{ModelView, Progress, ReplicaView, SlotView, Standing};

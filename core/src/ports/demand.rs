@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::Timestamp;
-use crate::fleet::ClaimId;
+use crate::fleet::{ClaimId, Leased};
 use crate::name::ModelName;
 use crate::ports::StoreError;
 
@@ -19,6 +19,8 @@ pub struct Demand {
     pub last_arrival_at: Option<Timestamp>,
     /// The last time that a request was in flight on a replica that is gone, as far as is known.
     pub last_used_before: Option<Timestamp>,
+    /// What background work wants. Whoever reconciles reads it from the store.
+    pub leased: Leased,
     /// Per ready or draining replica.
     pub replicas: BTreeMap<ClaimId, ReplicaDemand>,
 }

@@ -70,6 +70,27 @@ fn scaling_out() {
         ("min_replicas", Case::new().with(|case| case.spec().min_replicas = 2), claims(&[0, 1])),
         ("a pin", Case::new().with(|case| case.control.pinned = true), claims(&[0])),
         ("an up", Case::new().with(|case| case.control.up_at = Some(at(999))), claims(&[0])),
+        (
+            "background work",
+            Case::new().with(|case| case.demand.leased.until = Some(at(1001))),
+            claims(&[0]),
+        ),
+        (
+            "background work after a down",
+            Case::new().with(|case| {
+                case.demand.leased.until = Some(at(1001));
+                case.control.down_at = Some(at(1));
+            }),
+            vec![],
+        ),
+        (
+            "background work during a failure",
+            Case::new().with(|case| {
+                case.demand.leased.until = Some(at(1001));
+                case.control.failure = Some(failure(1001));
+            }),
+            vec![],
+        ),
         ("an old up", Case::new().with(|case| case.control.up_at = Some(at(1))), vec![]),
         (
             "a request that was turned away lately",
@@ -257,6 +278,31 @@ fn ready() {
         ("used lately", Case::new().ready(0, 0).used(0, 0, 401), vec![]),
         ("idle", Case::new().ready(0, 0).used(0, 0, 400), vec![drained(0, DrainReason::Idle)]),
         ("never used", Case::new().ready(0, 400), vec![drained(0, DrainReason::Idle)]),
+        (
+            "kept by background work",
+            Case::new().ready(0, 0).with(|case| {
+                case.demand.leased.until = Some(at(1001));
+                case.demand.leased.last_at = Some(at(1000));
+            }),
+            vec![],
+        ),
+        (
+            "left by background work, and used by nobody else",
+            Case::new().ready(0, 900).with(|case| case.demand.leased.last_at = Some(at(999))),
+            vec![drained(0, DrainReason::Idle)],
+        ),
+        (
+            "left by background work, and used lately by others",
+            Case::new().ready(0, 900).used(0, 0, 950).with(|case| {
+                case.demand.leased.last_at = Some(at(999));
+            }),
+            vec![],
+        ),
+        (
+            "ready since background work has ended",
+            Case::new().ready(0, 900).with(|case| case.demand.leased.last_at = Some(at(899))),
+            vec![],
+        ),
         ("pinned", Case::new().ready(0, 0).with(|case| case.control.pinned = true), vec![]),
         (
             "one of two is enough",

@@ -19,7 +19,9 @@ pub(super) fn desired(situation: &Situation<'_>) -> u32 {
     let in_flight = live.map(|slot| situation.demand.of(&slot.claim).in_flight());
     let requests = in_flight.fold(situation.demand.held, u32::saturating_add);
     let wanted = requests.div_ceil(spec.requests_per_replica());
-    let asked = situation.control.pinned || asked_until(situation, spec).is_some();
+    let asked = situation.control.pinned
+        || situation.demand.leased.until.is_some()
+        || asked_until(situation, spec).is_some();
     let least = spec.min_replicas.max(u32::from(asked));
     wanted.max(least).min(spec.max_replicas)
 }
@@ -69,10 +71,13 @@ pub(super) fn scale_in(situation: &Situation<'_>, live: &mut u32, decision: &mut
             // Nobody tells when a request ends; idle it is this much later at the earliest.
             situation.now
         } else {
+            // One that background work has had is not kept for callers that never came.
+            let was_leased = situation.demand.leased.last_at.is_some_and(|at| at >= *ready_at);
+            let began = if was_leased { Timestamp::MIN } else { *ready_at };
             [use_of_it.last_used_at, situation.control.up_at]
                 .into_iter()
                 .flatten()
-                .fold(*ready_at, Timestamp::max)
+                .fold(began, Timestamp::max)
         };
         if since(last_use, situation.now) < model.spec.idle_timeout {
             decision.look_again(later(last_use, model.spec.idle_timeout));
@@ -80,8 +85,12 @@ pub(super) fn scale_in(situation: &Situation<'_>, live: &mut u32, decision: &mut
             let event = SlotEvent::Drain(DrainReason::Idle);
             decision.act(Action::Move { index: slot.index, event });
             *live -= 1;
-        } else if let Some(until) = asked_until(situation, &model.spec) {
-            decision.look_again(until);
+        } else {
+            let asked = asked_until(situation, &model.spec);
+            let until = asked.into_iter().chain(situation.demand.leased.until).max();
+            if let Some(until) = until {
+                decision.look_again(until);
+            }
         }
     }
 }

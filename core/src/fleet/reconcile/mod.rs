@@ -15,12 +15,12 @@ use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::decide::{Action, Decision, Situation, decide};
 use crate::fleet::{
     Beat, ClaimId, Control, DeploymentId, DrainReason, InstanceId, Model, ModelSpec, ModelView,
-    Slot, SlotEvent, SlotState, read_view,
+    Slot, SlotEvent, SlotState, UseLease, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
-    Clock, ComputeBackend, DemandSource, Entropy, Expect, Instance, InstanceState, StateStore,
-    StoreError, Timer, Version, Write,
+    Clock, ComputeBackend, Demand, DemandSource, Entropy, Expect, Instance, InstanceState,
+    StateStore, StoreError, Timer, Version, Write,
 };
 
 pub use self::all::{Reconciled, Round};
@@ -150,7 +150,8 @@ impl Reconciler {
                 &fresh
             };
             let snapshot = self.read(name).await?;
-            let demand = self.demand.demand(name).await?;
+            let leased = UseLease::read(&*self.store, name, self.clock.now()).await?;
+            let demand = Demand { leased, ..self.demand.demand(name).await? };
             let slots: Vec<Slot> = snapshot.slots.iter().map(|slot| slot.value.clone()).collect();
             let mine = instances_of(name, &slots, &listing.instances);
             let spec = snapshot.model.as_ref().map(|model| model.value.spec.hash());

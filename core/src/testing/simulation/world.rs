@@ -12,8 +12,8 @@ use super::faults::{Dice, Faulty};
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::fleet::{
-    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Load, ModelSpec, ModelView, Order, Phase,
-    Placement, Reconciler, Registry, Source, read_view,
+    Beat, BeatStatus, ClaimId, DeploymentId, InstanceId, Leased, Load, ModelSpec, ModelView, Order,
+    Phase, Placement, Reconciler, Registry, Source, read_view,
 };
 use crate::name::ModelName;
 use crate::ports::{
@@ -86,6 +86,7 @@ impl DemandSource for SharedCallers {
             last_request_at: callers.last_request,
             last_arrival_at: callers.last_request,
             last_used_before: None,
+            leased: Leased::default(),
             replicas: claims
                 .map(|claim| {
                     let replica = ReplicaDemand {
