@@ -10,8 +10,8 @@ use diogenes_core::fleet::eta::{later, since};
 use diogenes_core::fleet::{Outcome, ReconcileError, Reconciler};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock, Topic, Wake, WakeError};
-use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc};
 
 use crate::proxy::Dispatcher;
 
@@ -24,9 +24,19 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A request that found the replica before that is counted as in flight.
 pub const ROUTER_LAG: Duration = Duration::from_millis(50);
 
-/// Triggers a reconcile in the loop of this process.
+/// Triggers a reconcile in the loop of this process, and wakes its worker of jobs.
 #[derive(Clone, Debug)]
-pub struct ChannelWake(mpsc::UnboundedSender<ModelName>);
+pub struct ChannelWake {
+    models: mpsc::UnboundedSender<ModelName>,
+    queues: Arc<Notify>,
+}
+
+impl ChannelWake {
+    /// Rings when something may be due in a queue.
+    pub fn bell(&self) -> Arc<Notify> {
+        self.queues.clone()
+    }
+}
 
 /// The receiving end of [`ChannelWake`].
 pub type Triggers = mpsc::UnboundedReceiver<ModelName>;
@@ -34,14 +44,20 @@ pub type Triggers = mpsc::UnboundedReceiver<ModelName>;
 /// A trigger and its receiving end. It is unbounded: the loop merges what has piled up.
 pub fn channel() -> (ChannelWake, Triggers) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (ChannelWake(sender), receiver)
+    (ChannelWake { models: sender, queues: Arc::default() }, receiver)
 }
 
 #[async_trait]
 impl Wake for ChannelWake {
     async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
-        let Topic::Model(model) = topic;
-        self.0.send(model.clone()).map_err(|_| WakeError::NoReceiver {
+        let model = match topic {
+            Topic::Model(model) => model.clone(),
+            Topic::Queue(_) => {
+                self.queues.notify_one();
+                return Ok(());
+            }
+        };
+        self.models.send(model).map_err(|_| WakeError::NoReceiver {
             topic: topic.clone(),
             reason: "the fleet's loop has stopped".into(),
         })

@@ -5,6 +5,8 @@
 //! - [`gateway`]: what to do next for a request: send it, hold it, or turn it away.
 //! - [`routing`]: which of a model's replicas serves a request.
 //! - [`keys`]: API keys: issue, verify, limit.
+//! - [`jobs`]: work that outlives the process that begins it.
+//! - [`batches`]: files, and batches of requests.
 //! - [`audit`]: who changed what.
 //! - [`days`]: the days that usage and costs are kept by.
 //! - [`tenancy`]: projects, permissions, and who makes a request.
@@ -16,14 +18,17 @@
 //! values come in through a port or as an argument.
 
 pub mod audit;
+pub mod batches;
 pub mod days;
 pub mod duration;
 pub mod entity;
 pub mod fleet;
 pub mod gateway;
+pub mod jobs;
 pub mod keys;
 pub mod money;
 pub mod name;
+mod ordered_id;
 pub mod ports;
 pub mod routing;
 pub mod secret;

@@ -68,6 +68,7 @@ impl Election {
     fn new(topic: &Topic, until: Timestamp) -> Self {
         let topic = match topic {
             Topic::Model(name) => format!("MODEL#{name}"),
+            Topic::Queue(name) => format!("QUEUE#{name}"),
         };
         Self { topic, until }
     }

@@ -58,11 +58,29 @@ actions! {
     provider_delete, "provider.delete";
     rate_card_apply, "rate_card.apply";
     rate_card_delete, "rate_card.delete";
+    job_create, "job.create";
+    job_cancel, "job.cancel";
+    job_retry, "job.retry";
+    queue_pause, "queue.pause";
+    queue_resume, "queue.resume";
+    queue_bound, "queue.bound";
+    batch_create, "batch.create";
+    batch_cancel, "batch.cancel";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 7] =
-    ["key/", "model/", "project/", "budget/", "route/", "provider/", "rate-card/"];
+pub(super) const TARGETS: [&str; 10] = [
+    "key/",
+    "model/",
+    "project/",
+    "budget/",
+    "route/",
+    "provider/",
+    "rate-card/",
+    "job/",
+    "queue/",
+    "batch/",
+];
 
 impl Action {
     /// Whether `wanted` is an action of this version, or, as `key.`, what some of them begin with.
@@ -123,7 +141,7 @@ pub struct Change {
     /// What is done.
     pub action: Action,
     /// To what: `key/ID`, `model/NAME`, `project/ID`, `budget/ID`, `route/NAME`,
-    /// `provider/NAME` or `rate-card/MODEL`.
+    /// `provider/NAME`, `rate-card/MODEL`, `job/ID`, `queue/NAME` or `batch/ID`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,

@@ -134,6 +134,17 @@ impl Keys {
         }
     }
 
+    /// Who the holder of a key is now, for work that goes on without a request of theirs.
+    pub async fn principal(&self, id: &KeyId) -> Result<Principal, KeyError> {
+        let record = self.read(&Principal::operator(), id).await?.value;
+        record.check(self.clock.now())?;
+        match in_use(&*self.store, &record.project).await {
+            Ok(_) => Ok(record.into()),
+            Err(ProjectError::Store(error)) => Err(error.into()),
+            Err(_) => Err(KeyRejection::Project(record.project).into()),
+        }
+    }
+
     /// One page of the keys of a project, of one email or of all.
     pub async fn list(
         &self,

@@ -2,6 +2,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+use crate::jobs::QueueName;
 use crate::name::ModelName;
 
 /// Asks that something be looked after soon.
@@ -20,12 +21,15 @@ pub trait Wake: Send + Sync {
 pub enum Topic {
     /// A reconcile of this model.
     Model(ModelName),
+    /// A look of the workers at this queue.
+    Queue(QueueName),
 }
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Model(name) => write!(f, "model `{name}`"),
+            Self::Queue(name) => write!(f, "queue `{name}`"),
         }
     }
 }

@@ -76,6 +76,12 @@ permissions! {
     BudgetsWrite, "budgets:write", Project;
     /// See who used how much.
     UsageRead, "usage:read", Project;
+    /// See jobs and their logs.
+    JobsRead, "jobs:read", Project;
+    /// Create, cancel and retry jobs.
+    JobsWrite, "jobs:write", Project;
+    /// Pause, resume and bound queues.
+    QueuesWrite, "queues:write", Installation;
     /// See how models are served.
     ModelsRead, "models:read", Installation;
     /// Register, change and delete models.

@@ -43,7 +43,8 @@ impl Scope {
     pub fn permissions(self) -> Permissions {
         use Permission::{
             AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, GatewayRead,
-            InferenceUse, KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, UsageRead,
+            InferenceUse, JobsRead, KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead,
+            UsageRead,
         };
         let within_a_project = || {
             let all = Permission::ALL.iter().copied();
@@ -62,6 +63,7 @@ impl Scope {
                 BudgetsRead,
                 ProjectsRead,
                 UsageRead,
+                JobsRead,
                 ModelsRead,
                 GatewayRead,
                 ClusterRead,

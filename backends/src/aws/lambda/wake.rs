@@ -84,7 +84,15 @@ impl fmt::Debug for InvokeWake {
 #[async_trait]
 impl Wake for InvokeWake {
     async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
-        let Topic::Model(model) = topic;
+        let model = match topic {
+            Topic::Model(model) => model,
+            Topic::Queue(_) => {
+                return Err(WakeError::NoReceiver {
+                    topic: topic.clone(),
+                    reason: "no function of this deployment works on jobs".into(),
+                });
+            }
+        };
         let event = serde_json::to_vec(&ScaleEvent::model(model.clone())).map_err(|source| {
             WakeError::Transient { topic: topic.clone(), source: source.into() }
         })?;

@@ -37,7 +37,8 @@ pub(super) struct Triggers(Mutex<Vec<ModelName>>);
 
 #[async_trait]
 impl Wake for Triggers {
-    async fn wake(&self, Topic::Model(model): &Topic) -> Result<(), WakeError> {
+    async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
+        let Topic::Model(model) = topic else { return Ok(()) };
         self.0.lock().unwrap().push(model.clone());
         Ok(())
     }

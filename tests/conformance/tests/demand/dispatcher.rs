@@ -94,6 +94,7 @@ impl Router {
             arrived: Instant::now(),
             dialect: Dialect::ChatCompletions,
             query: None,
+            is_background: false,
             headers: HeaderMap::new(),
             body: body.into(),
         };

@@ -49,6 +49,7 @@ impl Caller {
             arrived: Instant::now(),
             dialect: Dialect::ChatCompletions,
             query: None,
+            is_background: false,
             headers: HeaderMap::new(),
             body: body.to_string().into(),
         };

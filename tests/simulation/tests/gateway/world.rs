@@ -353,7 +353,7 @@ struct Invoke {
 #[async_trait]
 impl Wake for Invoke {
     async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
-        let Topic::Model(model) = topic;
+        let Topic::Model(model) = topic else { return Ok(()) };
         let pause = Duration::from_millis(self.dice.next_u64() % 500);
         if !self.dice.next_u64().is_multiple_of(10) {
             let (reconciler, model) = (self.reconciler.clone(), model.clone());
