@@ -8,24 +8,30 @@ use axum::routing::get;
 use http::header;
 use tracing::Instrument;
 
+use crate::batches::BatchesArea;
 use crate::control::{
-    AuditArea, BudgetsArea, ClusterArea, GatewayArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    AuditArea, BudgetsArea, ClusterArea, GatewayArea, JobsArea, KeysArea, ModelsArea, ProjectsArea,
+    UsageArea,
 };
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::proxy::ProxyState;
-use crate::{control, fallback, proxy, request_id};
+use crate::{batches, control, fallback, proxy, request_id};
 
 /// Every area of the API.
 pub struct App {
     /// `/v1`.
     pub proxy: Arc<ProxyState>,
+    /// `/v1/files` and `/v1/batches`.
+    pub batches: Arc<BatchesArea>,
     /// `/api/v1/keys`.
     pub keys: Arc<KeysArea>,
     /// `/api/v1/projects`.
     pub projects: Arc<ProjectsArea>,
     /// `/api/v1/budgets`.
     pub budgets: Arc<BudgetsArea>,
+    /// `/api/v1/jobs` and `/api/v1/queues`.
+    pub jobs: Arc<JobsArea>,
     /// `/api/v1/audit`.
     pub audit: Arc<AuditArea>,
     /// `/api/v1/usage`.
@@ -44,9 +50,11 @@ pub fn router(app: App) -> Router {
         Router::new().route("/metrics", get(metrics)).with_state(app.proxy.metrics.clone());
     let others = inference_side(app.proxy.clone())
         .merge(metrics)
+        .merge(batches::router(app.batches))
         .merge(control::keys_router(app.keys))
         .merge(control::projects_router(app.projects))
         .merge(control::budgets_router(app.budgets))
+        .merge(control::jobs_router(app.jobs))
         .merge(control::audit_router(app.audit))
         .merge(control::usage_router(app.usage))
         .merge(control::models_router(app.models))

@@ -70,6 +70,16 @@ pub enum ErrorKind {
     RateCardNotFound,
     /// There is no such provider.
     ProviderNotFound,
+    /// There is no such file, or it is another project's.
+    FileNotFound,
+    /// There is no such upload, or it is another project's.
+    UploadNotFound,
+    /// There is no such batch, or it is another project's.
+    BatchNotFound,
+    /// There is no such job, or it is another project's.
+    JobNotFound,
+    /// There is no room for another file.
+    NoRoom,
     /// The configuration of `serve` owns the route or provider.
     ReadOnly,
     /// The project of the caller's key is archived.
@@ -145,6 +155,11 @@ impl ErrorKind {
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::RateCardNotFound => (StatusCode::NOT_FOUND, "rate_card_not_found"),
             Self::ProviderNotFound => (StatusCode::NOT_FOUND, "provider_not_found"),
+            Self::FileNotFound => (StatusCode::NOT_FOUND, "file_not_found"),
+            Self::UploadNotFound => (StatusCode::NOT_FOUND, "upload_not_found"),
+            Self::BatchNotFound => (StatusCode::NOT_FOUND, "batch_not_found"),
+            Self::JobNotFound => (StatusCode::NOT_FOUND, "job_not_found"),
+            Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
             Self::ReadOnly => (StatusCode::CONFLICT, "read_only"),
             Self::ProjectArchived => (StatusCode::UNAUTHORIZED, "project_archived"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),

@@ -2,6 +2,8 @@
 //!
 //! - [`proxy`]: `/v1`, OpenAI's API, passed on byte for byte to the replicas of the fleet.
 //! - [`control`]: `/api/v1`, keys, models and the cluster.
+//! - [`batches`]: `/v1/files` and `/v1/batches`.
+//! - [`jobs`]: the workers of this process.
 //! - [`telemetry`]: traces and metrics of requests, sent to a collector.
 //! - [`error`]: the one table from what went wrong to status, type and code.
 //!
@@ -10,11 +12,13 @@
 
 mod app;
 pub mod auth;
+pub mod batches;
 mod body;
 pub mod control;
 pub mod error;
 mod fallback;
 pub mod fleet_loop;
+pub mod jobs;
 pub mod metrics;
 pub mod proxy;
 mod request_id;

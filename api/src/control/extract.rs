@@ -34,7 +34,7 @@ pub struct Entrance {
 
 /// The principal of a request, who may do `P`. Handlers have no other way to it, and what they
 /// call asks for it.
-pub(super) struct Allow<P>(pub(super) Allowed<P>);
+pub(crate) struct Allow<P>(pub(crate) Allowed<P>);
 
 impl<S, P> FromRequestParts<Arc<S>> for Allow<P>
 where
@@ -60,7 +60,7 @@ fn origin(parts: &Parts) -> Origin {
 }
 
 /// What a path names.
-pub(super) struct PathOf<T>(pub(super) T);
+pub(crate) struct PathOf<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<T> {
     type Rejection = ApiError;
@@ -77,7 +77,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<
 }
 
 /// A JSON body. Errors name the field; an empty body reads as `{}`.
-pub(super) struct JsonBody<T>(pub(super) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<S, T> FromRequest<Arc<S>, Body> for JsonBody<T>
 where
@@ -112,7 +112,7 @@ fn refused(error: &serde_json::Error, path: &str) -> ApiError {
 }
 
 /// Query parameters; unknown ones are refused, so that a typo does not pass unseen.
-pub(super) struct QueryString<T>(pub(super) T);
+pub(crate) struct QueryString<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryString<T> {
     type Rejection = ApiError;
@@ -125,7 +125,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryString<T>
 }
 
 /// Reads a field that is an object. Serde would take a list for its fields in order, too.
-pub(super) fn object<'de, D, T>(from: D) -> Result<T, D::Error>
+pub(crate) fn object<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -146,7 +146,7 @@ where
 }
 
 /// How many rows a page has.
-pub(super) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
+pub(crate) fn page_size(limit: Option<usize>) -> Result<usize, ApiError> {
     const MOST: usize = 500;
     match limit.unwrap_or(50) {
         limit @ 1..=MOST => Ok(limit),

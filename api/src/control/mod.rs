@@ -4,8 +4,9 @@ mod audit;
 mod budgets;
 mod cluster;
 mod cost;
-mod extract;
+pub(crate) mod extract;
 mod gateway;
+mod jobs;
 mod keys;
 mod models;
 mod openapi;
@@ -20,7 +21,7 @@ mod whole;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 
 pub(crate) use rate::{messages_rate_headers, rate_headers};
 pub(crate) use refused::{check_object, invalid_json};
@@ -34,6 +35,10 @@ pub use cluster::{
 pub use cost::{CostBody, CostRowBody};
 pub use extract::Entrance;
 pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteBody, RouteList};
+pub use jobs::{
+    ChangeQueue, JobBody, JobFailure, JobLogPage, JobLogPart, JobPageBody, JobProgress, JobsArea,
+    QueueBody, QueueList,
+};
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
@@ -69,6 +74,19 @@ pub(crate) fn budgets_router(area: Arc<BudgetsArea>) -> Router {
             "/api/v1/budgets/{*id}",
             get(budgets::show).put(budgets::set).delete(budgets::delete),
         )
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/jobs` and `/api/v1/queues`.
+pub(crate) fn jobs_router(area: Arc<JobsArea>) -> Router {
+    Router::new()
+        .route("/api/v1/jobs", get(jobs::list))
+        .route("/api/v1/jobs/{id}", get(jobs::show))
+        .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/api/v1/jobs/{id}/retry", post(jobs::retry))
+        .route("/api/v1/jobs/{id}/logs", get(jobs::logs))
+        .route("/api/v1/queues", get(jobs::queues))
+        .route("/api/v1/queues/{name}", patch(jobs::change_queue))
         .with_state(area)
 }
 

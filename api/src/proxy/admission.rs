@@ -21,6 +21,9 @@ pub struct InferenceRequest {
     pub dialect: Dialect,
     /// The query string, without the question mark.
     pub query: Option<String>,
+    /// Whether nobody waits for the answer: it keeps no replica longer than itself, and its turn at
+    /// a busy one is that of background work.
+    pub is_background: bool,
     /// Its headers. Those that concern one connection, or its sender's key, go no further.
     pub headers: HeaderMap,
     /// Its body: a JSON object, or a form where the endpoint takes one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use diogenes_core::fleet::Affinity;
 use diogenes_core::gateway::budget::Budget;
+use diogenes_core::keys::Weight;
 use diogenes_core::routing::Patience;
 use diogenes_core::tenancy::Principal;
 use futures_util::FutureExt as _;
@@ -35,6 +36,8 @@ pub(super) struct Call {
     pub(super) budgets: Vec<Budget>,
     pub(super) most: Option<Most>,
     pub(super) arrived: Instant,
+    /// See [`InferenceRequest::is_background`](super::InferenceRequest::is_background).
+    pub(super) is_background: bool,
     pub(super) dialect: Dialect,
     /// Path and query at targets that speak its dialect.
     pub(super) path: Cow<'static, str>,
@@ -81,8 +84,14 @@ impl Call {
 
     /// Whose turn it takes.
     pub(super) fn customer(&self) -> Customer<'_> {
-        let (key, weight) = (self.by.limit_key().as_str(), self.by.weight.get());
-        Customer { key, weight, prompt: self.prompt_guess() }
+        let (key, weight) = if self.is_background {
+            // No key has this id.
+            ("background", Weight::default().get())
+        } else {
+            (self.by.limit_key().as_str(), self.by.weight.get())
+        };
+        let is_background = self.is_background;
+        Customer { key, weight, is_background, prompt: self.prompt_guess() }
     }
 
     /// What requests have in common that are to meet at one replica, if any are.

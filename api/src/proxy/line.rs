@@ -21,6 +21,8 @@ pub(super) struct Line {
 pub(super) struct Customer<'a> {
     pub(super) key: &'a str,
     pub(super) weight: u32,
+    /// Whether nobody waits for its answer.
+    pub(super) is_background: bool,
     pub(super) prompt: u64,
 }
 
@@ -55,7 +57,7 @@ impl Line {
             return None;
         }
         let lease = begin()?;
-        let Customer { key, weight, prompt } = customer;
+        let Customer { key, weight, prompt, .. } = customer;
         let tokens = prompt.saturating_add(self.typical_answer.load(Ordering::Relaxed));
         queue.charge(key, weight, tokens);
         Some((lease, Charge { line: self.clone(), key: key.to_owned(), weight, tokens }))

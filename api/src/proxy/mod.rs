@@ -19,6 +19,7 @@
 
 mod admission;
 mod arrangement;
+mod background;
 mod beginning;
 mod bound;
 mod call;
@@ -68,6 +69,7 @@ mod watch;
 mod wording;
 
 pub use admission::InferenceRequest;
+pub use background::Ground;
 pub use delivery::{Answer, AnswerBody, AnswerStream};
 pub use dialect::Dialect;
 pub use dispatch::Dispatcher;

@@ -136,7 +136,7 @@ impl Resolution {
             // Nobody is asked.
         } else if !request.dialect.wakes() {
             awake(&route)?;
-        } else if let Some(entry) = first.entry() {
+        } else if let Some(entry) = first.entry().filter(|_| !request.is_background) {
             entry.asked_for();
         }
         let mut body = request.body;
@@ -158,6 +158,7 @@ impl Resolution {
             budgets,
             most,
             arrived: request.arrived,
+            is_background: request.is_background,
             dialect: request.dialect,
             path: match request.query {
                 Some(query) => format!("{}?{query}", request.dialect.target_path()).into(),

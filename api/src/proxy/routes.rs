@@ -128,7 +128,9 @@ async fn walk(
         state.gateway.refused(&id, dialect, &parts.headers, arrived, error);
     })?;
     let query = parts.uri.query().map(str::to_owned);
-    let request = InferenceRequest { id, arrived, dialect, query, headers: parts.headers, body };
+    let headers = parts.headers;
+    let is_background = false;
+    let request = InferenceRequest { id, arrived, dialect, query, is_background, headers, body };
     state.gateway.walk(by, request).await
 }
 

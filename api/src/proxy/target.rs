@@ -81,15 +81,20 @@ impl Target {
         }
     }
 
-    /// A request begins on it at `now`, in milliseconds since the epoch.
-    pub(super) fn begin(&self, now: i64) {
+    /// A request begins on it at `now`, in milliseconds since the epoch; `None` where it does not
+    /// count as a use.
+    pub(super) fn begin(&self, now: Option<i64>) {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        self.last_used.fetch_max(now, Ordering::AcqRel);
+        if let Some(now) = now {
+            self.last_used.fetch_max(now, Ordering::AcqRel);
+        }
     }
 
     /// A request has ended at `now`; returns whether it was the last one.
-    pub(super) fn end(&self, now: i64) -> bool {
-        self.last_used.fetch_max(now, Ordering::AcqRel);
+    pub(super) fn end(&self, now: Option<i64>) -> bool {
+        if let Some(now) = now {
+            self.last_used.fetch_max(now, Ordering::AcqRel);
+        }
         self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
     }
 

@@ -273,6 +273,7 @@ pub(super) fn request(dialect: Dialect, body: impl Into<Bytes>) -> InferenceRequ
         arrived: Instant::now(),
         dialect,
         query: None,
+        is_background: false,
         headers: HeaderMap::new(),
         body: body.into(),
     }

@@ -16,23 +16,26 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use diogenes_api::auth::{Authenticator, KeyRing};
+use diogenes_api::batches::BatchesArea;
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
-    KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    JobsArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_core::audit::{Actor, AuditError, AuditFilter, AuditLog};
+use diogenes_core::batches::{Batches, Files, Uploads};
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, Source, read_view};
 use diogenes_core::gateway::budget::{BudgetId, Budgets};
 use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::PriceBook;
-use diogenes_core::keys::{Keys, LocalLimiter, NewKey, Weight};
+use diogenes_core::jobs::{Creator, Jobs, NewJob};
+use diogenes_core::keys::{KeyId, Keys, LocalLimiter, NewKey, Weight};
 use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
-use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope};
-use diogenes_core::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
+use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope, Subject};
+use diogenes_core::testing::{CountingWake, ManualClock, MemoryBlobs, MemoryStore, SeededEntropy};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -47,6 +50,7 @@ struct World {
     clock: Arc<ManualClock>,
     keys: Keys,
     budgets: Budgets,
+    jobs: Jobs,
     ledger: Arc<dyn Ledger>,
     audit: AuditLog,
 }
@@ -70,6 +74,16 @@ impl World {
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
         let views = FleetViews::local(dispatcher.clone());
+        let entropy = Arc::new(SeededEntropy::new(2));
+        let files = Files::new(
+            store.clone(),
+            Arc::new(MemoryBlobs::default()),
+            clock.clone(),
+            entropy.clone(),
+        );
+        let jobs = Jobs::new(store.clone(), clock.clone(), entropy.clone(), wake.clone());
+        let uploads = Uploads::new(store.clone(), files.clone(), clock.clone(), entropy.clone());
+        let batches = Batches::new(store.clone(), files, jobs.clone(), clock.clone(), entropy);
         let registry = Registry::new(store.clone(), clock.clone(), wake);
         let spec = ModelSpec::new(["vllm", "--port", "{port}"]);
         let kept = "kept".parse().unwrap();
@@ -102,6 +116,13 @@ impl World {
             clock: clock.clone(),
         };
         let router = diogenes_api::router(App {
+            batches: Arc::new(BatchesArea::new(entrance.clone(), batches, uploads)),
+            jobs: Arc::new(JobsArea::new(
+                entrance.clone(),
+                jobs.clone(),
+                clock.clone(),
+                Vec::new(),
+            )),
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
                 keys.clone(),
@@ -137,7 +158,7 @@ impl World {
                 settings: AppSettings::default(),
             }),
         });
-        Self { router, clock: manual, keys, budgets, ledger, audit }
+        Self { router, clock: manual, keys, budgets, jobs, ledger, audit }
     }
 
     /// The id and the text of a new key.
@@ -155,6 +176,14 @@ impl World {
         };
         let (record, plain) = self.keys.issue(&Allowed::operator(), new).await.unwrap();
         (record.id.to_string(), plain.expose().to_owned())
+    }
+
+    /// The id of a new job.
+    async fn job(&self, project: &str) -> String {
+        let creator = Creator::new(&Subject::new("ada@example.com"), &KeyId::from_caller(""));
+        let project = project.parse().unwrap();
+        let new = NewJob::new(project, "noop".parse().unwrap(), Value::Null, creator);
+        self.jobs.create(&Allowed::operator(), new).await.unwrap().id.to_string()
     }
 
     async fn budget(&self, id: &str, cap: &str) {
@@ -248,7 +277,8 @@ async fn every_route_lets_in_whom_the_table_names() {
                 Some(scope) => Some(world.key(project, &[scope]).await.1),
                 None => None,
             };
-            let path = route.request.replace("{key}", &target);
+            let job = world.job("team-a").await;
+            let path = route.request.replace("{key}", &target).replace("{job}", &job);
             let mut actions = world.actions().await;
             let (status, code) =
                 world.ask(route.method, &path, key.as_deref(), &(route.body)()).await;

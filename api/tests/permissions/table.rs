@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use Permission::{
     AuditRead, BudgetsRead, BudgetsWrite, ClusterLogs, ClusterRead, ClusterScale, GatewayRead,
-    GatewayWrite, InferenceUse, KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead,
-    ProjectsWrite, UsageRead,
+    GatewayWrite, InferenceUse, JobsRead, JobsWrite, KeysRead, KeysWrite, ModelsRead, ModelsWrite,
+    ProjectsRead, ProjectsWrite, QueuesWrite, UsageRead,
 };
 
 /// A route and what it takes to be let in.
@@ -55,6 +55,33 @@ fn form(path: &'static str) -> Route {
     Route { body, ..inference(path) }
 }
 
+/// A form with a file for a batch.
+fn file() -> Value {
+    let part = |name: &str, value: &str| {
+        format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    Value::String(part("purpose", "batch") + &part("file", "x") + "--limit--\r\n")
+}
+
+/// What is done with one file, which is not there.
+fn files(method: &'static str, path: &'static str) -> Route {
+    let request =
+        if path.ends_with("content") { "/v1/files/file-0/content" } else { "/v1/files/file-0" };
+    Route { request, answer: (404, "file_not_found"), ..control(method, path, InferenceUse) }
+}
+
+/// What is done with one upload, which is not there.
+fn uploads(path: &'static str, request: &'static str) -> Route {
+    Route { request, answer: (404, "upload_not_found"), ..control("POST", path, InferenceUse) }
+}
+
+/// What is done with one batch, which is not there.
+fn batches(method: &'static str, path: &'static str) -> Route {
+    let request =
+        if path.ends_with("cancel") { "/v1/batches/batch_0/cancel" } else { "/v1/batches/batch_0" };
+    Route { request, answer: (404, "batch_not_found"), ..control(method, path, InferenceUse) }
+}
+
 fn open(path: &'static str) -> Route {
     Route {
         method: "GET",
@@ -96,6 +123,40 @@ pub(crate) fn routes() -> Vec<Route> {
             answer: (404, "model_not_found"),
             ..open("/v1/models/{*id}")
         },
+        Route { needs: Some(InferenceUse), ..open("/v1/files") },
+        Route { method: "POST", body: file, answer: (200, ""), ..inference("/v1/files") },
+        files("GET", "/v1/files/{id}"),
+        files("DELETE", "/v1/files/{id}"),
+        files("GET", "/v1/files/{id}/content"),
+        Route {
+            body: || {
+                json!({
+                    "bytes": 1, "filename": "x", "mime_type": "text/plain", "purpose": "batch",
+                })
+            },
+            answer: (200, ""),
+            ..inference("/v1/uploads")
+        },
+        Route { body: file, ..uploads("/v1/uploads/{id}/parts", "/v1/uploads/upload_0/parts") },
+        Route {
+            body: || json!({"part_ids": []}),
+            ..uploads("/v1/uploads/{id}/complete", "/v1/uploads/upload_0/complete")
+        },
+        uploads("/v1/uploads/{id}/cancel", "/v1/uploads/upload_0/cancel"),
+        Route { needs: Some(InferenceUse), ..open("/v1/batches") },
+        Route {
+            body: || {
+                json!({
+                    "input_file_id": "file-0",
+                    "endpoint": "/v1/embeddings",
+                    "completion_window": "24h",
+                })
+            },
+            answer: (400, "invalid_request"),
+            ..inference("/v1/batches")
+        },
+        batches("GET", "/v1/batches/{id}"),
+        batches("POST", "/v1/batches/{id}/cancel"),
         open("/healthz"),
         open("/health"),
         open("/metrics"),
@@ -175,6 +236,42 @@ pub(crate) fn routes() -> Vec<Route> {
             is_of_project: true,
             request: "/api/v1/audit?project=team-a",
             ..control("GET", "/api/v1/audit", AuditRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/jobs?project=team-a",
+            ..control("GET", "/api/v1/jobs", JobsRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/jobs/{job}?project=team-a",
+            ..control("GET", "/api/v1/jobs/{id}", JobsRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/jobs/{job}/logs?project=team-a",
+            ..control("GET", "/api/v1/jobs/{id}/logs", JobsRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/jobs/{job}/cancel?project=team-a",
+            audit: "job.cancel",
+            ..control("POST", "/api/v1/jobs/{id}/cancel", JobsWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/jobs/{job}/retry?project=team-a",
+            // It waits.
+            answer: (409, "conflict"),
+            audit: "job.retry",
+            ..control("POST", "/api/v1/jobs/{id}/retry", JobsWrite)
+        },
+        control("GET", "/api/v1/queues", JobsRead),
+        Route {
+            request: "/api/v1/queues/batch",
+            body: || json!({"paused": true}),
+            audit: "queue.pause",
+            ..control("PATCH", "/api/v1/queues/{name}", QueuesWrite)
         },
         Route {
             is_of_project: true,

@@ -5,6 +5,7 @@ mod catalog;
 mod config;
 mod demo;
 mod http;
+mod jobs;
 mod linger;
 mod money;
 mod peer;
@@ -19,11 +20,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
+use diogenes_api::batches::BatchesArea;
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
-    KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    JobsArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
+use diogenes_api::jobs::Worker;
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState, WayOut};
 use diogenes_api::telemetry::{Exporter, TelemetrySettings};
@@ -205,6 +208,7 @@ struct Server {
     processes: Arc<ProcessBackend>,
     fleet: FleetLoop,
     dispatcher: Arc<Dispatcher>,
+    worker: Worker,
     money: Money,
     telemetry: Option<Exporter>,
 }
@@ -218,6 +222,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let (wake, triggers) = fleet_loop::channel();
+        let bell = wake.bell();
         let wake: Arc<dyn Wake> = Arc::new(wake);
         let deployment = deployment_id(config)?;
         upkeep::spawn_sweeper(store.clone());
@@ -265,7 +270,39 @@ impl Server {
             logs: processes.clone(),
             clock: clock.clone(),
         };
+        let services =
+            jobs::Services::open(&config.data_dir, &store, &clock, &entropy, wake.clone())?;
+        let gateway = Arc::new(
+            Gateway::new(
+                views.clone(),
+                Arc::new(LocalLimiter::default()),
+                clock.clone(),
+                GatewaySettings::default(),
+            )
+            .with_purse(money.purse.clone())
+            .with_usage(money.usage.clone())
+            .with_answers_in(answers)
+            .with_records(records),
+        );
+        let worker = services.worker(
+            keys.clone(),
+            gateway.clone(),
+            clock.clone(),
+            config.max_body_bytes,
+            bell,
+        );
         let app = App {
+            batches: Arc::new(BatchesArea::new(
+                entrance.clone(),
+                services.batches,
+                services.uploads,
+            )),
+            jobs: Arc::new(JobsArea::new(
+                entrance.clone(),
+                services.jobs,
+                clock.clone(),
+                worker.lanes.iter().map(|lane| lane.queue.clone()).collect(),
+            )),
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
                 keys.clone(),
@@ -297,18 +334,7 @@ impl Server {
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,
-                gateway: Arc::new(
-                    Gateway::new(
-                        views,
-                        Arc::new(LocalLimiter::default()),
-                        clock.clone(),
-                        GatewaySettings::default(),
-                    )
-                    .with_purse(money.purse.clone())
-                    .with_usage(money.usage.clone())
-                    .with_answers_in(answers)
-                    .with_records(records),
-                ),
+                gateway,
                 metrics,
                 settings: AppSettings { max_body_bytes: config.max_body_bytes },
             }),
@@ -328,7 +354,7 @@ impl Server {
             launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
-        Ok(Self { app, keys, processes, fleet, dispatcher, money, telemetry })
+        Ok(Self { app, keys, processes, fleet, dispatcher, worker, money, telemetry })
     }
 
     async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
@@ -341,6 +367,8 @@ impl Server {
         let fleet = tokio::spawn(self.fleet.run(started, stopped));
         // Before that, a request would hear that its model does not exist.
         published.await.context("the fleet's loop has stopped")?;
+        let (stop_worker, worker_stopped) = oneshot::channel();
+        let worker = tokio::spawn(self.worker.run(worker_stopped));
         let dispatcher = self.dispatcher.clone();
         let mut signalled = async || {
             tokio::select! {
@@ -354,6 +382,8 @@ impl Server {
         tracing::info!(
             "shutting down: waiting for requests in progress; a second signal cuts them off"
         );
+        // Nobody is left to hear that the worker has ended already.
+        let _ = stop_worker.send(());
         dispatcher.shut_down();
         // Nobody is left to hear that the loop has ended already.
         let _ = stop_fleet.send(());
@@ -373,6 +403,7 @@ impl Server {
         }
         // Before the books are closed: what was cut off is in them.
         connections.cut_off().await;
+        worker.await.context("the worker of jobs has crashed")?;
         self.money.close().await;
         if let Some(telemetry) = self.telemetry {
             telemetry.close().await;

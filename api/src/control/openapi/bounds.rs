@@ -81,6 +81,7 @@ fn bound_parameters(document: &mut Value) {
             .iter()
             .any(|area| path.starts_with(area));
         let is_of_provider = path.starts_with("/api/v1/providers/");
+        let is_of_queue = path.starts_with("/api/v1/queues/");
         let is_of_budget = path.starts_with("/api/v1/budgets/");
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
@@ -89,6 +90,7 @@ fn bound_parameters(document: &mut Value) {
                 Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
                 Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
                 Some("name") if is_of_provider => json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"}),
+                Some("name") if is_of_queue => json!({"pattern": "^[a-z][a-z0-9_-]{0,39}$"}),
                 Some("id") if is_of_budget => json!({"maxLength": 128, "pattern": BUDGET_ID}),
                 _ => continue,
             };

@@ -11,14 +11,14 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
 use super::{
-    audit, budgets, cluster, cost, gateway, keys, models, prices, projects, rate_cards, usage,
+    audit, budgets, cluster, cost, gateway, jobs, keys, models, prices, projects, rate_cards, usage,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Diogenes control plane",
-        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, usage and the audit log. Inference is OpenAI's \
+        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, jobs, usage and the audit log. Inference is OpenAI's \
                        API under `/v1`. Every call needs `Authorization: Bearer` with a key that \
                        has the scope for it, such as `admin`; every error is an OpenAI error object with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -28,6 +28,8 @@ use super::{
         projects::create, projects::list, projects::show, projects::archive,
         budgets::list, budgets::show, budgets::set, budgets::delete,
         audit::list,
+        jobs::list, jobs::show, jobs::cancel, jobs::retry, jobs::logs, jobs::queues,
+        jobs::change_queue,
         usage::read,
         cost::read,
         models::list, models::show, models::apply, models::delete,

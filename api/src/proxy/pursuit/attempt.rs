@@ -54,7 +54,11 @@ impl Pursuit {
                 let by = self.begin(&entry, target, settlement)?;
                 self.reserve(target, better, settlement).await?;
                 self.warm(warm).await;
-                let in_use = self.gateway.views.link.in_use(&entry, &by.target.claim);
+                let in_use = if self.call.is_background {
+                    None
+                } else {
+                    self.gateway.views.link.in_use(&entry, &by.target.claim)
+                };
                 self.note(&Asked::Replica(&by.target), settlement);
                 if self.route.recover {
                     recovery = Recovery::arm(&self.gateway, &self.call, &by, dialect, &body);
@@ -275,7 +279,7 @@ impl Pursuit {
         };
         self.ticket = None;
         settlement.charged(charge);
-        if target > 0 {
+        if target > 0 && !self.call.is_background {
             entry.asked_for();
         }
         Some(lease)

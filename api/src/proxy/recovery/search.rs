@@ -132,7 +132,7 @@ impl Way {
             let suits = |target: &Target| {
                 !lost.contains(&target.claim) && self.runs_the_same(&view, &target.claim)
             };
-            if let Some(lease) = entry.start_where(&mut place, None, suits) {
+            if let Some(lease) = entry.start_where(&mut place, None, true, suits) {
                 return Ok(lease);
             }
             let now = self.gateway.clock.now();
