@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use diogenes_core::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::multipart::{Form, Part};
 use reqwest::{Method, Response, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,62 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<Value, Failure> {
         self.call(Method::POST, self.address.join(path, &[])?, Some(body)).await
+    }
+
+    /// POST with a query, decoded.
+    pub(crate) async fn post_to(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: &impl Serialize,
+    ) -> Result<Value, Failure> {
+        self.call(Method::POST, self.address.join(path, query)?, Some(body)).await
+    }
+
+    /// PATCH, decoded.
+    pub(crate) async fn patch(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Value, Failure> {
+        self.call(Method::PATCH, self.address.join(path, &[])?, Some(body)).await
+    }
+
+    /// GET without a time limit, whatever the answer's body is.
+    pub(crate) async fn download(&self, path: &[&str]) -> Result<Response, Failure> {
+        let request = self.http.get(self.address.join(path, &[])?);
+        self.checked(request.send().await.map_err(|error| self.unanswered(error))?).await
+    }
+
+    /// POST of a form with a file of `size` bytes and its purpose, decoded. `sent` is told how much
+    /// was sent.
+    pub(crate) async fn upload(
+        &self,
+        path: &[&str],
+        file: tokio::fs::File,
+        size: u64,
+        name: &str,
+        purpose: &'static str,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<Value, Failure> {
+        let pieces = futures_util::stream::try_unfold((file, 0), move |(mut file, at)| {
+            sent(at);
+            async move {
+                let mut piece = vec![0; 64 << 10];
+                let read = tokio::io::AsyncReadExt::read(&mut file, &mut piece).await?;
+                piece.truncate(read);
+                let at = at + read as u64;
+                Ok::<_, std::io::Error>((read > 0).then_some((piece, (file, at))))
+            }
+        });
+        let content = reqwest::Body::wrap_stream(pieces);
+        let part = Part::stream_with_length(content, size).file_name(name.to_owned());
+        let form = Form::new().text("purpose", purpose).part("file", part);
+        let request = self.http.post(self.address.join(path, &[])?).multipart(form);
+        let response = request.send().await.map_err(|error| self.unanswered(error))?;
+        let text =
+            self.checked(response).await?.bytes().await.map_err(|error| self.broken(error))?;
+        decode(serde_json::from_slice(&text).unwrap_or_default())
     }
 
     /// PUT, decoded.

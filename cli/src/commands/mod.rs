@@ -1,6 +1,7 @@
 //! The operator's commands. They speak HTTP; only `serve` opens its data directory.
 
 mod audit;
+mod batch;
 mod budget;
 mod chat;
 mod completions;
@@ -11,6 +12,7 @@ mod doctor;
 mod embed;
 mod fields;
 mod health;
+mod job;
 mod key;
 mod logs;
 mod model;
@@ -21,6 +23,7 @@ mod progress;
 mod project;
 mod provider;
 mod ps;
+mod queue;
 mod route;
 mod scale;
 mod screen;
@@ -51,7 +54,7 @@ Exit codes:
   3  the data directory cannot be used
   4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
-  6  the model, route, provider, key, project or budget does not exist
+  6  the model, route, provider, key, project, budget, batch or job does not exist
   7  the model could not be started
   8  `doctor` or `provider check` found a problem
 
@@ -83,6 +86,9 @@ pub(crate) enum ClientCommand {
     Pin(scale::PinArgs),
     Unpin(scale::UnpinArgs),
     Logs(logs::LogsArgs),
+    Batch(batch::BatchArgs),
+    Job(job::JobArgs),
+    Queue(queue::QueueArgs),
     Model(model::ModelArgs),
     Route(route::RouteArgs),
     Provider(provider::ProviderArgs),
@@ -115,6 +121,9 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Pin(args) => scale::pin(args).await,
             ClientCommand::Unpin(args) => scale::unpin(args).await,
             ClientCommand::Logs(args) => logs::run(args).await,
+            ClientCommand::Batch(args) => batch::run(args).await,
+            ClientCommand::Job(args) => job::run(args).await,
+            ClientCommand::Queue(args) => queue::run(args).await,
             ClientCommand::Model(args) => model::run(args).await,
             ClientCommand::Route(args) => route::run(args).await,
             ClientCommand::Provider(args) => provider::run(args).await,

@@ -1,0 +1,377 @@
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+use diogenes_api::batches::{BatchBody, BatchList, FileBody};
+use diogenes_core::Timestamp;
+use diogenes_core::batches::{BatchEndpoint, BatchStatus, WINDOW_NAME};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::{confirmation, output, time};
+use crate::client::{Client, decode};
+use crate::exit::{Failure, Kind};
+
+const PATH: [&str; 2] = ["v1", "batches"];
+/// How often a batch is looked at that is waited for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Run files of requests when there is time: OpenAI's batches, on your own models.
+///
+/// A batch wakes its model, answers every request of its file, and lets the model go. It goes on
+/// after a restart of the server.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes batch create questions.jsonl --wait
+  diogenes batch create texts.jsonl --endpoint /v1/embeddings --not-before 2026-12-01T02:00:00Z
+  diogenes batch list
+  diogenes batch results batch_0123456789abcdef0123456789abcdef > answers.jsonl
+
+A line of the file:
+  {\"custom_id\":\"1\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"demo\",\"messages\":[…]}}")]
+pub(crate) struct BatchArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Create(CreateArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Cancel(CancelArgs),
+    Results(ResultsArgs),
+}
+
+/// Upload a file of requests, and create a batch of them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes batch create questions.jsonl
+  diogenes batch create questions.jsonl --wait && echo done
+  diogenes batch create texts.jsonl --endpoint /v1/embeddings --metadata run=nightly
+
+Exit codes with --wait: 0 if every request was answered with success, 1 if not.")]
+struct CreateArgs {
+    /// The file, one request a line
+    file: PathBuf,
+    /// The endpoint that the requests are for
+    #[arg(long, value_name = "PATH", default_value = "/v1/chat/completions", value_parser = endpoint)]
+    endpoint: BatchEndpoint,
+    /// Begin no sooner than this time, such as `2026-12-01T02:00:00Z`; at most 24 hours ahead
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<Timestamp>,
+    /// Keep this with the batch; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// Wait until it has ended, and show how far it is
+    #[arg(short, long)]
+    wait: bool,
+}
+
+/// List the batches of your project, newest first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes batch list
+  diogenes batch list -o json | jq -r '.data[] | select(.status == \"in_progress\").id'")]
+struct ListArgs {}
+
+/// Show a batch: how far it is, and what is wrong with its file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes batch show batch_0123456789abcdef0123456789abcdef
+  diogenes batch show batch_0123456789abcdef0123456789abcdef --wait")]
+struct ShowArgs {
+    /// The batch's id
+    id: String,
+    /// Wait until it has ended, and show how far it is
+    #[arg(short, long)]
+    wait: bool,
+}
+
+/// Ask for the end of a batch. What was answered is kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes batch cancel batch_0123456789abcdef0123456789abcdef --yes")]
+struct CancelArgs {
+    /// The batch's id
+    id: String,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Print what came of a batch that has ended, one answer a line, in the order of its file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes batch results batch_0123456789abcdef0123456789abcdef > answers.jsonl
+  diogenes batch results batch_0123456789abcdef0123456789abcdef --errors | jq .response.body.error")]
+struct ResultsArgs {
+    /// The batch's id
+    id: String,
+    /// The requests that failed instead
+    #[arg(long)]
+    errors: bool,
+}
+
+fn endpoint(text: &str) -> Result<BatchEndpoint, String> {
+    BatchEndpoint::parse(text).ok_or_else(|| {
+        let known = BatchEndpoint::ALL.map(|endpoint| format!("`{}`", endpoint.as_str()));
+        format!("use one of {}", known.join(", "))
+    })
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(super) async fn run(args: BatchArgs) -> Result<(), Failure> {
+    let client = args.options.client()?;
+    let format = args.options.output;
+    match args.action {
+        Action::Create(args) => create(&client, args, format).await,
+        Action::List(ListArgs {}) => {
+            let page = all(&client).await?;
+            output::result(format, &page, || {
+                let batches = decode::<BatchList>(page.clone())?.data;
+                if batches.is_empty() {
+                    output::note("no batches; create one with `diogenes batch create FILE`");
+                    return Ok(String::new());
+                }
+                Ok(table(&batches, Timestamp::now()))
+            })
+        }
+        Action::Show(ShowArgs { id, wait }) => {
+            let batch = client.get(&[&PATH[..], &[&id]].concat(), &[]).await?;
+            if wait { follow(&client, batch, format).await } else { show(&batch, format) }
+        }
+        Action::Cancel(CancelArgs { id, yes }) => {
+            let question = format!("cancel batch `{id}`? What was answered is kept");
+            if !yes && !confirmation::ask(&format!("cancelling `{id}`"), &question)? {
+                output::note("nothing was cancelled");
+                return Ok(());
+            }
+            let path = [&PATH[..], &[&id, "cancel"]].concat();
+            let batch = client.post(&path, &json!({})).await?;
+            show(&batch, format)
+        }
+        Action::Results(args) => results(&client, &args).await,
+    }
+}
+
+async fn create(client: &Client, args: CreateArgs, format: output::Format) -> Result<(), Failure> {
+    let file = upload(client, &args.file).await?;
+    let mut body = json!({
+        "input_file_id": file.id,
+        "endpoint": args.endpoint,
+        "completion_window": WINDOW_NAME,
+    });
+    if !args.metadata.is_empty() {
+        body["metadata"] = json!(args.metadata.into_iter().collect::<BTreeMap<_, _>>());
+    }
+    if let Some(at) = args.not_before {
+        body["not_before"] = at.as_second().into();
+    }
+    let batch = client.post(&PATH, &body).await?;
+    if args.wait { follow(client, batch, format).await } else { show(&batch, format) }
+}
+
+async fn upload(client: &Client, path: &Path) -> Result<FileBody, Failure> {
+    let unreadable = |error: io::Error| Failure {
+        kind: Kind::Config,
+        error: anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
+    };
+    let size = path.metadata().map_err(unreadable)?.len();
+    let bar = bar(size, "{spinner} uploading {bar:30} {bytes}/{total_bytes}, {eta} to go");
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let name = path.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
+    let shown = bar.clone();
+    let sent = move |sent| {
+        if let Some(bar) = &shown {
+            bar.set_position(sent);
+        }
+    };
+    let answer = client.upload(&["v1", "files"], file, size, &name, "batch", sent).await;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    decode(answer?)
+}
+
+/// Every batch, as one page.
+async fn all(client: &Client) -> Result<Value, Failure> {
+    let mut data = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let mut query = vec![("limit", "100")];
+        query.extend(after.as_deref().map(|after| ("after", after)));
+        let page: BatchList = decode(client.get(&PATH, &query).await?)?;
+        data.extend(page.data);
+        match page.last_id.filter(|_| page.has_more) {
+            Some(last) => after = Some(last),
+            None => break,
+        }
+    }
+    let (first, last) = (data.first(), data.last());
+    Ok(json!({
+        "object": "list",
+        "first_id": first.map(|batch| &batch.id),
+        "last_id": last.map(|batch| &batch.id),
+        "has_more": false,
+        "data": data,
+    }))
+}
+
+/// Waits until a batch has ended, and fails unless every request was answered with success.
+async fn follow(client: &Client, mut value: Value, format: output::Format) -> Result<(), Failure> {
+    let mut bar: Option<ProgressBar> = None;
+    let mut told = None;
+    let batch = loop {
+        let batch: BatchBody = decode(value.clone())?;
+        if batch.status.is_final() {
+            break batch;
+        }
+        let counts = batch.request_counts;
+        if bar.is_none() && counts.total > 0 {
+            bar =
+                self::bar(counts.total.into(), "{spinner} {msg} {bar:30} {pos}/{len}, {eta} to go");
+        }
+        let waits_for = waits_for(client, &batch).await;
+        let message = waits_for.unwrap_or_else(|| batch.status.to_string());
+        match &bar {
+            Some(bar) => {
+                bar.set_position(u64::from(counts.completed) + u64::from(counts.failed));
+                bar.set_message(message);
+            }
+            None if told.as_ref() != Some(&message) => {
+                output::note(&format!("{}: {message}", batch.id));
+                told = Some(message);
+            }
+            None => {}
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        value = client.get(&[&PATH[..], &[&batch.id]].concat(), &[]).await?;
+    };
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    show(&value, format)?;
+    let failed = batch.request_counts.failed;
+    if batch.status != BatchStatus::Completed {
+        return Err(Kind::Other.because(format!("batch `{}` is {}", batch.id, batch.status)));
+    }
+    if failed > 0 {
+        let message = format!(
+            "{failed} of {} requests failed; see them with `diogenes batch results {} --errors`",
+            batch.request_counts.total, batch.id
+        );
+        return Err(Kind::Other.because(message));
+    }
+    Ok(())
+}
+
+/// What the job of a batch waits for, for keys that may see jobs.
+async fn waits_for(client: &Client, batch: &BatchBody) -> Option<String> {
+    let job = client.get(&["api", "v1", "jobs", &batch.job_id], &[]).await.ok()?;
+    let what = job["waits_for"].as_str()?;
+    Some(format!("waiting for {what}"))
+}
+
+/// A progress bar, where somebody looks.
+fn bar(length: u64, template: &str) -> Option<ProgressBar> {
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let is_watched = io::stderr().is_terminal();
+    let bar = is_watched.then(|| ProgressBar::new(length).with_style(style))?;
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Some(bar)
+}
+
+async fn results(client: &Client, args: &ResultsArgs) -> Result<(), Failure> {
+    let batch = client.get(&[&PATH[..], &[&args.id]].concat(), &[]).await?;
+    let batch: BatchBody = decode(batch)?;
+    if !batch.status.is_final() {
+        let message = format!(
+            "batch `{}` is {}; wait for it with `diogenes batch show {} --wait`",
+            batch.id, batch.status, batch.id
+        );
+        return Err(Kind::Other.because(message));
+    }
+    let file = if args.errors { batch.error_file_id } else { batch.output_file_id };
+    let Some(file) = file else {
+        let what = if args.errors { "failed" } else { "was answered with success" };
+        output::note(&format!("no request of batch `{}` {what}", batch.id));
+        return Ok(());
+    };
+    let mut answer = client.download(&["v1", "files", &file, "content"]).await?;
+    let mut out = io::stdout().lock();
+    let unwritten = |error: io::Error| Failure {
+        kind: Kind::Other,
+        error: anyhow::Error::new(error).context("cannot write the results"),
+    };
+    while let Some(piece) = answer.chunk().await.map_err(|error| client.broken(error))? {
+        out.write_all(&piece).map_err(unwritten)?;
+    }
+    out.flush().map_err(unwritten)
+}
+
+fn show(batch: &Value, format: output::Format) -> Result<(), Failure> {
+    output::result(format, batch, || {
+        let batch: BatchBody = decode(batch.clone())?;
+        let counts = batch.request_counts;
+        let stamp = |seconds: Option<i64>| {
+            let at = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+            at.map_or_else(|| "-".into(), time::stamp)
+        };
+        let ended =
+            batch.completed_at.or(batch.failed_at).or(batch.expired_at).or(batch.cancelled_at);
+        let mut text = output::details([
+            ("id", batch.id.clone()),
+            ("status", batch.status.to_string()),
+            ("endpoint", batch.endpoint),
+            ("model", batch.model.unwrap_or_else(|| "-".into())),
+            (
+                "requests",
+                format!(
+                    "{} ({} completed, {} failed)",
+                    counts.total, counts.completed, counts.failed
+                ),
+            ),
+            ("input", batch.input_file_id),
+            ("output", batch.output_file_id.unwrap_or_else(|| "-".into())),
+            ("errors", batch.error_file_id.unwrap_or_else(|| "-".into())),
+            ("job", batch.job_id),
+            ("created", stamp(Some(batch.created_at))),
+            ("ended", stamp(ended)),
+        ]);
+        for problem in batch.errors.into_iter().flat_map(|errors| errors.data) {
+            let line = problem.line.map_or_else(String::new, |line| format!("line {line}: "));
+            text.push_str(&format!("\n{line}{} ({})", problem.message, problem.code));
+        }
+        Ok(text)
+    })
+}
+
+fn table(batches: &[BatchBody], now: Timestamp) -> String {
+    output::table(
+        &["ID", "STATUS", "MODEL", "DONE", "FAILED", "AGE"],
+        batches.iter().map(|batch| {
+            let counts = batch.request_counts;
+            let age = Timestamp::from_second(batch.created_at)
+                .map_or_else(|_| "-".into(), |at| time::rough(time::since(at, now)));
+            vec![
+                batch.id.clone(),
+                batch.status.to_string(),
+                batch.model.clone().unwrap_or_else(|| "-".into()),
+                format!("{}/{}", counts.completed + counts.failed, counts.total),
+                counts.failed.to_string(),
+                age,
+            ]
+        }),
+    )
+}

@@ -1,0 +1,253 @@
+use clap::Subcommand;
+use diogenes_api::control::{JobBody, JobLogPage, JobPageBody};
+use diogenes_core::Timestamp;
+use diogenes_core::jobs::JobStatus;
+use diogenes_core::tenancy::ProjectId;
+use serde_json::{Value, json};
+
+use super::options::Options;
+use super::{confirmation, output, time};
+use crate::client::{Client, decode};
+use crate::exit::Failure;
+
+/// How often a log is read anew that is followed.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// List jobs, show them, cancel them and begin again with them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job list --status running
+  diogenes job show 0123456789abcdef0123456789abcdef
+  diogenes job logs 0123456789abcdef0123456789abcdef --follow
+  diogenes job retry 0123456789abcdef0123456789abcdef")]
+pub(crate) struct JobArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(ListArgs),
+    Show(OneArgs),
+    Logs(LogsArgs),
+    Cancel(CancelArgs),
+    Retry(RetryArgs),
+}
+
+/// List the jobs of a project, newest first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job list
+  diogenes job list --status discarded   # those that need a look
+  diogenes job list --kind batch -o json | jq -r '.data[].id'")]
+struct ListArgs {
+    /// The project [default: that of the key]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
+    /// Only those with this status
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    status: Option<JobStatus>,
+    /// Only those of this kind, such as `batch`
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only those of this queue
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+}
+
+/// Show a job: how far it is, and what it is to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job show 0123456789abcdef0123456789abcdef
+  diogenes job show 0123456789abcdef0123456789abcdef -o yaml")]
+struct OneArgs {
+    #[command(flatten)]
+    job: Which,
+}
+
+/// Print the log of a job.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job logs 0123456789abcdef0123456789abcdef
+  diogenes job logs 0123456789abcdef0123456789abcdef --follow")]
+struct LogsArgs {
+    #[command(flatten)]
+    job: Which,
+    /// Go on until the job has ended
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Ask for the end of a job.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job cancel 0123456789abcdef0123456789abcdef --yes")]
+struct CancelArgs {
+    #[command(flatten)]
+    job: Which,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Begin again with a job that was cancelled or discarded.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job list --status discarded
+  diogenes job retry 0123456789abcdef0123456789abcdef")]
+struct RetryArgs {
+    #[command(flatten)]
+    job: Which,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The job's id
+    id: String,
+    /// The project of the job [default: that of the key]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
+}
+
+impl Which {
+    fn path<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        [&["api", "v1", "jobs", &*self.id], more].concat()
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        self.project.iter().map(|project| ("project", project.as_str())).collect()
+    }
+}
+
+fn status(text: &str) -> Result<JobStatus, String> {
+    JobStatus::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
+        format!("use one of {}", JobStatus::ALL.map(|status| format!("`{status}`")).join(", "))
+    })
+}
+
+pub(super) async fn run(args: JobArgs) -> Result<(), Failure> {
+    let client = args.options.client()?;
+    let format = args.options.output;
+    match args.action {
+        Action::List(args) => {
+            let status = args.status.map(JobStatus::as_str);
+            let mut query: Vec<(&str, &str)> = Vec::new();
+            query.extend(args.project.as_ref().map(|project| ("project", project.as_str())));
+            query.extend(status.map(|status| ("status", status)));
+            query.extend(args.kind.as_deref().map(|kind| ("kind", kind)));
+            query.extend(args.queue.as_deref().map(|queue| ("queue", queue)));
+            let page = client.get_all(&["api", "v1", "jobs"], &query).await?;
+            output::result(format, &page, || {
+                let jobs = decode::<JobPageBody>(page.clone())?.data;
+                if jobs.is_empty() {
+                    output::note("no jobs");
+                    return Ok(String::new());
+                }
+                Ok(table(&jobs, Timestamp::now()))
+            })
+        }
+        Action::Show(OneArgs { job }) => {
+            show(&client.get(&job.path(&[]), &job.query()).await?, format)
+        }
+        Action::Logs(LogsArgs { job, follow }) => logs(&client, &job, follow).await,
+        Action::Cancel(CancelArgs { job, yes }) => {
+            let question = format!("cancel job `{}`?", job.id);
+            if !yes && !confirmation::ask(&format!("cancelling `{}`", job.id), &question)? {
+                output::note("nothing was cancelled");
+                return Ok(());
+            }
+            show(&client.post_to(&job.path(&["cancel"]), &job.query(), &json!({})).await?, format)
+        }
+        Action::Retry(RetryArgs { job }) => {
+            show(&client.post_to(&job.path(&["retry"]), &job.query(), &json!({})).await?, format)
+        }
+    }
+}
+
+async fn logs(client: &Client, job: &Which, follow: bool) -> Result<(), Failure> {
+    let mut shown = 0;
+    loop {
+        // What is written between the two is shown in the next round.
+        let state: JobBody = decode(client.get(&job.path(&[]), &job.query()).await?)?;
+        let mut cursor: Option<String> = None;
+        let mut at = 0;
+        loop {
+            let mut query = job.query();
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let page: JobLogPage = decode(client.get(&job.path(&["logs"]), &query).await?)?;
+            for part in page.data {
+                at += 1;
+                if at > shown {
+                    for line in part.lines {
+                        output::line(&format!("{}  {line}", time::stamp(part.at)))?;
+                    }
+                }
+            }
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        shown = at.max(shown);
+        if !follow || state.status.is_final() {
+            if shown == 0 {
+                output::note("the job has logged nothing");
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn show(job: &Value, format: output::Format) -> Result<(), Failure> {
+    output::result(format, job, || {
+        let job: JobBody = decode(job.clone())?;
+        let stamp = |at: Option<Timestamp>| at.map_or_else(|| "-".into(), time::stamp);
+        let dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let failure = job.failure.map(|failure| {
+            format!("attempt {}, {}: {}", failure.attempt, time::stamp(failure.at), failure.message)
+        });
+        let progress = job.progress.map(|progress| {
+            format!("{}/{} {}", progress.done, progress.total, progress.message).trim().to_owned()
+        });
+        Ok(output::details([
+            ("id", job.id),
+            ("status", job.status.to_string()),
+            ("kind", job.kind),
+            ("queue", format!("{}, priority {}", job.queue, job.priority)),
+            ("project", job.project.to_string()),
+            ("attempt", format!("{} of {}", job.attempt, job.max_attempts)),
+            ("progress", dash(progress)),
+            ("waits for", dash(job.waits_for)),
+            ("worker", dash(job.worker)),
+            ("failure", dash(failure)),
+            ("result", dash(job.result.map(|result| result.to_string()))),
+            ("arguments", dash(job.arguments.map(|arguments| arguments.to_string()))),
+            ("created", format!("{} by {}", time::stamp(job.created_at), job.created_by)),
+            ("started", stamp(job.started_at)),
+            ("ended", stamp(job.finished_at)),
+        ]))
+    })
+}
+
+fn table(jobs: &[JobBody], now: Timestamp) -> String {
+    output::table(
+        &["ID", "KIND", "STATUS", "PROGRESS", "ATTEMPT", "AGE"],
+        jobs.iter().map(|job| {
+            let progress = job.progress.as_ref();
+            vec![
+                job.id.clone(),
+                job.kind.clone(),
+                job.status.to_string(),
+                progress.map_or_else(
+                    || "-".into(),
+                    |progress| format!("{}/{}", progress.done, progress.total),
+                ),
+                format!("{}/{}", job.attempt, job.max_attempts),
+                time::rough(time::since(job.created_at, now)),
+            ]
+        }),
+    )
+}
