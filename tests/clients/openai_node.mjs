@@ -75,6 +75,36 @@ test("a cut stream is an error", async () => {
   await assert.rejects(textOf(stream), (error) => error.code === "upstream_cut");
 });
 
+test("a batch", async () => {
+  const line = (number) =>
+    JSON.stringify({
+      custom_id: `r${number}`,
+      method: "POST",
+      url: "/v1/chat/completions",
+      body: { model: "batch-js", max_tokens: 4, messages },
+    });
+  const content = Array.from({ length: 20 }, (_, number) => line(number)).join("\n");
+  const file = await client.files.create({ file: await toFile(Buffer.from(content), "in.jsonl"), purpose: "batch" });
+  let batch = await client.batches.create({
+    input_file_id: file.id,
+    endpoint: "/v1/chat/completions",
+    completion_window: "24h",
+  });
+  const deadline = Date.now() + 60_000;
+  while (batch.status !== "completed") {
+    assert.ok(["validating", "in_progress", "finalizing"].includes(batch.status), JSON.stringify(batch));
+    assert.ok(Date.now() < deadline, JSON.stringify(batch));
+    await new Promise((done) => setTimeout(done, 200));
+    batch = await client.batches.retrieve(batch.id);
+  }
+  assert.equal(batch.request_counts.completed, 20);
+  const output = await (await client.files.content(batch.output_file_id)).text();
+  assert.equal(output.trimEnd().split("\n").length, 20);
+  const listed = [];
+  for await (const one of client.batches.list({ limit: 1 })) listed.push(one.id);
+  assert.ok(listed.includes(batch.id));
+});
+
 test("a failed start says why", async () => {
   const hasty = new OpenAI({ maxRetries: 0 });
   await assert.rejects(

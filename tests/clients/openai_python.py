@@ -1,8 +1,11 @@
 """OpenAI's Python client against `diogenes serve`; run by run.sh."""
 
 import array
+import hashlib
 import io
+import json
 import sys
+import time
 import traceback
 import wave
 
@@ -129,6 +132,60 @@ def cut_stream_is_an_error():
         raise AssertionError("a cut stream passed for a whole one")
 
 
+def batch():
+    """From a model that sleeps to the answers, with everything that the client has for it."""
+
+    def line(number):
+        body = {"model": "batch-py", "max_tokens": 4, "messages": HELLO}
+        request = {"custom_id": f"r{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+        return json.dumps(request).encode() + b"\n"
+
+    content = b"".join(line(number) for number in range(30))
+    file = client.files.create(file=("in.jsonl", content), purpose="batch")
+    assert file.bytes == len(content) and file.status == "processed", file
+    made = client.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"run": "clients"},
+    )
+    deadline = time.monotonic() + 60
+    while (made := client.batches.retrieve(made.id)).status != "completed":
+        assert made.status in ("validating", "in_progress", "finalizing"), made
+        assert time.monotonic() < deadline, made
+        time.sleep(0.2)
+    counts = made.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (30, 30, 0), made
+    answers = client.files.content(made.output_file_id).text.splitlines()
+    answers = [json.loads(answer) for answer in answers]
+    assert [answer["custom_id"] for answer in answers] == [f"r{number}" for number in range(30)]
+    assert all(answer["response"]["status_code"] == 200 for answer in answers)
+    assert made.id in [one.id for one in client.batches.list(limit=1)]
+    try:
+        client.batches.cancel(made.id)
+    except openai.ConflictError as error:
+        assert "completed" in error.message, error
+    else:
+        raise AssertionError("a batch that had ended was cancelled")
+    assert client.files.delete(file.id).deleted
+
+
+def upload_in_parts():
+    content = b"0123456789" * 1_000_000
+    upload = client.uploads.upload_file_chunked(
+        file=content,
+        filename="big.jsonl",
+        bytes=len(content),
+        mime_type="application/jsonl",
+        purpose="batch",
+        part_size=4 << 20,
+        md5=hashlib.md5(content).hexdigest(),
+    )
+    assert upload.status == "completed" and upload.file.bytes == len(content), upload
+    assert client.files.content(upload.file.id).read() == content
+    assert upload.file.id in [file.id for file in client.files.list(purpose="batch")]
+
+
 def failed_start():
     try:
         client.with_options(max_retries=0).chat.completions.create(model="broken-py", messages=HELLO)
@@ -153,6 +210,8 @@ TESTS = [
     retry_on_503,
     retry_on_a_failing_replica,
     cut_stream_is_an_error,
+    batch,
+    upload_in_parts,
     failed_start,
 ]
 

@@ -53,6 +53,7 @@ model() {
     model "flaky-$client" --fail-first 1 --fail-status 503
     model "cut-$client" --cut-after 3
     model "broken-$client" --exit-during-boot 3
+    model "batch-$client" --load-weights-delay 700ms
   done
   model plain-lc --load-weights-delay 700ms
   model stream-lc --load-weights-delay 700ms
