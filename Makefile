@@ -55,7 +55,7 @@ soak: ## the long counts of what `test` runs briefly: a million schedules, a tho
 	DIOGENES_SCHEDULES=$(or $(SCHEDULES),500000) $(CARGO) test --locked --release -p diogenes-core --all-features --test simulation
 	DIOGENES_SCHEDULES=$(or $(LONG_SCHEDULES),2000) $(CARGO) test --locked --release -p diogenes-simulation --all-features
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
-	DIOGENES_BATCH_KILLS=$(or $(BATCH_KILLS),500) $(CARGO) test --locked --workspace --all-features --test batches -- --nocapture a_killed
+	DIOGENES_BATCH_KILLS=$(or $(BATCH_KILLS),400) $(CARGO) test --locked --workspace --all-features --test batches -- --nocapture a_killed
 
 test-clients: ## the official clients of OpenAI and Anthropic, LangChain, and schemathesis on the control plane
 	$(CARGO) build --locked --workspace --all-features --bins --tests
