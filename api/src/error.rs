@@ -59,6 +59,8 @@ pub enum ErrorKind {
     ModelReadOnly,
     /// Somebody else has written in the meantime.
     Conflict,
+    /// What stands is not what `If-Match` or `If-None-Match` names.
+    PreconditionFailed,
     /// There is no such key.
     KeyNotFound,
     /// The project does not exist, or the caller may not know of it.
@@ -166,6 +168,7 @@ impl ErrorKind {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::ModelReadOnly => (StatusCode::CONFLICT, "model_read_only"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
             Self::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too_many_held_requests"),

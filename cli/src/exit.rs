@@ -56,6 +56,12 @@ fn details(error: &ServerError) -> String {
 }
 
 impl Failure {
+    /// Whether somebody else had changed what was to be changed.
+    pub(crate) fn is_precondition(&self) -> bool {
+        let server = self.error.downcast_ref::<ServerError>();
+        server.is_some_and(|error| error.code.as_deref() == Some("precondition_failed"))
+    }
+
     /// The failure for programs: what `-o json` and `-o yaml` print instead of a line of text.
     pub(crate) fn to_value(&self) -> Value {
         let (kind, exit_code) = (self.kind, self.kind as u8);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use diogenes_core::audit::{Actor, AuditFilter, AuditLog};
 use diogenes_core::fleet::{ModelSpec, Registry, Source};
-use diogenes_core::gateway::catalog::{CatalogEditor, CatalogError, SecretRule};
+use diogenes_core::gateway::catalog::{CatalogEditor, CatalogError, Precondition, SecretRule, Tag};
 use diogenes_core::gateway::{ProviderName, ProviderSpec, RouteSpec};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::StateStore;
@@ -43,14 +43,18 @@ impl World {
 
     async fn apply_route(&self, route: &str, spec: Value) -> Result<bool, String> {
         let spec: RouteSpec = serde_json::from_value(spec).unwrap();
-        let applied = self.editor.apply_route(&Actor::operator(), &name(route), &spec).await;
+        let applied = self
+            .editor
+            .apply_route(&Actor::operator(), &name(route), &spec, &Precondition::None)
+            .await;
         applied.map(|(is_new, _)| is_new).map_err(|error| error.to_string())
     }
 
     async fn apply_provider(&self, provider: &str, spec: Value) -> Result<bool, String> {
         let spec = serde_json::from_value(spec).unwrap();
         let provider = provider.parse().unwrap();
-        let applied = self.editor.apply_provider(&Actor::operator(), &provider, &spec).await;
+        let (actor, whatever) = (Actor::operator(), Precondition::None);
+        let applied = self.editor.apply_provider(&actor, &provider, &spec, &whatever).await;
         applied.map(|(is_new, _)| is_new).map_err(|error| error.to_string())
     }
 
@@ -101,10 +105,10 @@ fn routes_and_providers_are_added_changed_and_deleted_and_each_leaves_a_record()
 
         let actor = Actor::operator();
         let openai: ProviderName = "openai".parse().unwrap();
-        world.editor.delete_provider(&actor, &openai).await.unwrap();
-        world.editor.delete_route(&actor, &name("assistant")).await.unwrap();
+        world.editor.delete_provider(&actor, &openai, &Precondition::None).await.unwrap();
+        world.editor.delete_route(&actor, &name("assistant"), &Precondition::None).await.unwrap();
         assert!(matches!(
-            world.editor.delete_route(&actor, &name("assistant")).await,
+            world.editor.delete_route(&actor, &name("assistant"), &Precondition::None).await,
             Err(CatalogError::NoRoute(_))
         ));
         assert_eq!(
@@ -152,8 +156,14 @@ fn what_cannot_be_is_refused_with_its_place() {
         let clock = world.clock.clone();
         let on_aws = CatalogEditor::new(world.store.clone(), clock, SecretRule::Parameters);
         let spec: ProviderSpec = serde_json::from_value(openai()).unwrap();
-        let refused =
-            on_aws.apply_provider(&Actor::operator(), &"other".parse().unwrap(), &spec).await;
+        let refused = on_aws
+            .apply_provider(
+                &Actor::operator(),
+                &"other".parse().unwrap(),
+                &spec,
+                &Precondition::None,
+            )
+            .await;
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("must be an SSM parameter here"), "{refused}");
         assert_eq!(world.editor.load().await.unwrap().routes.len(), 1);
@@ -170,12 +180,16 @@ fn a_provider_that_routes_lead_to_is_kept() {
         }
         let delete = || async {
             let name = "openai".parse().unwrap();
-            world.editor.delete_provider(&Actor::operator(), &name).await
+            world.editor.delete_provider(&Actor::operator(), &name, &Precondition::None).await
         };
         let error = delete().await.unwrap_err().to_string();
         assert!(error.contains("is used by the routes `one`, `two`"), "{error}");
         for route in ["one", "two"] {
-            world.editor.delete_route(&Actor::operator(), &name(route)).await.unwrap();
+            world
+                .editor
+                .delete_route(&Actor::operator(), &name(route), &Precondition::None)
+                .await
+                .unwrap();
         }
         delete().await.unwrap();
     });
@@ -202,7 +216,11 @@ fn targets_that_nobody_answers_to_any_more_are_missing() {
         let error = world.apply_route("own", own).await.unwrap_err();
         assert!(error.contains("a former model of this server"), "{error}");
         let provider = "openai".parse().unwrap();
-        world.editor.delete_provider(&Actor::operator(), &provider).await.unwrap();
+        world
+            .editor
+            .delete_provider(&Actor::operator(), &provider, &Precondition::None)
+            .await
+            .unwrap();
         world.registry().delete(&name("big"), Source::Api).await.unwrap();
         let all = ["absent", "gone/x", "large", "openai/gpt-5-mini", "openai/own"];
         assert_eq!(missing().await, all);
@@ -224,14 +242,96 @@ fn a_model_takes_no_name_of_a_route() {
             let error = taken(model, &spec).await.unwrap_err().to_string();
             assert!(error.contains("`assistant` is the name of a route"), "{error}");
         }
-        // A model that has the name already keeps it.
-        let had = ModelSpec::new(["vllm", "--port", "{port}"]);
-        world.registry().apply(&name("assistant"), had.clone(), Source::Config).await.unwrap();
-        taken("assistant", &had).await.unwrap();
-        world.registry().delete(&name("assistant"), Source::Config).await.unwrap();
-        taken("assistant", &had).await.unwrap_err();
-        world.editor.delete_route(&Actor::operator(), &name("assistant")).await.unwrap();
+        // Nor by way of a configuration.
+        let file = ModelSpec::new(["vllm", "--port", "{port}"]);
+        let refused = world.registry().apply(&name("assistant"), file, Source::Config).await;
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("`assistant` is the name of a route"), "{error}");
+        world
+            .editor
+            .delete_route(&Actor::operator(), &name("assistant"), &Precondition::None)
+            .await
+            .unwrap();
         taken("assistant", &ModelSpec::new(["vllm", "--port", "{port}"])).await.unwrap();
+    });
+}
+
+#[test]
+fn a_change_is_made_only_where_its_precondition_holds() {
+    block_on(async {
+        let world = World::new().await;
+        let route = name("assistant");
+        let apply = async |targets: Value, when: &Precondition| {
+            world.clock.advance(std::time::Duration::from_secs(1));
+            let spec: RouteSpec = serde_json::from_value(json!({"targets": targets})).unwrap();
+            let applied = world.editor.apply_route(&Actor::operator(), &route, &spec, when).await;
+            applied.map(|(is_new, _)| is_new).map_err(|error| error.to_string())
+        };
+        let tag = async || {
+            let catalog = world.editor.load().await.unwrap();
+            catalog.routes[&route].tag().unwrap()
+        };
+        let unchanged = |tag: &Tag| Precondition::Unchanged(vec![Tag::new("other"), tag.clone()]);
+        let gone = apply(json!(["big"]), &Precondition::Present).await.unwrap_err();
+        assert!(gone.contains("route `assistant` does not exist any more"), "{gone}");
+        assert_eq!(apply(json!(["big"]), &Precondition::Absent).await, Ok(true));
+        let there = apply(json!(["big"]), &Precondition::Absent).await.unwrap_err();
+        assert!(there.contains("route `assistant` already exists"), "{there}");
+        let first = tag().await;
+        world.apply_route("other", json!({"targets": ["big"]})).await.unwrap();
+        assert_eq!(tag().await, first, "another route is none of its business");
+        assert_eq!(apply(json!(["large"]), &unchanged(&first)).await, Ok(false));
+        let stale = apply(json!(["big"]), &unchanged(&first)).await.unwrap_err();
+        assert!(stale.contains("route `assistant` has changed since it was read"), "{stale}");
+        assert_eq!(apply(json!(["big"]), &Precondition::Present).await, Ok(false));
+        assert_ne!(tag().await, first, "what it was before is not what it was first");
+        let delete = async |when: &Precondition| {
+            world.editor.delete_route(&Actor::operator(), &route, when).await.map(|_| ())
+        };
+        let refused = delete(&unchanged(&first)).await;
+        assert!(matches!(refused, Err(CatalogError::Precondition(_))), "{refused:?}");
+        delete(&unchanged(&tag().await)).await.unwrap();
+
+        let provider = "openai".parse().unwrap();
+        let spec: ProviderSpec = serde_json::from_value(openai()).unwrap();
+        let apply = async |when: &Precondition| {
+            world.editor.apply_provider(&Actor::operator(), &provider, &spec, when).await
+        };
+        apply(&Precondition::Absent).await.unwrap();
+        let refused = apply(&unchanged(&first)).await.map(|_| ());
+        assert!(matches!(refused, Err(CatalogError::Precondition(_))), "{refused:?}");
+    });
+}
+
+#[test]
+fn names_move_between_the_routes_and_models_of_a_file() {
+    block_on(async {
+        let world = World::new().await;
+        let routes = |names: std::ops::Range<usize>| {
+            let spec: RouteSpec = serde_json::from_value(json!({"targets": ["big"]})).unwrap();
+            names.map(|number| (name(&format!("r{number}")), spec.clone())).collect()
+        };
+        let (providers, cards) = (BTreeMap::new(), BTreeMap::new());
+        let take_over = async |names| {
+            let routes: BTreeMap<ModelName, RouteSpec> = routes(names);
+            world.editor.take_over(&routes, &providers, &cards).await
+        };
+        // More than one commit claims.
+        assert_eq!(take_over(0..130).await.unwrap().routes.len(), 130);
+        let model = |model: &'static str| {
+            let spec = ModelSpec::new(["vllm", "--port", "{port}"]);
+            let registry = world.registry();
+            async move { registry.apply(&name(model), spec, Source::Config).await }
+        };
+        for taken in ["r0", "r47", "r48", "r129"] {
+            let error = model(taken).await.unwrap_err().to_string();
+            assert!(error.contains("is the name of a route"), "{taken}: {error}");
+        }
+        world.editor.retire_routes(&routes(0..10)).await.unwrap();
+        model("r129").await.unwrap();
+        assert_eq!(take_over(0..10).await.unwrap().routes.len(), 10);
+        let error = take_over(120..130).await.unwrap_err().to_string();
+        assert!(error.contains("model `r129` already uses the name `r129`"), "{error}");
     });
 }
 
@@ -275,8 +375,16 @@ fn the_configuration_owns_what_its_file_says_and_nothing_else() {
         assert!(error.contains("route `assistant` is defined in the configuration"), "{error}");
         let actor = Actor::operator();
         for read_only in [
-            world.editor.delete_route(&actor, &name("assistant")).await.map(|_| ()),
-            world.editor.delete_provider(&actor, &"openai".parse().unwrap()).await.map(|_| ()),
+            world
+                .editor
+                .delete_route(&actor, &name("assistant"), &Precondition::None)
+                .await
+                .map(|_| ()),
+            world
+                .editor
+                .delete_provider(&actor, &"openai".parse().unwrap(), &Precondition::None)
+                .await
+                .map(|_| ()),
         ] {
             assert!(matches!(read_only, Err(CatalogError::ReadOnly(_))), "{read_only:?}");
         }

@@ -7,8 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
+use diogenes_core::audit::Actor;
 use diogenes_core::entity::StoreExt;
-use diogenes_core::fleet::{Model, ModelSpec, NameClaim, Registry, RegistryError, Source};
+use diogenes_core::fleet::{
+    Model, ModelSpec, NameClaim, NameHolder, Registry, RegistryError, Source,
+};
+use diogenes_core::gateway::catalog::{CatalogEditor, Precondition, SecretRule};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Bound, Expect, Item, Key, Page, Query, StateStore, StoreError, Table, Version, Write,
@@ -99,7 +103,10 @@ impl World {
 
     fn owner(&self, of: &str) -> Option<String> {
         let claim = block_on(self.store.load::<NameClaim>(&NameClaim::key_of(&name(of)))).unwrap();
-        claim.map(|claim| claim.value.model.to_string())
+        claim.map(|claim| match claim.value.holder {
+            NameHolder::Model(model) => model.to_string(),
+            NameHolder::Route { .. } => "a route".into(),
+        })
     }
 
     fn writes(&self) -> usize {
@@ -154,6 +161,40 @@ fn of_many_concurrent_models_one_gets_the_alias() {
         });
         assert_eq!(winners.len(), 1, "{winners:?}");
         assert_eq!(world.owner("x").as_deref(), Some(winners[0]));
+    }
+}
+
+#[test]
+fn of_models_and_routes_that_want_a_name_at_the_same_moment_one_kind_gets_it() {
+    for round in 0..20 {
+        let world = World::new(true);
+        world.apply("target", &[]).unwrap();
+        let route = |world: &World| {
+            let secrets = SecretRule::Machine;
+            let editor = CatalogEditor::new(world.store.clone(), world.clock.clone(), secrets);
+            let spec = serde_json::from_value(serde_json::json!({"targets": ["target"]})).unwrap();
+            let (actor, whatever) = (Actor::operator(), Precondition::None);
+            block_on(editor.apply_route(&actor, &name("x"), &spec, &whatever)).map(|_| ())
+        };
+        // A model's own name, or an alias.
+        let model = |world: &World| match round % 2 {
+            0 => world.apply("x", &[]).map(|_| ()),
+            _ => world.apply("a", &["x"]).map(|_| ()),
+        };
+        let winners: Vec<_> = std::thread::scope(|scope| {
+            let world = &world;
+            let appliers: Vec<_> = (0..6)
+                .map(|number| {
+                    scope.spawn(move || match number % 2 {
+                        0 => route(world).is_ok().then_some("route"),
+                        _ => model(world).is_ok().then_some("model"),
+                    })
+                })
+                .collect();
+            appliers.into_iter().filter_map(|applier| applier.join().unwrap()).collect()
+        });
+        assert!(winners.iter().all(|kind| *kind == winners[0]), "{winners:?}");
+        assert_eq!(winners.len(), 3, "whoever has it may write it again: {winners:?}");
     }
 }
 

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, parse_name};
+use super::preconditions::{ETag, When, etag};
 use crate::error::{ApiError, ErrorBody, ErrorKind, store_error};
 use crate::proxy::FleetViews;
 
@@ -195,52 +196,67 @@ pub(super) async fn list_routes(
 /// Show a route.
 #[utoipa::path(get, path = "/api/v1/routes/{name}", tag = "routes",
     params(("name" = String, Path, description = "the route's name; slashes are not escaped")),
-    responses((status = 200, body = RouteBody), (status = "4XX", body = ErrorBody)))]
+    responses(
+        (status = 200, body = RouteBody, headers(("ETag", description = "for `If-Match`"))),
+        (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show_route(
     Allow(by): Allow<may::GatewayRead>,
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
-) -> Result<Json<RouteBody>, ApiError> {
+) -> Result<(ETag, Json<RouteBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
     let mut catalog = area.read(&by).await?;
     let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
-    area.route_body(&catalog, name, route).await.map(Json)
+    Ok((etag(&route)?, Json(area.route_body(&catalog, name, route).await?)))
 }
 
 /// Add a route, or change it.
 #[utoipa::path(put, path = "/api/v1/routes/{name}", request_body = RouteSpec, tag = "routes",
-    params(("name" = String, Path, description = "the route's name; slashes are not escaped")),
-    responses((status = 200, body = RouteBody), (status = 201, body = RouteBody),
+    params(
+        ("name" = String, Path, description = "the route's name; slashes are not escaped"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9a-f]{32}")$"#,
+            description = "the `ETag` of what was read; 412 if the route has changed since"),
+        ("If-None-Match" = Option<String>, Header, pattern = r"^\*$",
+            description = "`*` to add the route and not to change it; 412 if it is there")),
+    responses(
+        (status = 200, body = RouteBody, headers(("ETag", description = "for `If-Match`"))),
+        (status = 201, body = RouteBody, headers(("ETag", description = "for `If-Match`"))),
         (status = "4XX", body = ErrorBody)))]
 pub(super) async fn apply_route(
     Allow(by): Allow<may::GatewayWrite>,
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
+    When(precondition): When,
     JsonBody(spec): JsonBody<RouteSpec>,
-) -> Result<(StatusCode, Json<RouteBody>), ApiError> {
+) -> Result<(StatusCode, ETag, Json<RouteBody>), ApiError> {
     let name: ModelName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let applied = area.editor.apply_route(&actor, &name, &spec);
+    let applied = area.editor.apply_route(&actor, &name, &spec, &precondition);
     let (is_new, mut catalog) = area.change(applied).await?;
     let route = catalog.routes.remove(&name);
     let route = route.ok_or_else(|| catalog_error(&CatalogError::NoRoute(name.clone())))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(area.route_body(&catalog, name, route).await?)))
+    Ok((status, etag(&route)?, Json(area.route_body(&catalog, name, route).await?)))
 }
 
 /// Delete a route. Requests that name it are refused from then on.
 #[utoipa::path(delete, path = "/api/v1/routes/{name}", tag = "routes",
-    params(("name" = String, Path, description = "the route's name; slashes are not escaped")),
+    params(
+        ("name" = String, Path, description = "the route's name; slashes are not escaped"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9a-f]{32}")$"#,
+            description = "the `ETag` of what was read; 412 if the route has changed since")),
     responses((status = 200, body = RouteBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn delete_route(
     Allow(by): Allow<may::GatewayWrite>,
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
+    When(precondition): When,
 ) -> Result<Json<RouteBody>, ApiError> {
     let name: ModelName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let (route, catalog) = area.change(area.editor.delete_route(&actor, &name)).await?;
+    let deleted = area.editor.delete_route(&actor, &name, &precondition);
+    let (route, catalog) = area.change(deleted).await?;
     area.route_body(&catalog, name, route).await.map(Json)
 }
 
@@ -260,51 +276,66 @@ pub(super) async fn list_providers(
 /// Show a provider.
 #[utoipa::path(get, path = "/api/v1/providers/{name}", tag = "providers",
     params(("name" = String, Path, description = "the provider's name")),
-    responses((status = 200, body = ProviderBody), (status = "4XX", body = ErrorBody)))]
+    responses(
+        (status = 200, body = ProviderBody, headers(("ETag", description = "for `If-Match`"))),
+        (status = "4XX", body = ErrorBody)))]
 pub(super) async fn show_provider(
     Allow(by): Allow<may::GatewayRead>,
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
-) -> Result<Json<ProviderBody>, ApiError> {
+) -> Result<(ETag, Json<ProviderBody>), ApiError> {
     let name: ProviderName = parse_name(&name)?;
     let provider = area.read(&by).await?.providers.remove(&name);
     let provider = provider.ok_or_else(|| no_provider(&name))?;
-    Ok(Json(provider_body(name, provider)))
+    Ok((etag(&provider)?, Json(provider_body(name, provider))))
 }
 
 /// Add a provider, or change it. Requests leave for it only where their route and key allow it.
 #[utoipa::path(put, path = "/api/v1/providers/{name}", request_body = ProviderSpec,
     tag = "providers",
-    params(("name" = String, Path, description = "the provider's name")),
-    responses((status = 200, body = ProviderBody), (status = 201, body = ProviderBody),
+    params(
+        ("name" = String, Path, description = "the provider's name"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9a-f]{32}")$"#,
+            description = "the `ETag` of what was read; 412 if the provider has changed since"),
+        ("If-None-Match" = Option<String>, Header, pattern = r"^\*$",
+            description = "`*` to add the provider and not to change it; 412 if it is there")),
+    responses(
+        (status = 200, body = ProviderBody, headers(("ETag", description = "for `If-Match`"))),
+        (status = 201, body = ProviderBody, headers(("ETag", description = "for `If-Match`"))),
         (status = "4XX", body = ErrorBody)))]
 pub(super) async fn apply_provider(
     Allow(by): Allow<may::GatewayWrite>,
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
+    When(precondition): When,
     JsonBody(spec): JsonBody<ProviderSpec>,
-) -> Result<(StatusCode, Json<ProviderBody>), ApiError> {
+) -> Result<(StatusCode, ETag, Json<ProviderBody>), ApiError> {
     let name: ProviderName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let applied = area.editor.apply_provider(&actor, &name, &spec);
+    let applied = area.editor.apply_provider(&actor, &name, &spec, &precondition);
     let (is_new, mut catalog) = area.change(applied).await?;
     let provider = catalog.providers.remove(&name).ok_or_else(|| no_provider(&name))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(provider_body(name, provider))))
+    Ok((status, etag(&provider)?, Json(provider_body(name, provider))))
 }
 
 /// Delete a provider that no route leads to.
 #[utoipa::path(delete, path = "/api/v1/providers/{name}", tag = "providers",
-    params(("name" = String, Path, description = "the provider's name")),
+    params(
+        ("name" = String, Path, description = "the provider's name"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9a-f]{32}")$"#,
+            description = "the `ETag` of what was read; 412 if the provider has changed since")),
     responses((status = 200, body = ProviderBody), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn delete_provider(
     Allow(by): Allow<may::GatewayWrite>,
     State(area): State<Arc<GatewayArea>>,
     PathOf(name): PathOf<String>,
+    When(precondition): When,
 ) -> Result<Json<ProviderBody>, ApiError> {
     let name: ProviderName = parse_name(&name)?;
     let actor = Actor::from(&by);
-    let (provider, _) = area.change(area.editor.delete_provider(&actor, &name)).await?;
+    let deleted = area.editor.delete_provider(&actor, &name, &precondition);
+    let (provider, _) = area.change(deleted).await?;
     Ok(Json(provider_body(name, provider)))
 }
 
@@ -343,6 +374,7 @@ pub(super) fn catalog_error(error: &CatalogError) -> ApiError {
             ApiError::new(ErrorKind::InvalidRequest, text).param(invalid.field)
         }
         CatalogError::Target(_) => ApiError::new(ErrorKind::Conflict, text).param("targets"),
+        CatalogError::Precondition(_) => ApiError::new(ErrorKind::PreconditionFailed, text),
         CatalogError::NoRateCard(_) => ApiError::new(ErrorKind::RateCardNotFound, text),
         CatalogError::RateCard(_) | CatalogError::CardVersion { .. } => {
             let kind = match error {

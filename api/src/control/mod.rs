@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 mod models;
 mod openapi;
+mod preconditions;
 mod prices;
 mod projects;
 mod rate;

@@ -105,7 +105,9 @@ pub(super) fn registry_error(error: &RegistryError) -> ApiError {
         RegistryError::Spec(spec) => {
             ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(spec.field)
         }
-        RegistryError::NameTaken { .. } => ApiError::new(ErrorKind::Conflict, error.to_string()),
+        RegistryError::NameTaken { .. } | RegistryError::IsRoute(_) => {
+            ApiError::new(ErrorKind::Conflict, error.to_string())
+        }
         RegistryError::Store(error) => store_error(error),
     }
 }

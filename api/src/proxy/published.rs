@@ -67,6 +67,6 @@ impl Published {
 impl WayOut {
     /// See [`Dispatcher::was_a_model`](super::Dispatcher::was_a_model).
     pub(super) async fn was_a_model(&self, name: &ModelName) -> Result<bool, StoreError> {
-        NameClaim::exists(&*self.store, name).await
+        NameClaim::is_of_a_model(&*self.store, name).await
     }
 }

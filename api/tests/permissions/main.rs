@@ -28,7 +28,7 @@ use diogenes_core::audit::{Actor, AuditError, AuditFilter, AuditLog};
 use diogenes_core::batches::{Batches, Files, Uploads};
 use diogenes_core::fleet::{BeatLogs, ModelSpec, Registry, Source, read_view};
 use diogenes_core::gateway::budget::{BudgetId, Budgets};
-use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::catalog::{CatalogEditor, Precondition, SecretRule};
 use diogenes_core::gateway::ledger::StoreLedger;
 use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::jobs::{Creator, Jobs, NewJob};
@@ -95,9 +95,15 @@ impl World {
             serde_json::from_value(json!({"kind": "openai", "base_url": "http://127.0.0.1:9"})),
         );
         let operator = Actor::operator();
-        editor.apply_route(&operator, &"assistant".parse().unwrap(), &route).await.unwrap();
+        editor
+            .apply_route(&operator, &"assistant".parse().unwrap(), &route, &Precondition::None)
+            .await
+            .unwrap();
         let name = "hosted".parse().unwrap();
-        let added = editor.apply_provider(&operator, &name, &provider.unwrap()).await.unwrap();
+        let added = editor
+            .apply_provider(&operator, &name, &provider.unwrap(), &Precondition::None)
+            .await
+            .unwrap();
         dispatcher.publish_catalog(&added.1).unwrap();
         let audit = AuditLog::new(store.clone(), clock.clone());
         let parts = ClusterParts {

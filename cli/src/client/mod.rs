@@ -10,9 +10,11 @@ mod unconnected;
 use std::time::Duration;
 
 use diogenes_core::secret::Secret;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{
+    AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, USER_AGENT,
+};
 use reqwest::multipart::{Form, Part};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,6 +40,17 @@ pub(crate) struct Client {
     address: Address,
     key: Key,
     verbose: bool,
+}
+
+/// What must stand on the server for a change to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Whatever stands there: the server does not tell.
+    None,
+    /// Nothing.
+    Absent,
+    /// What had this tag.
+    Is(HeaderValue),
 }
 
 impl Client {
@@ -80,6 +93,20 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Result<Value, Failure> {
         self.call(Method::GET, self.address.join(path, query)?, None::<&()>).await
+    }
+
+    /// GET of something that may not be there, and under which condition it may be changed.
+    pub(crate) async fn read(&self, path: &[&str]) -> Result<(Option<Value>, Condition), Failure> {
+        let request = self.http.get(self.address.join(path, &[])?);
+        match self.send(request).await {
+            Ok(response) => {
+                let condition =
+                    response.headers().get(ETAG).cloned().map_or(Condition::None, Condition::Is);
+                Ok((Some(self.decoded(response).await?), condition))
+            }
+            Err(failure) if failure.kind == Kind::NotFound => Ok((None, Condition::Absent)),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Where it asks.
@@ -195,6 +222,22 @@ impl Client {
         self.call(Method::PUT, self.address.join(path, &[])?, Some(body)).await
     }
 
+    /// PUT where nobody has written in the meantime, decoded.
+    pub(crate) async fn put_if(
+        &self,
+        condition: &Condition,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Value, Failure> {
+        let request = self.http.put(self.address.join(path, &[])?).json(body);
+        let request = match condition {
+            Condition::None => request,
+            Condition::Absent => request.header(IF_NONE_MATCH, "*"),
+            Condition::Is(tag) => request.header(IF_MATCH, tag),
+        };
+        self.decoded(self.send(request).await?).await
+    }
+
     /// DELETE, decoded.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Value, Failure> {
         self.call(Method::DELETE, self.address.join(path, &[])?, None::<&()>).await
@@ -225,13 +268,20 @@ impl Client {
         url: Url,
         body: Option<&impl Serialize>,
     ) -> Result<Value, Failure> {
-        let mut request = self.http.request(method, url).timeout(CONTROL);
+        let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| self.unanswered(error))?;
-        let text =
-            self.checked(response).await?.bytes().await.map_err(|error| self.broken(error))?;
+        self.decoded(self.send(request).await?).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.timeout(CONTROL).send().await;
+        self.checked(response.map_err(|error| self.unanswered(error))?).await
+    }
+
+    async fn decoded(&self, response: Response) -> Result<Value, Failure> {
+        let text = response.bytes().await.map_err(|error| self.broken(error))?;
         serde_json::from_slice(&text).map_err(|error| Failure {
             kind: Kind::Other,
             error: anyhow::Error::new(error).context(format!(

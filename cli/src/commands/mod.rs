@@ -3,6 +3,7 @@
 mod audit;
 mod batch;
 mod budget;
+mod change;
 mod chat;
 mod completions;
 mod confirmation;

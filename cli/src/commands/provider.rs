@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use diogenes_api::control::{ProviderBody, ProviderCheck, ProviderList};
@@ -8,6 +8,7 @@ use diogenes_core::secret::SecretRef;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
+use super::change::change;
 use super::fields::{Fields, Origin};
 use super::options::Options;
 use super::{confirmation, output, time};
@@ -139,8 +140,11 @@ pub(super) async fn run(args: ProviderArgs) -> Result<(), Failure> {
     let format = args.options.output;
     match args.action {
         Action::Apply(args) => {
-            let spec = args.spec(&client).await?;
-            let provider = client.put(&path(&args.name), &spec).await?;
+            let path = path(&args.name);
+            let provider = match &args.file {
+                Some(file) => client.put(&path, &args.of_file(file)?).await?,
+                None => change(&client, &path, |standing| args.of_standing(standing)).await?,
+            };
             output::result(format, &provider, || {
                 let ProviderBody { name, spec, .. } = decode(provider.clone())?;
                 let url = spec.base_url;
@@ -223,29 +227,32 @@ async fn check(
 }
 
 impl ApplyArgs {
-    async fn spec(&self, client: &Client) -> Result<ProviderSpec, Failure> {
-        let (base, origin) = match &self.file {
-            Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
-            None => (self.standing(client).await?, Origin::Server),
-        };
-        base.overruled_by(self.flags()?).into_spec(&origin, ProviderSpec::validate)
+    fn of_file(&self, file: &Path) -> Result<ProviderSpec, Failure> {
+        let origin = Origin::File(file.display().to_string());
+        self.spec(Fields::read(file)?, &origin)
     }
 
-    /// The provider that is there, for flags to change.
-    async fn standing(&self, client: &Client) -> Result<Fields, Failure> {
-        let name = &self.name;
-        match client.get(&path(name), &[]).await {
-            Ok(provider) => Fields::of_value(provider),
-            Err(failure) if failure.kind == Kind::NotFound && self.base_url.is_some() => {
+    /// The provider as it is, for flags to change; none if there is none.
+    fn of_standing(&self, standing: Option<Value>) -> Result<ProviderSpec, Failure> {
+        let fields = match standing {
+            Some(provider) => Fields::of_value(provider)?,
+            None if self.base_url.is_none() => {
+                return Err(Kind::Config.because(format!(
+                    "provider `{}` does not exist; say where it is with --base-url, or give a spec with --file",
+                    self.name
+                )));
+            }
+            None => {
                 let mut fields = Fields::default();
                 fields.set("kind", Some(ProviderKind::OpenAi));
-                Ok(fields)
+                fields
             }
-            Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
-                "provider `{name}` does not exist; say where it is with --base-url, or give a spec with --file"
-            ))),
-            Err(failure) => Err(failure),
-        }
+        };
+        self.spec(fields, &Origin::Server)
+    }
+
+    fn spec(&self, base: Fields, origin: &Origin) -> Result<ProviderSpec, Failure> {
+        base.overruled_by(self.flags()?).into_spec(origin, ProviderSpec::validate)
     }
 
     fn flags(&self) -> Result<Fields, Failure> {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -9,11 +9,12 @@ use diogenes_core::gateway::{RouteSpec, RouteTarget, Strategy, WhileCold};
 use diogenes_core::name::ModelName;
 use serde_json::Value;
 
+use super::change::change;
 use super::completions::models;
 use super::fields::{Fields, Origin};
 use super::options::Options;
 use super::{confirmation, output, time};
-use crate::client::{Client, decode, route_path};
+use crate::client::{decode, route_path};
 use crate::exit::{Failure, Kind};
 
 /// Add, change, list and delete routes: names that lead to one of several models.
@@ -171,8 +172,11 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
     let format = args.options.output;
     match args.action {
         Action::Apply(args) => {
-            let spec = args.spec(&client).await?;
-            let route = client.put(&route_path(args.name.as_str()), &spec).await?;
+            let path = route_path(args.name.as_str());
+            let route = match &args.file {
+                Some(file) => client.put(&path, &args.of_file(file)?).await?,
+                None => change(&client, &path, |standing| args.of_standing(standing)).await?,
+            };
             output::result(format, &route, || {
                 let route: RouteBody = decode(route.clone())?;
                 Ok(format!("route `{}` leads to {}", route.name, targets(&route, ", ")))
@@ -211,27 +215,28 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
 }
 
 impl ApplyArgs {
-    async fn spec(&self, client: &Client) -> Result<RouteSpec, Failure> {
-        let (base, origin) = match &self.file {
-            Some(file) => (Fields::read(file)?, Origin::File(file.display().to_string())),
-            None => (self.standing(client).await?, Origin::Server),
-        };
-        base.overruled_by(self.flags()).into_spec(&origin, RouteSpec::validate)
+    fn of_file(&self, file: &Path) -> Result<RouteSpec, Failure> {
+        let origin = Origin::File(file.display().to_string());
+        self.spec(Fields::read(file)?, &origin)
     }
 
-    /// The route that is there, for arguments to change.
-    async fn standing(&self, client: &Client) -> Result<Fields, Failure> {
-        let name = &self.name;
-        match client.get(&route_path(name.as_str()), &[]).await {
-            Ok(route) => Fields::of_value(route),
-            Err(failure) if failure.kind == Kind::NotFound && !self.targets.is_empty() => {
-                Ok(Fields::default())
+    /// The route as it is, for arguments to change; none if there is none.
+    fn of_standing(&self, standing: Option<Value>) -> Result<RouteSpec, Failure> {
+        let fields = match standing {
+            Some(route) => Fields::of_value(route)?,
+            None if self.targets.is_empty() => {
+                return Err(Kind::Config.because(format!(
+                    "route `{}` does not exist; name its targets, or give a spec with --file",
+                    self.name
+                )));
             }
-            Err(failure) if failure.kind == Kind::NotFound => Err(Kind::Config.because(format!(
-                "route `{name}` does not exist; name its targets, or give a spec with --file"
-            ))),
-            Err(failure) => Err(failure),
-        }
+            None => Fields::default(),
+        };
+        self.spec(fields, &Origin::Server)
+    }
+
+    fn spec(&self, base: Fields, origin: &Origin) -> Result<RouteSpec, Failure> {
+        base.overruled_by(self.flags()).into_spec(origin, RouteSpec::validate)
     }
 
     fn flags(&self) -> Fields {

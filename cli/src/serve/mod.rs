@@ -39,7 +39,7 @@ use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::audit::{Actor, AuditLog};
 use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire, Source};
 use diogenes_core::gateway::budget::Budgets;
-use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::catalog::{CatalogEditor, CatalogError, SecretRule};
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
 use diogenes_core::tenancy::Projects;
@@ -121,10 +121,14 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .map_err(Kind::DataDir.failure())?;
     let server =
         Server::start(&config, telemetry, Arc::new(store), clock).await.map_err(|error| {
-            let kind = match error.downcast_ref::<RegistryError>() {
-                Some(RegistryError::NameTaken { .. }) => Kind::Config,
-                _ => Kind::Other,
-            };
+            let is_taken = matches!(
+                error.downcast_ref::<RegistryError>(),
+                Some(RegistryError::NameTaken { .. } | RegistryError::IsRoute(_))
+            ) || matches!(
+                error.downcast_ref::<CatalogError>(),
+                Some(CatalogError::NameTaken { .. })
+            );
+            let kind = if is_taken { Kind::Config } else { Kind::Other };
             Failure { kind, error }
         })?;
     let admin =
@@ -234,12 +238,14 @@ impl Server {
             .context("cannot manage child processes")?;
         let registry = Registry::new(store.clone(), clock.clone(), wake.clone())
             .with_rule(diogenes_backends::process::RULE);
+        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
+        // A name that moves from a route of the file to a model of it is given up before.
+        editor.retire_routes(&config.routes).await?;
         take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
         let way_out = WayOut { secrets: Arc::new(MachineSecrets), store: store.clone() };
         let dispatcher = Arc::new(dispatcher.with_way_out(way_out));
-        let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
         dispatcher.publish_catalog(&catalog::take_over(&editor, config).await?)?;
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let authenticator: Arc<dyn Authenticator> =

@@ -71,6 +71,11 @@ pub enum RegistryError {
         /// Who has it.
         other: ModelName,
     },
+    /// A route has the name, and the model would take its requests.
+    #[error(
+        "`{0}` is the name of a route; choose another name or alias, or delete the route first"
+    )]
+    IsRoute(ModelName),
     /// The store failed.
     #[error("the models could not be read or written")]
     Store(#[from] StoreError),
@@ -126,7 +131,7 @@ impl Registry {
 
     /// Registers or changes a model; returns it, and whether it is new. The same spec again
     /// changes nothing, and [masked](ModelSpec::masked) values stay as they are. Its names are
-    /// claimed with it, so that no two models share one.
+    /// claimed with it, so that no two models share one, nor a model and a route.
     pub async fn apply(
         &self,
         name: &ModelName,

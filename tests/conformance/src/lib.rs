@@ -25,6 +25,7 @@ pub mod dynoxide;
 pub mod ledger;
 pub mod limiter;
 pub mod logs;
+pub mod names;
 pub mod older_records;
 pub mod secrets;
 pub mod slots;

@@ -327,6 +327,29 @@ macro_rules! blobs_suite {
     };
 }
 
+/// Expands to one test per check of [`names`](crate::names).
+///
+/// The argument names an `async fn() -> names::Fixture` in the calling module; every test gets a
+/// fixture of its own.
+#[macro_export]
+macro_rules! names_suite {
+    ($make:ident) => {
+        $crate::checks! { $make, names,
+            claiming {
+                a_model_and_a_route_never_share_a_name,
+                a_name_is_free_when_it_is_given_up,
+                a_route_forgets_no_former_model,
+                a_route_without_a_claim_gets_one_when_it_is_written,
+            }
+            changing {
+                of_many_changes_of_one_reading_one_is_made,
+                of_many_additions_one_is_made,
+                no_change_is_lost_by_those_that_read_again,
+            }
+        }
+    };
+}
+
 /// Expands to one test per check of [`older_records`](crate::older_records).
 ///
 /// The argument names an `async fn() -> older_records::Fixture` in the calling module; every test

@@ -1,7 +1,11 @@
 //! Routes of `serve`: names that lead to one of several models.
 
+use std::sync::Arc;
+
 use diogenes_e2e::{Config, Event, Model, Serve};
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const ROUTE: &str = "[routes.assistant]\ntargets = [\"big\", \"small\"]\n";
 
@@ -103,4 +107,72 @@ async fn a_key_can_be_issued_for_a_route() {
     let refused = serve.client().post("/api/v1/keys", &misspelt).await;
     assert_eq!(refused.status, 404, "{}", refused.text());
     assert!(refused.text().contains("did you mean `assistant`?"), "{}", refused.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_are_made_at_once_are_all_kept() {
+    let serve = Arc::new(Serve::start(Config::with([small()])).await);
+    let applied = serve.cli(&["route", "apply", "assistant", "small"]);
+    assert!(applied.status.success(), "{applied:?}");
+    let changes = [
+        ["--strategy", "weighted"],
+        ["--while-cold", "hold"],
+        ["--sticky", "30m"],
+        ["--cache-ttl", "10m"],
+        ["--recover", "true"],
+        ["--egress", "true"],
+    ];
+    let mut commands = JoinSet::new();
+    for change in changes {
+        let serve = serve.clone();
+        commands.spawn_blocking(move || {
+            let arguments = [&["route", "apply", "assistant"], &change[..]].concat();
+            serve.cli(&arguments)
+        });
+    }
+    for done in commands.join_all().await {
+        assert!(done.status.success(), "{done:?}");
+    }
+    let spec = serve.client().get("/api/v1/routes/assistant").await.json()["spec"].take();
+    for (field, expected) in [
+        ("strategy", json!("weighted")),
+        ("while_cold", json!("hold")),
+        ("sticky", json!("30m")),
+        ("cache_ttl", json!("10m")),
+        ("recover", json!(true)),
+        ("egress", json!(true)),
+    ] {
+        assert_eq!(spec[field], expected, "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_what_was_not_read_is_refused() {
+    let serve = Serve::start(Config::with([small()])).await;
+    let client = serve.client();
+    let put = async |name: &str, value: &str, minutes: u32| {
+        let spec = json!({"targets": ["small"], "sticky": format!("{minutes}m")});
+        let request = client.request(Method::PUT, "/api/v1/routes/assistant").json(&spec);
+        client.send(request.header(name.to_owned(), value)).await
+    };
+    let added = put("if-none-match", "*", 1).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    let tag = added.header("etag").unwrap().to_owned();
+    let read = client.get("/api/v1/routes/assistant").await;
+    assert_eq!(read.header("etag"), Some(tag.as_str()));
+    let changed = put("if-match", &tag, 2).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    assert_ne!(changed.header("etag"), Some(tag.as_str()));
+    for (name, value, status, code) in [
+        ("if-match", tag.as_str(), 412, "precondition_failed"),
+        ("if-none-match", "*", 412, "precondition_failed"),
+        ("if-match", "unquoted", 400, "invalid_request"),
+    ] {
+        let refused = put(name, value, 3).await;
+        assert_eq!(refused.status, status, "{}", refused.text());
+        assert_eq!(refused.json()["error"]["code"], code);
+    }
+    let request = client.request(Method::DELETE, "/api/v1/routes/assistant");
+    let refused = client.send(request.header("if-match", &tag)).await;
+    assert_eq!(refused.status, 412, "{}", refused.text());
 }

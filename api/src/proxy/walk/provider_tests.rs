@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diogenes_core::entity::Entity as _;
-use diogenes_core::fleet::NameClaim;
+use diogenes_core::fleet::{NameClaim, NameHolder};
 use diogenes_core::gateway::Routes;
 use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
@@ -251,7 +251,8 @@ async fn nothing_leaves_unless_both_route_and_key_allow_it() {
 #[tokio::test]
 async fn the_name_of_a_model_that_was_deleted_leads_to_no_provider() {
     let fixture = Fixture::new(vec![whole()]).await;
-    let former = NameClaim { name: name("hosted/gpt"), model: name("hosted/gpt") };
+    let holder = NameHolder::Model(name("hosted/gpt"));
+    let former = NameClaim { name: name("hosted/gpt"), holder };
     fixture.store.commit(&[former.put(Expect::Absent).unwrap()]).await.unwrap();
     let error = fixture.ask("hosted/gpt").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ModelNotFound);

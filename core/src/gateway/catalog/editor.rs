@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
-use super::versions::{CardVersions, told};
-use super::{Catalog, CatalogError, Listed};
+use super::{Catalog, CatalogError, Listed, Precondition};
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity as _, StoreExt as _};
 use crate::fleet::{ModelSpec, NameClaim, Source, owner_of};
-use crate::gateway::prices::RateCard;
-use crate::gateway::{
-    InvalidProvider, ProviderName, ProviderSpec, ProviderSpecs, RouteSpec, Routes,
-};
-use crate::name::{ModelName, nearest};
+use crate::gateway::{InvalidProvider, ProviderName, ProviderSpec};
+use crate::name::ModelName;
 use crate::ports::{Clock, Expect, MAX_WRITES, StateStore, StoreError, Write};
 use crate::secret::SecretRef;
 
@@ -24,7 +20,7 @@ const LOOK_UPS: usize = 16;
 #[derive(Clone)]
 pub struct CatalogEditor {
     pub(super) store: Arc<dyn StateStore>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     secrets: SecretRule,
 }
 
@@ -51,6 +47,9 @@ impl CatalogEditor {
     /// Refuses a model that would take the name of a route which it does not have already: the
     /// route's requests, its budget and its word on egress would be passed by. Returns the catalog
     /// that it was checked by.
+    ///
+    /// The registry refuses it too, by the claim of the route, whatever the moment; a route has
+    /// none that has not been written since there are such claims.
     pub async fn check_model(
         &self,
         name: &ModelName,
@@ -77,58 +76,18 @@ impl CatalogEditor {
         without(targets, |target| self.is_answered(catalog, target)).await
     }
 
-    async fn is_answered(&self, catalog: &Catalog, target: &ModelName) -> Result<bool, StoreError> {
+    pub(super) async fn is_answered(
+        &self,
+        catalog: &Catalog,
+        target: &ModelName,
+    ) -> Result<bool, StoreError> {
         if self.model_of(target).await?.is_some() {
             return Ok(true);
         }
         if catalog.provider_of(target).is_none() {
             return Ok(false);
         }
-        Ok(!NameClaim::exists(&*self.store, target).await?)
-    }
-
-    /// Adds or changes a route; returns whether it is new, and the catalog with it. The same spec
-    /// again changes nothing.
-    pub async fn apply_route(
-        &self,
-        actor: &Actor,
-        name: &ModelName,
-        spec: &RouteSpec,
-    ) -> Result<(bool, Catalog), CatalogError> {
-        spec.validate()?;
-        if let Some(model) = self.model_of(name).await? {
-            return Err(CatalogError::NameTaken { name: name.clone(), model });
-        }
-        let summary = || spec.models().map(ModelName::as_str).collect::<Vec<_>>().join(", ");
-        loop {
-            let (mut catalog, expect) = self.read().await?;
-            self.check_targets(&catalog, name, spec).await?;
-            let what = format!("route `{name}`");
-            let Some(is_new) = self.put(&mut catalog.routes, name, spec, what)? else {
-                return Ok((false, catalog));
-            };
-            let target = format!("route/{name}");
-            let change = Change::of_installation(Action::route_apply(), target, summary());
-            if self.commit(&catalog, expect, vec![], vec![change], actor).await? {
-                return Ok((is_new, catalog));
-            }
-        }
-    }
-
-    /// Deletes a route; returns it, and the catalog without it.
-    pub async fn delete_route(
-        &self,
-        actor: &Actor,
-        name: &ModelName,
-    ) -> Result<(Listed<RouteSpec>, Catalog), CatalogError> {
-        self.edit(actor, |catalog| {
-            let route = catalog.routes.remove(name);
-            let route = route.ok_or_else(|| CatalogError::NoRoute(name.clone()))?;
-            check_owner(route.source, || format!("route `{name}`"))?;
-            let target = format!("route/{name}");
-            Ok((route, Some(Change::of_installation(Action::route_delete(), target, ""))))
-        })
-        .await
+        Ok(!NameClaim::is_of_a_model(&*self.store, target).await?)
     }
 
     /// Adds or changes a provider; returns whether it is new, and the catalog with it. The same
@@ -138,6 +97,7 @@ impl CatalogEditor {
         actor: &Actor,
         name: &ProviderName,
         spec: &ProviderSpec,
+        precondition: &Precondition,
     ) -> Result<(bool, Catalog), CatalogError> {
         spec.validate()?;
         if let Some(reference) = &spec.api_key {
@@ -145,6 +105,7 @@ impl CatalogEditor {
         }
         self.edit(actor, |catalog| {
             let what = format!("provider `{name}`");
+            precondition.check(catalog.providers.get(name), &what)?;
             let is_new = self.put(&mut catalog.providers, name, spec, what)?;
             let (action, target) = (Action::provider_apply(), format!("provider/{name}"));
             let change =
@@ -159,10 +120,12 @@ impl CatalogEditor {
         &self,
         actor: &Actor,
         name: &ProviderName,
+        precondition: &Precondition,
     ) -> Result<(Listed<ProviderSpec>, Catalog), CatalogError> {
         self.edit(actor, |catalog| {
             let provider = catalog.providers.remove(name);
             let provider = provider.ok_or_else(|| CatalogError::NoProvider(name.clone()))?;
+            precondition.check(Some(&provider), &format!("provider `{name}`"))?;
             check_owner(provider.source, || format!("provider `{name}`"))?;
             let routes = catalog.routes_by(name);
             if !routes.is_empty() {
@@ -175,56 +138,6 @@ impl CatalogEditor {
             Ok((provider, Some(Change::of_installation(Action::provider_delete(), target, ""))))
         })
         .await
-    }
-
-    /// Makes what the configuration owns in the catalog what its file says, which was checked
-    /// where it was read: new definitions are added, changed ones changed, and ones that are no
-    /// longer in the file removed.
-    pub async fn take_over(
-        &self,
-        routes: &Routes,
-        providers: &ProviderSpecs,
-        rate_cards: &BTreeMap<ModelName, RateCard>,
-    ) -> Result<Catalog, CatalogError> {
-        let actor = Actor::operator();
-        loop {
-            let (mut catalog, expect) = self.read().await?;
-            let now = self.clock.now();
-            let (mut changes, mut cards) = (Vec::new(), Vec::new());
-            let mut note = |action: Action, target: String| {
-                changes.push(Change::of_installation(action, target, "by the configuration"));
-            };
-            let merged = merge(&mut catalog.routes, routes, now);
-            for (name, is_there) in merged {
-                let action = if is_there { Action::route_apply() } else { Action::route_delete() };
-                note(action, format!("route/{name}"));
-            }
-            for (name, is_there) in merge(&mut catalog.providers, providers, now) {
-                let action =
-                    if is_there { Action::provider_apply() } else { Action::provider_delete() };
-                note(action, format!("provider/{name}"));
-            }
-            let cards_before = catalog.rate_cards.clone();
-            let mut versions = Vec::new();
-            for (name, is_there) in merge(&mut catalog.rate_cards, rate_cards, now) {
-                let target = format!("rate-card/{name}");
-                let Some(card) = rate_cards.get(&name).filter(|_| is_there) else {
-                    note(Action::rate_card_delete(), target);
-                    continue;
-                };
-                let standing = cards_before.get(&name).map(|listed| &listed.spec);
-                versions.extend(CardVersions::with(&*self.store, &name, standing, card).await?);
-                let summary = format!("by the configuration: {}", told(card)?);
-                cards.push(Change::of_installation(Action::rate_card_apply(), target, summary));
-            }
-            changes.extend(cards);
-            if changes.is_empty() {
-                return Ok(catalog);
-            }
-            if self.commit(&catalog, expect, versions, changes, &actor).await? {
-                return Ok(catalog);
-            }
-        }
     }
 
     /// Makes one change, anew whenever somebody else has changed the catalog meanwhile, and writes
@@ -310,44 +223,6 @@ impl CatalogEditor {
         Ok(Some(created_at.is_none()))
     }
 
-    /// Refuses targets that nobody can answer for.
-    async fn check_targets(
-        &self,
-        catalog: &Catalog,
-        name: &ModelName,
-        spec: &RouteSpec,
-    ) -> Result<(), CatalogError> {
-        for target in spec.models() {
-            if target == name || catalog.routes.contains_key(target) {
-                let problem =
-                    format!("names the route `{target}`; the targets of a route must be models");
-                return Err(CatalogError::Target(problem));
-            }
-            if self.is_answered(catalog, target).await? {
-                continue;
-            }
-            if catalog.provider_of(target).is_some() {
-                let problem = format!(
-                    "names `{target}`, a former model of this server, whose requests are never \
-                     sent to a provider"
-                );
-                return Err(CatalogError::Target(problem));
-            }
-            let prefix = target.prefix();
-            let near = prefix
-                .and_then(|prefix| {
-                    nearest(prefix, catalog.providers.keys().map(ProviderName::as_str))
-                })
-                .map(|near| format!("; did you mean the provider `{near}`?"));
-            let problem = format!(
-                "names `{target}`, which is neither a registered model nor one of a provider{}",
-                near.as_deref().unwrap_or("; add it first")
-            );
-            return Err(CatalogError::Target(problem));
-        }
-        Ok(())
-    }
-
     /// The live model that answers to a name.
     pub(super) async fn model_of(&self, name: &ModelName) -> Result<Option<ModelName>, StoreError> {
         Ok(owner_of(&*self.store, name).await?.map(|model| model.name))
@@ -402,30 +277,4 @@ pub(super) fn check_owner(
         Source::Config => Err(CatalogError::ReadOnly(what())),
         Source::Api => Ok(()),
     }
-}
-
-/// Lays what a file says over what stands; returns which names changed, and whether each is
-/// there now.
-fn merge<K: Ord + Clone, T: Clone + PartialEq>(
-    standing: &mut BTreeMap<K, Listed<T>>,
-    file: &BTreeMap<K, T>,
-    now: crate::Timestamp,
-) -> Vec<(K, bool)> {
-    let is_gone = |(name, listed): &(&K, &Listed<T>)| {
-        listed.source == Source::Config && !file.contains_key(*name)
-    };
-    let gone: Vec<K> = standing.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-    standing.retain(|name, _| !gone.contains(name));
-    let mut changed: Vec<_> = gone.into_iter().map(|name| (name, false)).collect();
-    for (name, spec) in file {
-        let old = standing.get(name);
-        if old.is_some_and(|old| old.spec == *spec && old.source == Source::Config) {
-            continue;
-        }
-        let created_at = old.map_or(now, |old| old.created_at);
-        let (spec, source) = (spec.clone(), Source::Config);
-        standing.insert(name.clone(), Listed { spec, source, created_at, updated_at: now });
-        changed.push((name.clone(), true));
-    }
-    changed
 }

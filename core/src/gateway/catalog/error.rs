@@ -32,6 +32,9 @@ pub enum CatalogError {
         "`{0}` is the name of a route; choose another name or alias, or delete the route first"
     )]
     IsRoute(ModelName),
+    /// What stands is not what the caller has read.
+    #[error("{0}")]
+    Precondition(String),
     /// Routes lead to the provider.
     #[error("provider `{provider}` is used by {routes}; change or delete that first")]
     InUse { provider: ProviderName, routes: String },

@@ -2,10 +2,14 @@
 
 mod editor;
 mod error;
+mod precondition;
 mod rate_cards;
 mod record;
+mod routes;
+mod take_over;
 mod versions;
 
 pub use editor::{CatalogEditor, SecretRule};
 pub use error::CatalogError;
+pub use precondition::{Precondition, Tag};
 pub use record::{Catalog, Listed};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diogenes_core::entity::{StoreExt as _, Stored};
 use diogenes_core::fleet::{
-    AgentRules, BeatLogs, DeploymentId, InstanceId, Lease, Model, ModelSpec, NameClaim, Order,
-    Phase, Reconciler, RegistryError, Slot, SlotState, Source, StoredDemand, read_view,
+    AgentRules, BeatLogs, DeploymentId, InstanceId, Lease, Model, ModelSpec, NameClaim, NameHolder,
+    Order, Phase, Reconciler, RegistryError, Slot, SlotState, Source, StoredDemand, read_view,
 };
 use diogenes_core::keys::{KeyError, KeyId, KeyRejection, StoreLimiter};
 use diogenes_core::ports::{
@@ -62,7 +62,8 @@ pub async fn models_are_read_changed_and_deleted(f: &Fixture) {
     let applied = f.registry.apply(&demo.name, demo.spec.clone(), Source::Api).await.unwrap();
     assert_eq!(applied, (demo.clone(), false));
     let claim = f.store.load::<NameClaim>(&NameClaim::key_of(&name("small"))).await;
-    assert_eq!(claim.unwrap().unwrap().value.model, demo.name);
+    let holder = claim.unwrap().unwrap().value.holder;
+    assert_eq!(holder, NameHolder::Model(demo.name.clone()));
     f.registry.delete(&demo.name, Source::Api).await.unwrap();
     let stored = f.store.load::<Model>(&Model::key_of(&demo.name)).await.unwrap().unwrap();
     assert!(stored.value.deleted_at.is_some());

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "fixtures are not test functions")]
 
 mod lost_answers;
+mod names;
 mod older_records;
 mod pages;
 mod table;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use diogenes_core::audit::Actor;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{Model, Order, Phase, Progress, Registry, Source, UseStamp};
-use diogenes_core::gateway::catalog::{CatalogEditor, SecretRule};
+use diogenes_core::gateway::catalog::{CatalogEditor, Precondition, SecretRule};
 use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock as _, Expect};
@@ -95,7 +95,7 @@ async fn a_route_is_known_within_five_seconds_and_serves_on_while_the_store_is_a
 
     let spec = serde_json::json!({"targets": [model()]});
     let spec = serde_json::from_value(spec).unwrap();
-    editor.apply_route(&Actor::operator(), &name, &spec).await.unwrap();
+    editor.apply_route(&Actor::operator(), &name, &spec, &Precondition::None).await.unwrap();
     sleep(CATALOG_LIFE).await;
     world.link.refresh(name.as_str()).await.unwrap();
     assert!(knows(&world));
@@ -105,7 +105,7 @@ async fn a_route_is_known_within_five_seconds_and_serves_on_while_the_store_is_a
     assert!(world.link.refresh(name.as_str()).await.is_err(), "its view is stale");
     assert!(knows(&world));
     world.store.fail(false);
-    editor.delete_route(&Actor::operator(), &name).await.unwrap();
+    editor.delete_route(&Actor::operator(), &name, &Precondition::None).await.unwrap();
     world.link.refresh(name.as_str()).await.unwrap();
     assert!(!knows(&world), "what could not be read is read as soon as it can be");
 }
