@@ -155,10 +155,15 @@ impl Draft {
         trace::parent_field(&self.record.trace, span)
     }
 
-    /// The stream goes on at another replica of the same model.
-    pub(super) fn goes_on_at(&mut self, replica: &Target, cut: &str) {
+    /// The stream goes on at another replica of the same model: behind a cut, of which this is the
+    /// code, or because it has left the one before.
+    pub(super) fn goes_on_at(&mut self, replica: &Target, cut: Option<&str>) {
         let Some(mut next) = self.record.attempts.last().cloned() else { return };
-        self.end_attempt(None, AttemptOutcome::Continued, Some(cut.to_owned()));
+        let outcome = match cut {
+            Some(_) => AttemptOutcome::Continued,
+            None => AttemptOutcome::HandedOver,
+        };
+        self.end_attempt(None, outcome, cut.map(str::to_owned));
         next.span = trace::fresh_span();
         next.target = text(&replica.label);
         replica.upstream.authority().clone_into(&mut next.authority);

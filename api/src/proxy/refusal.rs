@@ -221,14 +221,21 @@ pub(super) fn out_of_time(by: &Destination) -> ApiError {
 
 /// What to tell a caller whose answer broke off.
 pub(super) fn broken(broken: BodyError, by: &Destination) -> ApiError {
-    let (kind, label, what) = match broken {
-        BodyError::Cut => (ErrorKind::UpstreamCut, "cut", "ended before it was complete"),
-        BodyError::Stalled => (ErrorKind::UpstreamStalled, "stalled", "stopped coming"),
-        BodyError::Malformed => {
-            (ErrorKind::UpstreamMalformed, "malformed", "was not a valid HTTP response")
-        }
+    let (label, what) = match broken {
+        BodyError::Cut => ("cut", "ended before it was complete"),
+        BodyError::Stalled => ("stalled", "stopped coming"),
+        BodyError::Malformed => ("malformed", "was not a valid HTTP response"),
     };
-    flawed(kind, label, what, by)
+    flawed(kind_of_break(broken), label, what, by)
+}
+
+/// What it is called that an answer broke off.
+pub(super) fn kind_of_break(broken: BodyError) -> ErrorKind {
+    match broken {
+        BodyError::Cut => ErrorKind::UpstreamCut,
+        BodyError::Stalled => ErrorKind::UpstreamStalled,
+        BodyError::Malformed => ErrorKind::UpstreamMalformed,
+    }
 }
 
 /// What to tell a caller whose answer is not what the endpoint returns.

@@ -18,8 +18,10 @@ use super::gateway::Gateway;
 use super::headers;
 use super::line::Charge;
 use super::purse::{Reservation, Spent};
+use super::recovery::Moved;
+use super::refusal;
 use super::usage::{Usage, Used};
-use crate::error::{ApiError, ErrorKind, admit_error, client_closed_request};
+use crate::error::{ApiError, admit_error, client_closed_request};
 
 /// Last step: what is settled when a request ends, once, however it ends: metrics, usage, the key's
 /// tokens and its place among the requests at once.
@@ -183,9 +185,10 @@ impl Settlement {
     }
 
     /// Notes that another replica continues the answer.
-    pub(super) fn goes_on_at(&mut self, by: &Answerer) {
+    pub(super) fn goes_on_at(&mut self, Moved { by, cut }: &Moved) {
         if let (Some(draft), Answerer::Replica { lease, .. }) = (self.draft(), by) {
-            draft.goes_on_at(&lease.target, ErrorKind::UpstreamCut.http().1);
+            let cut = cut.map(|broken| refusal::kind_of_break(broken).http().1);
+            draft.goes_on_at(&lease.target, cut);
         }
         if let Some(Open { span, .. }) =
             self.open.as_deref().filter(|open| !open.span.is_disabled())
@@ -194,6 +197,7 @@ impl Settlement {
                 target: "diogenes::request",
                 parent: span,
                 replica = by.label().to_str().unwrap_or_default(),
+                is_handed_over = cut.is_none(),
                 "the stream continues on another replica"
             );
         }

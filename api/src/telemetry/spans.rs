@@ -154,7 +154,8 @@ fn of_request(record: &RequestRecord) -> Span<'_> {
         .int_if("diogenes.attempts", Some(record.attempts.len() as u64))
         .double_if("diogenes.cold_start_ms", record.held.map(|held| millis(held.took)))
         .double_if("diogenes.cost_usd", cost)
-        .flag("diogenes.recovered", record.is_recovered());
+        .flag("diogenes.recovered", record.is_recovered())
+        .flag("diogenes.handed_over", record.is_handed_over());
     // The caller's own mistakes are not failures of the server.
     let failure = record.error.as_deref().filter(|_| !(400..500).contains(&record.status));
     let remote = if record.trace.parent.is_some() { IS_REMOTE } else { 0 };

@@ -103,11 +103,11 @@ impl Passing {
             let Ok(next) = until(self.deadline, self.body.next()).await else {
                 return Some(self.fail(&refusal::out_of_time(&self.by.destination())));
             };
-            if let Some(by) = self.body.moved() {
+            if let Some(moved) = self.body.moved() {
                 if let Some(settlement) = &mut self.settlement {
-                    settlement.goes_on_at(&by);
+                    settlement.goes_on_at(&moved);
                 }
-                self.by = by;
+                self.by = moved.by;
             }
             let bytes = match next {
                 Ok(Some(bytes)) => bytes,

@@ -46,7 +46,7 @@ pub(in crate::proxy) struct Recoverable {
     /// The same for who is yet to prove that it goes on.
     by: Option<Answerer>,
     /// Who does.
-    moved: Option<Answerer>,
+    moved: Option<Moved>,
     /// At which endpoint it was asked.
     kind: Kind,
     lost: Vec<ClaimId>,
@@ -65,6 +65,13 @@ pub(in crate::proxy) struct Recoverable {
     /// How it was broken last.
     broken: BodyError,
     is_over: bool,
+}
+
+/// Another replica goes on with a stream.
+pub(in crate::proxy) struct Moved {
+    pub(in crate::proxy) by: Answerer,
+    /// How the stream of the one before was cut; none if it was left before it ended.
+    pub(in crate::proxy) cut: Option<BodyError>,
 }
 
 /// What a stream goes back to if no other replica goes on.
@@ -143,7 +150,7 @@ impl StreamBody {
     }
 
     /// Who answers from here on, if that is another one now.
-    pub(in crate::proxy) fn moved(&mut self) -> Option<Answerer> {
+    pub(in crate::proxy) fn moved(&mut self) -> Option<Moved> {
         match self {
             Self::Plain(_) => None,
             Self::Recoverable(stream) => stream.moved.take(),
@@ -306,11 +313,12 @@ impl Recoverable {
             }
             break;
         }
-        if splice.goes_on() && self.by.is_some() {
-            self.moved = self.by.take();
+        if let Some(by) = self.by.take_if(|_| splice.goes_on()) {
+            let cut = if self.left.take().is_some() { None } else { Some(self.broken) };
+            self.moved = Some(Moved { by, cut });
             let name = &self.way.entry.view().model.name;
             let id = self.way.request_id.to_str().unwrap_or_default();
-            let how = if self.left.take().is_some() { HANDED_OVER } else { RECOVERED };
+            let how = if cut.is_some() { RECOVERED } else { HANDED_OVER };
             self.way.entry.metrics.recovery(how);
             tracing::info!(
                 model = %name, claim = %self.target.claim, request.id = id, how,

@@ -27,7 +27,7 @@ use super::entry::{Entry, Lease};
 use super::gateway::Gateway;
 use super::target::Target;
 
-pub(super) use body::StreamBody;
+pub(super) use body::{Moved, StreamBody};
 
 /// A request that is sent to a replica in such a way that its answer can be continued.
 pub(super) struct Recovery {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::fleet::DrainReason;
+use diogenes_core::gateway::record::AttemptOutcome;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::record_tests::recorded;
 use super::recovery_tests::{WHOLE, answer_in_parts, local, replica, reply, said, walked};
 use crate::proxy::testing::{Local, Script, Upstream, eventually, model, plain, request};
 use crate::proxy::{AnswerStream, Dialect};
@@ -27,7 +29,11 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (local, gate) = (local(), Arc::new(Semaphore::new(0)));
+        Self::of(local()).await
+    }
+
+    async fn of(local: Local) -> Self {
+        let gate = Arc::new(Semaphore::new(0));
         let script = Script::ReplyInParts(answer_in_parts(4), gate.clone());
         let first = Upstream::start(vec![script]).await;
         local.ready(&[("claim-0", first.address)]);
@@ -95,6 +101,20 @@ async fn a_stream_leaves_a_replica_that_is_reclaimed_before_it_ends() {
     assert_eq!(said(&all.await.unwrap()).0, WHOLE);
     assert!(has_continued(&second));
     assert_eq!(rest.local.demand().await.total(), 0);
+}
+
+#[tokio::test]
+async fn the_record_of_a_stream_that_left_a_replica_says_so() {
+    let (local, shelf) = recorded(local());
+    let (scene, second) = (Scene::of(local).await, replica(99).await);
+    scene.drain(RECLAIMED, &[("claim-1", second.address)]);
+    let (_rest, all) = scene.read();
+    assert_eq!(said(&all.await.unwrap()).0, WHOLE);
+    let record = shelf.one().await;
+    assert!(record.is_handed_over() && !record.is_recovered() && record.error.is_none());
+    let told = record.attempts.iter().map(|attempt| (attempt.outcome, attempt.error.as_deref()));
+    let expected = [(AttemptOutcome::HandedOver, None), (AttemptOutcome::Answered, None)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

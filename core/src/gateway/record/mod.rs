@@ -131,6 +131,8 @@ pub enum AttemptOutcome {
     Unsent,
     /// Its stream was cut and goes on at another replica.
     Continued,
+    /// Its stream left the replica, which was going to end, and goes on at another one.
+    HandedOver,
     /// The caller went away meanwhile.
     Abandoned,
 }
@@ -144,6 +146,7 @@ impl AttemptOutcome {
             Self::Failed => "failed",
             Self::Unsent => "unsent",
             Self::Continued => "continued",
+            Self::HandedOver => "handed_over",
             Self::Abandoned => "abandoned",
         }
     }
@@ -162,6 +165,15 @@ pub struct PassedOver {
 impl RequestRecord {
     /// Whether its stream was cut and went on at another replica.
     pub fn is_recovered(&self) -> bool {
-        self.attempts.iter().any(|attempt| attempt.outcome == AttemptOutcome::Continued)
+        self.has(AttemptOutcome::Continued)
+    }
+
+    /// Whether its stream left a replica before that ended, and went on at another one.
+    pub fn is_handed_over(&self) -> bool {
+        self.has(AttemptOutcome::HandedOver)
+    }
+
+    fn has(&self, outcome: AttemptOutcome) -> bool {
+        self.attempts.iter().any(|attempt| attempt.outcome == outcome)
     }
 }
