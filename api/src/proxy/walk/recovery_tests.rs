@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diogenes_core::fleet::{ModelSpec, ResponsesApi};
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::record::AttemptOutcome;
 use diogenes_core::ports::{Clock, Limits, TokenBound};
@@ -114,8 +115,12 @@ pub(super) fn answer_in_parts(first: usize) -> Halves {
 }
 
 fn local_of(route: Value) -> Local {
+    local_with(Local::spec(), route)
+}
+
+fn local_with(spec: ModelSpec, route: Value) -> Local {
     let route = serde_json::from_value(route).unwrap();
-    Local::with_routes(Local::spec(), &Routes::from([("assistant".parse().unwrap(), route)]))
+    Local::with_routes(spec, &Routes::from([("assistant".parse().unwrap(), route)]))
 }
 
 pub(super) fn local() -> Local {
@@ -371,5 +376,40 @@ async fn completions_and_messages_are_continued_as_well() {
         assert_eq!(text.replace("\\n", "\n"), WHOLE, "{stream}");
         assert!(stream.contains(r#""output_tokens":8"#), "{stream}");
         assert!(stream.ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_translated_response_is_continued_as_one() {
+    for cut in 0..12 {
+        let spec = ModelSpec { responses: ResponsesApi::Translated, ..Local::spec() };
+        let local = local_with(spec, json!({ "targets": [model()], "recover": true }));
+        let (first, second) = (replica(cut).await, replica(99).await);
+        local.ready(&[("claim-0", first.address), ("claim-1", second.address)]);
+        let body = json!({"model": "assistant", "stream": true, "input": "hi"});
+        let stream = streamed(&local, request(Dialect::Responses, body.to_string())).await;
+        let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+        let numbers = events.iter().map(|event| event["sequence_number"].as_u64().unwrap());
+        assert!(numbers.eq(0..events.len() as u64), "cut after {cut} events: {stream}");
+        let of_kind = |kind: &str| -> Vec<&Value> {
+            events.iter().filter(|event| event["type"] == kind).collect()
+        };
+        for once in ["created", "in_progress", "output_item.added", "output_item.done"] {
+            assert_eq!(of_kind(&format!("response.{once}")).len(), 1, "{once}: {stream}");
+        }
+        let ids = events.iter().filter_map(|event| event.pointer("/response/id"));
+        assert!(ids.clone().all(|id| id == "resp_request-1") && ids.count() >= 2, "{stream}");
+        let deltas = of_kind("response.output_text.delta");
+        let text: String = deltas.iter().map(|event| event["delta"].as_str().unwrap()).collect();
+        assert_eq!(text, WHOLE, "cut after {cut} events");
+        assert!(deltas.iter().all(|event| event["item_id"] == deltas[0]["item_id"]), "{stream}");
+        let [completed] = of_kind("response.completed")[..] else { panic!("{stream}") };
+        assert_eq!(events.last(), Some(completed));
+        let response = &completed["response"];
+        assert_eq!(response["output"][0]["content"][0]["text"], WHOLE);
+        let usage = &response["usage"];
+        assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&json!(2), &json!(8)));
+        assert!(!stream.contains("[DONE]") && !stream.contains("token_ids"), "{stream}");
     }
 }

@@ -7,9 +7,15 @@ use serde_json::{Value, json};
 const ROUTE: &str = "[routes.assistant]\ntargets = [\"demo\"]\nrecover = true\n";
 
 async fn serve() -> (Serve, Client) {
+    serve_with("").await
+}
+
+/// Two replicas of a model with this line.
+async fn serve_with(line: &str) -> (Serve, Client) {
     let model = Model::mock("demo", &["--tokens", "40", "--tokens-per-second", "40"])
         .line("min_replicas = 2")
-        .line("max_replicas = 2");
+        .line("max_replicas = 2")
+        .line(line);
     let serve = Serve::start(Config::with([model]).tables(ROUTE)).await;
     let client = serve.client();
     client.until_replicas("demo", 2).await;
@@ -117,6 +123,52 @@ async fn a_stream_whose_replica_is_killed_reads_as_if_it_had_not_been() {
     assert!(metrics.contains(line), "{metrics}");
     let tokens = r#"diogenes_tokens_total{model="demo",kind="completion"} 240"#;
     assert!(metrics.contains(tokens), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_translated_response_whose_replica_is_killed_is_one_response() {
+    let (serve, client) = serve_with("responses = \"translated\"").await;
+    let body = json!({"model": "assistant", "stream": true, "input": "tell me"});
+    // The text and the usage, of a response that is whole.
+    let said = |events: &[Event]| {
+        let events: Vec<&Value> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Data(event) => Some(event),
+                _ => None,
+            })
+            .collect();
+        let numbers = events.iter().map(|event| event["sequence_number"].as_u64());
+        assert!(numbers.eq((0..events.len() as u64).map(Some)), "{events:?}");
+        let ids = events.iter().filter_map(|event| event.pointer("/response/id"));
+        let ids: std::collections::BTreeSet<_> = ids.map(Value::to_string).collect();
+        assert_eq!(ids.len(), 1, "{events:?}");
+        let completed = events.iter().filter(|event| event["type"] == "response.completed");
+        let (completed, last) = (completed.collect::<Vec<_>>(), events.last().expect("events"));
+        assert_eq!(completed, [last], "{events:?}");
+        let deltas = events.iter().filter(|event| event["type"] == "response.output_text.delta");
+        let text: String = deltas.filter_map(|event| event["delta"].as_str()).collect();
+        let response = &last["response"];
+        assert_eq!(response["output"][0]["content"][0]["text"], text.as_str());
+        (text, response["usage"].clone())
+    };
+    let whole = said(&client.stream("/v1/responses", &body).await.all().await);
+    assert_eq!(whole.1["output_tokens"], 40);
+    let mut stream = client.stream("/v1/responses", &body).await;
+    assert_eq!(stream.headers["x-diogenes-route"], "assistant; position=1; recover");
+    let target = stream.headers["x-diogenes-target"].to_str().expect("text").to_owned();
+    let slot = target.split('/').next().and_then(|slot| slot.parse().ok()).expect("a slot");
+    let dying = client.replica("demo", slot).await;
+    let mut events = Vec::new();
+    for _ in 0..14 {
+        events.push(stream.next().await.expect("an event"));
+    }
+    kill_process(process_of(&serve, &dying), Signal::KILL).expect("it runs");
+    events.extend(stream.all().await);
+    assert_eq!(said(&events), whole);
+    let metrics = client.get("/metrics").await.text();
+    let line = r#"diogenes_recoveries_total{model="demo",kind="recovered"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
