@@ -40,9 +40,10 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, ApiError> {
             &header::IF_NONE_MATCH,
             "`If-None-Match` must be `*`; send the `ETag` of what you have read as `If-Match`",
         )),
-        (Some(_), Some(_)) => {
-            Err(refused(&header::IF_MATCH, "`If-Match` and `If-None-Match` exclude each other"))
-        }
+        (Some(_), Some(_)) => Err(ApiError::new(
+            ErrorKind::PreconditionFailed,
+            "`If-Match` and `If-None-Match` cannot both hold; send one of them",
+        )),
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(name, value.parse().unwrap());
         }
-        precondition(&headers).map_err(|error| error.param.unwrap_or_default())
+        precondition(&headers).map_err(|error| error.param.unwrap_or(error.message))
     }
 
     #[test]
@@ -103,6 +104,7 @@ mod tests {
             assert_eq!(read(&[(matches.clone(), bad)]), Err("if-match".into()), "{bad}");
         }
         assert_eq!(read(&[(none.clone(), "\"a\"")]), Err("if-none-match".into()));
-        assert_eq!(read(&[(matches, "*"), (none, "*")]), Err("if-match".into()));
+        let both = read(&[(matches, "*"), (none, "*")]).unwrap_err();
+        assert!(both.contains("cannot both hold"), "{both}");
     }
 }

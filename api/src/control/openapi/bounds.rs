@@ -87,6 +87,8 @@ fn bound_parameters(document: &mut Value) {
         for parameter in parameters.into_iter().flatten() {
             let name = parameter.get("name").and_then(Value::as_str);
             let bounds = match name {
+                // A header is there or not, and never null.
+                Some("If-Match" | "If-None-Match") => json!({"type": "string"}),
                 Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
                 Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
                 Some("name") if is_of_provider => json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"}),

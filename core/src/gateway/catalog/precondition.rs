@@ -4,6 +4,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{CatalogError, Listed};
+use crate::fleet::hex;
 use crate::ports::StoreError;
 
 /// What must stand of a definition for a change of it to be made, so that nobody undoes a change
@@ -43,8 +44,8 @@ impl<T: Serialize> Listed<T> {
         let text = serde_json::to_vec(self).map_err(|source| StoreError::Invalid {
             reason: format!("this definition cannot be written as JSON: {source}"),
         })?;
-        let digest = Sha256::digest(text);
-        Ok(Tag(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()))
+        let digest = hex(&Sha256::digest(text));
+        Ok(Tag(digest.chars().take(32).collect()))
     }
 }
 
