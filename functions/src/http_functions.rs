@@ -62,7 +62,7 @@ fn catalog_editor(base: &Base) -> CatalogEditor {
 }
 
 /// The area of routes and providers over the store of `base`.
-fn gateway_area(base: &Base, views: FleetViews, prices: Arc<PriceBook>) -> Arc<GatewayArea> {
+fn gateway_area(base: &Base, views: FleetViews, prices: PriceBook) -> Arc<GatewayArea> {
     Arc::new(GatewayArea::new(entrance(base), catalog_editor(base), views, prices))
 }
 
@@ -80,19 +80,20 @@ pub fn inference(
     secrets: Arc<dyn SecretSource>,
 ) -> Result<Router, Error> {
     let (dispatcher, metrics) = dispatcher(base, wake);
-    let dispatcher = dispatcher.with_way_out(WayOut { secrets, store: base.store.clone() });
+    let prices = PriceBook::embedded()?;
+    let dispatcher = dispatcher
+        .with_way_out(WayOut { secrets, store: base.store.clone() })
+        .with_prices(prices.clone());
     let views = views(base, wake, dispatcher);
     let deadlines = Deadlines {
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    let prices = Arc::new(PriceBook::embedded()?);
-    let area = gateway_area(base, views.clone(), prices.clone());
+    let area = gateway_area(base, views.clone(), prices);
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let purse = Purse::new(
         Budgets::new(store.clone(), clock.clone()),
         Arc::new(StoreLedger::new(store.clone())),
-        prices,
         views.dispatcher.clone(),
         clock.clone(),
     );
@@ -142,8 +143,7 @@ pub fn cluster(base: &Base, wake: &Arc<dyn Wake>) -> Result<Router, Error> {
         .with_rule(diogenes_backends::aws::placement::RULE);
     let catalog = catalog_editor(base);
     let models = ModelsArea::new(entrance(base), registry.clone(), catalog, views.clone());
-    // No file goes before the prices of the release here.
-    let gateway = gateway_area(base, views.clone(), Arc::new(PriceBook::embedded()?));
+    let gateway = gateway_area(base, views.clone(), PriceBook::embedded()?);
     let budgets = BudgetParts {
         budgets: Budgets::new(store.clone(), clock.clone()),
         ledger: Arc::new(StoreLedger::new(store.clone())),

@@ -33,6 +33,8 @@ def before_call(context, case, kwargs):
         case.body = {**body, **replicas(body), **port(body), **env(body)}
     elif operation == "PUT /api/v1/routes/{name}":
         case.body = {**body, **targets(body)}
+    elif operation == "PUT /api/v1/prices/imported":
+        case.body = {**body, **price_list(body)}
     elif operation == "PUT /api/v1/rate-cards/{name}":
         case.body = {**body, **price(body)}
 
@@ -56,6 +58,46 @@ def cap(body, path):
     if "/tokens/" in id and amount.startswith("$"):
         return {"cap": "2M"}
     return {}
+
+
+def price_list(body):
+    """Fallbacks are sections of the list; prices to come are in order, behind one of today."""
+    providers = body.get("providers")
+    if not isinstance(providers, dict):
+        return {}
+    return {"providers": {name: section(each, providers) for name, each in providers.items()}}
+
+
+def section(section, providers):
+    if not isinstance(section, dict):
+        return section
+    section = dict(section)
+    if isinstance(section.get("fallback"), list):
+        section["fallback"] = [
+            name for name in section["fallback"] if not isinstance(name, str) or name in providers
+        ]
+    if isinstance(section.get("models"), list):
+        section["models"] = [entry(each) for each in section["models"]]
+    return section
+
+
+def entry(entry):
+    if not isinstance(entry, dict):
+        return entry
+    entry = {**entry, **price(entry)}
+    later = entry.get("later")
+    if not isinstance(later, list) or not all(is_later(each) for each in later):
+        return entry
+    if "price" not in entry:
+        del entry["later"]
+        return entry
+    days = {each["from"]: {**each, **price(each)} for each in later}
+    entry["later"] = [days[day] for day in sorted(days)]
+    return entry
+
+
+def is_later(later):
+    return isinstance(later, dict) and isinstance(later.get("from"), str)
 
 
 def price(body):

@@ -9,7 +9,7 @@ use diogenes_core::Timestamp;
 use diogenes_core::audit::Actor;
 use diogenes_core::fleet::Source;
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor, CatalogError, Listed};
-use diogenes_core::gateway::prices::PriceBook;
+use diogenes_core::gateway::prices::{PriceBook, PriceList};
 use diogenes_core::gateway::{ProviderName, ProviderSpec, RouteSpec};
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::{Allowed, may};
@@ -28,16 +28,17 @@ pub struct GatewayArea {
     entrance: Entrance,
     pub(super) editor: CatalogEditor,
     views: FleetViews,
-    prices: Arc<PriceBook>,
+    prices: PriceBook,
 }
 
 impl GatewayArea {
-    /// The area over these parts. `prices` are those by which requests are counted.
+    /// The area over these parts. `prices` are those by which requests are counted beside imported
+    /// ones.
     pub fn new(
         entrance: Entrance,
         editor: CatalogEditor,
         views: FleetViews,
-        prices: Arc<PriceBook>,
+        prices: PriceBook,
     ) -> Self {
         Self { entrance, editor, views, prices }
     }
@@ -48,6 +49,18 @@ impl GatewayArea {
 
     pub(super) async fn read(&self, _: &Allowed<may::GatewayRead>) -> Result<Catalog, ApiError> {
         self.editor.load().await.map_err(|error| catalog_error(&error))
+    }
+
+    pub(super) async fn read_with_prices(
+        &self,
+        _: &Allowed<may::GatewayRead>,
+    ) -> Result<(Catalog, Option<PriceList>), ApiError> {
+        self.editor.load_with_prices().await.map_err(|error| catalog_error(&error))
+    }
+
+    /// Counts requests by the imported prices of a catalog from now on.
+    pub(super) fn publish_prices(&self, catalog: &Catalog, imported: Option<&PriceList>) {
+        self.views.dispatcher.publish_prices(catalog, imported);
     }
 
     /// A route with what of it nobody answers to.
@@ -375,6 +388,8 @@ pub(super) fn catalog_error(error: &CatalogError) -> ApiError {
         }
         CatalogError::Target(_) => ApiError::new(ErrorKind::Conflict, text).param("targets"),
         CatalogError::Precondition(_) => ApiError::new(ErrorKind::PreconditionFailed, text),
+        CatalogError::NoPrices => ApiError::new(ErrorKind::NotFound, text),
+        CatalogError::PricesTooLarge { .. } => ApiError::new(ErrorKind::BodyTooLarge, text),
         CatalogError::NoRateCard(_) => ApiError::new(ErrorKind::RateCardNotFound, text),
         CatalogError::RateCard(_) | CatalogError::CardVersion { .. } => {
             let kind = match error {

@@ -43,7 +43,7 @@ pub use jobs::{
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
 pub use openapi::document;
-pub use prices::{PriceListBody, PriceOrigin, PricesBody};
+pub use prices::{PriceListBody, PricesBody};
 pub use projects::{CreateProject, ProjectBody, ProjectPage, ProjectsArea};
 pub use rate_cards::{RateCardBody, RateCardList};
 pub use usage::{UsageArea, UsageBody, UsageCounts, UsageRowBody};
@@ -133,6 +133,10 @@ pub(crate) fn gateway_router(area: Arc<GatewayArea>) -> Router {
                 .delete(gateway::delete_provider),
         )
         .route("/api/v1/prices", get(prices::list))
+        .route(
+            "/api/v1/prices/imported",
+            get(prices::show_imported).put(prices::import).delete(prices::delete_imported),
+        )
         .route("/api/v1/rate-cards", get(rate_cards::list))
         .route(
             "/api/v1/rate-cards/{*name}",

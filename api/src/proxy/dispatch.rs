@@ -9,12 +9,13 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use diogenes_core::fleet::{ClaimId, Control, Load, Model, ModelView};
 use diogenes_core::gateway::ProviderName;
-use diogenes_core::gateway::catalog::Catalog;
-use diogenes_core::gateway::prices::RateCard;
+use diogenes_core::gateway::catalog::{Catalog, ImportedPrices};
+use diogenes_core::gateway::prices::{PriceBook, PriceList, RateCard};
 use diogenes_core::name::{ModelName, nearest};
 use diogenes_core::ports::{Clock, Demand, DemandSource, StoreError, Wake};
 use diogenes_core::tenancy::Principal;
 
+use super::current_prices::CurrentPrices;
 use super::entry::Entry;
 use super::provider::{Hosted, ProviderError};
 use super::published::{NamedRoute, Published, WayOut};
@@ -32,6 +33,7 @@ pub struct Dispatcher {
     /// Held from a change of the catalog, or a look at it, until it is published: an older one that
     /// is published after a newer one would undo it.
     publishing: tokio::sync::Mutex<()>,
+    prices: CurrentPrices,
     /// None where no request leaves for a provider.
     way_out: Option<WayOut>,
     /// By name.
@@ -55,6 +57,7 @@ impl Dispatcher {
             names: ArcSwap::default(),
             catalog: ArcSwap::default(),
             publishing: tokio::sync::Mutex::default(),
+            prices: CurrentPrices::default(),
             way_out: None,
             entries: Mutex::default(),
             metrics,
@@ -77,6 +80,34 @@ impl Dispatcher {
     pub fn with_way_out(mut self, way_out: WayOut) -> Self {
         self.way_out = Some(way_out);
         self
+    }
+
+    /// The same with prices of providers' models, beside those that are imported.
+    #[must_use]
+    pub fn with_prices(mut self, book: PriceBook) -> Self {
+        self.prices = CurrentPrices::new(book);
+        self
+    }
+
+    /// The same for a test that has the dispatcher already.
+    #[cfg(test)]
+    pub(crate) fn count_by(&self, book: PriceBook) {
+        self.prices.set(book);
+    }
+
+    /// What models of providers cost.
+    pub(crate) fn prices(&self) -> Arc<PriceBook> {
+        self.prices.book()
+    }
+
+    /// Whether the imported prices that a catalog names have yet to be published.
+    pub fn lacks_prices(&self, named: Option<&ImportedPrices>) -> bool {
+        !self.prices.has(named)
+    }
+
+    /// Takes over the imported prices of a newer catalog: the list that it names, or none.
+    pub fn publish_prices(&self, catalog: &Catalog, imported: Option<&PriceList>) {
+        self.prices.publish(catalog, imported);
     }
 
     /// Takes over the routes and providers of a newer catalog. A model's name or alias goes before a

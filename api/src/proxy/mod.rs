@@ -26,6 +26,7 @@ mod call;
 mod casualties;
 mod consumer;
 mod conversations;
+mod current_prices;
 mod delivery;
 mod destination;
 mod dialect;

@@ -10,7 +10,7 @@ use diogenes_core::gateway::budget::{
     Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, WakeUp, amounts,
     charges, over_budget, warning,
 };
-use diogenes_core::gateway::prices::{Price, PriceBook, PriceVersion, Priced, TokenUsage};
+use diogenes_core::gateway::prices::{Price, PriceVersion, Priced, TokenUsage};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled, Unit,
@@ -36,7 +36,6 @@ const EXPIRES_AFTER: Duration = Duration::from_hours(1);
 pub struct Purse {
     budgets: Budgets,
     ledger: Arc<dyn Ledger>,
-    prices: Arc<PriceBook>,
     dispatcher: Arc<Dispatcher>,
     clock: Arc<dyn Clock>,
     /// Those of projects, and those of routes.
@@ -136,18 +135,16 @@ impl Spent {
 }
 
 impl Purse {
-    /// A purse over these parts. `dispatcher` knows the rate cards of models of the fleet.
+    /// A purse over these parts. `dispatcher` knows what models cost.
     pub fn new(
         budgets: Budgets,
         ledger: Arc<dyn Ledger>,
-        prices: Arc<PriceBook>,
         dispatcher: Arc<Dispatcher>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             budgets,
             ledger,
-            prices,
             dispatcher,
             clock,
             known: Mutex::default(),
@@ -222,7 +219,8 @@ impl Purse {
                 card.map_or(Tariff::Free, |card| Tariff::from(card.priced()))
             }
             Destination::Hosted(hosted) => self
-                .prices
+                .dispatcher
+                .prices()
                 .price(hosted.provider(), hosted.spec(), hosted.model(), now)
                 .map_or(Tariff::Unknown, Tariff::from),
         }

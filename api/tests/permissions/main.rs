@@ -149,7 +149,7 @@ impl World {
                 entrance.clone(),
                 editor,
                 views.clone(),
-                Arc::new(PriceBook::embedded().unwrap()),
+                PriceBook::embedded().unwrap(),
             )),
             cluster: Arc::new(ClusterArea::new(entrance, parts)),
             proxy: Arc::new(ProxyState {

@@ -316,6 +316,21 @@ pub(crate) fn routes() -> Vec<Route> {
             ..control("DELETE", "/api/v1/routes/{*name}", GatewayWrite)
         },
         control("GET", "/api/v1/prices", GatewayRead),
+        Route {
+            answer: (404, "not_found"),
+            ..control("GET", "/api/v1/prices/imported", GatewayRead)
+        },
+        Route {
+            body: || json!({"source": "ours", "date": "2026-11-27", "providers": {}}),
+            answer: (201, ""),
+            audit: "prices.import",
+            ..control("PUT", "/api/v1/prices/imported", GatewayWrite)
+        },
+        Route {
+            answer: (404, "not_found"),
+            audit: "prices.delete",
+            ..control("DELETE", "/api/v1/prices/imported", GatewayWrite)
+        },
         control("GET", "/api/v1/rate-cards", GatewayRead),
         Route {
             request: "/api/v1/rate-cards/absent",

@@ -8,7 +8,7 @@ use diogenes_core::secret::SecretRef;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::change::change;
+use super::change::apply;
 use super::fields::{Fields, Origin};
 use super::options::Options;
 use super::{confirmation, output, time};
@@ -143,7 +143,7 @@ pub(super) async fn run(args: ProviderArgs) -> Result<(), Failure> {
             let path = path(&args.name);
             let provider = match &args.file {
                 Some(file) => client.put(&path, &args.of_file(file)?).await?,
-                None => change(&client, &path, |standing| args.of_standing(standing)).await?,
+                None => apply(&client, &path, |standing| args.of_standing(standing)).await?,
             };
             output::result(format, &provider, || {
                 let ProviderBody { name, spec, .. } = decode(provider.clone())?;

@@ -9,7 +9,7 @@ use diogenes_core::gateway::{RouteSpec, RouteTarget, Strategy, WhileCold};
 use diogenes_core::name::ModelName;
 use serde_json::Value;
 
-use super::change::change;
+use super::change::apply;
 use super::completions::models;
 use super::fields::{Fields, Origin};
 use super::options::Options;
@@ -175,7 +175,7 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Failure> {
             let path = route_path(args.name.as_str());
             let route = match &args.file {
                 Some(file) => client.put(&path, &args.of_file(file)?).await?,
-                None => change(&client, &path, |standing| args.of_standing(standing)).await?,
+                None => apply(&client, &path, |standing| args.of_standing(standing)).await?,
             };
             output::result(format, &route, || {
                 let route: RouteBody = decode(route.clone())?;

@@ -9,7 +9,7 @@ use super::config::Config;
 
 /// Makes the catalog say what the file says of routes, providers and rate cards, whose keys must be
 /// there.
-pub(super) async fn take_over(editor: &CatalogEditor, config: &Config) -> anyhow::Result<Catalog> {
+pub(super) async fn take_over(editor: &CatalogEditor, config: &Config) -> anyhow::Result<()> {
     for (name, spec) in &config.providers {
         let Some(reference) = &spec.api_key else { continue };
         if let Err(problem) = secrets::read_one(reference) {
@@ -27,8 +27,8 @@ pub(super) async fn take_over(editor: &CatalogEditor, config: &Config) -> anyhow
         );
     }
     // Those of models that have gone from the file.
-    let (_, catalog) = editor.delete_orphaned_rate_cards(&Actor::operator()).await?;
-    Ok(catalog)
+    editor.delete_orphaned_rate_cards(&Actor::operator()).await?;
+    Ok(())
 }
 
 /// A target may be registered later, over the API, so a missing one is not a mistake yet.

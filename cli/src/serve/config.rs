@@ -314,29 +314,6 @@ pub(crate) fn configured_data_dir(named: Option<&Path>) -> anyhow::Result<Option
     Ok(head.and_then(|(_, head)| head.data_dir))
 }
 
-/// The `prices` file of the file that `serve` would read, whether it is there or not.
-pub(crate) fn configured_prices(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Head {
-        prices: Option<PathBuf>,
-    }
-    const ON_AWS: &str = "an installation on AWS has no such file and uses the prices of its \
-                          release";
-    let Some((path, head)) = head_of::<Head>(named, "fix it")? else {
-        bail!(
-            "no configuration file was found here, so no `prices` file is known; name one with --config ({ON_AWS})"
-        );
-    };
-    match head.prices {
-        // A relative path is one from the file that it stands in.
-        Some(prices) => Ok(path.parent().unwrap_or(Path::new("")).join(prices)),
-        None => bail!(
-            "{} names no `prices` file; add `prices = \"prices.json\"` to it ({ON_AWS})",
-            path.display()
-        ),
-    }
-}
-
 /// Some settings of the file that `serve` would read, and its path; `None` without a file.
 fn head_of<T: DeserializeOwned>(
     named: Option<&Path>,

@@ -47,9 +47,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
-pub(crate) use config::{
-    Config, DEFAULT_FILE, configured_data_dir, configured_prices, default_data_dir,
-};
+pub(crate) use config::{Config, DEFAULT_FILE, configured_data_dir, default_data_dir};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
 pub(crate) use telemetry::TelemetryConfig;
 pub(crate) use url::{FILE as URL_FILE, running as running_url};
@@ -245,8 +243,13 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
         let way_out = WayOut { secrets: Arc::new(MachineSecrets), store: store.clone() };
-        let dispatcher = Arc::new(dispatcher.with_way_out(way_out));
-        dispatcher.publish_catalog(&catalog::take_over(&editor, config).await?)?;
+        let prices = money::prices(config)?;
+        let dispatcher = dispatcher.with_way_out(way_out).with_prices(prices.clone());
+        let dispatcher = Arc::new(dispatcher);
+        catalog::take_over(&editor, config).await?;
+        let (catalog, imported) = editor.load_with_prices().await?;
+        dispatcher.publish_prices(&catalog, imported.as_ref());
+        dispatcher.publish_catalog(&catalog)?;
         let keys = Keys::new(store.clone(), clock.clone(), entropy.clone());
         let authenticator: Arc<dyn Authenticator> =
             Arc::new(KeyRing::new(keys.clone(), clock.clone()));
@@ -255,7 +258,7 @@ impl Server {
             max_body_bytes: config.max_body_bytes,
         };
         let views = FleetViews::local(dispatcher.clone());
-        let money = Money::open(config, &dispatcher, &store, &clock, &*entropy)?;
+        let money = Money::open(&dispatcher, &store, &clock, &*entropy);
         money.spawn();
         let telemetry = config
             .telemetry
@@ -331,12 +334,7 @@ impl Server {
                 editor.clone(),
                 views.clone(),
             )),
-            gateway: Arc::new(GatewayArea::new(
-                entrance.clone(),
-                editor,
-                views.clone(),
-                money.prices.clone(),
-            )),
+            gateway: Arc::new(GatewayArea::new(entrance.clone(), editor, views.clone(), prices)),
             cluster: Arc::new(ClusterArea::new(entrance, cluster)),
             proxy: Arc::new(ProxyState {
                 authenticator,

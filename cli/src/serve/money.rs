@@ -7,7 +7,7 @@ use anyhow::Context;
 use diogenes_api::proxy::{Dispatcher, Purse};
 use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::ledger::{StoreLedger, TrancheLedger};
-use diogenes_core::gateway::prices::{PriceBook, PriceList};
+use diogenes_core::gateway::prices::{PriceBook, PriceList, PriceOrigin};
 use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::ports::{Clock, Entropy, Ledger, StateStore};
 
@@ -25,25 +25,26 @@ pub(super) struct Money {
     pub(super) purse: Arc<Purse>,
     pub(super) ledger: Arc<TrancheLedger>,
     pub(super) usage: Arc<UsageBook>,
-    pub(super) prices: Arc<PriceBook>,
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
 }
 
+/// The prices of the release, and those of the file before them.
+pub(super) fn prices(config: &Config) -> anyhow::Result<PriceBook> {
+    let prices = PriceBook::embedded().context("the embedded prices")?;
+    let Some(path) = &config.prices else { return Ok(prices) };
+    let place = || format!("{} (`prices`)", path.display());
+    let text = std::fs::read(path).with_context(place)?;
+    Ok(prices.with(PriceOrigin::File, PriceList::parse(&text).with_context(place)?))
+}
+
 impl Money {
     pub(super) fn open(
-        config: &Config,
         dispatcher: &Arc<Dispatcher>,
         store: &Arc<dyn StateStore>,
         clock: &Arc<dyn Clock>,
         entropy: &dyn Entropy,
-    ) -> anyhow::Result<Self> {
-        let mut prices = PriceBook::embedded().context("the embedded prices")?;
-        if let Some(path) = &config.prices {
-            let place = || format!("{} (`prices`)", path.display());
-            let text = std::fs::read(path).with_context(place)?;
-            prices = prices.with(PriceList::parse(&text).with_context(place)?);
-        }
+    ) -> Self {
         // No other start may have the same name: its tranches would be taken for this one's.
         let mut random = [0; 8];
         entropy.fill(&mut random);
@@ -52,16 +53,14 @@ impl Money {
         let usage = Arc::new(UsageBook::new(process.clone()));
         let ledger = Arc::new(TrancheLedger::new(stored, process));
         let budgets = Budgets::new(store.clone(), clock.clone());
-        let prices = Arc::new(prices);
-        let purse =
-            Purse::new(budgets, ledger.clone(), prices.clone(), dispatcher.clone(), clock.clone());
+        let purse = Purse::new(budgets, ledger.clone(), dispatcher.clone(), clock.clone());
         let (purse, store, clock) = (Arc::new(purse), store.clone(), clock.clone());
-        Ok(Self { purse, ledger, usage, prices, store, clock })
+        Self { purse, ledger, usage, store, clock }
     }
 
     /// Looks after the ledger, the budgets and the book, for ever.
     pub(super) fn spawn(&self) {
-        let Self { purse, ledger, usage, store, clock, prices: _ } = self.clone();
+        let Self { purse, ledger, usage, store, clock } = self.clone();
         let now = clock.clone();
         tokio::spawn(async move {
             let mut is_behind = false;

@@ -31,7 +31,7 @@ impl Fake {
         Self::with([], status, body)
     }
 
-    /// One with answers of 200 for some paths and one answer for all others.
+    /// One with answers of 200 for some paths (`/a`, or `PUT /a`) and one answer for all others.
     pub(crate) fn with<const N: usize>(
         answers: [(&str, &str); N],
         status: u16,
@@ -86,9 +86,10 @@ async fn answer(
     body: String,
 ) -> Response {
     shared.asked.lock().unwrap().push((format!("{method} {}", uri.path()), body));
-    // The query counts where an answer is given for it.
-    let asked = uri.path_and_query().and_then(|asked| shared.answers.get(asked.as_str()));
-    let answer = asked.or_else(|| shared.answers.get(uri.path()));
+    // The method and the query count where an answer is given for them.
+    let of_method = shared.answers.get(&format!("{method} {}", uri.path()));
+    let asked = || uri.path_and_query().and_then(|asked| shared.answers.get(asked.as_str()));
+    let answer = of_method.or_else(asked).or_else(|| shared.answers.get(uri.path()));
     let (status, body) = answer.unwrap_or(&shared.others).clone();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::fake::{Done, Fake, Program};
@@ -16,39 +14,33 @@ const CONTRACT: &str = r#"{"source": "contract", "date": "2026-11-01", "provider
         {"match": ["gpt-x"], "price": {"input": "2", "output": "9"}},
         {"match": ["gpt-y"], "price": {"input": "1", "output": "4"}}]}}}"#;
 
-/// An import in a directory whose configuration names `prices.json` in a directory of its own.
-fn import(arguments: &[&str], files: &[(&str, &str)]) -> (Program, std::path::PathBuf) {
-    let program = Program::new(&["prices", "import"]).with(arguments);
-    let folder = program.home().join("etc");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(program.home().join("diogenes.toml"), "prices = \"etc/prices.json\"\n").unwrap();
-    for (name, text) in files {
-        std::fs::write(program.home().join(name), text).unwrap();
+const IMPORTED: &str = "/api/v1/prices/imported";
+const NONE: &str = r#"{"error": {"message": "no price list is imported", "code": "not_found"}}"#;
+
+/// A server that takes imports, and has this list already.
+fn server(standing: Option<&str>) -> Fake {
+    const PUT: &str = "PUT /api/v1/prices/imported";
+    match standing {
+        Some(list) => Fake::with([(PUT, "{}"), (IMPORTED, list)], 404, NONE),
+        None => Fake::with([(PUT, "{}")], 404, NONE),
     }
-    (program, folder.join("prices.json"))
 }
 
-/// Runs it; how it ended, and what is in the file then.
-fn run((mut program, file): (Program, std::path::PathBuf)) -> (Done, Option<Value>) {
-    let output = program.command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let done = Done {
-        code: output.status.code().unwrap(),
-        output: text(output.stdout),
-        error: text(output.stderr),
-    };
-    let left: Vec<_> = std::fs::read_dir(file.parent().unwrap()).unwrap().collect();
-    assert!(left.len() <= 1, "{left:?}");
-    (done, read(&file))
-}
-
-fn read(file: &Path) -> Option<Value> {
-    Some(serde_json::from_slice(&std::fs::read(file).ok()?).unwrap())
+/// Imports a file; how that ended, and what the server was sent.
+fn import(server: &Fake, arguments: &[&str], text: &str) -> (Done, Option<Value>) {
+    server.forget();
+    let program =
+        Program::new(&["prices", "import", "list.json", "--url", &server.url]).with(arguments);
+    std::fs::write(program.home().join("list.json"), text).unwrap();
+    let done = program.run();
+    let is_put = server.asked().iter().any(|asked| asked.starts_with("PUT "));
+    let sent = server.bodies().pop().filter(|_| is_put);
+    (done, sent.map(|sent| serde_json::from_str(&sent).unwrap()))
 }
 
 #[test]
-fn prices_of_litellm_become_the_file_that_the_configuration_names() {
-    let (done, file) = run(import(&["list.json"], &[("list.json", LITELLM)]));
+fn prices_of_litellm_are_sent_to_the_server() {
+    let (done, sent) = import(&server(None), &[], LITELLM);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(
         done.output,
@@ -57,67 +49,59 @@ fn prices_of_litellm_become_the_file_that_the_configuration_names() {
          added   openai    gpt-x   $2.50  $10.00\n"
     );
     assert!(done.error.starts_with("2 added, 0 changed, 0 unchanged, 1 skipped"), "{done:?}");
-    assert!(done.error.ends_with("prices.json is written; restart `diogenes serve` to use it\n"));
-    let file = file.unwrap();
-    assert_eq!(file["providers"]["openai"]["hosts"], json!(["api.openai.com"]));
+    assert!(done.error.ends_with("requests are counted by these prices from now on\n"), "{done:?}");
+    let sent = sent.unwrap();
+    assert_eq!(sent["providers"]["openai"]["hosts"], json!(["api.openai.com"]));
     assert_eq!(
-        file["providers"]["groq"]["models"],
+        sent["providers"]["groq"]["models"],
         json!([{"match": ["llama"], "price": {"input": "0.05", "output": "0.08"}}])
     );
 }
 
 #[test]
-fn imported_prices_go_before_those_of_the_file_and_others_stay() {
-    let files = [("list.json", LITELLM), ("etc/prices.json", CONTRACT)];
-    let arguments = ["list.json", "--provider", "openai", "-o", "json"];
-    let (done, file) = run(import(&arguments, &files));
+fn imported_prices_go_before_those_of_an_earlier_import_and_others_stay() {
+    let arguments = ["--provider", "openai", "-o", "json"];
+    let (done, sent) = import(&server(Some(CONTRACT)), &arguments, LITELLM);
     let told: Value = serde_json::from_str(&done.output).unwrap();
     assert_eq!(
-        (&told["added"], &told["changed"], &told["written"]),
+        (&told["added"], &told["changed"], &told["imported"]),
         (&json!(0), &json!(1), &json!(true))
     );
     assert_eq!(told["changes"][0]["before"], json!({"input": "2.00", "output": "9.00"}));
     assert_eq!(told["changes"][0]["price"], json!({"input": "2.50", "output": "10.00"}));
-    let file = file.unwrap();
-    let names: Vec<&Value> = file["providers"]["openai"]["models"]
+    let sent = sent.unwrap();
+    let names: Vec<&Value> = sent["providers"]["openai"]["models"]
         .as_array()
         .unwrap()
         .iter()
         .map(|model| &model["match"][0])
         .collect();
     assert_eq!(names, ["gpt-x", "gpt-y"]);
-    assert_eq!(file["source"], "LiteLLM's model_prices_and_context_window.json, contract");
-    assert!(file["providers"].get("groq").is_none());
+    assert_eq!(sent["source"], "LiteLLM's model_prices_and_context_window.json, contract");
+    assert!(sent["providers"].get("groq").is_none());
 }
 
 #[test]
-fn a_dry_run_and_an_import_without_a_change_write_nothing() {
-    let (done, file) = run(import(&["list.json", "--dry-run"], &[("list.json", LITELLM)]));
-    assert!(done.error.contains("prices.json would be written"), "{done:?}");
-    assert_eq!(file, None);
-    let files = [("list.json", CONTRACT), ("etc/prices.json", CONTRACT)];
-    let (done, file) = run(import(&["list.json"], &files));
+fn a_dry_run_and_an_import_without_a_change_send_nothing() {
+    let (done, sent) = import(&server(None), &["--dry-run"], LITELLM);
+    assert!(done.error.contains("nothing was imported"), "{done:?}");
+    assert_eq!(sent, None);
+    let (done, sent) = import(&server(Some(CONTRACT)), &[], CONTRACT);
     assert_eq!((done.code, done.output.as_str()), (0, ""));
-    assert!(
-        done.error.contains("2 unchanged") && done.error.contains("stays as it is"),
-        "{done:?}"
-    );
-    assert_eq!(file, Some(serde_json::from_str(CONTRACT).unwrap()));
+    assert!(done.error.contains("2 unchanged") && done.error.contains("stay as they are"));
+    assert_eq!(sent, None);
 }
 
 #[test]
 fn a_list_is_read_from_standard_input_too() {
-    let (program, file) = import(&["-"], &[]);
-    // Its home ends with it.
-    let config = program.home().join("diogenes.toml");
-    let target = config.with_file_name("etc").join("prices.json");
-    assert_eq!(file, target);
-    let done = program.with(&["--dry-run"]).piped(CONTRACT);
+    let server = server(None);
+    let program = Program::new(&["prices", "import", "-", "--dry-run", "--url", &server.url]);
+    let done = program.piped(CONTRACT);
     assert!(done.code == 0 && done.output.contains("gpt-y"), "{done:?}");
 }
 
 #[test]
-fn what_cannot_be_imported_is_named_with_its_place_and_nothing_is_written() {
+fn what_cannot_be_imported_is_named_with_its_place_and_nothing_is_sent() {
     let wrong = r#"{"a": {"litellm_provider": "x", "input_cost_per_token": "1", "output_cost_per_token": -1},
         "b": {"litellm_provider": "x", "input_cost_per_token": 2.5}}"#;
     let own = r#"{"source": "s", "date": "2026-11-01", "providers": {"x": {"models": [
@@ -154,38 +138,13 @@ fn what_cannot_be_imported_is_named_with_its_place_and_nothing_is_written() {
             &["has no provider `opanai`; did you mean `openai`?"],
         ),
     ] {
-        let (done, file) =
-            run(import(&[&["list.json"], arguments].concat(), &[("list.json", text)]));
-        assert_eq!((done.code, file), (code, None), "{done:?}");
+        let server = server(None);
+        let (done, _) = import(&server, arguments, text);
+        assert_eq!((done.code, server.asked().len()), (code, 0), "{done:?}");
         assert!(parts.iter().all(|part| done.error.contains(part)), "{parts:?}: {done:?}");
     }
-    let files = [("list.json", LITELLM), ("etc/prices.json", own)];
-    let (done, file) = run(import(&["list.json"], &files));
-    assert!(done.code == 2 && done.error.contains("etc/prices.json has 2 bad values"), "{done:?}");
-    assert_eq!(file, Some(serde_json::from_str(own).unwrap()));
-    let (done, _) = run(import(&["absent.json"], &[]));
+    let done = Program::new(&["prices", "import", "absent.json"]).run();
     assert!(done.code == 2 && done.error.contains("absent.json cannot be read"), "{done:?}");
-}
-
-#[test]
-fn without_a_file_that_the_configuration_names_the_next_step_is_told() {
-    let import = |config: Option<&str>| {
-        let program = Program::new(&["prices", "import", "list.json"]);
-        std::fs::write(program.home().join("list.json"), CONTRACT).unwrap();
-        if let Some(config) = config {
-            std::fs::write(program.home().join("diogenes.toml"), config).unwrap();
-        }
-        program.run()
-    };
-    for (config, text) in [
-        (None, "name one with --config"),
-        (Some("listen = \"127.0.0.1:80\"\n"), "add `prices = \"prices.json\"` to it"),
-        (Some("\nprices = 5\n"), "diogenes.toml:2: "),
-    ] {
-        let done = import(config);
-        assert!(done.code == 2 && done.error.contains(text), "{text}: {done:?}");
-        assert!(done.error.contains("on AWS") || config.is_some_and(|text| text.contains('5')));
-    }
 }
 
 #[test]
@@ -217,7 +176,7 @@ fn prices_are_listed_by_the_names_that_callers_use() {
         "PROVIDER  MODELS  INPUT  CACHED  OUTPUT  SOURCE                NOTES\n\
          openai    gpt-x   $2.00  $2.00   $9.00   contract, 2026-11-01\n"
     );
-    assert!(done.error.contains("an installation on AWS has none"), "{done:?}");
+    assert!(done.error.contains("prices of this release only"), "{done:?}");
     let done = list(&["own", "-o", "json"]);
     let found: Value = serde_json::from_str(&done.output).unwrap();
     assert_eq!(found["data"], json!([]));

@@ -66,10 +66,12 @@ actions! {
     queue_bound, "queue.bound";
     batch_create, "batch.create";
     batch_cancel, "batch.cancel";
+    prices_import, "prices.import";
+    prices_delete, "prices.delete";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 10] = [
+pub(super) const TARGETS: [&str; 11] = [
     "key/",
     "model/",
     "project/",
@@ -80,6 +82,7 @@ pub(super) const TARGETS: [&str; 10] = [
     "job/",
     "queue/",
     "batch/",
+    "prices/",
 ];
 
 impl Action {

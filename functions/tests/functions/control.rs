@@ -201,7 +201,7 @@ async fn a_model_that_nothing_can_be_launched_for_is_refused() {
 }
 
 #[tokio::test]
-async fn prices_are_those_of_the_release_as_there_is_no_file() {
+async fn prices_are_those_of_the_release_and_those_that_are_imported() {
     let function = Function::new();
     let (status, prices) = function.cluster(Method::GET, "/api/v1/prices", Value::Null).await;
     assert_eq!(status, StatusCode::OK, "{prices}");
@@ -209,4 +209,24 @@ async fn prices_are_those_of_the_release_as_there_is_no_file() {
     assert_eq!((origins.len(), &origins[0]["origin"]), (1, &json!("embedded")));
     assert!(origins[0]["list"]["providers"]["openai"].is_object());
     assert_eq!(prices["rate_cards"], json!([]));
+
+    let path = "/api/v1/prices/imported";
+    let (status, none) = function.cluster(Method::GET, path, Value::Null).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{none}");
+    let list = |price: &str| {
+        json!({"source": "ours", "date": "2026-11-27", "providers": {"openai": {"models": [
+            {"match": ["gpt-5-mini"], "price": {"input": price, "output": "1.00"}}]}}})
+    };
+    let (status, imported) = function.cluster(Method::PUT, path, list("0.10")).await;
+    assert_eq!((status, &imported), (StatusCode::CREATED, &list("0.10")));
+    let (_, prices) = function.cluster(Method::GET, "/api/v1/prices", Value::Null).await;
+    let lists = prices["lists"].as_array().unwrap().iter();
+    let origins: Vec<_> = lists.map(|list| &list["origin"]).collect();
+    assert_eq!(origins, [&json!("imported"), &json!("embedded")]);
+    let (status, refused) = function.cluster(Method::PUT, path, list("free")).await;
+    let param = &refused["error"]["param"];
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
+    assert_eq!(param, "providers.openai.models[0].price.input", "{refused}");
+    let (status, _) = function.cluster(Method::DELETE, path, Value::Null).await;
+    assert_eq!(status, StatusCode::OK);
 }

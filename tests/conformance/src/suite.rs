@@ -346,6 +346,11 @@ macro_rules! names_suite {
                 of_many_additions_one_is_made,
                 no_change_is_lost_by_those_that_read_again,
             }
+            importing {
+                a_list_takes_the_place_of_another,
+                a_list_that_is_too_long_is_refused,
+                no_list_is_read_in_part,
+            }
         }
     };
 }

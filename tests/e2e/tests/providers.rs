@@ -3,6 +3,7 @@
 
 use diogenes_e2e::{Config, Event, Model, Serve, eventually, refused_to_start};
 use serde_json::json;
+use tempfile::TempDir;
 
 const ROUTE: &str = "[routes.assistant]\ntargets = [\"big\", \"other/small\"]\negress = true\n";
 
@@ -117,4 +118,40 @@ fn a_provider_without_its_key_is_refused_at_the_start() {
         assert_ne!(code, Some(0));
         assert!(error.contains(part) && !error.contains("sk-secret"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn imported_prices_count_at_once_and_outlive_a_restart() {
+    let (_provider, serve) = pair("").await;
+    let (_, key) = serve.client().create_key(&json!({"email": "a@b.c", "egress": true})).await;
+    let cost = async |serve: &Serve| {
+        let answer = serve.client_with(&key).chat("other/small").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("x-diogenes-cost-usd").map(str::to_owned)
+    };
+    assert_eq!(cost(&serve).await, None, "nobody knows a price");
+    let folder = TempDir::new().unwrap();
+    let import = |serve: &Serve, output: &str| {
+        let list = json!({"source": "ours", "date": "2026-11-27", "providers": {"other": {
+            "models": [{"match": ["small"], "price": {"input": "0", "output": output}}]}}});
+        let file = folder.path().join("prices.json");
+        std::fs::write(&file, list.to_string()).unwrap();
+        let done = serve.cli(&["prices", "import", file.to_str().unwrap()]);
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let told = import(&serve, "1000");
+    assert!(told.contains("counted by these prices from now on"), "{told}");
+    assert_eq!(cost(&serve).await.as_deref(), Some("0.005000000"));
+    import(&serve, "2000");
+    assert_eq!(cost(&serve).await.as_deref(), Some("0.010000000"));
+    let again = import(&serve, "2000");
+    assert!(again.contains("the imported prices stay as they are"), "{again}");
+    let serve = serve.crash_and_restart().await;
+    assert_eq!(cost(&serve).await.as_deref(), Some("0.010000000"));
+    let cleared = serve.cli(&["prices", "clear", "--yes"]);
+    assert!(cleared.status.success(), "{cleared:?}");
+    assert_eq!(cost(&serve).await, None);
+    let cleared = serve.cli(&["prices", "clear", "--yes"]);
+    assert_eq!(cleared.status.code(), Some(6), "{cleared:?}");
 }

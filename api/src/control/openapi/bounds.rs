@@ -177,6 +177,14 @@ fn bounds() -> Value {
                 "price": price(),
             },
         },
+        "PriceListForm": {
+            "additionalProperties": false,
+            "properties": {
+                // A name of its own, and at most 200 bytes.
+                "source": {"minLength": 1, "maxLength": 50, "pattern": r"^[^\s]"},
+                "providers": {"additionalProperties": prices_of_a_provider()},
+            },
+        },
         "RouteSpec": {
             "properties": {
                 "targets": {"uniqueItems": true},
@@ -201,6 +209,42 @@ fn bounds() -> Value {
             },
         },
         "OrderRequest": {"properties": {"model": {"minLength": 1}}},
+    })
+}
+
+/// A section of a price list.
+fn prices_of_a_provider() -> Value {
+    let patterns =
+        json!({"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 50}});
+    let mut some = patterns.clone();
+    merge(&mut some, json!({"minItems": 1}));
+    json!({
+        "type": "object",
+        "required": ["models"],
+        "additionalProperties": false,
+        "properties": {
+            "hosts": patterns,
+            "fallback": {"type": "array", "items": {"type": "string"}},
+            "models": {"type": "array", "items": {
+                "type": "object",
+                "required": ["match"],
+                "additionalProperties": false,
+                "properties": {
+                    "match": some,
+                    "not": patterns,
+                    "price": price(),
+                    "later": {"type": "array", "items": {
+                        "type": "object",
+                        "required": ["from", "price"],
+                        "additionalProperties": false,
+                        "properties": {
+                            "from": {"type": "string", "format": "date"},
+                            "price": price(),
+                        },
+                    }},
+                },
+            }},
+        },
     })
 }
 

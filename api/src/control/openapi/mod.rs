@@ -36,7 +36,7 @@ use super::{
         gateway::list_routes, gateway::show_route, gateway::apply_route, gateway::delete_route,
         gateway::list_providers, gateway::show_provider, gateway::apply_provider,
         gateway::delete_provider, gateway::check_provider,
-        prices::list,
+        prices::list, prices::show_imported, prices::import, prices::delete_imported,
         rate_cards::list,
         rate_cards::show,
         rate_cards::apply,

@@ -7,7 +7,7 @@ use diogenes_core::fleet::{Control, FailureKind};
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::budget::{Budgets, Period, Spending, WakeUp};
 use diogenes_core::gateway::ledger::StoreLedger;
-use diogenes_core::gateway::prices::{PriceBook, PriceList};
+use diogenes_core::gateway::prices::{PriceBook, PriceList, PriceOrigin};
 use diogenes_core::ports::{Account, Amount, Clock as _, Ledger as _, Limits, Unit};
 use diogenes_core::tenancy::ProjectId;
 use diogenes_core::testing::MemoryStore;
@@ -67,13 +67,13 @@ impl Fixture {
         }});
         let prices = PriceBook::embedded()
             .unwrap()
-            .with(PriceList::parse(list.to_string().as_bytes()).unwrap());
-        let prices = Arc::new(prices);
+            .with(PriceOrigin::File, PriceList::parse(list.to_string().as_bytes()).unwrap());
+        local.dispatcher.count_by(prices);
         local.rate_card(&*store, "carded", json!({"version": "1", "price": price})).await;
         let ledger = Arc::new(StoreLedger::new(store.clone()));
         let budgets = Budgets::new(store, local.clock.clone());
         let (dispatcher, clock) = (local.dispatcher.clone(), local.clock.clone());
-        let purse = Purse::new(budgets.clone(), ledger.clone(), prices, dispatcher, clock);
+        let purse = Purse::new(budgets.clone(), ledger.clone(), dispatcher, clock);
         let gateway = Arc::into_inner(local.gateway).unwrap().with_purse(Arc::new(purse));
         local.gateway = Arc::new(gateway);
         let fixture = Self { local, hosted, ledger, budgets };

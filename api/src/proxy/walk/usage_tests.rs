@@ -3,7 +3,7 @@
 use diogenes_core::gateway::Routes;
 use diogenes_core::gateway::budget::{Budget, BudgetId, Budgets};
 use diogenes_core::gateway::ledger::StoreLedger;
-use diogenes_core::gateway::prices::{PriceBook, PriceList};
+use diogenes_core::gateway::prices::{PriceBook, PriceList, PriceOrigin};
 use diogenes_core::gateway::usage::{By, Counts, Filter, UsageBook, UsageReport, UsageRow, Usages};
 use diogenes_core::ports::{Amount, Clock as _, Ledger as _, Limits};
 use diogenes_core::testing::MemoryStore;
@@ -54,14 +54,13 @@ impl Fixture {
         }});
         let prices = PriceBook::embedded()
             .unwrap()
-            .with(PriceList::parse(list.to_string().as_bytes()).unwrap());
-        let prices = Arc::new(prices);
+            .with(PriceOrigin::File, PriceList::parse(list.to_string().as_bytes()).unwrap());
+        local.dispatcher.count_by(prices);
         let ledger = Arc::new(StoreLedger::new(store.clone()));
         let budgets = Budgets::new(store.clone(), local.clock.clone());
         let purse = Purse::new(
             budgets.clone(),
             ledger.clone(),
-            prices,
             local.dispatcher.clone(),
             local.clock.clone(),
         );

@@ -1,6 +1,7 @@
+use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use anyhow::Context;
 use diogenes_core::Timestamp;
@@ -12,29 +13,27 @@ use diogenes_core::name::nearest;
 use serde_json::{Value, json};
 
 use super::ImportArgs;
+use crate::client::{Client, decode};
+use crate::commands::change::change;
+use crate::commands::confirmation;
 use crate::commands::options::Options;
 use crate::commands::output::{self, Format};
 use crate::exit::{Failure, Kind};
-use crate::serve::configured_prices;
 
-pub(super) fn run(options: &Options, args: &ImportArgs) -> Result<(), Failure> {
-    let target = configured_prices(options.config.as_deref()).map_err(Kind::Config.failure())?;
+const PATH: [&str; 4] = ["api", "v1", "prices", "imported"];
+
+pub(super) async fn run(options: &Options, args: &ImportArgs) -> Result<(), Failure> {
+    let client = options.client()?;
     let now = Timestamp::now();
     let (name, text) = read(&args.file)?;
     let Imported { list, skipped } = imported(&text, &name, now)?;
     let list = only(list, &args.provider, &name)?;
     let total = list.entries(now).count();
-    let (merged, changes) = match standing(&target)? {
-        Some(standing) => standing.with_newer(list, now),
-        None => PriceList::none_like(&list).with_newer(list, now),
-    };
-    if !changes.is_empty() && !args.dry_run {
-        write(&target, &text_of(&merged)).map_err(Kind::Other.failure())?;
-    }
+    let changes = write(&client, &list, args.dry_run, now).await?;
     let added = changes.iter().filter(|change| change.is_new).count();
     let replaced = changes.len() - added;
     let value = json!({
-        "file": target, "written": !changes.is_empty() && !args.dry_run,
+        "imported": !changes.is_empty() && !args.dry_run,
         "added": added, "changed": replaced, "unchanged": total - changes.len(), "skipped": skipped,
         "changes": changes.iter().map(value_of).collect::<Vec<_>>(),
     });
@@ -47,14 +46,45 @@ pub(super) fn run(options: &Options, args: &ImportArgs) -> Result<(), Failure> {
              not priced by tokens or cannot be requested here",
             total - changes.len()
         ));
-        let path = target.display();
-        output::note(&match (changes.is_empty(), args.dry_run) {
-            (true, _) => format!("{path} stays as it is"),
-            (false, true) => format!("{path} would be written; do so by leaving out --dry-run"),
-            (false, false) => format!("{path} is written; restart `diogenes serve` to use it"),
+        output::note(match (changes.is_empty(), args.dry_run) {
+            (true, _) => "the imported prices stay as they are",
+            (false, true) => "nothing was imported; leave out --dry-run to do so",
+            (false, false) => "requests are counted by these prices from now on",
         });
     }
     Ok(())
+}
+
+/// Lays a list over the one that was imported before, and writes that; returns what changes.
+async fn write(
+    client: &Client,
+    list: &PriceList,
+    is_dry_run: bool,
+    now: Timestamp,
+) -> Result<Vec<PriceChange>, Failure> {
+    let changes = RefCell::default();
+    let written = change(client, &PATH, |standing| {
+        let standing = standing.map(decode::<PriceList>).transpose()?;
+        let standing = standing.unwrap_or_else(|| PriceList::empty(list.source(), list.date()));
+        let (merged, changed) = standing.with_newer(list.clone(), now);
+        let is_wanted = !changed.is_empty() && !is_dry_run;
+        changes.replace(changed);
+        Ok(is_wanted.then_some(merged))
+    });
+    written.await?;
+    Ok(changes.into_inner())
+}
+
+/// Deletes what was imported.
+pub(super) async fn clear(options: &Options, is_sure: bool) -> Result<(), Failure> {
+    let client = options.client()?;
+    let question = "delete the imported prices? Requests will be counted by those of the release";
+    if !is_sure && !confirmation::ask("deleting the imported prices", question)? {
+        output::note("nothing was deleted");
+        return Ok(());
+    }
+    let deleted = client.delete(&PATH).await?;
+    output::result(options.output, &deleted, || Ok("the imported prices are deleted".into()))
 }
 
 /// The text of the file that is imported, and its name for messages.
@@ -86,7 +116,7 @@ fn imported(text: &[u8], name: &str, now: Timestamp) -> Result<Imported, Failure
         PriceList::parse_all(text).map(|list| Imported { list, skipped: 0 })
     } else if Imported::is_litellm(&file) {
         let book = PriceBook::embedded().context("the embedded prices")?;
-        let known = book.lists().last().map(|(list, _)| list.clone());
+        let known = book.lists().next_back().map(|(_, list)| list.clone());
         let known = known.context("the embedded prices are missing")?;
         Imported::from_litellm(&file, now, &known)
     } else {
@@ -104,7 +134,7 @@ fn wrong(name: &str, problems: &[InvalidPriceList]) -> Failure {
         1 => "a bad value".to_owned(),
         count => format!("{count} bad values"),
     };
-    Kind::Config.because(format!("{name} has {count}, and nothing was written:{}", lines.concat()))
+    Kind::Config.because(format!("{name} has {count}, and nothing was imported:{}", lines.concat()))
 }
 
 /// The prices of the providers that were asked for; of all if none was.
@@ -120,61 +150,6 @@ fn only(list: PriceList, providers: &[String], name: &str) -> Result<PriceList, 
         None if providers.is_empty() => Ok(list),
         None => Ok(list.of_providers(providers)),
     }
-}
-
-/// The prices that are in the file already; none if it is not there.
-fn standing(target: &Path) -> Result<Option<PriceList>, Failure> {
-    let text = match std::fs::read(target) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let error = anyhow::Error::new(error);
-            let error = error.context(format!("{} cannot be read", target.display()));
-            return Err(Failure { kind: Kind::Config, error });
-        }
-    };
-    let list = PriceList::parse_all(&text);
-    list.map(Some).map_err(|problems| wrong(&target.display().to_string(), &problems))
-}
-
-/// A list as a file: a line for each entry, so that a change can be read.
-fn text_of(list: &PriceList) -> String {
-    let document = json!(list);
-    let providers = document.get("providers").and_then(Value::as_object);
-    let compact = |value: &Value| value.to_string();
-    let sections = providers.into_iter().flatten().map(|(name, section)| {
-        let mut head = section.as_object().cloned().unwrap_or_default();
-        let models = head.remove("models").unwrap_or_default();
-        let models: Vec<String> = models.as_array().into_iter().flatten().map(compact).collect();
-        let head = head.iter().map(|(key, value)| format!("{}:{value},", json!(key)));
-        let head: String = head.collect();
-        format!("{}:{{{head}\"models\":[\n{}]}}", json!(name), models.join(",\n"))
-    });
-    let sections: Vec<String> = sections.collect();
-    format!(
-        "{{\"source\":{},\"date\":{},\"providers\":{{\n{}}}}}\n",
-        json!(list.source()),
-        json!(list.date()),
-        sections.join(",\n")
-    )
-}
-
-/// Writes the file whole, or leaves it as it is.
-fn write(target: &Path, text: &str) -> anyhow::Result<()> {
-    let place = || format!("{} cannot be written", target.display());
-    // Through a link to the file itself.
-    let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
-    let mut fresh = target.clone().into_os_string();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    let written = File::create(&fresh).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        if let Ok(standing) = target.metadata() {
-            file.set_permissions(standing.permissions())?;
-        }
-        file.sync_all()
-    });
-    written.and_then(|()| std::fs::rename(&fresh, &target)).with_context(place)
 }
 
 fn value_of(change: &PriceChange) -> Value {
@@ -202,24 +177,4 @@ fn table(changes: &[PriceChange]) -> String {
         vec![what.to_owned(), change.provider.clone(), models, input, output, before]
     });
     output::table(&["CHANGE", "PROVIDER", "MODELS", "INPUT", "OUTPUT", "BEFORE"], rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_as_it_was() {
-        let list: PriceList = serde_json::from_value(json!({
-            "source": "a \"contract\"", "date": "2026-11-27", "providers": {
-                "b": {"models": []},
-                "openai": {"hosts": ["api.openai.com"], "fallback": ["b"], "models": [
-                    {"match": ["x"], "price": {"input": "1", "output": "2"}}, {"match": ["y*"]}]},
-            },
-        }))
-        .expect("a list");
-        let text = text_of(&list);
-        assert_eq!(PriceList::parse(text.as_bytes()).expect("read"), list, "{text}");
-        assert_eq!(text.lines().count(), 6, "{text}");
-    }
 }

@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 
 use diogenes_api::control::{
-    ModelBody, PriceOrigin, PricesBody, ProviderBody, ProviderList, RateCardBody,
+    ModelBody, PriceListBody, PricesBody, ProviderBody, ProviderList, RateCardBody,
 };
 use diogenes_core::Timestamp;
-use diogenes_core::gateway::prices::{Price, PriceBook, PriceEntry, PriceList, Rates, is_named};
+use diogenes_core::gateway::prices::{
+    Price, PriceBook, PriceEntry, PriceList, PriceOrigin, Rates, is_named,
+};
 use diogenes_core::money::Dollars;
 use diogenes_core::name::{ModelName, nearest};
 use serde::Serialize;
@@ -73,12 +75,11 @@ pub(super) async fn run(options: &Options, args: &ListArgs) -> Result<(), Failur
         Ok(table(&rows, &cards))
     })?;
     if options.output == Format::Table && !(rows.is_empty() && cards.is_empty()) {
-        let has_file = prices.lists.iter().any(|list| list.origin == PriceOrigin::File);
+        let has_own = prices.lists.iter().any(|list| list.origin != PriceOrigin::Embedded);
         output::note("(dollars per million tokens)");
-        if !has_file {
+        if !has_own {
             output::note(
-                "(prices of this release only; `diogenes prices import` writes a `prices` file, \
-                 which `serve` prefers; an installation on AWS has none)",
+                "(prices of this release only; add newer ones or your own with `diogenes prices import`)",
             );
         }
     }
@@ -140,7 +141,7 @@ async fn nothing(
 
 fn unpriced(name: &str, provider: &str) -> String {
     format!(
-        "no price is known for `{name}` of `{provider}`: its requests are reported without a cost, and a budget in money refuses them; add it to the `prices` file"
+        "no price is known for `{name}` of `{provider}`: its requests are reported without a cost, and a budget in money refuses them; add it with `diogenes prices import`"
     )
 }
 
@@ -152,21 +153,20 @@ fn rows(
     now: Timestamp,
 ) -> Result<Vec<Row>, Failure> {
     let wanted = wanted.split(providers);
-    let book = PriceBook::of(prices.lists.iter().map(|list| list.list.clone()).collect());
-    let origin_of = |list: &PriceList| {
-        let found = prices.lists.iter().find(|body| body.list == *list);
-        found.map_or(PriceOrigin::Embedded, |body| body.origin)
-    };
+    let lists = prices.lists.iter();
+    let book = lists.fold(PriceBook::default(), |book, PriceListBody { origin, list }| {
+        book.with(*origin, list.clone())
+    });
     let configured = wanted
         .provider
         .and_then(|name| providers.iter().find(|provider| provider.name.as_str() == name));
     if let (Some(provider), Some(model)) = (configured, wanted.exact()) {
         let found = book.entry(&provider.name, &provider.spec, model, now);
-        let row = found.map(|(list, entry)| Row::of(list, origin_of(list), &entry));
+        let row = found.map(|(origin, list, entry)| Row::of(list, origin, &entry));
         return Ok(row.into_iter().collect());
     }
     if let Some(name) = wanted.provider.filter(|_| configured.is_none()) {
-        let known: BTreeSet<&str> = book.lists().flat_map(|(list, _)| list.providers()).collect();
+        let known: BTreeSet<&str> = book.lists().flat_map(|(_, list)| list.providers()).collect();
         if !known.contains(name) {
             let near = nearest(name, known).map(|near| format!("; did you mean `{near}`?"));
             return Err(Kind::NotFound.because(format!(
@@ -177,7 +177,7 @@ fn rows(
     }
     let mut decided = BTreeSet::new();
     let mut rows = Vec::new();
-    for (list, _) in book.lists() {
+    for (origin, list) in book.lists() {
         let section = match (configured, wanted.provider) {
             (Some(provider), _) => Some(list.section_of(&provider.name, &provider.spec)),
             (None, Some(name)) => Some(Some(name)),
@@ -189,7 +189,7 @@ fn rows(
             // Of a single model the first entry is its price.
             if is_wanted && (wanted.exact().is_none() || decided.insert(entry.provider.to_owned()))
             {
-                rows.push(Row::of(list, origin_of(list), &entry));
+                rows.push(Row::of(list, origin, &entry));
             }
         }
     }

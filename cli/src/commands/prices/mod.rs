@@ -13,8 +13,8 @@ use crate::exit::Failure;
 
 /// Show and set what requests cost, and import price lists.
 ///
-/// A price is looked up in the `prices` file of the configuration, then among those of the server's
-/// release. Models of your own cost nothing without a rate card.
+/// A price is looked up in the `prices` file of the configuration, then among those that were imported,
+/// then among those of the server's release. Models of your own cost nothing without a rate card.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes prices list openai/gpt-5-mini
@@ -34,6 +34,7 @@ enum Action {
     Set(card::SetArgs),
     Unset(card::UnsetArgs),
     Import(ImportArgs),
+    Clear(ClearArgs),
 }
 
 /// List the prices that the server uses, in dollars per million tokens.
@@ -55,16 +56,16 @@ struct ListArgs {
     provider: Option<String>,
 }
 
-/// Write prices to the `prices` file of the configuration, which `serve` reads when it starts.
+/// Import a price list. Requests are counted by it within seconds.
 ///
 /// The prices come from LiteLLM's model_prices_and_context_window.json, or from a list in the form
-/// of the `prices` file. They take precedence over those in the file; prices of other models stay.
-/// An installation on AWS has no such file.
+/// of the `prices` file. They take the place of prices that were imported before for the same
+/// models, and go before those of the release; prices of other models stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   diogenes prices import model_prices_and_context_window.json --provider openai --provider groq
   diogenes prices import contract.json --dry-run
-  curl -s https://example.com/prices.json | diogenes prices import - --config /etc/diogenes.toml")]
+  curl -s https://example.com/prices.json | diogenes prices import -")]
 struct ImportArgs {
     /// The list to import; `-` reads standard input
     #[arg(value_name = "FILE")]
@@ -72,9 +73,20 @@ struct ImportArgs {
     /// Import the prices of this provider only; may be repeated
     #[arg(long, value_name = "PROVIDER")]
     provider: Vec<String>,
-    /// Show what would change, and write nothing
+    /// Show what would change, and import nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Delete the imported prices. Requests are counted by those of the release again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes prices clear
+  diogenes prices clear --yes")]
+struct ClearArgs {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    yes: bool,
 }
 
 pub(super) async fn run(args: PricesArgs) -> Result<(), Failure> {
@@ -83,6 +95,7 @@ pub(super) async fn run(args: PricesArgs) -> Result<(), Failure> {
         Action::List(args) => list::run(&options, &args).await,
         Action::Set(args) => card::set(&options, args).await,
         Action::Unset(args) => card::unset(&options, args).await,
-        Action::Import(args) => import::run(&options, &args),
+        Action::Import(args) => import::run(&options, &args).await,
+        Action::Clear(ClearArgs { yes }) => import::clear(&options, yes).await,
     }
 }

@@ -58,6 +58,14 @@ pub enum CatalogError {
         "version `{version}` of the rate card of `{model}` stands for another price; give the new price a version of its own"
     )]
     CardVersion { model: ModelName, version: String },
+    /// No price list was imported.
+    #[error("no price list is imported; import one with `diogenes prices import`")]
+    NoPrices,
+    /// A price list has no room in the store.
+    #[error(
+        "the price list has {bytes} bytes, and at most {most} fit; import the prices of fewer providers, with `--provider`"
+    )]
+    PricesTooLarge { bytes: usize, most: usize },
     /// The store failed.
     #[error("the routes and providers could not be read or written")]
     Store(StoreError),

@@ -2,6 +2,8 @@
 
 mod editor;
 mod error;
+mod import;
+mod imported;
 mod precondition;
 mod rate_cards;
 mod record;
@@ -11,5 +13,7 @@ mod versions;
 
 pub use editor::{CatalogEditor, SecretRule};
 pub use error::CatalogError;
+pub use import::load_with_prices;
+pub use imported::ImportedPrices;
 pub use precondition::{Precondition, Tag};
 pub use record::{Catalog, Listed};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImportedPrices;
 use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::Source;
@@ -20,6 +21,9 @@ pub struct Catalog {
     pub routes: BTreeMap<ModelName, Listed<RouteSpec>>,
     pub providers: BTreeMap<ProviderName, Listed<ProviderSpec>>,
     pub rate_cards: BTreeMap<ModelName, Listed<RateCard>>,
+    /// What models of providers cost, as it was imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prices: Option<Listed<ImportedPrices>>,
 }
 
 /// A definition in the catalog.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,11 +14,25 @@ use crate::gateway::{ProviderName, ProviderSpec};
 /// The prices that this version was built with.
 const SNAPSHOT: &[u8] = include_bytes!("snapshot.json");
 
-/// The prices of an installation: the operator's lists, the last added first, and the embedded one
-/// behind them. The first list that knows a model decides.
-#[derive(Clone, Debug)]
+/// The prices of an installation: at most one list of each origin. The first list that knows a model
+/// decides.
+#[derive(Clone, Debug, Default)]
 pub struct PriceBook {
-    lists: Vec<PriceList>,
+    /// In the order in which they decide.
+    lists: BTreeMap<PriceOrigin, Arc<PriceList>>,
+}
+
+/// Where a list of prices comes from, what decides first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PriceOrigin {
+    /// The `prices` file of the configuration.
+    File,
+    /// An import.
+    Imported,
+    /// The release of the server.
+    Embedded,
 }
 
 /// A price, and what it is from.
@@ -56,37 +71,38 @@ pub struct InvalidRateCard;
 impl PriceBook {
     /// The embedded prices alone.
     pub fn embedded() -> Result<Self, InvalidPriceList> {
-        Ok(Self { lists: vec![PriceList::parse(SNAPSHOT)?] })
+        Ok(Self::default().with(PriceOrigin::Embedded, PriceList::parse(SNAPSHOT)?))
     }
 
-    /// The prices of some lists, the first that decides first.
-    pub fn of(lists: Vec<PriceList>) -> Self {
-        Self { lists }
-    }
-
-    /// The same with a list that goes before all others.
+    /// The same with a list in the place of the one of this origin.
     #[must_use]
-    pub fn with(mut self, list: PriceList) -> Self {
-        self.lists.insert(0, list);
+    pub fn with(mut self, origin: PriceOrigin, list: PriceList) -> Self {
+        self.lists.insert(origin, Arc::new(list));
         self
     }
 
-    /// The lists, the first that decides first, and whether it is the embedded one.
-    pub fn lists(&self) -> impl Iterator<Item = (&PriceList, bool)> {
-        let last = self.lists.len().saturating_sub(1);
-        self.lists.iter().enumerate().map(move |(place, list)| (list, place == last))
+    /// The same without the list of this origin.
+    #[must_use]
+    pub fn without(mut self, origin: PriceOrigin) -> Self {
+        self.lists.remove(&origin);
+        self
     }
 
-    /// The list and the entry that say what [`price`](Self::price) says.
+    /// The lists and where they come from, the first that decides first.
+    pub fn lists(&self) -> impl DoubleEndedIterator<Item = (PriceOrigin, &PriceList)> {
+        self.lists.iter().map(|(origin, list)| (*origin, &**list))
+    }
+
+    /// The entry that says what [`price`](Self::price) says, and the list that has it.
     pub fn entry(
         &self,
         name: &ProviderName,
         spec: &ProviderSpec,
         model: &str,
         now: Timestamp,
-    ) -> Option<(&PriceList, PriceEntry<'_>)> {
-        let (list, section, entry) = self.find(name, spec, model)?;
-        Some((list, PriceEntry::of(section, entry, now)))
+    ) -> Option<(PriceOrigin, &PriceList, PriceEntry<'_>)> {
+        let (origin, list, section, entry) = self.find(name, spec, model)?;
+        Some((origin, list, PriceEntry::of(section, entry, now)))
     }
 
     /// What `model`, as the provider calls it, costs at `now`. None if no list knows it, or if the
@@ -102,7 +118,7 @@ impl PriceBook {
         now: Timestamp,
     ) -> Option<Priced<'_>> {
         let day = now.to_zoned(TimeZone::UTC).date();
-        let (list, _, entry) = self.find(name, spec, model)?;
+        let (_, list, _, entry) = self.find(name, spec, model)?;
         Some(Priced { price: entry.on(day)?, version: list.version.clone() })
     }
 
@@ -111,13 +127,12 @@ impl PriceBook {
         name: &ProviderName,
         spec: &ProviderSpec,
         model: &str,
-    ) -> Option<(&PriceList, &str, &ModelPrices)> {
+    ) -> Option<(PriceOrigin, &PriceList, &str, &ModelPrices)> {
         let (host, model) = (spec.host(), model.to_ascii_lowercase());
         let find = |model: &str| {
-            let mut lists = self.lists.iter();
-            lists.find_map(|list| {
+            self.lists().find_map(|(origin, list)| {
                 let (section, entry) = list.find(name.as_str(), &host, model)?;
-                Some((list, section, entry))
+                Some((origin, list, section, entry))
             })
         };
         find(&model).or_else(|| find(&with_dashed_date(&model)?))
@@ -275,7 +290,7 @@ mod tests {
                 "my-azure": {"models": [
                     {"match": ["prod-*"], "price": {"input": "3", "output": "4"}}]}}}"#,
         );
-        let book = PriceBook::embedded().unwrap().with(list.unwrap());
+        let book = PriceBook::embedded().unwrap().with(PriceOrigin::File, list.unwrap());
         let (openai, day) = ("https://api.openai.com/v1", "2026-11-27");
         let price = |name, url, model| dollars(&book, name, url, model, day);
         assert_eq!(price("openai", openai, "gpt-5-mini").as_deref(), Some("$0.10 $1.00"));
@@ -291,6 +306,31 @@ mod tests {
         };
         assert_eq!(version("gpt-5-mini"), "our contract, 2026-11-01");
         assert_eq!(version("gpt-4o"), "genai-prices 0.2.3 (MIT), 2026-11-27");
+    }
+
+    #[test]
+    fn the_file_goes_before_an_import_and_that_before_the_release() {
+        let list = |source: &str, model: &str| {
+            let list = json!({"source": source, "date": "2026-11-01", "providers": {"openai": {
+                "models": [{"match": [model], "price": {"input": "1", "output": "1"}}]}}});
+            PriceList::parse(list.to_string().as_bytes()).unwrap()
+        };
+        let book = PriceBook::embedded()
+            .unwrap()
+            .with(PriceOrigin::Imported, list("old", "*"))
+            .with(PriceOrigin::File, list("file", "gpt-5-mini"))
+            .with(PriceOrigin::Imported, list("import", "gpt-5-*"));
+        let origin = |book: &PriceBook, model| {
+            let (name, spec) = provider("openai", "https://api.openai.com/v1");
+            book.entry(&name, &spec, model, Timestamp::UNIX_EPOCH).map(|(origin, ..)| origin)
+        };
+        let models = ["gpt-5-mini", "gpt-5-nano", "gpt-4o"];
+        assert_eq!(
+            models.map(|model| origin(&book, model)),
+            [PriceOrigin::File, PriceOrigin::Imported, PriceOrigin::Embedded].map(Some)
+        );
+        let book = book.without(PriceOrigin::Imported);
+        assert_eq!(origin(&book, "gpt-5-nano"), Some(PriceOrigin::Embedded));
     }
 
     #[test]

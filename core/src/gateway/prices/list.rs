@@ -106,10 +106,9 @@ impl PriceList {
         Self { source, date, version, providers }
     }
 
-    /// A list of the same source and day without any price.
-    #[must_use]
-    pub fn none_like(other: &Self) -> Self {
-        Self::new(other.source.clone(), other.date, BTreeMap::new())
+    /// A list without any price.
+    pub fn empty(source: impl Into<String>, date: Date) -> Self {
+        Self::new(source.into(), date, BTreeMap::new())
     }
 
     /// Where the prices are from.

@@ -302,7 +302,7 @@ mod tests {
         let Value::Object(file) = file else { panic!("an object") };
         assert!(Imported::is_litellm(&file) || file.len() < 2);
         let book = PriceBook::embedded().unwrap();
-        let (known, _) = book.lists().last().unwrap();
+        let (_, known) = book.lists().last().unwrap();
         Imported::from_litellm(&file, "2026-11-27T12:00:00Z".parse().unwrap(), known)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }

@@ -18,7 +18,7 @@ mod pattern;
 mod price;
 mod rates;
 
-pub use book::{InvalidRateCard, PriceBook, PriceVersion, Priced, RateCard};
+pub use book::{InvalidRateCard, PriceBook, PriceOrigin, PriceVersion, Priced, RateCard};
 pub use entry::{PriceEntry, is_named};
 pub use list::{InvalidPriceList, PriceList};
 pub use litellm::Imported;

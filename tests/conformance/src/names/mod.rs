@@ -2,6 +2,7 @@
 
 pub mod changing;
 pub mod claiming;
+pub mod importing;
 
 use std::any::Any;
 use std::fmt;

@@ -84,10 +84,23 @@ async fn health_routes_and_prices_are_told_as_on_one_machine() {
     operator.text(&["model", "delete", "demo", "--yes"]).await;
     let routes = operator.text(&["route", "list"]).await;
     assert!(routes.contains("demo(missing)"), "{routes}");
-    // No file goes before the prices of the release.
-    let prices = operator.json(&["prices", "list", "gpt-5-mini", "--provider", "openai"]).await;
-    assert_eq!(prices["data"].as_array().unwrap().len(), 1, "{prices}");
-    assert_eq!(prices["data"][0]["origin"], "embedded");
+    let origin = async || {
+        let prices = operator.json(&["prices", "list", "gpt-5-mini", "--provider", "openai"]).await;
+        assert_eq!(prices["data"].as_array().unwrap().len(), 1, "{prices}");
+        prices["data"][0]["origin"].clone()
+    };
+    assert_eq!(origin().await, "embedded");
+    let list = json!({"source": "ours", "date": "2026-11-27", "providers": {"openai": {
+        "hosts": ["api.openai.com"],
+        "models": [{"match": ["gpt-5-mini"], "price": {"input": "1", "output": "2"}}]}}});
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prices.json");
+    std::fs::write(&file, list.to_string()).unwrap();
+    let imported = operator.json(&["prices", "import", file.to_str().unwrap()]).await;
+    assert_eq!(imported["added"], 1, "{imported}");
+    assert_eq!(origin().await, "imported");
+    operator.text(&["prices", "clear", "--yes"]).await;
+    assert_eq!(origin().await, "embedded");
 }
 
 #[tokio::test]

@@ -75,8 +75,21 @@ async fn a_provider_answers_until_the_own_model_is_ready() {
     .await;
     assert_eq!(first.header("x-diogenes-model"), Some("other/small"), "{}", first.text());
     assert_eq!(first.header("x-diogenes-route"), Some("assistant; position=2; reason=cold"));
+    // Nobody knows its price until one is imported, which routers learn with the catalog.
+    assert_eq!(first.header("x-diogenes-cost-usd"), None);
+    let list = json!({"source": "ours", "date": "2026-11-27", "providers": {"other": {
+        "models": [{"match": ["small"], "price": {"input": "0", "output": "1000"}}]}}});
+    assert_eq!(admin.put("/api/v1/prices/imported", &list).await.status, 201);
+    eventually("the price is known", async || {
+        let answer = caller.chat("other/small").await;
+        match answer.header("x-diogenes-cost-usd") {
+            Some("0.005000000") => Ok(()),
+            other => Err(format!("{other:?}: {}", answer.text())),
+        }
+    })
+    .await;
     let streamed = caller.chat_stream("other/small").await.all().await;
-    assert_eq!(streamed.last(), Some(&Event::Done), "{streamed:?}");
+    assert!(matches!(&streamed[..], [.., Event::Done, Event::Comment(_)]), "{streamed:?}");
     crate::until_ready(&stack, &admin).await;
     eventually("the own model answers", async || {
         let answer = caller.chat("assistant").await;

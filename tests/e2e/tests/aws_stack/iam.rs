@@ -257,7 +257,7 @@ async fn keys(stack: &Stack, admin: &Client) -> Client {
     Client::new(&stack.gateway.base_url(), rotated.json()["key"].as_str().expect("a key"))
 }
 
-/// Does what can be done with routes and providers.
+/// Does what can be done with routes, providers and their prices.
 async fn providers(stack: &Stack, admin: &Client) {
     let provider = Provider::start(stack).await;
     let created = admin.put("/api/v1/providers/other", &provider.spec()).await;
@@ -282,6 +282,10 @@ async fn providers(stack: &Stack, admin: &Client) {
         if is_hit { Ok(()) } else { Err(answer.text()) }
     })
     .await;
+    let prices = json!({"source": "ours", "date": "2026-11-27", "providers": {}});
+    assert_eq!(admin.put("/api/v1/prices/imported", &prices).await.status, 201);
+    assert_eq!(admin.get("/api/v1/prices").await.status, 200);
+    assert_eq!(admin.delete("/api/v1/prices/imported").await.status, 200);
     for path in ["/api/v1/routes/assistant", "/api/v1/routes/kept", "/api/v1/providers/other"] {
         assert_eq!(admin.delete(path).await.status, 200, "{path}");
     }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use diogenes_core::Timestamp;
-use diogenes_core::entity::{StoreExt, Stored};
+use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{Beat, ClaimId, Model, read_view};
-use diogenes_core::gateway::catalog::Catalog;
+use diogenes_core::gateway::catalog::{Catalog, ImportedPrices, load_with_prices};
+use diogenes_core::gateway::prices::PriceList;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::StoreError;
 
@@ -47,17 +48,19 @@ impl StoredFleet {
         }
     }
 
-    /// The catalog, if the one that was read at `known` is older than `life`.
+    /// The catalog, if the one that was read at `known` is older than `life`, and the imported
+    /// prices that it names, if they are not known yet.
     pub(super) async fn catalog_older_than(
         &self,
         life: Duration,
         known: Option<Timestamp>,
         now: Timestamp,
-    ) -> Option<Result<Option<Stored<Catalog>>, StoreError>> {
+    ) -> Option<Result<(Catalog, Option<PriceList>), StoreError>> {
         if is_fresh(known.as_ref(), life, now) {
             return None;
         }
-        Some(self.store.load(&Catalog::key()).await)
+        let lacks = |named: &ImportedPrices| self.dispatcher.lacks_prices(Some(named));
+        Some(load_with_prices(&*self.store, lacks).await)
     }
 
     /// Takes over the catalog as it was read. What is known of it serves on while the store does
@@ -65,10 +68,10 @@ impl StoredFleet {
     pub(super) fn take_over(
         &self,
         known: &mut Known,
-        read: Result<Option<Stored<Catalog>>, StoreError>,
+        read: Result<(Catalog, Option<PriceList>), StoreError>,
     ) -> Result<(), StoreError> {
-        let catalog = match read {
-            Ok(catalog) => catalog.map(|stored| stored.value).unwrap_or_default(),
+        let (catalog, imported) = match read {
+            Ok(read) => read,
             Err(error) if known.catalog.is_none() => return Err(error),
             Err(error) => {
                 tracing::warn!(
@@ -78,6 +81,9 @@ impl StoredFleet {
                 return Ok(());
             }
         };
+        if self.dispatcher.lacks_prices(catalog.prices.as_ref().map(|listed| &listed.spec)) {
+            self.dispatcher.publish_prices(&catalog, imported.as_ref());
+        }
         match self.dispatcher.publish_catalog(&catalog) {
             Ok(()) => known.catalog = Some(self.clock.now()),
             Err(error) => tracing::error!(

@@ -9,6 +9,7 @@ use diogenes_core::audit::Actor;
 use diogenes_core::entity::StoreExt;
 use diogenes_core::fleet::{Model, Order, Phase, Progress, Registry, Source, UseStamp};
 use diogenes_core::gateway::catalog::{CatalogEditor, Precondition, SecretRule};
+use diogenes_core::gateway::prices::PriceList;
 use diogenes_core::keys::KeyId;
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{Clock as _, Expect};
@@ -108,6 +109,36 @@ async fn a_route_is_known_within_five_seconds_and_serves_on_while_the_store_is_a
     editor.delete_route(&Actor::operator(), &name, &Precondition::None).await.unwrap();
     world.link.refresh(name.as_str()).await.unwrap();
     assert!(!knows(&world), "what could not be read is read as soon as it can be");
+}
+
+#[tokio::test(start_paused = true)]
+async fn imported_prices_are_read_once_for_each_import() {
+    let world = World::new().await;
+    let editor =
+        CatalogEditor::new(world.store.clone(), world.clock.clone(), SecretRule::Parameters);
+    let (actor, whatever) = (Actor::operator(), Precondition::None);
+    let reads_of_a_look = async || {
+        sleep(CATALOG_LIFE).await;
+        world.store.reads();
+        world.link.refresh(model().as_str()).await.unwrap();
+        world.store.reads()
+    };
+    let sources = || {
+        let prices = world.dispatcher.prices();
+        prices.lists().map(|(_, list)| list.source().to_owned()).collect::<Vec<_>>()
+    };
+    let without = reads_of_a_look().await;
+    for source in ["one", "two"] {
+        let list = serde_json::json!({"source": source, "date": "2026-11-27", "providers": {}});
+        let list = PriceList::parse(list.to_string().as_bytes()).unwrap();
+        editor.import_prices(&actor, &list, &whatever).await.unwrap();
+        assert_eq!(reads_of_a_look().await, without + 1, "the list is one part");
+        assert_eq!(sources(), [source]);
+        assert_eq!(reads_of_a_look().await, without);
+    }
+    editor.delete_prices(&actor, &whatever).await.unwrap();
+    assert_eq!(reads_of_a_look().await, without);
+    assert!(sources().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

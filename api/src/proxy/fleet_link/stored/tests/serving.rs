@@ -68,12 +68,8 @@ impl World {
         let authenticator = Arc::new(GatewayAuthenticator::new(clock.clone()));
         let entrance = Entrance { authenticator: authenticator.clone(), max_body_bytes: 1 << 20 };
         let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
-        let area = GatewayArea::new(
-            entrance,
-            editor,
-            views.clone(),
-            Arc::new(PriceBook::embedded().unwrap()),
-        );
+        let area =
+            GatewayArea::new(entrance, editor, views.clone(), PriceBook::embedded().unwrap());
         let proxy = ProxyState {
             authenticator,
             gateway: Arc::new(Gateway::new(
