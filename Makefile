@@ -50,10 +50,11 @@ lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters, a
 	$(AWS_TOOLS)/bin/cfn-lint -t template.yaml
 	cd scripts && PYTHONDONTWRITEBYTECODE=1 $(AWS_TOOLS)/bin/python -m unittest -q test_preflight
 
-soak: ## the long counts of what `test` runs briefly: a million schedules, a thousand kills; takes hours
+soak: ## the long counts of what `test` runs briefly: a million schedules, a thousand calls and kills; takes hours
 	$(CARGO) build --locked --workspace --all-features --bins
 	DIOGENES_SCHEDULES=$(or $(SCHEDULES),500000) $(CARGO) test --locked --release -p diogenes-core --all-features --test simulation
 	DIOGENES_SCHEDULES=$(or $(LONG_SCHEDULES),2000) $(CARGO) test --locked --release -p diogenes-simulation --all-features
+	DIOGENES_CALLS=$(or $(CALLS),1000) $(CARGO) test --locked --workspace --all-features --test functions calls_at_once
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
 	DIOGENES_BATCH_KILLS=$(or $(BATCH_KILLS),400) $(CARGO) test --locked --workspace --all-features --test batches -- --nocapture a_killed
 

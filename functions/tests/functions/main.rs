@@ -8,6 +8,7 @@
 )]
 
 mod authorizer;
+mod calls_at_once;
 mod control;
 mod metrics;
 mod template;
