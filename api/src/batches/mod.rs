@@ -2,11 +2,14 @@
 
 mod asking;
 mod files;
+mod flights;
 mod handlers;
 mod lines;
 mod outputs;
+mod progress;
 mod runner;
 mod uploads;
+mod validation;
 
 use std::sync::Arc;
 

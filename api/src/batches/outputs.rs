@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diogenes_core::batches::{
-    Batch, BatchLine, FILE_LIFE, FilePurpose, FileRecord, LineAnswer, NewFile, RequestCounts,
-    answered, unanswered,
+    Batch, BatchLine, FILE_LIFE, FileId, FilePurpose, FileRecord, LineAnswer, NewFile,
+    RequestCounts, answered, unanswered,
 };
 use diogenes_core::entity::{Entity, StoreExt};
-use diogenes_core::ports::{BlobError, Blobs, Cursor, Expect, StateStore, StoreError, Write};
+use diogenes_core::ports::{
+    BlobError, BlobWriter, Blobs, Cursor, Expect, StateStore, StoreError, Write,
+};
 
-use super::runner::{OutputFile, Run, Trouble, request_id};
+use super::flights::request_id;
+use super::runner::{Run, Trouble};
 use crate::error::ApiError;
 
 /// How many answers are read at once.
@@ -36,6 +39,9 @@ pub(super) struct Outputs {
     succeeded: u32,
     failed: u32,
 }
+
+/// A file that is being written.
+type OutputFile = (FileId, Box<dyn BlobWriter>);
 
 /// Answers in the order of their lines.
 struct Answers<'a> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diogenes_core::Timestamp;
 use diogenes_core::batches::{
-    Batch, BatchEvent, BatchId, BatchLine, BatchStatus, Batches, FileId, FileRecord, LineAnswer,
-    MAX_IN_RECORD, Validator,
+    Batch, BatchEvent, BatchId, BatchStatus, Batches, FileRecord, LineAnswer, LineProblem,
+    MAX_IN_RECORD, RequestCounts,
 };
 use diogenes_core::entity::{Entity, StoreExt, Stored};
 use diogenes_core::fleet::UseLease;
@@ -13,13 +13,14 @@ use diogenes_core::fleet::eta::{later, since};
 use diogenes_core::jobs::{ClaimError, JobOutcome, Progress};
 use diogenes_core::keys::{KeyError, Keys};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{BlobError, Clock, Expect, StateStore, StoreError, Write};
+use diogenes_core::ports::{BlobError, Clock, Expect, StateStore, StoreError};
 use diogenes_core::tenancy::Principal;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::asking::{Asked, Asker, Question};
+use super::asking::{Asked, Asker};
+use super::flights::{Done, Flights};
 use super::lines::LineReader;
 use super::outputs::{Outputs, Rest};
 use crate::error::{ApiError, ErrorKind, key_error};
@@ -66,26 +67,6 @@ pub(super) struct Run<'a> {
     pub(super) batch: Stored<Batch>,
 }
 
-/// Which lines are done, one bit each.
-#[derive(Default)]
-struct Done(Vec<u64>);
-
-impl Done {
-    fn insert(&mut self, line: u32) {
-        let word = line as usize / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        if let Some(bits) = self.0.get_mut(word) {
-            *bits |= 1 << (line % 64);
-        }
-    }
-
-    fn contains(&self, line: u32) -> bool {
-        self.0.get(line as usize / 64).is_some_and(|bits| bits & (1 << (line % 64)) != 0)
-    }
-}
-
 #[async_trait]
 impl Handler for BatchRunner {
     async fn run(&self, work: &Work) -> Ended {
@@ -102,6 +83,10 @@ impl Handler for BatchRunner {
             Err(error) => return Ended::failed(told(&error)),
         };
         let mut run = Run { runner: self, work, batch };
+        if job.attempt > job.max_attempts {
+            let message = "its worker was lost too often without having got further".into();
+            return run.give_up(message).await;
+        }
         match run.go_on().await {
             Ok(ended) => ended,
             Err(error) => {
@@ -132,7 +117,7 @@ impl BatchRunner {
         self.batches.store()
     }
 
-    /// The longest line that is read.
+    /// Reads the input file of a batch.
     pub(super) fn reader(&self, batch: &Batch) -> Result<LineReader, BlobError> {
         let key = FileRecord::blob_of(&batch.project, &batch.input_file)?;
         Ok(LineReader::new(self.batches.files().blobs().clone(), key, self.max_line_bytes))
@@ -140,15 +125,15 @@ impl BatchRunner {
 }
 
 impl Run<'_> {
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.runner.clock.now()
     }
 
-    fn batch(&self) -> &Batch {
+    pub(super) fn batch(&self) -> &Batch {
         &self.batch.value
     }
 
-    fn store(&self) -> &Arc<dyn StateStore> {
+    pub(super) fn store(&self) -> &Arc<dyn StateStore> {
         self.runner.store()
     }
 
@@ -160,6 +145,9 @@ impl Run<'_> {
         }
         let (done, counts) = self.answers().await?;
         self.batch.value.counts = counts;
+        // An attempt that begins further on than the one before it counts as the first.
+        self.tell();
+        self.work.beat().await?;
         let rest = match self.ask(done).await? {
             Way::Rest(rest) => rest,
             Way::Ends(ended) => return Ok(ended),
@@ -168,69 +156,8 @@ impl Run<'_> {
         self.finalize(rest).await
     }
 
-    /// Reads the input file whole. `Some` where something is wrong with it.
-    async fn validate(&mut self) -> Result<Option<Ended>, Trouble> {
-        let mut validator = Validator::new(self.batch().endpoint);
-        let mut reader = self.runner.reader(self.batch())?;
-        while !validator.is_full() {
-            match reader.next().await {
-                Ok(Some(line)) => match line.text {
-                    Some(text) => validator.take(line.number, &text),
-                    None => {
-                        let most = self.runner.max_line_bytes;
-                        let message = format!("The line is longer than {most} bytes.");
-                        validator.refuse(line.number, "line_too_long", message);
-                    }
-                },
-                Ok(None) => break,
-                Err(BlobError::NotFound { .. }) => {
-                    let message = "The input file was deleted.".into();
-                    validator.refuse(0, "file_not_found", message);
-                    break;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let found = validator.finish();
-        let found = found.and_then(|(lines, model)| match model.parse::<ModelName>() {
-            Ok(model) => Ok((lines, model)),
-            Err(error) => Err(vec![diogenes_core::batches::LineProblem::of_file(
-                "invalid_model",
-                error.to_string(),
-            )]),
-        });
-        match found {
-            Ok((lines, model)) => {
-                self.change(BatchEvent::Validated, |batch| {
-                    batch.counts.total = lines;
-                    batch.model = Some(model.clone());
-                })
-                .await?;
-                Ok(None)
-            }
-            Err(mut problems) => {
-                for problem in &mut problems {
-                    problem.line = problem.line.filter(|line| *line > 0);
-                }
-                let now = self.now();
-                let Some(mut batch) = self.batch().after(BatchEvent::Refused, now) else {
-                    // Somebody wants its end; there is nothing to finish.
-                    return self.finish(true, Vec::new()).map(Some);
-                };
-                batch.problems = problems;
-                let count = batch.problems.len();
-                Ok(Some(Ended {
-                    writes: vec![batch.put(self.batch.unchanged())?],
-                    ..Ended::with(JobOutcome::Completed {
-                        result: Some(json!({ "status": "failed", "problems": count })),
-                    })
-                }))
-            }
-        }
-    }
-
     /// The lines that have answers, and how many of which kind.
-    async fn answers(&self) -> Result<(Done, diogenes_core::batches::RequestCounts), Trouble> {
+    async fn answers(&self) -> Result<(Done, RequestCounts), Trouble> {
         let (mut done, mut counts) = (Done::default(), self.batch().counts);
         (counts.completed, counts.failed) = (0, 0);
         let mut query = LineAnswer::all_of(self.batch());
@@ -428,73 +355,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn commit(&self, writes: &[Write]) -> Result<(), Trouble> {
-        match self.work.commit(writes).await {
-            // Somebody else has answered a line: this worker is not the only one.
-            Err(ClaimError::Changed) => Err(ClaimError::Lost.into()),
-            result => Ok(result?),
-        }
-    }
-
-    /// Shows how far the batch is.
-    async fn write_counts(&mut self) -> Result<(), Trouble> {
-        let counts = self.batch().counts;
-        self.update(|batch| {
-            batch.counts = counts;
-            true
-        })
-        .await
-    }
-
-    /// Takes the batch through `event`, and changes it; nothing happens where that cannot be any
-    /// more.
-    async fn change(
-        &mut self,
-        event: BatchEvent,
-        change: impl Fn(&mut Batch),
-    ) -> Result<(), Trouble> {
-        let now = self.now();
-        self.update(|batch| {
-            let Some(next) = batch.after(event, now) else { return false };
-            *batch = next;
-            change(batch);
-            true
-        })
-        .await
-    }
-
-    async fn update(&mut self, change: impl Fn(&mut Batch) -> bool) -> Result<(), Trouble> {
-        loop {
-            let mut batch = self.batch.value.clone();
-            if !change(&mut batch) {
-                return Ok(());
-            }
-            let put = batch.put(self.batch.unchanged())?;
-            let result = self.work.commit(&[put]).await;
-            let is_written = match result {
-                Ok(()) => true,
-                // Somebody has asked for its end.
-                Err(ClaimError::Changed) => false,
-                Err(error) => return Err(error.into()),
-            };
-            let counts = self.batch().counts;
-            let stored = self.store().load::<Batch>(&batch.key()).await?;
-            let Some(mut stored) = stored else {
-                return Err(Trouble::Other("the batch is gone".into()));
-            };
-            if !is_written {
-                // What was counted here is not written yet.
-                let total = stored.value.counts.total;
-                stored.value.counts = counts;
-                stored.value.counts.total = counts.total.max(total);
-            }
-            self.batch = stored;
-            if is_written {
-                return Ok(());
-            }
-        }
-    }
-
     fn tell(&self) {
         let counts = self.batch().counts;
         self.work.progress(Progress {
@@ -553,7 +413,7 @@ impl Run<'_> {
         self.finish(answered >= counts.total, files)
     }
 
-    fn finish(&self, is_whole: bool, files: Vec<FileRecord>) -> Result<Ended, Trouble> {
+    pub(super) fn finish(&self, is_whole: bool, files: Vec<FileRecord>) -> Result<Ended, Trouble> {
         let now = self.now();
         let batch = self.batch().after(BatchEvent::Finished { is_whole }, now);
         let batch = batch.ok_or_else(|| Trouble::Other("the batch has ended already".into()))?;
@@ -582,7 +442,7 @@ impl Run<'_> {
 
     /// Ends a batch that cannot be finished.
     async fn give_up(&mut self, message: String) -> Ended {
-        let problem = diogenes_core::batches::LineProblem::of_file("internal_error", &*message);
+        let problem = LineProblem::of_file("internal_error", &*message);
         let now = self.now();
         let mut batch = self.batch.value.clone();
         (batch.status, batch.times.ended) = (BatchStatus::Failed, Some(now));
@@ -601,78 +461,3 @@ enum Way {
     Rest(Rest),
     Ends(Ended),
 }
-
-/// The requests of a batch that are under way.
-struct Flights {
-    tasks: JoinSet<Asked>,
-    reader: LineReader,
-    is_read: bool,
-    /// Those that came back without an answer.
-    again: Vec<Question>,
-    /// Whether the model does not run.
-    is_grounded: bool,
-    asker: Asker,
-    name: String,
-    model: Option<ModelName>,
-    room: u32,
-}
-
-impl Flights {
-    /// Begins as many requests as there is room for.
-    async fn fill(&mut self, batch: &Batch, done: &Done) -> Result<(), Trouble> {
-        while self.tasks.len() < self.room as usize {
-            let question = match self.again.pop() {
-                Some(question) => question,
-                None if self.is_read => return Ok(()),
-                None => match self.read(batch, done).await? {
-                    Some(question) => question,
-                    None => return Ok(()),
-                },
-            };
-            self.tasks.spawn(self.asker.clone().ask(question));
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self, batch: &Batch, done: &Done) -> Result<Option<Question>, Trouble> {
-        loop {
-            let Some(line) = self.reader.next().await? else {
-                self.is_read = true;
-                return Ok(None);
-            };
-            if done.contains(line.number) {
-                continue;
-            }
-            let text = line.text.as_deref().and_then(|text| std::str::from_utf8(text).ok());
-            let Some(request) = text.and_then(BatchLine::read) else {
-                let number = line.number;
-                return Err(Trouble::Other(format!("line {number} is not as it was validated")));
-            };
-            return Ok(Some(Question {
-                line: line.number,
-                id: request_id(&batch.id, line.number),
-                custom_id: request.custom_id.into_owned(),
-                body: request.body.get().to_owned(),
-            }));
-        }
-    }
-
-    /// Takes over how much room there is.
-    async fn look(&mut self) {
-        let ours = u32::try_from(self.tasks.len()).unwrap_or(u32::MAX);
-        let ground = self.asker.gateway.ground(&self.asker.principal, &self.name, ours).await;
-        // A replica that is gone is waited for by the requests themselves.
-        if let Ok(Ground::Ready { room, .. }) = ground {
-            self.room = room;
-        }
-    }
-}
-
-/// The id of a line's request.
-pub(super) fn request_id(batch: &BatchId, line: u32) -> String {
-    let rest = batch.as_str().trim_start_matches("batch_");
-    format!("batch_req_{rest}{line:06}")
-}
-
-/// The ids of output files are as those of others.
-pub(super) type OutputFile = (FileId, Box<dyn diogenes_core::ports::BlobWriter>);

@@ -96,6 +96,18 @@ impl Work {
         result
     }
 
+    /// Says that the worker lives, and how far it is, now and not with the next beat.
+    ///
+    /// # Errors
+    /// As [`Claim::beat`].
+    pub async fn beat(&self) -> Result<(), ClaimError> {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut claim = self.claim.lock().await;
+        claim.beat(progress).await?;
+        self.look_at(&claim);
+        Ok(())
+    }
+
     /// Adds lines to the job's log.
     ///
     /// # Errors
@@ -105,7 +117,7 @@ impl Work {
     }
 
     /// Takes over from the claim whether somebody has asked for the job's end.
-    pub(super) fn look_at(&self, claim: &Claim) {
+    fn look_at(&self, claim: &Claim) {
         if claim.is_cancelled() {
             self.stop.send_if_modified(|stop| {
                 let is_new = *stop == Stop::No;

@@ -174,7 +174,7 @@ async fn attend(work: &Work, handler: Option<Arc<dyn Handler>>) {
                     ends = Some(Instant::now() + GRACE);
                 }
                 () = until(ends) => break None,
-                _ = beat.tick() => match say_alive(work).await {
+                _ = beat.tick() => match work.beat().await {
                     Ok(()) => heard = Instant::now(),
                     Err(ClaimError::Store(error)) if heard.elapsed() < SILENT => {
                         tracing::warn!(
@@ -217,14 +217,6 @@ async fn until(ends: Option<Instant>) {
         Some(ends) => tokio::time::sleep_until(ends).await,
         None => std::future::pending().await,
     }
-}
-
-async fn say_alive(work: &Work) -> Result<(), ClaimError> {
-    let progress = work.progress.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut claim = work.claim.lock().await;
-    claim.beat(progress).await?;
-    work.look_at(&claim);
-    Ok(())
 }
 
 /// Writes how an attempt has ended; false where that did not count.

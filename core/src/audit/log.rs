@@ -134,7 +134,7 @@ impl AuditFilter {
         let is_target = |target: &&str| TARGETS.iter().any(|kind| target.starts_with(kind));
         if let Some(target) = self.target.as_deref().filter(|target| !is_target(target)) {
             let problem = format!(
-                "{target:?} is not a target; use `key/ID`, `project/ID`, `budget/ID`, `model/NAME`, `route/NAME`, `provider/NAME`, `rate-card/NAME`, `job/ID`, `queue/NAME` or `batch/ID`"
+                "{target:?} is not a target; use `key/ID`, `project/ID`, `budget/ID`, `model/NAME`, `route/NAME`, `provider/NAME`, `rate-card/NAME`, `prices/imported`, `job/ID`, `queue/NAME` or `batch/ID`"
             );
             return wrong("target", problem);
         }

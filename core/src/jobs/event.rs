@@ -103,7 +103,7 @@ impl Job {
                 job.failure = Some(Failure { at: now, attempt: job.attempt, message });
                 if job.cancel_requested_at.is_some() && !job.cleans_up {
                     job.ends(JobState::Cancelled, now);
-                } else if job.attempt >= job.max_attempts {
+                } else if job.attempt >= job.max_attempts && !job.cleans_up {
                     job.ends(JobState::Discarded, now);
                 } else {
                     job.run_at = now;
@@ -220,6 +220,15 @@ mod tests {
         assert_eq!(job.attempt, 1);
         job.attempt = 3;
         assert_eq!(job.after(beat(1), at(2)).unwrap().attempt, 3, "no further than before");
+    }
+
+    #[test]
+    fn a_lost_job_that_cleans_up_runs_once_more() {
+        let job = Job { cleans_up: true, attempt: 4, max_attempts: 5, ..job(1) };
+        let lost = claimed(&job).after(JobEvent::Lost, at(70)).unwrap();
+        assert_eq!(lost.status(at(70)), JobStatus::Retryable);
+        // Its handler sees that it has had all its attempts.
+        assert_eq!(claimed(&lost).attempt, 6);
     }
 
     #[test]

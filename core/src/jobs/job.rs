@@ -52,7 +52,8 @@ pub struct Job {
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// Whether its handler runs once more after somebody asked for its end.
+    /// Whether its handler runs once more after somebody asked for its end, or after its last attempt
+    /// was lost: `attempt` is above `max_attempts` then.
     #[serde(default)]
     pub cleans_up: bool,
     /// The name that no other job of its kind and project has, where it was given one.
