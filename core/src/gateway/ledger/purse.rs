@@ -16,6 +16,11 @@ const SHARE: u64 = 16;
 /// For how many requests like the one that needs it a tranche is meant. It bounds what a crash
 /// counts as used.
 const REQUESTS: u64 = 64;
+/// The same where they come in large numbers: each tranche that follows another one within
+/// [`SOON`] is meant for twice as many, so that a busy process writes now and then, not hundreds
+/// of times a second.
+const MOST_REQUESTS: u64 = 1024;
+const SOON: Duration = Duration::from_secs(1);
 /// The longest reservation that is taken from a tranche.
 pub(super) const LONGEST: Duration = Duration::from_hours(24);
 /// How long a tranche lasts: longer than any reservation from it.
@@ -34,6 +39,8 @@ pub(super) struct Purse {
     pub(super) wanted: u128,
     /// The oldest first: it is used up before the next one is begun.
     tranches: BTreeMap<u64, Tranche>,
+    /// When the latest one was begun, and for how many requests.
+    latest: Option<(Timestamp, u64)>,
 }
 
 /// A reservation in the ledger beneath.
@@ -107,8 +114,21 @@ impl Purse {
     }
 
     /// How large the next tranche shall be, of which `missing` is needed and `left` can be had.
-    pub(super) fn size(&self, charge: &Charge, missing: Amount, left: Amount) -> Amount {
-        let many = charge.amount.get().saturating_mul(REQUESTS);
+    pub(super) fn size(
+        &mut self,
+        charge: &Charge,
+        missing: Amount,
+        left: Amount,
+        now: Timestamp,
+    ) -> Amount {
+        let requests = match self.latest {
+            Some((begun, requests)) if now < later(begun, SOON) => {
+                MOST_REQUESTS.min(requests.saturating_mul(2))
+            }
+            Some(_) | None => REQUESTS,
+        };
+        self.latest = Some((now, requests));
+        let many = charge.amount.get().saturating_mul(requests);
         let share = if charge.cap.is_some() { left.get() / SHARE } else { u64::MAX };
         let wanted = self.wanted.saturating_sub(charge.amount.get().into());
         let wanted = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(missing.get());

@@ -110,6 +110,10 @@ impl TrancheLedger {
         self.state().tranches.purse(account).release_one(now);
         self.finish(account).await?;
         loop {
+            // Whoever had the turn before may have reserved for all who waited.
+            if self.state().tranches.purse(account).missing(charge, expires_at) == Amount::ZERO {
+                return Ok(());
+            }
             let left = match charge.cap {
                 Some(cap) => cap.minus(self.inner.charged(account).await?),
                 None => Amount::MAX,
@@ -121,7 +125,7 @@ impl TrancheLedger {
                 if missing == Amount::ZERO {
                     return Ok(());
                 }
-                (missing, purse.size(charge, missing, left))
+                (missing, purse.size(charge, missing, left, now))
             };
             let mut left_beneath = left;
             if missing <= left {

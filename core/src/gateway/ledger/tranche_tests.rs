@@ -267,6 +267,26 @@ fn tranches_shrink_near_the_cap() {
 }
 
 #[test]
+fn tranches_grow_while_one_follows_the_other_at_once() {
+    let world = World::new();
+    let spend = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            world.spend(&number.to_string(), &charge(&key(), 1_000_000_000, 10));
+        }
+    };
+    spend(0..65);
+    assert_eq!(world.beneath(&key()), (64 + 128) * 10);
+    world.clock.advance(Duration::from_secs(1));
+    spend(65..193);
+    assert_eq!(world.beneath(&key()), (64 + 128 + 64) * 10);
+    spend(193..5_000);
+    // 64, 128, 256, 512, 1024 and 1024 again and again.
+    let before = world.beneath(&key());
+    spend(5_000..5_000 + 1024);
+    assert_eq!(world.beneath(&key()) - before, 1024 * 10);
+}
+
+#[test]
 fn idle_tranches_are_given_back_and_forgotten() {
     let world = World::new();
     world.spend("1", &charge(&key(), 1_000_000, 10));
