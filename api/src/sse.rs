@@ -3,6 +3,8 @@
 //! The proxy uses it where an event has to be looked at, and copies bytes elsewhere; the CLI and the
 //! end-to-end tests read answers with it.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
@@ -86,36 +88,51 @@ impl Frame {
     }
 
     /// Its data, the lines joined; none of a frame of comments alone.
-    pub fn data(&self) -> Option<String> {
-        let mut data: Option<String> = None;
-        for (_, value) in self.fields().filter(|(field, _)| field == "data") {
-            match &mut data {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(&value);
-                }
-                None => data = Some(value),
-            }
+    pub fn data(&self) -> Option<Cow<'_, str>> {
+        let mut values = self.values("data");
+        let mut data = values.next()?;
+        for value in values {
+            let data = data.to_mut();
+            data.push('\n');
+            data.push_str(&value);
         }
-        data
+        Some(data)
     }
 
     /// Its comments, without the colon.
     pub fn comments(&self) -> impl Iterator<Item = String> {
-        self.fields().filter(|(field, _)| field.is_empty()).map(|(_, value)| value)
+        self.values("").map(Cow::into_owned)
     }
 
-    /// Names and values of its lines; a comment has no name.
-    fn fields(&self) -> impl Iterator<Item = (String, String)> {
+    /// The values of the lines with this name; a comment has none.
+    fn values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
         let text = self.raw.get(self.mark..).unwrap_or_default();
-        text.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()).map(
-            |line| {
-                let line = String::from_utf8_lossy(line);
-                let (field, value) = line.split_once(':').unwrap_or((&line, ""));
-                (field.to_owned(), value.strip_prefix(' ').unwrap_or(value).to_owned())
-            },
-        )
+        lines(text).filter_map(move |line| {
+            let rest = line.strip_prefix(name.as_bytes())?;
+            let value = match rest.strip_prefix(b":") {
+                Some(value) => value.strip_prefix(b" ").unwrap_or(value),
+                // A name without a value.
+                None if rest.is_empty() => rest,
+                None => return None,
+            };
+            // Events are read in large numbers: nothing is copied unless a byte is wrong.
+            Some(match std::str::from_utf8(value) {
+                Ok(value) => Cow::Borrowed(value),
+                Err(_) => String::from_utf8_lossy(value),
+            })
+        })
     }
+}
+
+/// The lines of a text that say something.
+fn lines(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = std::iter::from_fn(move || {
+        let end = memchr2(b'\n', b'\r', text).unwrap_or(text.len());
+        let (line, rest) = text.split_at_checked(end).filter(|_| !text.is_empty())?;
+        text = rest.get(1..).unwrap_or_default();
+        Some(line)
+    });
+    lines.filter(|line| !line.is_empty())
 }
 
 #[cfg(test)]
@@ -134,9 +151,9 @@ mod tests {
 
     /// What the frames say, empty ones left out.
     fn said(frames: &[Frame]) -> Vec<String> {
-        let all = frames
-            .iter()
-            .flat_map(|frame| frame.comments().map(|text| format!(":{text}")).chain(frame.data()));
+        let all = frames.iter().flat_map(|frame| {
+            frame.comments().map(|text| format!(":{text}")).chain(frame.data().map(Cow::into_owned))
+        });
         all.collect()
     }
 

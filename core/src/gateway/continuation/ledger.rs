@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     /// Enters the tokens of a chunk.
-    pub(super) fn enter(&mut self, chunk: &Chunk) {
+    pub(super) fn enter(&mut self, chunk: &Chunk<'_>) {
         if let Some(told) = &chunk.usage {
             self.told(told);
         }

@@ -121,14 +121,14 @@ impl Splice {
                 return Ok(Took::Broken);
             }
             Event::Chunk(chunk) => self.take(&chunk, out)?,
-            Event::Usage(fields, told) => {
+            Event::Usage(told) => {
                 self.ledger.told(&told);
                 if self.request.asks_for_usage() && !std::mem::replace(&mut self.has_usage, true) {
                     match (&self.leg, &self.head, self.ledger.usage()) {
                         (Leg::Next { .. }, Some(head), Some(usage)) => {
                             write(&head.with_usage(&usage), out);
                         }
-                        _ => write(&fields.to_json(), out),
+                        _ => write(data, out),
                     }
                 }
             }
@@ -146,7 +146,7 @@ impl Splice {
         Ok(Took::Going)
     }
 
-    fn take(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), Inexact> {
+    fn take(&mut self, chunk: &Chunk<'_>, out: &mut Vec<u8>) -> Result<(), Inexact> {
         let outer = self.request.kind();
         let Leg::Next { rest, is_checked, .. } = &mut self.leg else {
             if self.head.is_none() {
@@ -177,7 +177,7 @@ impl Splice {
         self.is_finished = chunk.is_last();
         // Of a role there was one, and a chunk may say nothing.
         if let Some(head) = self.head.as_ref().filter(|_| !text.is_empty() || self.is_finished) {
-            let chunk = head.with_text(outer, &text, Some(chunk));
+            let chunk = head.with_text(outer, &text, chunk);
             match self.ledger.usage().filter(|_| self.request.asks_for_continuous_usage()) {
                 Some(usage) => write(&and_usage(&chunk, &usage), out),
                 None => write(&chunk, out),
