@@ -4,6 +4,8 @@
 
 CARGO ?= cargo
 ARGS ?=
+# Where `bench-peers` installs other gateways: outside of the checkout, so that `clean` leaves them.
+PEERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/diogenes-bench
 # Parameters of the template, for `build` and `deploy`.
 PARAMETERS ?=
 # What looks at the account before `deploy`; empty for nothing.
@@ -21,7 +23,7 @@ TEST_THREADS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 FUNCTIONS := router authorizer keys cluster orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check soak lint-template test-clients bench bench-lambda build preflight deploy sam picture tools clean
+.PHONY: help run test check soak lint-template test-clients bench bench-peers bench-lambda build preflight deploy sam picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +68,11 @@ test-clients: ## the official clients of OpenAI and Anthropic, LangChain, and sc
 bench: ## side by side with nginx; needs two quiet cores, nginx and wrk
 	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
 	target/release/diogenes-bench $(ARGS)
+
+bench-peers: ## side by side with other gateways, which are installed below PEERS; needs what `bench` needs, python3 and npm
+	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
+	scripts/bench_peers.sh $(PEERS)
+	target/release/diogenes-bench --peers $(PEERS) $(ARGS)
 
 # In `functions`, as `sam build` does: its `.cargo` says how functions are built.
 bench-lambda: ## what a start of each Lambda function costs, beside a hello; fails above a bound

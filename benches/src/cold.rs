@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::ready::{free_port, wait_for};
 use crate::report::median;
-use crate::serve::{free_port, wait_for};
 
 /// How long `serve` takes to answer after its start, and a held request to leave after its
 /// replica has become healthy.

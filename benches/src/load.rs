@@ -3,6 +3,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
+use crate::request::Request;
 use crate::subject::Subject;
 
 /// What wrk has measured.
@@ -15,28 +16,39 @@ pub(crate) struct Load {
     pub(crate) cpu_us_per_request: f64,
 }
 
-/// Plain chat completions over `connections` connections.
+/// How a subject is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) connections: u32,
+    pub(crate) streamed: bool,
+}
+
+/// What just-in-time compilers and pools of connections need before they are measured.
+pub(crate) const WARM_UP: Kind = Kind { connections: 8, streamed: false };
+
+/// Answers of 16 tokens, one after the other on each connection.
 pub(crate) fn measure(
     subject: &Subject,
     folder: &Path,
-    connections: u32,
+    kind: Kind,
     seconds: u32,
 ) -> anyhow::Result<Load> {
-    let script = folder.join(format!("{}.lua", subject.name));
-    let key = subject.key.as_deref().unwrap_or("none");
-    std::fs::write(&script, lua(key))?;
-    let before = cpu_micros(&subject.pids)?;
+    let script = folder.join("wrk.lua");
+    std::fs::write(&script, lua(&subject.request, kind.streamed))?;
+    let before = subject.cpu_micros()?;
     let output = Command::new("taskset")
         .args(["-c", "0", "wrk", "-t1"])
-        .arg(format!("-c{connections}"))
+        .arg(format!("-c{}", kind.connections))
         .arg(format!("-d{seconds}s"))
+        // A slow gateway is slow, not broken.
+        .args(["--timeout", "30s"])
         .arg("-s")
         .arg(&script)
-        .arg(format!("{}/v1/chat/completions", subject.url))
+        .arg(format!("{}{}", subject.url, subject.request.path))
         .stdin(Stdio::null())
         .output()
         .context("wrk does not run; install it with `apt-get install wrk`")?;
-    let cpu = cpu_micros(&subject.pids)? - before;
+    let cpu = subject.cpu_micros()? - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let field = |name: &str| -> anyhow::Result<f64> {
         text.split_whitespace()
@@ -47,21 +59,28 @@ pub(crate) fn measure(
         bail!("some requests failed: {text}");
     }
     let requests = field("requests=")?;
+    // Where nothing was answered in time, nothing can be told.
+    let known = |value: f64| if requests > 0.0 { value } else { f64::NAN };
     Ok(Load {
         requests_per_second: requests / field("seconds=")?,
-        p50_us: field("p50=")?,
-        p99_us: field("p99=")?,
+        p50_us: known(field("p50=")?),
+        p99_us: known(field("p99=")?),
         cpu_us_per_request: cpu / requests,
     })
 }
 
-fn lua(key: &str) -> String {
+fn lua(request: &Request, streamed: bool) -> String {
+    let body = request.body(16, streamed);
+    let headers: String = request
+        .headers
+        .iter()
+        .map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n"))
+        .collect();
     format!(
         r#"wrk.method = "POST"
-wrk.body = '{{"model":"bench","messages":[{{"role":"user","content":"Hello!"}}],"max_tokens":16}}'
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer {key}"
-done = function(summary, latency)
+wrk.body = '{body}'
+wrk.headers["content-type"] = "application/json"
+{headers}done = function(summary, latency)
   local e = summary.errors
   print(string.format("requests=%d seconds=%f p50=%f p99=%f errors=%d", summary.requests,
     summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
@@ -69,20 +88,4 @@ done = function(summary, latency)
 end
 "#
     )
-}
-
-/// CPU time of processes, user and system, in microseconds.
-pub(crate) fn cpu_micros(pids: &[u32]) -> anyhow::Result<f64> {
-    // `getconf CLK_TCK` is 100 on every Linux that matters.
-    const MICROS_PER_TICK: f64 = 10_000.0;
-    let mut ticks = 0.0;
-    for pid in pids {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields = stat.rsplit(')').next().context("a stat line")?;
-        for place in [11, 12] {
-            let field = fields.split_whitespace().nth(place).context("a CPU time")?;
-            ticks += field.parse::<f64>()?;
-        }
-    }
-    Ok(ticks * MICROS_PER_TICK)
 }

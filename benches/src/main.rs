@@ -1,33 +1,53 @@
-//! Measures `diogenes serve` beside nginx and the bare upstream, in one run.
+//! Measures `diogenes serve` beside nginx, the bare upstream and other gateways, in one run.
 //!
 //! The upstream (mock-vllm, as fast as it can) and the clients are pinned to one core, the proxy
-//! under test to another. Every round measures all three one after the other, so that a noisy
-//! neighbour hits all of them; medians over the rounds are reported. Authentication, limits and
+//! under test to another. Every round measures all of them one after the other, so that a noisy
+//! neighbour hits all; medians over the rounds are reported. Authentication, limits, a budget and
 //! metrics of `serve` are on.
 #![expect(clippy::print_stdout, reason = "the report is what the program prints")]
 
+mod chunked;
 mod cold;
+mod group;
 mod load;
-mod nginx;
+mod peer;
+mod peers;
+mod ready;
 mod report;
+mod request;
 mod serve;
 mod sse;
 mod subject;
+mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 
-use report::Round;
+use report::{Results, Round};
 use subject::Subject;
 
-/// Measure `diogenes serve` beside nginx and the bare upstream.
+/// Measure `diogenes serve` beside nginx, the bare upstream and other gateways.
+///
+/// Needs nginx, wrk and two quiet cores. The programs are built by `make bench`, and the other
+/// gateways installed by `scripts/bench_peers.sh`.
 #[derive(Debug, Parser)]
+#[command(after_help = "Examples:
+  diogenes-bench --rounds 3
+  diogenes-bench --peers ~/.cache/diogenes-bench
+  diogenes-bench --peers ~/.cache/diogenes-bench --only vllm-router,litellm --rounds 1 --seconds 1")]
 struct Args {
     /// Where the release programs are.
-    #[arg(long, default_value = "target/release")]
+    #[arg(long, value_name = "FOLDER", default_value = "target/release")]
     programs: PathBuf,
+    /// Measure other gateways too: those that are installed in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    peers: Option<PathBuf>,
+    /// Of the other gateways only these, which must be installed.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "peers")]
+    only: Vec<String>,
     /// Rounds; medians over them are reported.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -38,42 +58,110 @@ struct Args {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+    // What was started is in process groups of its own, which the terminal does not interrupt.
+    tokio::select! {
+        outcome = run(Args::parse()) => outcome,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
+    // LiteLLM imports Python modules that lie two folders above it, so two of ours are.
+    let places = folder.path().join("peers");
+    std::fs::create_dir(&places)?;
     let serve = serve::Serve::start(&args.programs, folder.path()).await?;
-    let nginx = nginx::Nginx::start(folder.path(), &serve.upstream).await?;
-    let subjects = [
-        Subject { name: "direct", url: serve.upstream.clone(), key: None, pids: Vec::new() },
-        Subject { name: "nginx", url: nginx.url.clone(), key: None, pids: nginx.pids()? },
-        Subject {
-            name: "diogenes",
-            url: serve.url.clone(),
-            key: Some(serve.key.clone()),
-            pids: vec![serve.pid()],
-        },
-    ];
-    let idle_memory = report::memory_mib(serve.pid())?;
-    let mut rounds = Vec::new();
-    for number in 1..=args.rounds {
-        for subject in &subjects {
-            let round = Round::measure(subject, folder.path(), args.seconds)
-                .await
-                .with_context(|| format!("round {number}, {}", subject.name))?;
-            eprint_progress(number, args.rounds, &round);
-            rounds.push(round);
+    let idle_memory = serve.memory_mib()?;
+    let nginx = peers::NGINX
+        .start(Path::new(""), &nginx_version()?, &places, &serve.upstream)
+        .await
+        .context("nginx does not serve")?;
+    let mut subjects = vec![serve.direct()];
+    subjects.extend(nginx);
+    subjects.push(serve.plain());
+    if let Some(installed) = &args.peers {
+        subjects.extend(serve.armed().await?);
+        // Programs run in folders of their own.
+        let installed = std::path::absolute(installed)?;
+        for peer in peers::chosen(&args.only)? {
+            let version = match peer.version(&installed) {
+                Err(error) if args.only.is_empty() => {
+                    note(&format!("left out: {error:#}"));
+                    continue;
+                }
+                version => version?,
+            };
+            match peer.start(&installed, &version, &places, &serve.upstream).await {
+                Ok(ways) => subjects.extend(ways),
+                Err(error) if args.only.is_empty() => {
+                    note(&format!("left out: {}: {error:#}", peer.name));
+                }
+                Err(error) => return Err(error.context(peer.name)),
+            }
         }
     }
-    println!("{}", report::table(&subjects, &rounds));
+    if args.peers.is_some() {
+        for subject in &subjects {
+            // Whoever fails here fails in the first round, which says so.
+            let _ = load::measure(subject, folder.path(), load::WARM_UP, args.seconds);
+        }
+    }
+    let rounds = measure(&mut subjects, folder.path(), &args).await?;
+    let results = Results { subjects: &subjects, rounds: &rounds };
+    println!("{}\n\nMultiples of nginx's:\n\n{}\n", results.table(), results.ratios());
+    for line in verdict::lines(&results) {
+        println!("{line}");
+    }
     println!(
         "memory of `serve`: {idle_memory:.1} MiB idle, {:.1} MiB after the load",
-        report::memory_mib(serve.pid())?
+        serve.memory_mib()?
     );
-    let cold = cold::measure(&args.programs, 15).await?;
-    println!("{cold}");
+    if args.peers.is_none() {
+        println!("{}", cold::measure(&args.programs, 15).await?);
+    }
     Ok(())
 }
 
+/// Other gateways that fail are left out from then on.
+async fn measure(
+    subjects: &mut Vec<Subject>,
+    folder: &Path,
+    args: &Args,
+) -> anyhow::Result<Vec<Round>> {
+    let mut rounds = Vec::new();
+    for number in 1..=args.rounds {
+        let mut failed = Vec::new();
+        for subject in subjects.iter() {
+            let ours = subject.group.is_none() || subject.name.starts_with("diogenes");
+            match Round::measure(subject, folder, args.seconds).await {
+                Ok(round) => {
+                    note(&format!("round {number}/{}: {}", args.rounds, round.summary()));
+                    rounds.push(round);
+                }
+                Err(error) if ours || subject.name == "nginx" => {
+                    return Err(error.context(format!("round {number}, {}", subject.name)));
+                }
+                Err(error) => {
+                    note(&format!("left out: {}: {error:#}", subject.name));
+                    failed.push(subject.name.clone());
+                }
+            }
+        }
+        subjects.retain(|subject| !failed.contains(&subject.name));
+    }
+    Ok(rounds)
+}
+
+fn nginx_version() -> anyhow::Result<String> {
+    let output = Command::new("nginx").arg("-v").output();
+    let output =
+        output.context("nginx does not run; install it with `apt-get install nginx-light`")?;
+    // `nginx version: nginx/1.22.1`
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(text.trim().rsplit('/').next().unwrap_or("unknown").to_owned())
+}
+
 #[expect(clippy::print_stderr, reason = "progress of long work")]
-fn eprint_progress(number: usize, rounds: usize, round: &Round) {
-    eprintln!("round {number}/{rounds}: {}", round.summary());
+fn note(text: &str) {
+    eprintln!("{text}");
 }

@@ -1,145 +1,207 @@
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::{Value, json};
 
-/// A running `diogenes serve`, pinned to the proxy's core, with its upstream on the clients'.
+use crate::group::Group;
+use crate::ready::{ask, client, free_port, wait_for};
+use crate::request::Request;
+use crate::subject::Subject;
+
+/// A running `diogenes serve`, pinned to the proxies' core, with its upstream on the clients'.
 pub(crate) struct Serve {
-    child: Child,
-    pub(crate) url: String,
+    group: Rc<Group>,
+    url: String,
+    version: String,
+    start: Duration,
+    /// The URL of the upstream.
     pub(crate) upstream: String,
-    pub(crate) key: String,
+    /// A key with three limits and a budget in money.
+    key: String,
 }
 
 impl Serve {
+    /// Starts it with everything on that a request can meet: its key has all limits and a budget,
+    /// its model has a price.
     pub(crate) async fn start(programs: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let mock = programs.join("mock-vllm").canonicalize()?;
-        let mock = mock.display().to_string();
-        // Without the claim's key, so that direct and nginx may ask the same upstream.
-        let words = [
-            "taskset",
-            "-c",
-            "0",
-            "env",
-            "-u",
-            "VLLM_API_KEY",
-            &mock,
-            "--quiet",
-            "--threads",
-            "1",
-            "--host",
-            "{host}",
-            "--port",
-            "{port}",
-            "--served-model-name",
-            "bench",
-            "--tokens-per-second",
-            "0",
-            "--ttft",
-            "0s",
-            "--max-model-len",
-            "10000000",
-            "--tokens",
-            "1000000",
-        ];
-        let command = serde_json::to_string(&words)?;
-        let config = folder.join("diogenes.toml");
-        std::fs::write(
-            &config,
+        let mock = programs.join("mock-vllm").canonicalize().with_context(|| {
+            let programs = programs.display();
             format!(
-                "[models.bench]\ncommand = {command}\nidle_timeout = \"2h\"\ntarget_concurrency = 1000\n"
-            ),
-        )?;
+                "no mock-vllm in {programs}; build it with `cargo build --release -p mock-vllm`"
+            )
+        })?;
+        let config = folder.join("diogenes.toml");
+        std::fs::write(&config, configuration(&mock)?)?;
         let port = free_port()?;
         let data = folder.join("data");
-        let child = Command::new("taskset")
-            .args(["-c", "1"])
-            .arg(programs.join("diogenes").canonicalize()?)
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"])
-            .arg(&config)
-            .arg("--data-dir")
-            .arg(&data)
-            .env("DIOGENES_LOG", "warn")
-            .stdin(Stdio::null())
-            .spawn()?;
+        let program = programs.join("diogenes").canonicalize()?.display().to_string();
+        let began = Instant::now();
+        let group = Group::start(
+            &program,
+            |command| {
+                command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"]);
+                command.arg(&config).arg("--data-dir").arg(&data).env("DIOGENES_LOG", "warn");
+            },
+            folder.join("serve.log"),
+        )?;
         let url = format!("http://127.0.0.1:{port}");
-        wait_for(&format!("{url}/healthz")).await?;
+        wait_for(&format!("{url}/healthz")).await.with_context(|| group.last_words())?;
+        let start = began.elapsed();
         let admin = std::fs::read_to_string(data.join("admin.key"))?.trim().to_owned();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        // A key with limits, so that they are part of what is measured.
-        let limits = serde_json::json!({
-            "requests_per_minute": 2_000_000_000, "tokens_per_minute": 4_000_000_000_u32, "concurrency": 1000
-        });
-        let body = serde_json::json!({"email": "bench@example.com", "limits": limits});
-        let created: serde_json::Value = http
-            .post(format!("{url}/api/v1/keys"))
-            .bearer_auth(&admin)
-            .json(&body)
-            .send()
-            .await?
-            .json()
-            .await?;
-        let key = created
-            .get("key")
-            .and_then(serde_json::Value::as_str)
-            .with_context(|| format!("no key: {created}"))?
-            .to_owned();
-        let chat =
-            serde_json::json!({"model": "bench", "messages": [{"role": "user", "content": "Hi"}]});
-        let first = http
-            .post(format!("{url}/v1/chat/completions"))
-            .bearer_auth(&key)
-            .json(&chat)
-            .send()
-            .await?;
-        if !first.status().is_success() {
-            bail!("the first request failed: {}", first.text().await?);
-        }
-        let cluster: serde_json::Value = http
-            .get(format!("{url}/api/v1/cluster"))
-            .bearer_auth(&admin)
-            .send()
-            .await?
-            .json()
-            .await?;
+        let control = Control { url: url.clone(), admin };
+        let key = control.key().await?;
+        ask(&url, &Request::chat("bench", &key), false).await?;
+        let cluster = control.call(reqwest::Method::GET, "cluster", None).await?;
         let upstream = cluster
             .pointer("/data/0/slots/0/base_url")
-            .and_then(serde_json::Value::as_str)
+            .and_then(Value::as_str)
             .context("no replica")?
             .to_owned();
-        Ok(Self { child, url, upstream, key })
+        let version = version(&program)?;
+        Ok(Self { group: Rc::new(group), url, version, start, upstream, key })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
-}
-
-/// A port that nobody listens on now.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// Waits until a URL answers.
-pub(crate) async fn wait_for(url: &str) -> anyhow::Result<()> {
-    let http = reqwest::Client::builder().no_proxy().build()?;
-    let began = Instant::now();
-    loop {
-        match http.get(url).send().await {
-            Ok(_) => return Ok(()),
-            Err(error) if began.elapsed() > Duration::from_secs(20) => {
-                return Err(error).context(format!("{url} does not answer"));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+    /// The upstream itself.
+    pub(crate) fn direct(&self) -> Subject {
+        Subject {
+            name: "direct".into(),
+            version: "–".into(),
+            url: self.upstream.clone(),
+            request: Request::chat("bench", "none"),
+            group: None,
+            start: Duration::ZERO,
         }
     }
+
+    /// A request whose bytes pass as they come.
+    pub(crate) fn plain(&self) -> Subject {
+        self.subject("diogenes", Request::chat("bench", &self.key))
+    }
+
+    /// Where something reads and writes the answers: a stream that can be recovered, and Messages
+    /// that are translated.
+    pub(crate) async fn armed(&self) -> anyhow::Result<[Subject; 2]> {
+        let recover = Request::chat("recovered", &self.key);
+        let headers = ask(&self.url, &recover, true).await?;
+        let route =
+            headers.get("x-diogenes-route").map_or("", |value| value.to_str().unwrap_or(""));
+        if !route.ends_with("; recover") {
+            bail!("a stream along `recovered` is not armed: its route is `{route}`");
+        }
+        let messages = Request::messages("bench", &self.key);
+        ask(&self.url, &messages, true).await?;
+        Ok([self.subject("diogenes recover", recover), self.subject("diogenes messages", messages)])
+    }
+
+    pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
+        self.group.memory_mib()
+    }
+
+    fn subject(&self, name: &str, request: Request) -> Subject {
+        Subject {
+            name: name.into(),
+            version: self.version.clone(),
+            url: self.url.clone(),
+            request,
+            group: Some(Rc::clone(&self.group)),
+            start: self.start,
+        }
+    }
+}
+
+/// The control plane.
+struct Control {
+    url: String,
+    admin: String,
+}
+
+impl Control {
+    async fn key(&self) -> anyhow::Result<String> {
+        let limits = json!({
+            "requests_per_minute": 2_000_000_000, "tokens_per_minute": 4_000_000_000_u32, "concurrency": 1000
+        });
+        let body = json!({"email": "bench@example.com", "limits": limits});
+        let created = self.call(reqwest::Method::POST, "keys", Some(body)).await?;
+        let text = |name: &str| {
+            let value = created.get(name).and_then(Value::as_str);
+            value.map(str::to_owned).with_context(|| format!("no `{name}`: {created}"))
+        };
+        let budget = format!("budgets/key/{}/usd/month", text("id")?);
+        self.call(reqwest::Method::PUT, &budget, Some(json!({"cap": "$1000000"}))).await?;
+        text("key")
+    }
+
+    async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let url = format!("{}/api/v1/{path}", self.url);
+        let mut call = client()?.request(method, &url).bearer_auth(&self.admin);
+        if let Some(body) = body {
+            call = call.json(&body);
+        }
+        let response = call.send().await?;
+        let (status, text) = (response.status(), response.text().await?);
+        if !status.is_success() {
+            bail!("{url} answered {status}: {text}");
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+fn configuration(mock: &Path) -> anyhow::Result<String> {
+    let mock = mock.display().to_string();
+    // Without the claim's key, so that all others may ask the same upstream.
+    let words = [
+        "taskset",
+        "-c",
+        "0",
+        "env",
+        "-u",
+        "VLLM_API_KEY",
+        &mock,
+        "--quiet",
+        "--threads",
+        "1",
+        "--host",
+        "{host}",
+        "--port",
+        "{port}",
+        "--served-model-name",
+        "bench",
+        "--tokens-per-second",
+        "0",
+        "--ttft",
+        "0s",
+        "--max-model-len",
+        "10000000",
+        "--tokens",
+        "1000000",
+    ];
+    let command = serde_json::to_string(&words)?;
+    Ok(format!(
+        r#"[models.bench]
+command = {command}
+idle_timeout = "2h"
+target_concurrency = 1000
+
+[rate_cards.bench]
+version = "bench"
+price = {{ input = "0.10", output = "0.40" }}
+
+[routes.recovered]
+targets = ["bench"]
+recover = true
+"#
+    ))
+}
+
+fn version(program: &str) -> anyhow::Result<String> {
+    let output = std::process::Command::new(program).arg("--version").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.split_whitespace().nth(1).unwrap_or("unknown").to_owned())
 }
