@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use diogenes_api::batches::BatchRunner;
+use diogenes_api::batches::{BatchRunner, BatchesArea};
+use diogenes_api::control::{Entrance, JobsArea};
 use diogenes_api::jobs::{Handler, Lane, Worker};
 use diogenes_api::proxy::Gateway;
 use diogenes_backends::blobs::ObjectBlobs;
@@ -14,6 +15,7 @@ use diogenes_core::jobs::Jobs;
 use diogenes_core::keys::Keys;
 use diogenes_core::ports::{Blobs, Clock, Entropy, StateStore, Wake};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 /// Where files are, below the data directory.
 const FOLDER: &str = "blobs";
@@ -27,9 +29,9 @@ const SWEEP_AGE: Duration = Duration::from_hours(24);
 
 /// The services of files, batches and jobs.
 pub(super) struct Services {
-    pub(super) jobs: Jobs,
-    pub(super) batches: Batches,
-    pub(super) uploads: Uploads,
+    jobs: Jobs,
+    batches: Batches,
+    uploads: Uploads,
 }
 
 impl Services {
@@ -49,6 +51,22 @@ impl Services {
         let batches =
             Batches::new(store.clone(), files, jobs.clone(), clock.clone(), entropy.clone());
         Ok(Self { jobs, batches, uploads })
+    }
+
+    /// What answers for files and batches.
+    pub(super) fn batches_area(&self, entrance: Entrance) -> BatchesArea {
+        BatchesArea::new(entrance, self.batches.clone(), self.uploads.clone())
+    }
+
+    /// What answers for jobs, and for the queues that `worker` looks at.
+    pub(super) fn jobs_area(
+        &self,
+        entrance: Entrance,
+        worker: &Worker,
+        clock: Arc<dyn Clock>,
+    ) -> JobsArea {
+        let queues = worker.lanes.iter().map(|lane| lane.queue.clone()).collect();
+        JobsArea::new(entrance, self.jobs.clone(), clock, queues)
     }
 
     /// What runs jobs in this process.
@@ -76,6 +94,20 @@ impl Services {
             handlers: BTreeMap::from([(Batch::job_kind(), handler)]),
             bell,
         }
+    }
+}
+
+/// Waits until the worker has given its jobs back. One that is to hurry leaves them as they are: the
+/// next start goes on with them.
+pub(super) async fn end(worker: JoinHandle<()>, is_hurried: bool) -> anyhow::Result<()> {
+    if is_hurried {
+        worker.abort();
+    }
+    match worker.await {
+        Err(error) if error.is_panic() => {
+            Err(anyhow::Error::new(error).context("the worker of jobs has crashed"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -20,10 +20,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
-use diogenes_api::batches::BatchesArea;
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
-    JobsArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    KeysArea, ModelsArea, ProjectsArea, UsageArea,
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::jobs::Worker;
@@ -301,17 +300,8 @@ impl Server {
             bell,
         );
         let app = App {
-            batches: Arc::new(BatchesArea::new(
-                entrance.clone(),
-                services.batches,
-                services.uploads,
-            )),
-            jobs: Arc::new(JobsArea::new(
-                entrance.clone(),
-                services.jobs,
-                clock.clone(),
-                worker.lanes.iter().map(|lane| lane.queue.clone()).collect(),
-            )),
+            batches: Arc::new(services.batches_area(entrance.clone())),
+            jobs: Arc::new(services.jobs_area(entrance.clone(), &worker, clock.clone())),
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
                 keys.clone(),
@@ -398,16 +388,20 @@ impl Server {
         // A connection that has just been accepted has not sent its request yet, and would be
         // closed without an answer.
         tokio::time::sleep(FIRST_REQUEST).await;
-        tokio::select! {
-            () = connections.finish() => {}
+        let is_hurried = tokio::select! {
+            () = connections.finish() => false,
             () = tokio::time::sleep(config.drain_timeout) => {
                 tracing::warn!("some requests were cut off; give them more time with --drain-timeout");
+                false
             }
-            () = signalled() => tracing::warn!("some requests were cut off by a second signal"),
-        }
+            () = signalled() => {
+                tracing::warn!("some requests were cut off by a second signal");
+                true
+            }
+        };
         // Before the books are closed: what was cut off is in them.
         connections.cut_off().await;
-        worker.await.context("the worker of jobs has crashed")?;
+        jobs::end(worker, is_hurried).await?;
         self.money.close().await;
         if let Some(telemetry) = self.telemetry {
             telemetry.close().await;
