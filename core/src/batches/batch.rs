@@ -224,11 +224,11 @@ impl Batch {
             (BatchEvent::Refused, Validating) => Failed,
             (BatchEvent::Validated, Validating) => InProgress,
             (BatchEvent::Finalizes, InProgress) => Finalizing,
-            (BatchEvent::Finalizes, Cancelling) => Cancelling,
             (BatchEvent::Finished { .. }, Cancelling) => Cancelled,
             (BatchEvent::Finished { is_whole: true }, Finalizing) => Completed,
             (BatchEvent::Finished { is_whole: false }, Finalizing) => Expired,
-            (BatchEvent::CancelRequested, Validating | InProgress | Cancelling) => Cancelling,
+            (BatchEvent::CancelRequested, Validating | InProgress | Cancelling)
+            | (BatchEvent::Finalizes, Cancelling) => Cancelling,
             _ => return None,
         };
         let mut batch = Self { status, ..self.clone() };

@@ -116,15 +116,15 @@ impl Validator {
         if self.lines > MAX_LINES {
             return;
         }
-        if let Err((code, param, message)) = self.check(text) {
-            if self.problems.len() < MAX_PROBLEMS {
-                self.problems.push(LineProblem {
-                    code: code.into(),
-                    message,
-                    line: Some(number),
-                    param: param.map(str::to_owned),
-                });
-            }
+        if let Err((code, param, message)) = self.check(text)
+            && self.problems.len() < MAX_PROBLEMS
+        {
+            self.problems.push(LineProblem {
+                code: code.into(),
+                message,
+                line: Some(number),
+                param: param.map(str::to_owned),
+            });
         }
     }
 

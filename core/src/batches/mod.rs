@@ -7,10 +7,10 @@
 
 mod answer;
 mod batch;
-mod batches;
 mod file;
 mod files;
 mod line;
+mod service;
 mod upload;
 
 pub use answer::{LineAnswer, MAX_IN_RECORD, answered, unanswered};
@@ -18,10 +18,10 @@ pub use batch::{
     Batch, BatchEndpoint, BatchEvent, BatchId, BatchStatus, BatchTimes, MAX_EMBEDDING_INPUTS,
     MAX_LINES, MAX_PROBLEMS, RequestCounts, WINDOW, WINDOW_NAME,
 };
-pub use batches::{BatchError, Batches, MAX_METADATA, NewBatch};
 pub use file::{FILE_LIFE, FileId, FilePurpose, FileRecord, MAX_FILE_BYTES, MAX_FILE_NAME};
 pub use files::{FileError, FilePage, Files, NewFile};
 pub use line::{BatchLine, LineProblem, Validator};
+pub use service::{BatchError, Batches, MAX_METADATA, NewBatch};
 pub use upload::{
     MAX_PART_BYTES, MAX_PARTS, NewUpload, PartId, UPLOAD_LIFE, Upload, UploadError, UploadId,
     UploadStatus, Uploads,

@@ -260,8 +260,8 @@ impl Uploads {
             file: Some(record.id.clone()),
             ..upload.clone()
         };
-        let writes = [done.put(stored.unchanged())?, record.put(Expect::Absent)?];
-        match self.store.commit(&writes).await {
+        let changes = [done.put(stored.unchanged())?, record.put(Expect::Absent)?];
+        match self.store.commit(&changes).await {
             Ok(_) => {}
             Err(StoreError::Conflict(_)) => {
                 blobs.delete(&target).await?;

@@ -79,10 +79,10 @@ impl UseLease {
         model: &ModelName,
         now: Timestamp,
     ) -> Result<Leased, StoreError> {
-        let leases = store.load_all::<Self>(Self::all_of(model)).await?;
+        let standing = store.load_all::<Self>(Self::all_of(model)).await?;
         let mut leased = Leased::default();
-        for Stored { value: lease, .. } in leases {
-            let end = lease.released_at.map_or(lease.until, |at| at.min(lease.until));
+        for Stored { value, .. } in standing {
+            let end = value.released_at.map_or(value.until, |at| at.min(value.until));
             if end > now {
                 leased.until = leased.until.max(Some(end));
             }

@@ -51,7 +51,7 @@ impl Chaos {
         };
         let workers = (0..7).map(worker).collect();
         let (created, commits, refused) = (0, 0, 0);
-        let mut chaos = Self { workers, dice, store, now, created, commits, refused };
+        let mut chaos = Self { dice, store, workers, now, created, commits, refused };
         chaos.pass(0);
         chaos
     }

@@ -108,7 +108,7 @@ impl Jobs {
             counted: queue.max_running.is_some(),
         };
         // The index may lag behind: it is not waiting any more.
-        let Ok(job) = stored.value.after(claimed, now) else { return Ok(Taken::Gone) };
+        let Ok(job) = stored.value.after(&claimed, now) else { return Ok(Taken::Gone) };
         let mut writes = vec![job.put(stored.unchanged())?];
         if let Some(most) = queue.max_running {
             writes.push(Write::Add {
@@ -166,7 +166,7 @@ impl Jobs {
                     }
                     continue;
                 }
-                let Ok(job) = stored.value.after(JobEvent::Lost, now) else { continue };
+                let Ok(job) = stored.value.after(&JobEvent::Lost, now) else { continue };
                 let writes = self.moved(&stored, &job, None).await?;
                 rescued += usize::from(self.committed(&writes).await?);
             }
@@ -228,7 +228,7 @@ impl Claim {
     pub async fn beat(&mut self, progress: Option<Progress>) -> Result<(), ClaimError> {
         let now = self.jobs.clock.now();
         let lease_until = later(now, LEASE);
-        self.write(JobEvent::Beat { lease_until, progress }, now, &[]).await
+        self.write(&JobEvent::Beat { lease_until, progress }, now, &[]).await
     }
 
     /// Commits the worker's own records, if the job is still its.
@@ -266,7 +266,7 @@ impl Claim {
             JobOutcome::Released => JobEvent::Released,
             JobOutcome::Cancelled => JobEvent::Cancelled,
         };
-        self.write(event, now, writes).await?;
+        self.write(&event, now, writes).await?;
         self.jobs.announce(&self.job.value.queue).await;
         Ok(())
     }
@@ -274,14 +274,13 @@ impl Claim {
     /// Adds lines to the job's log. Beyond a bound they are dropped.
     pub async fn log(&mut self, lines: Vec<String>) -> Result<(), ClaimError> {
         let (project, id) = (self.job.value.project.clone(), self.job.value.id.clone());
-        let number = match self.log_parts {
-            Some(number) => number,
-            None => {
-                let mut query = LogPart::all_of(&project, &id);
-                (query.limit, query.direction) = (1, crate::ports::Direction::Descending);
-                let (last, _) = self.jobs.store.load_page::<LogPart>(&query).await?;
-                last.first().map_or(0, |part| part.value.number + 1)
-            }
+        let number = if let Some(number) = self.log_parts {
+            number
+        } else {
+            let mut query = LogPart::all_of(&project, &id);
+            (query.limit, query.direction) = (1, crate::ports::Direction::Descending);
+            let (last, _) = self.jobs.store.load_page::<LogPart>(&query).await?;
+            last.first().map_or(0, |part| part.value.number + 1)
         };
         self.log_parts = Some(number);
         if number >= MOST_LOG_PARTS {
@@ -296,12 +295,12 @@ impl Claim {
 
     async fn write(
         &mut self,
-        event: JobEvent,
+        event: &JobEvent,
         now: Timestamp,
         writes: &[Write],
     ) -> Result<(), ClaimError> {
         loop {
-            let job = self.job.value.after(event.clone(), now).map_err(|_| ClaimError::Lost)?;
+            let job = self.job.value.after(event, now).map_err(|_| ClaimError::Lost)?;
             let mut all = self.jobs.moved(&self.job, &job, Some(&self.arguments)).await?;
             let of_job = all.len();
             all.extend_from_slice(writes);

@@ -48,13 +48,13 @@ pub struct InvalidTransition {
 
 impl Job {
     /// The job after `event`.
-    pub fn after(&self, event: JobEvent, now: Timestamp) -> Result<Self, InvalidTransition> {
+    pub fn after(&self, event: &JobEvent, now: Timestamp) -> Result<Self, InvalidTransition> {
         let invalid =
             || InvalidTransition { job: Box::new(self.clone()), event: Box::new(event.clone()) };
         let is_running = matches!(self.state, JobState::Running { .. });
         let is_waiting = matches!(self.state, JobState::Waiting { .. });
         let mut job = self.clone();
-        match &event {
+        match event {
             JobEvent::Claimed { claim, worker, lease_until, counted } if is_waiting => {
                 job.state = JobState::Running {
                     claim: claim.clone(),
@@ -71,7 +71,7 @@ impl Job {
                 };
                 *lease_until = *until;
                 if let Some(progress) = progress {
-                    job.gets_to(progress.clone());
+                    job.gets_to(progress);
                 }
             }
             JobEvent::Completed { result } if is_running => {
@@ -137,11 +137,12 @@ impl Job {
 
     /// Takes over how far it is. An attempt that got further than all before it is its first again:
     /// what goes on is not used up by the workers that it outlives.
-    fn gets_to(&mut self, progress: Progress) {
+    fn gets_to(&mut self, progress: &Progress) {
         if self.progress.as_ref().is_none_or(|before| progress.done > before.done) {
             self.attempt = self.attempt.min(1);
         }
-        self.progress = Some(Progress { message: shortened(&progress.message), ..progress });
+        self.progress =
+            Some(Progress { message: shortened(&progress.message), ..progress.clone() });
     }
 
     fn ends(&mut self, state: JobState, now: Timestamp) {
@@ -175,12 +176,12 @@ mod tests {
             lease_until: at(60),
             counted: false,
         };
-        job.after(event, at(0)).unwrap()
+        job.after(&event, at(0)).unwrap()
     }
 
     fn failed(job: &Job) -> Job {
         let event = JobEvent::Failed { message: "no".into(), is_final: false, jitter: 128 };
-        job.after(event, at(0)).unwrap()
+        job.after(&event, at(0)).unwrap()
     }
 
     #[test]
@@ -202,9 +203,9 @@ mod tests {
     fn a_snoozed_or_released_job_has_used_no_attempt() {
         let job = claimed(&job(1));
         let snoozed = JobEvent::Snoozed { until: at(9), what: "a GPU".into() };
-        let snoozed = job.after(snoozed, at(1)).unwrap();
+        let snoozed = job.after(&snoozed, at(1)).unwrap();
         assert_eq!((snoozed.attempt, snoozed.status(at(10))), (0, JobStatus::Snoozed));
-        let released = job.after(JobEvent::Released, at(1)).unwrap();
+        let released = job.after(&JobEvent::Released, at(1)).unwrap();
         assert_eq!((released.attempt, released.status(at(1))), (0, JobStatus::Available));
     }
 
@@ -216,16 +217,16 @@ mod tests {
             lease_until: at(90),
             progress: Some(Progress { done, total: 9, message: String::new() }),
         };
-        job = job.after(beat(1), at(1)).unwrap();
+        job = job.after(&beat(1), at(1)).unwrap();
         assert_eq!(job.attempt, 1);
         job.attempt = 3;
-        assert_eq!(job.after(beat(1), at(2)).unwrap().attempt, 3, "no further than before");
+        assert_eq!(job.after(&beat(1), at(2)).unwrap().attempt, 3, "no further than before");
     }
 
     #[test]
     fn a_lost_job_that_cleans_up_runs_once_more() {
         let job = Job { cleans_up: true, attempt: 4, max_attempts: 5, ..job(1) };
-        let lost = claimed(&job).after(JobEvent::Lost, at(70)).unwrap();
+        let lost = claimed(&job).after(&JobEvent::Lost, at(70)).unwrap();
         assert_eq!(lost.status(at(70)), JobStatus::Retryable);
         // Its handler sees that it has had all its attempts.
         assert_eq!(claimed(&lost).attempt, 6);
@@ -234,28 +235,28 @@ mod tests {
     #[test]
     fn a_cancelled_job_that_cleans_up_runs_once_more() {
         let job = Job { cleans_up: true, run_at: at(100), ..job(1) };
-        let cancelled = job.after(JobEvent::CancelRequested, at(5)).unwrap();
+        let cancelled = job.after(&JobEvent::CancelRequested, at(5)).unwrap();
         assert_eq!(cancelled.status(at(5)), JobStatus::Available);
         let running = claimed(&cancelled);
-        let lost = running.after(JobEvent::Lost, at(70)).unwrap();
+        let lost = running.after(&JobEvent::Lost, at(70)).unwrap();
         assert_eq!(lost.status(at(70)), JobStatus::Retryable);
-        let ended = running.after(JobEvent::Cancelled, at(6)).unwrap();
+        let ended = running.after(&JobEvent::Cancelled, at(6)).unwrap();
         assert_eq!((ended.status(at(6)), ended.finished_at), (JobStatus::Cancelled, Some(at(6))));
     }
 
     #[test]
     fn one_that_does_not_ends_at_once_or_with_its_worker() {
-        let waiting = job(1).after(JobEvent::CancelRequested, at(5)).unwrap();
+        let waiting = job(1).after(&JobEvent::CancelRequested, at(5)).unwrap();
         assert_eq!(waiting.status(at(5)), JobStatus::Cancelled);
-        let running = claimed(&job(1)).after(JobEvent::CancelRequested, at(5)).unwrap();
+        let running = claimed(&job(1)).after(&JobEvent::CancelRequested, at(5)).unwrap();
         assert_eq!(running.status(at(5)), JobStatus::Running);
-        let lost = running.after(JobEvent::Lost, at(70)).unwrap();
+        let lost = running.after(&JobEvent::Lost, at(70)).unwrap();
         assert_eq!(lost.status(at(70)), JobStatus::Cancelled);
     }
 
     #[test]
     fn what_has_ended_stays_so_but_for_a_retry_of_what_failed() {
-        let done = claimed(&job(1)).after(JobEvent::Completed { result: None }, at(1)).unwrap();
+        let done = claimed(&job(1)).after(&JobEvent::Completed { result: None }, at(1)).unwrap();
         let dead = Job { max_attempts: 1, ..job(1) };
         let dead = failed(&claimed(&dead));
         for event in [
@@ -266,12 +267,12 @@ mod tests {
             JobEvent::CancelRequested,
             JobEvent::Cancelled,
         ] {
-            assert!(done.after(event.clone(), at(2)).is_err(), "{event:?}");
-            assert!(dead.after(event.clone(), at(2)).is_err(), "{event:?}");
+            assert!(done.after(&event, at(2)).is_err(), "{event:?}");
+            assert!(dead.after(&event, at(2)).is_err(), "{event:?}");
         }
-        let error = done.after(JobEvent::Retried, at(2)).unwrap_err();
+        let error = done.after(&JobEvent::Retried, at(2)).unwrap_err();
         assert!(error.to_string().contains("is completed and cannot take this"), "{error}");
-        let again = dead.after(JobEvent::Retried, at(2)).unwrap();
+        let again = dead.after(&JobEvent::Retried, at(2)).unwrap();
         assert_eq!((again.attempt, again.status(at(2))), (0, JobStatus::Available));
     }
 }

@@ -256,7 +256,7 @@ impl Jobs {
         stored: &Stored<Job>,
         now: Timestamp,
     ) -> Result<(Job, Vec<Write>), JobError> {
-        let job = stored.value.after(JobEvent::CancelRequested, now);
+        let job = stored.value.after(&JobEvent::CancelRequested, now);
         let job = job.map_err(|_| JobError::WrongState {
             id: stored.value.id.clone(),
             status: stored.value.status(now),
@@ -276,7 +276,7 @@ impl Jobs {
         loop {
             let stored = self.read(by, project, id).await?;
             let now = self.clock.now();
-            let job = stored.value.after(JobEvent::Retried, now);
+            let job = stored.value.after(&JobEvent::Retried, now);
             let job = job.map_err(|_| JobError::WrongState {
                 id: stored.value.id.clone(),
                 status: stored.value.status(now),
@@ -351,12 +351,11 @@ impl Jobs {
         {
             writes.push(Write::Delete { key: name.key(), expect: Expect::Any });
         }
-        let arguments = match arguments {
-            Some(arguments) => Some(arguments.clone()),
-            None => {
-                let key = JobArguments::key_of(&to.project, &to.id);
-                self.store.load::<JobArguments>(&key).await?.map(|stored| stored.value)
-            }
+        let arguments = if let Some(arguments) = arguments {
+            Some(arguments.clone())
+        } else {
+            let key = JobArguments::key_of(&to.project, &to.id);
+            self.store.load::<JobArguments>(&key).await?.map(|stored| stored.value)
         };
         if let Some(arguments) = arguments {
             let kept = JobArguments { until: to.expires_at(), ..arguments };
