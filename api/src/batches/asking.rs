@@ -93,7 +93,7 @@ impl Asker {
             Ok(by) => by,
             Err(denied) => {
                 let error = ApiError::new(ErrorKind::InsufficientScope, denied.to_string());
-                return judged(error);
+                return judged(&error);
             }
         };
         let mut headers = HeaderMap::new();
@@ -122,12 +122,12 @@ impl Asker {
                 let body = "null".into();
                 Verdict::Again { pause: None, counts: true, status, body }
             }
-            Err(error) => judged(error),
+            Err(error) => judged(&error),
         }
     }
 }
 
-fn judged(error: ApiError) -> Verdict {
+fn judged(error: &ApiError) -> Verdict {
     let (status, body) = (error.status(), error.json().to_string());
     let pause = error.retry_after;
     match error.kind {

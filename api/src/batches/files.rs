@@ -5,6 +5,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use diogenes_core::Timestamp;
 use diogenes_core::batches::{
     FILE_LIFE, FileError, FileId, FilePurpose, FileRecord, MAX_FILE_BYTES, MAX_FILE_NAME, NewFile,
 };
@@ -54,7 +55,7 @@ impl FileBody {
             object: "file".into(),
             bytes: file.bytes,
             created_at: file.created_at.as_second(),
-            expires_at: file.expires_at.map(|at| at.as_second()),
+            expires_at: file.expires_at.map(Timestamp::as_second),
             filename: file.filename,
             purpose: file.purpose.as_str().into(),
             status: "processed".into(),

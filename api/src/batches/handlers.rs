@@ -60,7 +60,7 @@ pub struct Problems {
 
 impl BatchBody {
     fn of(batch: Batch) -> Self {
-        let seconds = |at: Option<Timestamp>| at.map(|at| at.as_second());
+        let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_second);
         let ended = |status| seconds(batch.times.ended).filter(|_| batch.status == status);
         Self {
             object: "batch".into(),

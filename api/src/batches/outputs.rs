@@ -95,13 +95,12 @@ impl Outputs {
                 .is_some_and(|answer| number.is_none_or(|number| answer.line <= number));
             let (is_success, mut text) = if is_answered && let Some(found) = answer.take() {
                 answer = answers.next().await?;
-                let text = match found.text {
-                    Some(text) => text,
-                    None => {
-                        let key = LineAnswer::blob_of(batch, found.line)?;
-                        let bytes = files.blobs().read(&key, 0..u64::MAX).await?;
-                        String::from_utf8_lossy(&bytes).into_owned()
-                    }
+                let text = if let Some(text) = found.text {
+                    text
+                } else {
+                    let key = LineAnswer::blob_of(batch, found.line)?;
+                    let bytes = files.blobs().read(&key, 0..u64::MAX).await?;
+                    String::from_utf8_lossy(&bytes).into_owned()
                 };
                 *(if found.is_success { &mut outputs.succeeded } else { &mut outputs.failed }) += 1;
                 (found.is_success, text)

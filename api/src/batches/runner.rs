@@ -15,7 +15,7 @@ use diogenes_core::keys::{KeyError, Keys};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{BlobError, Clock, Expect, StateStore, StoreError};
 use diogenes_core::tenancy::Principal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -72,7 +72,8 @@ impl Handler for BatchRunner {
     async fn run(&self, work: &Work) -> Ended {
         let job = work.job().await;
         let id = work.arguments().await;
-        let Some(id) = id["batch"].as_str().and_then(BatchId::from_caller) else {
+        let id = id.get("batch").and_then(Value::as_str).and_then(BatchId::from_caller);
+        let Some(id) = id else {
             let message = "the job names no batch".into();
             return Ended::with(JobOutcome::Failed { message, is_final: true });
         };
@@ -85,7 +86,7 @@ impl Handler for BatchRunner {
         let mut run = Run { runner: self, work, batch };
         if job.attempt > job.max_attempts {
             let message = "its worker was lost too often without having got further".into();
-            return run.give_up(message).await;
+            return run.give_up(message);
         }
         match run.go_on().await {
             Ok(ended) => ended,
@@ -94,7 +95,7 @@ impl Handler for BatchRunner {
                 if job.attempt < job.max_attempts {
                     return Ended::failed(message);
                 }
-                run.give_up(message).await
+                run.give_up(message)
             }
         }
     }
@@ -400,7 +401,7 @@ impl Run<'_> {
         let rest = if is_cancelled { Rest::Cancelled } else { rest };
         if self.batch().counts.total == 0 {
             // Its file was never read.
-            return self.finish(true, Vec::new());
+            return self.finish(true, &[]);
         }
         let outputs = Outputs::write(self, &rest).await?;
         let counts = outputs.counts(self.batch().counts.total);
@@ -410,15 +411,15 @@ impl Run<'_> {
         self.batch.value.output_file = output.as_ref().map(|file| file.id.clone());
         self.batch.value.error_file = errors.as_ref().map(|file| file.id.clone());
         let files: Vec<FileRecord> = output.into_iter().chain(errors).collect();
-        self.finish(answered >= counts.total, files)
+        self.finish(answered >= counts.total, &files)
     }
 
-    pub(super) fn finish(&self, is_whole: bool, files: Vec<FileRecord>) -> Result<Ended, Trouble> {
+    pub(super) fn finish(&self, is_whole: bool, files: &[FileRecord]) -> Result<Ended, Trouble> {
         let now = self.now();
         let batch = self.batch().after(BatchEvent::Finished { is_whole }, now);
         let batch = batch.ok_or_else(|| Trouble::Other("the batch has ended already".into()))?;
         let mut writes = vec![batch.put(self.batch.unchanged())?];
-        for file in &files {
+        for file in files {
             writes.push(file.put(Expect::Absent)?);
         }
         let result = json!({ "status": batch.status, "counts": batch.counts });
@@ -441,7 +442,7 @@ impl Run<'_> {
     }
 
     /// Ends a batch that cannot be finished.
-    async fn give_up(&mut self, message: String) -> Ended {
+    fn give_up(&self, message: String) -> Ended {
         let problem = LineProblem::of_file("internal_error", &*message);
         let now = self.now();
         let mut batch = self.batch.value.clone();

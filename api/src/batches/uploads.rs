@@ -168,8 +168,7 @@ pub(super) async fn complete(
     let mut hash = Md5::new();
     let look = |piece: Option<&[u8]>| {
         let Some(piece) = piece else {
-            let found: String =
-                hash.finalize_reset().iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = hex(&hash.finalize_reset());
             return match &body.md5 {
                 Some(wanted) if !wanted.eq_ignore_ascii_case(&found) => {
                     let problem = format!("is not that of the parts, which is `{found}`");
@@ -186,6 +185,15 @@ pub(super) async fn complete(
     let done = area.uploads.complete(by.principal(), &id, &body.part_ids, look).await;
     let (upload, file) = done.map_err(|error| upload_error(&error))?;
     Ok(Json(UploadBody::of(upload, Some(file))))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // A text takes whatever is written to it.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 pub(super) async fn cancel(

@@ -15,14 +15,15 @@ impl Run<'_> {
         let mut reader = self.runner.reader(self.batch())?;
         while !validator.is_full() {
             match reader.next().await {
-                Ok(Some(line)) => match line.text {
-                    Some(text) => validator.take(line.number, &text),
-                    None => {
+                Ok(Some(line)) => {
+                    if let Some(text) = line.text {
+                        validator.take(line.number, &text);
+                    } else {
                         let most = self.runner.max_line_bytes;
                         let message = format!("The line is longer than {most} bytes.");
                         validator.refuse(line.number, "line_too_long", message);
                     }
-                },
+                }
                 Ok(None) => break,
                 Err(BlobError::NotFound { .. }) => {
                     let message = "The input file was deleted.".into();
@@ -53,7 +54,7 @@ impl Run<'_> {
                 let now = self.now();
                 let Some(mut batch) = self.batch().after(BatchEvent::Refused, now) else {
                     // Somebody wants its end; there is nothing to finish.
-                    return self.finish(true, Vec::new()).map(Some);
+                    return self.finish(true, &[]).map(Some);
                 };
                 batch.problems = problems;
                 let count = batch.problems.len();

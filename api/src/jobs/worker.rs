@@ -137,13 +137,12 @@ impl Worker {
 
 impl Running {
     fn ended(&mut self, place: Option<usize>) {
-        match place.and_then(|place| self.per_lane.get_mut(place)) {
-            Some(busy) => *busy = busy.saturating_sub(1),
-            // A handler panicked; its job is taken again once its lease is over.
-            None => {
-                tracing::error!("the handler of a job panicked");
-                self.per_lane.iter_mut().for_each(|busy| *busy = busy.saturating_sub(1));
-            }
+        if let Some(busy) = place.and_then(|place| self.per_lane.get_mut(place)) {
+            *busy = busy.saturating_sub(1);
+        } else {
+            // Its job is taken again once its lease is over.
+            tracing::error!("the handler of a job panicked");
+            self.per_lane.iter_mut().for_each(|busy| *busy = busy.saturating_sub(1));
         }
     }
 }
