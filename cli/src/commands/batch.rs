@@ -8,6 +8,7 @@ use diogenes_api::batches::{BatchBody, BatchList, FileBody};
 use diogenes_core::Timestamp;
 use diogenes_core::batches::{BatchEndpoint, BatchStatus, WINDOW_NAME};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::options::Options;
@@ -118,6 +119,18 @@ struct ResultsArgs {
     errors: bool,
 }
 
+/// The body of the request for a batch.
+#[derive(Debug, Serialize)]
+struct Request<'a> {
+    input_file_id: &'a str,
+    endpoint: BatchEndpoint,
+    completion_window: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<i64>,
+}
+
 fn endpoint(text: &str) -> Result<BatchEndpoint, String> {
     BatchEndpoint::parse(text).ok_or_else(|| {
         let known = BatchEndpoint::ALL.map(|endpoint| format!("`{}`", endpoint.as_str()));
@@ -166,17 +179,14 @@ pub(super) async fn run(args: BatchArgs) -> Result<(), Failure> {
 
 async fn create(client: &Client, args: CreateArgs, format: output::Format) -> Result<(), Failure> {
     let file = upload(client, &args.file).await?;
-    let mut body = json!({
-        "input_file_id": file.id,
-        "endpoint": args.endpoint,
-        "completion_window": WINDOW_NAME,
-    });
-    if !args.metadata.is_empty() {
-        body["metadata"] = json!(args.metadata.into_iter().collect::<BTreeMap<_, _>>());
-    }
-    if let Some(at) = args.not_before {
-        body["not_before"] = at.as_second().into();
-    }
+    let metadata: BTreeMap<_, _> = args.metadata.into_iter().collect();
+    let body = Request {
+        input_file_id: &file.id,
+        endpoint: args.endpoint,
+        completion_window: WINDOW_NAME,
+        metadata: Some(metadata).filter(|pairs| !pairs.is_empty()),
+        not_before: args.not_before.map(Timestamp::as_second),
+    };
     let batch = client.post(&PATH, &body).await?;
     if args.wait { follow(client, batch, format).await } else { show(&batch, format) }
 }
@@ -278,7 +288,7 @@ async fn follow(client: &Client, mut value: Value, format: output::Format) -> Re
 /// What the job of a batch waits for, for keys that may see jobs.
 async fn waits_for(client: &Client, batch: &BatchBody) -> Option<String> {
     let job = client.get(&["api", "v1", "jobs", &batch.job_id], &[]).await.ok()?;
-    let what = job["waits_for"].as_str()?;
+    let what = job.get("waits_for")?.as_str()?;
     Some(format!("waiting for {what}"))
 }
 
@@ -351,7 +361,7 @@ fn show(batch: &Value, format: output::Format) -> Result<(), Failure> {
         ]);
         for problem in batch.errors.into_iter().flat_map(|errors| errors.data) {
             let line = problem.line.map_or_else(String::new, |line| format!("line {line}: "));
-            text.push_str(&format!("\n{line}{} ({})", problem.message, problem.code));
+            text.extend(["\n", &line, &problem.message, " (", &problem.code, ")"]);
         }
         Ok(text)
     })

@@ -66,9 +66,9 @@ async fn write(
     let written = change(client, &PATH, |standing| {
         let standing = standing.map(decode::<PriceList>).transpose()?;
         let standing = standing.unwrap_or_else(|| PriceList::empty(list.source(), list.date()));
-        let (merged, changed) = standing.with_newer(list.clone(), now);
-        let is_wanted = !changed.is_empty() && !is_dry_run;
-        changes.replace(changed);
+        let (merged, newer) = standing.with_newer(list.clone(), now);
+        let is_wanted = !newer.is_empty() && !is_dry_run;
+        changes.replace(newer);
         Ok(is_wanted.then_some(merged))
     });
     written.await?;
