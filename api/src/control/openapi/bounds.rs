@@ -180,8 +180,7 @@ fn bounds() -> Value {
         "PriceListForm": {
             "additionalProperties": false,
             "properties": {
-                // A name of its own, and at most 200 bytes.
-                "source": {"minLength": 1, "maxLength": 50, "pattern": r"^[^\s]"},
+                "source": {"minLength": 1, "maxLength": 200, "pattern": r"\S"},
                 "providers": {"additionalProperties": prices_of_a_provider()},
             },
         },
@@ -215,9 +214,12 @@ fn bounds() -> Value {
 /// A section of a price list.
 fn prices_of_a_provider() -> Value {
     let patterns =
-        json!({"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 50}});
+        json!({"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}});
     let mut some = patterns.clone();
     merge(&mut some, json!({"minItems": 1}));
+    // Null for models that have none.
+    let mut own = price();
+    merge(&mut own, json!({"type": ["object", "null"]}));
     json!({
         "type": "object",
         "required": ["models"],
@@ -232,7 +234,7 @@ fn prices_of_a_provider() -> Value {
                 "properties": {
                     "match": some,
                     "not": patterns,
-                    "price": price(),
+                    "price": own,
                     "later": {"type": "array", "items": {
                         "type": "object",
                         "required": ["from", "price"],
@@ -250,7 +252,7 @@ fn prices_of_a_provider() -> Value {
 
 /// Dollars per million tokens of each kind, and for long prompts.
 fn price() -> Value {
-    let dollars = json!({"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"});
+    let dollars = |types: Value| json!({"type": types, "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"});
     let kinds = [
         "input",
         "cached_input",
@@ -260,8 +262,12 @@ fn price() -> Value {
         "output",
         "audio_output",
     ];
-    let rates: Map<String, Value> =
-        kinds.iter().map(|kind| ((*kind).to_owned(), dollars.clone())).collect();
+    let rate = |kind: &str| {
+        let is_needed = ["input", "output"].contains(&kind);
+        let types = if is_needed { json!("string") } else { json!(["string", "null"]) };
+        (kind.to_owned(), dollars(types))
+    };
+    let rates: Map<String, Value> = kinds.into_iter().map(rate).collect();
     let object = |properties: Map<String, Value>| {
         json!({
             "type": "object",

@@ -143,7 +143,7 @@ impl PriceList {
 
     fn check(&self) -> Result<(), InvalidPriceList> {
         let wrong = |place: String, problem: String| Err(InvalidPriceList::At { place, problem });
-        if self.source.trim().is_empty() || self.source.len() > 200 {
+        if self.source.trim().is_empty() || self.source.chars().count() > 200 {
             return wrong("source".into(), "must say where the prices come from".into());
         }
         for (name, provider) in &self.providers {
@@ -262,7 +262,7 @@ mod tests {
                 r#"{"a": {"models": [{"match": []}]}}"#,
                 "`providers.a.models[0].match`: has no pattern",
             ),
-            (r#"{"a": {"models": [{"match": [""]}]}}"#, "a pattern has 1 to 200 bytes"),
+            (r#"{"a": {"models": [{"match": [""]}]}}"#, "a pattern has 1 to 200 characters"),
             (r#"{"a": {"model": []}}"#, "`providers.a.model`: unknown field `model`"),
             (r#"{"a": {"fallback": ["b"], "models": []}}"#, "`providers.a.fallback`: `b` is not"),
             (

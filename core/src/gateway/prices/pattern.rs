@@ -9,8 +9,8 @@ impl TryFrom<String> for Pattern {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.is_empty() || text.len() > 200 {
-            return Err("a pattern has 1 to 200 bytes");
+        if text.is_empty() || text.chars().count() > 200 {
+            return Err("a pattern has 1 to 200 characters");
         }
         Ok(Self(text.to_ascii_lowercase()))
     }
