@@ -31,15 +31,21 @@ impl<S: Send + Sync> FromRequestParts<S> for When {
 fn precondition(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     let unchanged = list(headers, &header::IF_MATCH)?;
     let absent = list(headers, &header::IF_NONE_MATCH)?;
-    match (unchanged, absent) {
-        (None, None) => Ok(Precondition::None),
-        (Some(listed), None) if listed == "*" => Ok(Precondition::Present),
-        (Some(listed), None) => tags(&listed).map(Precondition::Unchanged),
-        (None, Some(listed)) if listed == "*" => Ok(Precondition::Absent),
-        (None, Some(_)) => Err(refused(
+    if absent.as_deref().is_some_and(|listed| listed != "*") {
+        return Err(refused(
             &header::IF_NONE_MATCH,
             "`If-None-Match` must be `*`; send the `ETag` of what you have read as `If-Match`",
-        )),
+        ));
+    }
+    let unchanged = match unchanged.as_deref() {
+        None => None,
+        Some("*") => Some(Precondition::Present),
+        Some(listed) => Some(Precondition::Unchanged(tags(listed)?)),
+    };
+    match (unchanged, absent) {
+        (None, None) => Ok(Precondition::None),
+        (Some(unchanged), None) => Ok(unchanged),
+        (None, Some(_)) => Ok(Precondition::Absent),
         (Some(_), Some(_)) => Err(ApiError::new(
             ErrorKind::PreconditionFailed,
             "`If-Match` and `If-None-Match` cannot both hold; send one of them",
