@@ -215,6 +215,10 @@ TESTS = [
     failed_start,
 ]
 
+# Where nothing runs them.
+if "--without-batches" in sys.argv:
+    TESTS = [test for test in TESTS if test not in (batch, upload_in_parts)]
+
 failed = 0
 for test in TESTS:
     try:

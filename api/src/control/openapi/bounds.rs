@@ -35,9 +35,12 @@ const BUDGET_ID: &str = "^(key/[A-Za-z0-9]{1,64}|project/[a-z0-9]([a-z0-9-]{0,38
 /// Adds the bounds to a document.
 pub(super) fn apply(document: &mut Value) {
     bound_parameters(document);
-    let body = document.pointer_mut("/paths/~1api~1v1~1keys~1{id}~1rotate/post/requestBody");
-    if let Some(body) = body.and_then(Value::as_object_mut) {
-        body.insert("required".into(), false.into());
+    // An empty body reads as an object without fields.
+    for operation in ["~1keys~1{id}~1rotate/post", "~1queues~1{name}/patch"] {
+        let body = document.pointer_mut(&format!("/paths/~1api~1v1{operation}/requestBody"));
+        if let Some(body) = body.and_then(Value::as_object_mut) {
+            body.insert("required".into(), false.into());
+        }
     }
     let Some(schemas) = document.pointer_mut("/components/schemas") else { return };
     merge(schemas, bounds());
