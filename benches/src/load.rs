@@ -71,11 +71,8 @@ pub(crate) fn measure(
 
 fn lua(request: &Request, streamed: bool) -> String {
     let body = request.body(16, streamed);
-    let headers: String = request
-        .headers
-        .iter()
-        .map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n"))
-        .collect();
+    let headers =
+        request.header_lines(|name, value| format!("wrk.headers[\"{name}\"] = \"{value}\"\n"));
     format!(
         r#"wrk.method = "POST"
 wrk.body = '{body}'

@@ -132,11 +132,11 @@ pub(crate) fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Peer>> {
     if names.is_empty() {
         return Ok(PEERS.iter().collect());
     }
-    let named = |name: &String| {
+    let find = |name: &String| {
         PEERS.iter().find(|peer| peer.name == name).with_context(|| {
             let known: Vec<&str> = PEERS.iter().map(|peer| peer.name).collect();
             format!("`{name}` is not a peer; use {}", known.join(", "))
         })
     };
-    names.iter().map(named).collect()
+    names.iter().map(find).collect()
 }

@@ -50,6 +50,13 @@ impl Request {
         )
     }
 
+    /// Its headers one after the other, each written by `line`.
+    pub(crate) fn header_lines(&self, line: impl Fn(&str, &str) -> String) -> String {
+        let lines: Vec<String> =
+            self.headers.iter().map(|(name, value)| line(name, value)).collect();
+        lines.concat()
+    }
+
     /// What the last event of a stream contains, and nothing before it.
     pub(crate) fn last_event(&self) -> &'static [u8] {
         match self.dialect {

@@ -99,12 +99,7 @@ impl Connection {
 
     fn head_and_body(&self, tokens: usize) -> String {
         let body = self.request.body(tokens, true);
-        let headers: String = self
-            .request
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+        let headers = self.request.header_lines(|name, value| format!("{name}: {value}\r\n"));
         format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.request.path,

@@ -104,3 +104,19 @@ pub enum BlobError {
         source: Option<Box<dyn Error + Send + Sync>>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leads_out_of_where_the_blobs_are() {
+        let long = "x".repeat(MAX_BLOB_KEY + 1);
+        for bad in ["", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "a b", "ä", "a\\b", &long] {
+            assert!(BlobKey::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "files/default/file-1", "a.b/c_d-e"] {
+            assert_eq!(BlobKey::new(good).unwrap().as_str(), good);
+        }
+    }
+}

@@ -321,7 +321,6 @@ macro_rules! blobs_suite {
                 a_blob_appears_whole_or_not_at_all,
                 a_listing_has_what_is_below,
                 what_is_deleted_is_gone,
-                bad_keys_are_refused,
             }
         }
     };

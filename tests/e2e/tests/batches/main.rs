@@ -1,7 +1,6 @@
 //! OpenAI's Files and Batches: from a model that sleeps to the results, whatever ends in between.
 #![expect(
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on fails at once"
 )]
