@@ -7,23 +7,28 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use diogenes_core::Timestamp;
 use diogenes_core::batches::{
-    FILE_LIFE, FileError, FileId, FilePurpose, FileRecord, MAX_FILE_BYTES, MAX_FILE_NAME, NewFile,
+    FILE_LIFE, FileError, FileId, FilePurpose, FileRecord, Files, MAX_FILE_BYTES, MAX_FILE_NAME,
+    NewFile,
 };
 use diogenes_core::jobs::Creator;
 use diogenes_core::ports::{BlobError, BlobWriter};
 use diogenes_core::tenancy::may;
 use futures_util::stream;
-use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Field, Multipart};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::BatchesArea;
+use super::paging::{after, invalid, limit};
 use crate::control::extract::{Allow, PathOf, QueryString};
 use crate::error::{ApiError, ErrorKind, store_error};
 
 /// How long a client may send nothing in the middle of a file.
-const STALL: Duration = Duration::from_secs(30);
+pub(crate) const STALL: Duration = Duration::from_secs(30);
+/// How long a URL is good that a file is read from. A download that has begun goes on.
+const URL_LIFE: Duration = Duration::from_mins(5);
 /// How much of a file is sent at once, in bytes.
 const CHUNK: u64 = 1 << 20;
 /// The longest text of a field that is not the file, in bytes.
@@ -32,7 +37,7 @@ const MAX_FIELD: usize = 1024;
 const LIFE: std::ops::RangeInclusive<u64> = 3_600..=2_592_000;
 
 /// A file, as OpenAI's clients read it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FileBody {
     pub id: String,
     /// `file`.
@@ -49,7 +54,7 @@ pub struct FileBody {
 }
 
 impl FileBody {
-    pub(super) fn of(file: FileRecord) -> Self {
+    pub(crate) fn of(file: FileRecord) -> Self {
         Self {
             id: file.id.to_string(),
             object: "file".into(),
@@ -98,10 +103,7 @@ pub(super) async fn list(
     QueryString(query): QueryString<ListFiles>,
 ) -> Result<Json<FileList>, ApiError> {
     const MOST: usize = 10_000;
-    let limit = query.limit.unwrap_or(MOST);
-    if !(1..=MOST).contains(&limit) {
-        return Err(invalid("limit", format!("`limit` must be 1 to {MOST}")));
-    }
+    let limit = limit(query.limit, MOST, MOST)?;
     let ascends = match query.order.as_deref() {
         None | Some("desc") => false,
         Some("asc") => true,
@@ -111,12 +113,7 @@ pub(super) async fn list(
         None => None,
         Some(text) => Some(FilePurpose::parse(text).ok_or_else(|| bad_purpose(text))?),
     };
-    let after = match query.after.as_deref() {
-        None => None,
-        Some(text) => Some(FileId::from_caller(text).ok_or_else(|| {
-            invalid("after", "`after` must be the id of a file: `last_id` of the page before")
-        })?),
-    };
+    let after = after(query.after.as_deref(), "file", FileId::from_caller)?;
     let files = area.batches.files();
     let page = files.list(by.principal(), purpose, after.as_ref(), limit, ascends).await;
     let page = page.map_err(|error| file_error(&error))?;
@@ -149,16 +146,31 @@ pub(super) async fn delete(
     Ok(Json(FileDeleted { id: file.id.to_string(), object: "file".into(), deleted: true }))
 }
 
-/// The content, a piece at a time.
 pub(super) async fn content(
     Allow(by): Allow<may::InferenceUse>,
     State(area): State<Arc<BatchesArea>>,
     PathOf(id): PathOf<String>,
 ) -> Result<Response, ApiError> {
-    let files = area.batches.files().clone();
+    let files = area.batches.files();
     let file = files.get(by.principal(), &id).await.map_err(|error| file_error(&error))?;
+    content_of(files, file).await
+}
+
+/// The content of a file: a piece at a time, or from where it is, if that has URLs for others.
+pub(crate) async fn content_of(files: &Files, file: FileRecord) -> Result<Response, ApiError> {
+    let files = files.clone();
     let key = FileRecord::blob_of(&file.project, &file.id);
     let key = key.map_err(|error| ApiError::internal(&error))?;
+    let name: String = file
+        .filename
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' })
+        .collect();
+    let url = files.blobs().signed_url(&key, URL_LIFE, &name).await;
+    if let Some(url) = url.map_err(|error| blob_error(&error))? {
+        let headers = [(LOCATION, url), (CACHE_CONTROL, "no-store".into())];
+        return Ok((StatusCode::FOUND, headers).into_response());
+    }
     // The first piece tells whether it is there.
     let read = async move |offset: u64| -> Result<Vec<u8>, BlobError> {
         files.blobs().read(&key, offset..offset + CHUNK).await
@@ -183,11 +195,6 @@ pub(super) async fn content(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
-    let name: String = file
-        .filename
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' })
-        .collect();
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         headers.insert(CONTENT_DISPOSITION, value);
     }
@@ -211,6 +218,7 @@ pub(super) async fn create(
     let boundary = boundary(&parts.headers, "the fields `file` and `purpose`")?;
     let files = area.batches.files();
     let (id, key) = files.begin(&by.project).map_err(|error| ApiError::internal(&error))?;
+    let room = files.room(&by.project, 1).await.map_err(|error| file_error(&error))?;
     let pieces = body.into_data_stream();
     let mut form = Multipart::new(pieces, boundary);
     let mut fields = Fields::default();
@@ -221,7 +229,7 @@ pub(super) async fn create(
                     fields.filename = field.file_name().map(str::to_owned);
                     let writer = files.blobs().writer(&key).await;
                     let mut writer = writer.map_err(|error| blob_error(&error))?;
-                    match receive(field, &mut *writer, "file", MAX_FILE_BYTES).await {
+                    match receive(field, &mut *writer, most_of(room)).await {
                         Ok(()) => fields.content = Some(writer),
                         Err(error) => {
                             writer.abort().await;
@@ -352,18 +360,42 @@ pub(super) async fn timed<T>(
     })
 }
 
+/// The most that a field may hold, in bytes, and what is said where it holds more.
+pub(super) struct Most {
+    pub(super) bytes: u64,
+    pub(super) exceeded: ApiError,
+}
+
+impl Most {
+    pub(super) fn of(field: &str, bytes: u64) -> Self {
+        let message = format!("`{field}` is larger than {bytes} bytes; split it");
+        Self { bytes, exceeded: ApiError::new(ErrorKind::BodyTooLarge, message).param(field) }
+    }
+}
+
+/// The most that a file may have where its project has this room.
+fn most_of(room: u64) -> Most {
+    if room >= MAX_FILE_BYTES {
+        return Most::of("file", MAX_FILE_BYTES);
+    }
+    let message = format!(
+        "`file` is larger than the {room} bytes that the files of the project may still take; \
+         delete files that are no longer needed"
+    );
+    let exceeded = ApiError::new(ErrorKind::NoRoom, message).param("file").no_retry();
+    Most { bytes: room, exceeded }
+}
+
 pub(super) async fn receive(
     mut field: Field<'_>,
     writer: &mut dyn BlobWriter,
-    name: &str,
-    most: u64,
+    most: Most,
 ) -> Result<(), ApiError> {
     let mut size = 0;
     while let Some(piece) = timed(field.chunk()).await? {
         size += piece.len() as u64;
-        if size > most {
-            let message = format!("`{name}` is larger than {most} bytes; split it");
-            return Err(ApiError::new(ErrorKind::BodyTooLarge, message).param(name));
+        if size > most.bytes {
+            return Err(most.exceeded);
         }
         writer.write(&piece).await.map_err(|error| blob_error(&error))?;
     }
@@ -381,10 +413,6 @@ async fn text(mut field: Field<'_>) -> Result<String, ApiError> {
     }
     String::from_utf8(bytes)
         .map_err(|_| ApiError::new(ErrorKind::InvalidRequest, "a field of the form is not UTF-8"))
-}
-
-pub(super) fn invalid(param: &str, message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorKind::InvalidRequest, message).param(param)
 }
 
 pub(super) fn bad_purpose(text: &str) -> ApiError {
@@ -414,17 +442,18 @@ pub(super) fn bad_life() -> ApiError {
 }
 
 /// A file that was not read or written, as callers see it.
-pub(super) fn file_error(error: &FileError) -> ApiError {
+pub(crate) fn file_error(error: &FileError) -> ApiError {
     match error {
         FileError::NotFound(_) => {
             ApiError::new(ErrorKind::FileNotFound, error.to_string()).param("id")
         }
+        FileError::Quota { .. } => ApiError::new(ErrorKind::NoRoom, error.to_string()).no_retry(),
         FileError::Blob(error) => blob_error(error),
         FileError::Store(error) => store_error(error),
     }
 }
 
-pub(super) fn blob_error(error: &BlobError) -> ApiError {
+pub(crate) fn blob_error(error: &BlobError) -> ApiError {
     match error {
         BlobError::NotFound { .. } => {
             ApiError::new(ErrorKind::FileNotFound, "the content of the file is gone")
@@ -433,7 +462,7 @@ pub(super) fn blob_error(error: &BlobError) -> ApiError {
             tracing::error!(error = error as &dyn std::error::Error, "no room for files");
             ApiError::new(
                 ErrorKind::NoRoom,
-                "there is no room for the file; delete files that are not needed, or ask the operator",
+                "the disk of the files is full; delete files that are no longer needed, or ask the operator for room",
             )
             .no_retry()
         }

@@ -5,16 +5,20 @@ use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::batches::{
-    Batch, BatchEndpoint, BatchError, BatchId, BatchStatus, LineProblem, NewBatch, RequestCounts,
-    WINDOW_NAME,
+    Batch, BatchEndpoint, BatchError, BatchId, BatchStatus, Bill, LineProblem, NewBatch,
+    RequestCounts, WINDOW_NAME,
 };
 use diogenes_core::jobs::JobError;
-use diogenes_core::tenancy::may;
+use diogenes_core::money::Dollars;
+use diogenes_core::tenancy::{Allowed, may};
 use serde::{Deserialize, Serialize};
 
 use super::BatchesArea;
 use super::files::file_error;
+use super::paging::{after, invalid, limit};
+use crate::auth::denied_error;
 use crate::control::extract::{Allow, JsonBody, PathOf, QueryString};
+use crate::control::{CallbackBody, checked_callback};
 use crate::error::{ApiError, ErrorKind, store_error};
 
 /// A batch, as OpenAI's clients read it.
@@ -41,6 +45,8 @@ pub struct BatchBody {
     pub cancelling_at: Option<i64>,
     pub cancelled_at: Option<i64>,
     pub request_counts: RequestCounts,
+    /// What its answers have used so far; null before the first one.
+    pub usage: Option<BatchUsage>,
     pub metadata: Option<BTreeMap<String, String>>,
     /// The model that its requests name, once the file was read.
     pub model: Option<String>,
@@ -48,6 +54,42 @@ pub struct BatchBody {
     pub job_id: String,
     /// When it may begin, if that was said; not OpenAI's.
     pub not_before: Option<i64>,
+}
+
+/// What the answers of a batch have used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BatchUsage {
+    pub input_tokens: u64,
+    pub input_tokens_details: InputDetails,
+    pub output_tokens: u64,
+    pub output_tokens_details: OutputDetails,
+    pub total_tokens: u64,
+    /// What they cost in dollars, exact to the billionth; null where nothing of it has a price. Not
+    /// OpenAI's.
+    pub cost_usd: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct InputDetails {
+    pub cached_tokens: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct OutputDetails {
+    pub reasoning_tokens: u64,
+}
+
+impl BatchUsage {
+    fn of(bill: Bill) -> Option<Self> {
+        (bill != Bill::default()).then(|| Self {
+            input_tokens: bill.input,
+            input_tokens_details: InputDetails { cached_tokens: bill.cached },
+            output_tokens: bill.output,
+            output_tokens_details: OutputDetails { reasoning_tokens: bill.reasoning },
+            total_tokens: bill.input.saturating_add(bill.output),
+            cost_usd: bill.cost.map(|cost| Dollars(cost).decimal()),
+        })
+    }
 }
 
 /// What is wrong with the input file.
@@ -80,6 +122,7 @@ impl BatchBody {
             cancelling_at: seconds(batch.times.cancelling),
             cancelled_at: ended(BatchStatus::Cancelled),
             request_counts: batch.counts,
+            usage: BatchUsage::of(batch.bill),
             model: batch.model.as_ref().map(ToString::to_string),
             job_id: batch.job.to_string(),
             not_before: seconds(batch.not_before),
@@ -115,6 +158,8 @@ pub(super) struct CreateBatch {
     output_expires_after: Option<ExpiresAfter>,
     #[serde(default)]
     not_before: Option<i64>,
+    #[serde(default)]
+    callback: Option<CallbackBody>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,12 +193,22 @@ pub(super) async fn create(
             invalid("not_before", "`not_before` must be a time in seconds since the epoch")
         })?),
     };
+    let callback = match body.callback {
+        None => None,
+        Some(callback) => {
+            // The server sends a request where the caller says: that is a job of the caller's.
+            let may = Allowed::<may::JobsWrite>::check(by.principal().clone());
+            may.map_err(|denied| denied_error(&denied))?;
+            Some(checked_callback(area.webhooks.as_deref(), callback)?)
+        }
+    };
     let new = NewBatch {
         input_file: body.input_file_id,
         endpoint,
         metadata: body.metadata.unwrap_or_default(),
         output_life: body.output_expires_after.map(|after| after.seconds),
         not_before,
+        callback,
     };
     let batch = area.batches.create(&by, new).await.map_err(|error| batch_error(&error))?;
     Ok(Json(BatchBody::of(batch)))
@@ -190,16 +245,8 @@ pub(super) async fn list(
     QueryString(query): QueryString<ListBatches>,
 ) -> Result<Json<BatchList>, ApiError> {
     const MOST: usize = 100;
-    let limit = query.limit.unwrap_or(20);
-    if !(1..=MOST).contains(&limit) {
-        return Err(invalid("limit", format!("`limit` must be 1 to {MOST}")));
-    }
-    let after = match query.after.as_deref() {
-        None => None,
-        Some(text) => Some(BatchId::from_caller(text).ok_or_else(|| {
-            invalid("after", "`after` must be the id of a batch: `last_id` of the page before")
-        })?),
-    };
+    let limit = limit(query.limit, 20, MOST)?;
+    let after = after(query.after.as_deref(), "batch", BatchId::from_caller)?;
     let page = area.batches.list(by.principal(), after.as_ref(), limit).await;
     let (batches, has_more) = page.map_err(|error| batch_error(&error))?;
     let data: Vec<_> = batches.into_iter().map(BatchBody::of).collect();
@@ -210,10 +257,6 @@ pub(super) async fn list(
         has_more,
         data,
     }))
-}
-
-fn invalid(param: &str, message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorKind::InvalidRequest, message).param(param)
 }
 
 /// A batch that was not created, read or cancelled, as callers see it.

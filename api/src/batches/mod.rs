@@ -1,11 +1,11 @@
 //! `/v1/files`, `/v1/uploads` and `/v1/batches`: OpenAI's, on models of the fleet and of providers.
 
-mod asking;
 mod files;
-mod flights;
 mod handlers;
 mod lines;
+mod load;
 mod outputs;
+mod paging;
 mod progress;
 mod runner;
 mod uploads;
@@ -18,9 +18,11 @@ use axum::routing::{get, post};
 use diogenes_core::batches::{Batches, Uploads};
 
 use crate::control::Entrance;
+use crate::jobs::HttpJobs;
 
 pub use files::{FileBody, FileDeleted, FileList};
-pub use handlers::{BatchBody, BatchList};
+pub(crate) use files::{STALL, blob_error, content_of, file_error};
+pub use handlers::{BatchBody, BatchList, BatchUsage};
 pub use runner::BatchRunner;
 pub use uploads::{PartBody, UploadBody};
 
@@ -29,12 +31,20 @@ pub struct BatchesArea {
     entrance: Entrance,
     batches: Batches,
     uploads: Uploads,
+    /// What sends webhooks.
+    webhooks: Option<Arc<HttpJobs>>,
 }
 
 impl BatchesArea {
     /// The area over these parts.
     pub fn new(entrance: Entrance, batches: Batches, uploads: Uploads) -> Self {
-        Self { entrance, batches, uploads }
+        Self { entrance, batches, uploads, webhooks: None }
+    }
+
+    /// Sends webhooks, to where `http` jobs may go.
+    #[must_use]
+    pub fn with_webhooks(self, webhooks: Arc<HttpJobs>) -> Self {
+        Self { webhooks: Some(webhooks), ..self }
     }
 }
 

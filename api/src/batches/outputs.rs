@@ -8,15 +8,14 @@ use diogenes_core::batches::{
     RequestCounts, answered, unanswered,
 };
 use diogenes_core::entity::{Entity, StoreExt};
-use diogenes_core::ports::{
-    BlobError, BlobWriter, Blobs, Cursor, Expect, StateStore, StoreError, Write,
-};
+use diogenes_core::ports::{BlobError, BlobWriter, Blobs, Expect, StateStore, Write};
 
-use super::flights::request_id;
-use super::runner::{Run, Trouble};
+use super::load::request_id;
+use super::runner::Run;
+use crate::bulk::{Records, Trouble};
 use crate::error::ApiError;
 
-/// How many answers are read at once.
+/// How many answers are removed at once.
 const PAGE: usize = 50;
 
 /// What becomes of the lines that have no answer.
@@ -43,34 +42,6 @@ pub(super) struct Outputs {
 /// A file that is being written.
 type OutputFile = (FileId, Box<dyn BlobWriter>);
 
-/// Answers in the order of their lines.
-struct Answers<'a> {
-    run: &'a Run<'a>,
-    page: std::vec::IntoIter<LineAnswer>,
-    next: Option<Cursor>,
-    is_read: bool,
-}
-
-impl Answers<'_> {
-    async fn next(&mut self) -> Result<Option<LineAnswer>, StoreError> {
-        loop {
-            if let Some(answer) = self.page.next() {
-                return Ok(Some(answer));
-            }
-            if self.is_read {
-                return Ok(None);
-            }
-            let mut query = LineAnswer::all_of(&self.run.batch.value);
-            (query.limit, query.cursor) = (PAGE, self.next.take());
-            let store = self.run.runner.batches.store();
-            let (page, next) = store.load_page::<LineAnswer>(&query).await?;
-            self.page = page.into_iter().map(|stored| stored.value).collect::<Vec<_>>().into_iter();
-            self.is_read = next.is_none();
-            self.next = next;
-        }
-    }
-}
-
 impl Outputs {
     /// Writes them: each line of the input file has one line in one of both, but those that were
     /// cancelled.
@@ -79,7 +50,7 @@ impl Outputs {
         let files = run.runner.batches.files();
         let mut outputs = Self { output: None, errors: None, succeeded: 0, failed: 0 };
         let (mut output, mut errors): (Option<OutputFile>, Option<OutputFile>) = (None, None);
-        let mut answers = Answers { run, page: Vec::new().into_iter(), next: None, is_read: false };
+        let mut answers = Records::<LineAnswer>::of(run.store(), LineAnswer::all_of(batch));
         let mut answer = answers.next().await?;
         let mut reader = run.runner.reader(batch)?;
         loop {

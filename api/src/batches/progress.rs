@@ -1,26 +1,21 @@
 //! The record of a batch while it is run.
 
-use diogenes_core::batches::{Batch, BatchEvent};
-use diogenes_core::entity::{Entity, StoreExt};
+use diogenes_core::batches::{Batch, BatchEvent, RequestCounts};
+use diogenes_core::entity::{Entity, StoreExt, Stored};
 use diogenes_core::jobs::ClaimError;
-use diogenes_core::ports::Write;
 
-use super::runner::{Run, Trouble};
+use super::runner::Run;
+use crate::bulk::Trouble;
 
 impl Run<'_> {
-    pub(super) async fn commit(&self, writes: &[Write]) -> Result<(), Trouble> {
-        match self.work.commit(writes).await {
-            // Somebody else has answered a line: this worker is not the only one.
-            Err(ClaimError::Changed) => Err(ClaimError::Lost.into()),
-            result => Ok(result?),
-        }
-    }
-
-    /// Shows how far the batch is.
+    /// Shows how far the batch is, unless it is shown.
     pub(super) async fn write_counts(&mut self) -> Result<(), Trouble> {
-        let counts = self.batch().counts;
+        let (counts, bill) = (self.batch().counts, self.batch().bill);
+        if counts == self.shown {
+            return Ok(());
+        }
         self.update(|batch| {
-            batch.counts = counts;
+            (batch.counts, batch.bill) = (counts, bill);
             true
         })
         .await
@@ -50,28 +45,26 @@ impl Run<'_> {
                 return Ok(());
             }
             let put = batch.put(self.batch.unchanged())?;
-            let result = self.work.commit(&[put]).await;
-            let is_written = match result {
-                Ok(()) => true,
+            match self.work.commit(&[put]).await {
+                Ok(versions) => {
+                    let version = versions.into_iter().flatten().next();
+                    let version = version.ok_or(Trouble::Other("a put has no version".into()))?;
+                    self.shown = batch.counts;
+                    self.batch = Stored { value: batch, version };
+                    return Ok(());
+                }
                 // Somebody has asked for its end.
-                Err(ClaimError::Changed) => false,
+                Err(ClaimError::Changed) => {}
                 Err(error) => return Err(error.into()),
-            };
-            let counts = self.batch().counts;
+            }
             let stored = self.store().load::<Batch>(&batch.key()).await?;
-            let Some(mut stored) = stored else {
-                return Err(Trouble::Other("the batch is gone".into()));
-            };
-            if !is_written {
-                // What was counted here is not written yet.
-                let total = stored.value.counts.total;
-                stored.value.counts = counts;
-                stored.value.counts.total = counts.total.max(total);
-            }
+            let mut stored = stored.ok_or(Trouble::Other("the batch is gone".into()))?;
+            // What was counted here is not written yet.
+            let counts = self.batch().counts;
+            stored.value.bill = self.batch().bill;
+            let total = counts.total.max(stored.value.counts.total);
+            stored.value.counts = RequestCounts { total, ..counts };
             self.batch = stored;
-            if is_written {
-                return Ok(());
-            }
         }
     }
 }

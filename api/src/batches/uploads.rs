@@ -3,20 +3,21 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use diogenes_core::Timestamp;
 use diogenes_core::batches::{
     FilePurpose, FileRecord, MAX_FILE_NAME, MAX_PART_BYTES, NewUpload, Upload, UploadError,
     UploadStatus,
 };
 use diogenes_core::tenancy::may;
+use diogenes_core::{Timestamp, hex};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
 use super::BatchesArea;
 use super::files::{
-    FileBody, bad_life, bad_purpose, blob_error, boundary, file_error, invalid, life_of, receive,
+    FileBody, Most, bad_life, bad_purpose, blob_error, boundary, file_error, life_of, receive,
     timed,
 };
+use super::paging::invalid;
 use crate::control::extract::{Allow, JsonBody, PathOf};
 use crate::error::{ApiError, ErrorKind};
 
@@ -129,7 +130,7 @@ pub(super) async fn add_part(
         return Err(missing());
     }
     let mut writer = blobs.writer(&key).await.map_err(|error| blob_error(&error))?;
-    if let Err(error) = receive(field, &mut *writer, "data", MAX_PART_BYTES).await {
+    if let Err(error) = receive(field, &mut *writer, most_of(&upload)).await {
         writer.abort().await;
         return Err(error);
     }
@@ -149,6 +150,17 @@ pub(super) async fn add_part(
         created_at: at,
         upload_id: upload.id.to_string(),
     }))
+}
+
+/// The most that a part may have.
+fn most_of(upload: &Upload) -> Most {
+    if upload.bytes >= MAX_PART_BYTES {
+        return Most::of("data", MAX_PART_BYTES);
+    }
+    let message =
+        format!("`data` is larger than the upload, which was created for {} bytes", upload.bytes);
+    let exceeded = ApiError::new(ErrorKind::BodyTooLarge, message).param("data");
+    Most { bytes: upload.bytes, exceeded }
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,15 +197,6 @@ pub(super) async fn complete(
     let done = area.uploads.complete(by.principal(), &id, &body.part_ids, look).await;
     let (upload, file) = done.map_err(|error| upload_error(&error))?;
     Ok(Json(UploadBody::of(upload, Some(file))))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // A text takes whatever is written to it.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 pub(super) async fn cancel(

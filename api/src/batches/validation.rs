@@ -5,7 +5,8 @@ use diogenes_core::name::ModelName;
 use diogenes_core::ports::BlobError;
 use serde_json::json;
 
-use super::runner::{Run, Trouble};
+use super::runner::Run;
+use crate::bulk::Trouble;
 use crate::jobs::Ended;
 
 impl Run<'_> {
@@ -21,13 +22,13 @@ impl Run<'_> {
                     } else {
                         let most = self.runner.max_line_bytes;
                         let message = format!("The line is longer than {most} bytes.");
-                        validator.refuse(line.number, "line_too_long", message);
+                        validator.refuse(Some(line.number), "line_too_long", message);
                     }
                 }
                 Ok(None) => break,
                 Err(BlobError::NotFound { .. }) => {
                     let message = "The input file was deleted.".into();
-                    validator.refuse(0, "file_not_found", message);
+                    validator.refuse(None, "file_not_found", message);
                     break;
                 }
                 Err(error) => return Err(error.into()),
@@ -47,10 +48,7 @@ impl Run<'_> {
                 .await?;
                 Ok(None)
             }
-            Err(mut problems) => {
-                for problem in &mut problems {
-                    problem.line = problem.line.filter(|line| *line > 0);
-                }
+            Err(problems) => {
                 let now = self.now();
                 let Some(mut batch) = self.batch().after(BatchEvent::Refused, now) else {
                     // Somebody wants its end; there is nothing to finish.
