@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use diogenes_backends::system::OsEntropy;
+use diogenes_core::causes::chain;
 use diogenes_core::keys::{ApiKey, KeyError, KeyRejection, Keys, PlainKey};
 use serde_json::{Value, json};
 
-use crate::chain::chain;
 use crate::start::Base;
 
 /// Whether a key is good could not be found out; nothing is said of the key.
@@ -20,7 +20,7 @@ use crate::start::Base;
 )]
 pub struct Unverified(#[source] KeyError);
 
-crate::chain::debug_as_display!(Unverified);
+crate::display::debug_as_display!(Unverified);
 
 /// The authorizer over the key records.
 pub struct Authorizer {

@@ -10,7 +10,7 @@ pub struct BadVariable {
     problem: String,
 }
 
-crate::chain::debug_as_display!(BadVariable);
+crate::display::debug_as_display!(BadVariable);
 
 impl BadVariable {
     /// What is wrong with the variable `name`.

@@ -9,7 +9,7 @@ use diogenes_api::AppSettings;
 use diogenes_api::auth::GatewayAuthenticator;
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
-    KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    KeysArea, ModelsArea, ProjectsArea, PromptsArea, UsageArea,
 };
 use diogenes_api::metrics::Metrics;
 use diogenes_api::proxy::{
@@ -26,6 +26,7 @@ use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::ports::{Entropy as _, SecretSource, Topic, Wake, WakeError};
+use diogenes_core::prompts::{PromptShelf, Prompts};
 use diogenes_core::tenancy::Projects;
 #[cfg(feature = "invoke")]
 use diogenes_core::wake::ElectedWake;
@@ -66,7 +67,7 @@ fn gateway_area(base: &Base, views: FleetViews, prices: PriceBook) -> Arc<Gatewa
     Arc::new(GatewayArea::new(entrance(base), catalog_editor(base), views, prices))
 }
 
-fn entrance(base: &Base) -> Entrance {
+pub(crate) fn entrance(base: &Base) -> Entrance {
     Entrance {
         authenticator: Arc::new(GatewayAuthenticator::new(base.clock.clone())),
         max_body_bytes: MAX_BODY_BYTES,
@@ -79,17 +80,45 @@ pub fn inference(
     wake: &Arc<dyn Wake>,
     secrets: Arc<dyn SecretSource>,
 ) -> Result<Router, Error> {
-    let (dispatcher, metrics) = dispatcher(base, wake);
-    let prices = PriceBook::embedded()?;
-    let dispatcher = dispatcher
-        .with_way_out(WayOut { secrets, store: base.store.clone() })
-        .with_prices(prices.clone());
-    let views = views(base, wake, dispatcher);
     let deadlines = Deadlines {
         plain: duration("DIOGENES_PLAIN_DEADLINE", DEADLINES.plain)?,
         stream: duration("DIOGENES_STREAM_DEADLINE", DEADLINES.stream)?,
     };
-    let area = gateway_area(base, views.clone(), prices);
+    let prices = PriceBook::embedded()?;
+    let (gateway, views, metrics) = walk(base, wake, secrets, prices.clone(), Some(deadlines));
+    let area = gateway_area(base, views, prices);
+    let proxy = ProxyState {
+        authenticator: entrance(base).authenticator,
+        gateway: Arc::new(gateway),
+        metrics,
+        settings: AppSettings { max_body_bytes: MAX_BODY_BYTES },
+    };
+    Ok(diogenes_api::inference_router(Arc::new(proxy), area))
+}
+
+/// What answers the requests of jobs, as the router answers those of callers. Nobody waits for them,
+/// and so nothing but the end of the function ends one.
+pub fn gateway_of_jobs(
+    base: &Base,
+    wake: &Arc<dyn Wake>,
+    secrets: Arc<dyn SecretSource>,
+) -> Result<Arc<Gateway>, Error> {
+    let (gateway, _, _) = walk(base, wake, secrets, PriceBook::embedded()?, None);
+    Ok(Arc::new(gateway))
+}
+
+/// The walk of a request over the store of `base`, and what it knows of the fleet.
+fn walk(
+    base: &Base,
+    wake: &Arc<dyn Wake>,
+    secrets: Arc<dyn SecretSource>,
+    prices: PriceBook,
+    deadlines: Option<Deadlines>,
+) -> (Gateway, FleetViews, Arc<Metrics>) {
+    let (dispatcher, metrics) = dispatcher(base, wake);
+    let dispatcher =
+        dispatcher.with_way_out(WayOut { secrets, store: base.store.clone() }).with_prices(prices);
+    let views = views(base, wake, dispatcher);
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let purse = Purse::new(
         Budgets::new(store.clone(), clock.clone()),
@@ -98,23 +127,19 @@ pub fn inference(
         clock.clone(),
     );
     let gateway = Gateway::new(
-        views,
+        views.clone(),
         Arc::new(StoreLimiter::new(store.clone())),
-        clock,
-        GatewaySettings { max_response_bytes: MAX_RESPONSE_BYTES, deadlines: Some(deadlines) },
+        clock.clone(),
+        GatewaySettings { max_response_bytes: MAX_RESPONSE_BYTES, deadlines },
     );
     let usage = Arc::new(UsageBook::one_of_many(process()));
     let gateway = gateway
         .with_purse(Arc::new(purse))
         .with_answers_in(Arc::new(AnswerShelf::new(store.clone())))
+        // Between two requests a function does not run, so that the first one after a while reads.
+        .with_prompts(Arc::new(PromptShelf::new(store.clone(), clock)))
         .with_usage_in(store, usage);
-    let proxy = ProxyState {
-        authenticator: entrance(base).authenticator,
-        gateway: Arc::new(gateway),
-        metrics,
-        settings: AppSettings { max_body_bytes: MAX_BODY_BYTES },
-    };
-    Ok(diogenes_api::inference_router(Arc::new(proxy), area))
+    (gateway, views, metrics)
 }
 
 /// Tells this process from every other.
@@ -132,6 +157,12 @@ pub fn keys(base: &Base) -> Router {
     let views = views(base, &wake, dispatcher(base, &wake).0);
     let area = KeysArea::new(entrance(base), keys.without_concurrency(), views, clock);
     diogenes_api::keys_router(Arc::new(area))
+}
+
+/// The routes of prompts over the store of `base`. They ask no model: versions are compared by their words.
+pub fn prompts(base: &Base) -> Router {
+    let prompts = Prompts::new(base.store.clone(), base.clock.clone(), Arc::new(OsEntropy));
+    diogenes_api::prompts_router(Arc::new(PromptsArea::new(entrance(base), prompts)))
 }
 
 /// The routes of models, the cluster, routes, prices, projects, budgets, usage and the audit log over
@@ -189,9 +220,17 @@ pub fn elected_wake(base: &Base) -> Result<Arc<dyn Wake>, BadVariable> {
 /// The SSM parameters with the API keys of providers.
 #[cfg(feature = "parameters")]
 pub fn parameters(base: &Base) -> Result<Arc<dyn SecretSource>, BadVariable> {
+    let stack = crate::environment::required("DIOGENES_DEPLOYMENT")?;
+    let readable = format!("/diogenes/{stack}/providers/*");
+    let parameters = diogenes_backends::aws::ssm::ParameterSecrets::new(ssm(base), readable);
+    Ok(Arc::new(parameters))
+}
+
+/// A client of Systems Manager, or of an emulator of it.
+#[cfg(feature = "parameters")]
+pub(crate) fn ssm(base: &Base) -> aws_sdk_ssm::Client {
     use diogenes_backends::aws::ssm::ParameterSecrets;
 
-    let stack = crate::environment::required("DIOGENES_DEPLOYMENT")?;
     let config = aws_sdk_ssm::config::Builder::from(&base.config)
         .timeout_config(ParameterSecrets::timeouts());
     let config = match crate::start::endpoint("AWS_ENDPOINT_URL_SSM") {
@@ -199,14 +238,15 @@ pub fn parameters(base: &Base) -> Result<Arc<dyn SecretSource>, BadVariable> {
         // The router's subnets have no way out but IPv6.
         None => config.use_dual_stack(true),
     };
-    let client = aws_sdk_ssm::Client::from_conf(config.build());
-    let readable = format!("/diogenes/{stack}/providers/*");
-    Ok(Arc::new(ParameterSecrets::new(client, readable)))
+    aws_sdk_ssm::Client::from_conf(config.build())
 }
 
 /// A client of Lambda itself, or of this emulator of it.
 #[cfg(feature = "invoke")]
-fn lambda(config: &aws_config::SdkConfig, emulator: Option<String>) -> aws_sdk_lambda::Client {
+pub(crate) fn lambda(
+    config: &aws_config::SdkConfig,
+    emulator: Option<String>,
+) -> aws_sdk_lambda::Client {
     let config = aws_sdk_lambda::config::Builder::from(config);
     let config = match emulator {
         Some(endpoint) => config.endpoint_url(endpoint),

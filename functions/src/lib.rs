@@ -4,19 +4,27 @@
 
 #[cfg(feature = "authorizer")]
 pub mod authorizer;
+#[cfg(all(feature = "blobs", feature = "schedules", feature = "parameters"))]
+pub mod batches;
 #[cfg(feature = "base")]
-mod chain;
+mod display;
 #[cfg(feature = "base")]
 pub mod environment;
 #[cfg(feature = "http")]
 pub mod http_events;
 #[cfg(feature = "http")]
 pub mod http_functions;
-#[cfg(feature = "orchestrator")]
+#[cfg(feature = "jobs")]
+pub mod jobs;
+#[cfg(any(feature = "jobs", feature = "orchestrator"))]
 pub mod metrics;
 #[cfg(feature = "orchestrator")]
 pub mod orchestrator;
+#[cfg(all(feature = "parameters", feature = "schedules"))]
+pub mod outbound;
 #[cfg(feature = "base")]
 pub mod principal;
 #[cfg(feature = "base")]
 pub mod start;
+#[cfg(feature = "schedules")]
+pub mod workers;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use diogenes_backends::aws::ec2::{Ec2Compute, Ec2Settings, Subnet};
 use diogenes_backends::aws::event::{ScaleEvent, Scope};
 use diogenes_backends::system::{OsEntropy, TokioTimer};
+use diogenes_core::causes::chain;
 use diogenes_core::fleet::{
     AgentRules, DeploymentId, InstanceId, ReconcileError, Reconciled, Reconciler, Round,
     StoredDemand,
@@ -14,7 +15,6 @@ use diogenes_core::fleet::{
 use diogenes_core::name::ModelName;
 use serde_json::Value;
 
-use crate::chain::chain;
 use crate::environment::{BadVariable, duration, optional, required};
 use crate::metrics;
 use crate::start::{Base, endpoint};
@@ -53,7 +53,7 @@ pub enum EventError {
     Reconcile(#[from] ReconcileError),
 }
 
-crate::chain::debug_as_display!(EventError);
+crate::display::debug_as_display!(EventError);
 
 impl Orchestrator {
     /// An orchestrator as the environment says.

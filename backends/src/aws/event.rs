@@ -1,5 +1,6 @@
-//! What the orchestrator is told to reconcile, for both ends.
+//! What the orchestrator is told to reconcile, and workers to look at, for both ends.
 
+use diogenes_core::jobs::QueueName;
 use diogenes_core::name::ModelName;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,36 @@ impl ScaleEvent {
     }
 }
 
+/// What workers are told, in its JSON form: `{"work":{"queue":"batch"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkEvent {
+    /// Asks for one look at a queue, and for work on what is due there.
+    Work(Look),
+}
+
+/// A look at a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    pub queue: QueueName,
+    /// How many invocations before this one were cut off by their deadlines without having got
+    /// further, each of which has led to the next.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fruitless: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl WorkEvent {
+    /// The event that asks for a look at `queue`.
+    pub fn new(queue: QueueName) -> Self {
+        Self::Work(Look { queue, fruitless: 0 })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -51,6 +82,21 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_value(&event).unwrap(), wire);
             assert_eq!(serde_json::from_value::<ScaleEvent>(wire).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn looks_round_trip() {
+        let queue = "batch".parse::<QueueName>().unwrap();
+        for (event, wire) in [
+            (WorkEvent::new(queue.clone()), json!({"work": {"queue": "batch"}})),
+            (
+                WorkEvent::Work(Look { queue, fruitless: 2 }),
+                json!({"work": {"queue": "batch", "fruitless": 2}}),
+            ),
+        ] {
+            assert_eq!(serde_json::to_value(&event).unwrap(), wire);
+            assert_eq!(serde_json::from_value::<WorkEvent>(wire).unwrap(), event);
         }
     }
 

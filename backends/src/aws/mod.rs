@@ -1,5 +1,7 @@
 //! The ports on AWS.
 
+#[cfg(any(feature = "aws-dynamodb", feature = "aws-lambda", feature = "aws-scheduler"))]
+mod attempt;
 #[cfg(feature = "aws-dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "aws-ec2")]
@@ -11,6 +13,8 @@ pub mod lambda;
 pub mod placement;
 #[cfg(feature = "aws-quota")]
 pub mod quota;
+#[cfg(feature = "aws-scheduler")]
+pub mod scheduler;
 #[cfg(feature = "aws-ssm")]
 pub mod ssm;
 #[cfg(feature = "aws-user-data")]

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diogenes_api::jobs::{AttemptEnd, AttemptRecord};
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::{
     ClaimId, Control, DeploymentId, FailureKind, FleetEvent, InstanceId, Launch, Model, ModelSpec,
     ModelView, Outcome, PhaseTimes, Placement, ReconcileError, Reconciled, Slot, SlotState, Source,
 };
+use diogenes_core::jobs::{JobKind, Queue, QueueDepth};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::ComputeError;
 use diogenes_core::secret::Secret;
-use diogenes_functions::metrics::line;
+use diogenes_functions::metrics::{line, line_of_queue, lines_of_attempts};
 use serde_json::{Value, json};
 
 use super::template;
@@ -201,7 +203,27 @@ fn looked_for() -> BTreeSet<(String, Vec<String>)> {
     found
 }
 
+/// The metrics of a queue in which something is left, and of attempts that succeeded and failed.
+fn of_jobs() -> Vec<Value> {
+    let deployment = DeploymentId::new("prod");
+    let attempt = |end| AttemptRecord {
+        kind: JobKind::known("http"),
+        end,
+        wait: Duration::from_secs(1),
+        duration: Duration::from_secs(1),
+    };
+    let attempts = [attempt(AttemptEnd::Completed), attempt(AttemptEnd::Failed)];
+    let queue = Queue::new("http".parse().unwrap());
+    let depth = QueueDepth { queue, available: 1, waiting: 0, running: 0, oldest: Some(at(0)) };
+    let mut lines = lines_of_attempts(&deployment, &attempts, at(9));
+    lines.extend(line_of_queue(&deployment, &depth, at(9)));
+    lines
+}
+
 #[test]
-fn the_template_looks_for_what_is_written_and_nothing_else() {
-    assert_eq!(looked_for(), series(&told(eventful()).unwrap()));
+fn the_template_looks_for_what_is_written_and_for_all_of_the_fleet() {
+    let (looked_for, of_fleet) = (looked_for(), series(&told(eventful()).unwrap()));
+    assert!(of_fleet.is_subset(&looked_for), "{of_fleet:?} {looked_for:?}");
+    let written: BTreeSet<_> = of_jobs().iter().flat_map(series).chain(of_fleet).collect();
+    assert!(looked_for.is_subset(&written), "{looked_for:?} {written:?}");
 }

@@ -74,6 +74,23 @@ fn what_the_orchestrator_could_not_do_is_kept() {
 }
 
 #[test]
+fn the_workers_of_requests_are_outside_of_the_vpc_and_reach_nothing_inward() {
+    let (inside, outside) = (properties("JobsFunction"), properties("OutboundFunction"));
+    assert_ne!(inside["VpcConfig"], Value::Null);
+    assert_eq!(outside["VpcConfig"], Value::Null);
+    let binary =
+        |of: &str| read()["Resources"][of]["Metadata"]["BuildProperties"]["Binary"].clone();
+    assert_eq!(binary("JobsFunction"), binary("OutboundFunction"));
+    for (of, duty) in [(&inside, "batches"), (&outside, "outbound")] {
+        assert_eq!(of["Environment"]["Variables"]["DIOGENES_DUTY"], duty);
+        assert_eq!(of["RecursiveLoop"], "Allow", "they go on for as long as something is due");
+        assert_eq!(of["EventInvokeConfig"]["MaximumRetryAttempts"], 0);
+    }
+    let text = std::fs::read_to_string(TEMPLATE).unwrap();
+    assert!(!text.contains("DIOGENES_HTTP_ALLOW"), "only tests open inward addresses");
+}
+
+#[test]
 fn the_table_outlives_the_stack_and_can_be_restored() {
     let template = read();
     let table = &template["Resources"]["Table"];

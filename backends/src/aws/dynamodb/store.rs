@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use diogenes_core::ports::Clock;
+
+use crate::aws::attempt::limited;
 
 /// After how long one attempt counts as lost, unless the client says otherwise. DynamoDB answers
 /// in milliseconds; the largest transaction takes less than a second.
@@ -46,15 +47,7 @@ impl DynamoStore {
     #[expect(clippy::needless_pass_by_value, reason = "the client is for this store alone")]
     pub fn new(client: Client, table: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
         let config = client.config();
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
-        let timeouts = match config.timeout_config() {
-            Some(set) => {
-                let mut merged = set.clone();
-                merged.take_defaults_from(&timeouts);
-                merged
-            }
-            None => timeouts,
-        };
+        let timeouts = limited(config.timeout_config(), ATTEMPT);
         let config = config
             .to_builder()
             .retry_config(RetryConfig::disabled())

@@ -1,5 +1,5 @@
-//! [`Wake`](diogenes_core::ports::Wake) by an asynchronous invocation of the
-//! orchestrator.
+//! [`Wake`](diogenes_core::ports::Wake) by an asynchronous invocation of the orchestrator, or of
+//! the workers.
 
 mod wake;
 

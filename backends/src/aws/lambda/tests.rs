@@ -40,6 +40,25 @@ async fn orchestrator_gets_the_event_asynchronously() {
 }
 
 #[tokio::test]
+async fn workers_get_the_queue_and_no_model() {
+    let rule = mock!(Client::invoke)
+        .match_requests(|request| {
+            let payload = request.payload().map_or([].as_slice(), AsRef::as_ref);
+            let event: Value = serde_json::from_slice(payload).unwrap();
+            assert_eq!(event, json!({"work": {"queue": "batch"}}));
+            assert_eq!(request.function_name(), Some("jobs"));
+            true
+        })
+        .then_output(|| InvokeOutput::builder().status_code(202).build());
+    let client = mock_client!(aws_sdk_lambda, RuleMode::MatchAny, [&rule]);
+    let wake = InvokeWake::of_workers(client, "jobs");
+    wake.wake(&Topic::Queue("batch".parse().unwrap())).await.unwrap();
+    let error = wake.wake(&Topic::Model(model())).await.unwrap_err();
+    assert!(matches!(error, WakeError::NoReceiver { .. }), "{error:?}");
+    assert_eq!(rule.num_calls(), 1);
+}
+
+#[tokio::test]
 async fn missing_function_is_no_receiver() {
     let error = failure(404, "ResourceNotFoundException", "Function not found").await;
     let WakeError::NoReceiver { topic, reason } = error else {

@@ -145,9 +145,13 @@ async fn the_real_template_is_understood() {
     });
     let values = values
         .reference("LaunchTemplate", "lt-1")
-        .reference("LaunchTemplate.LatestVersionNumber", "1");
+        .reference("LaunchTemplate.LatestVersionNumber", "1")
+        .reference("Files", "files")
+        .reference("Schedules", "schedules")
+        .reference("SchedulesRole.Arn", "arn:aws:iam::1:role/schedules")
+        .reference("FailedEvents.Arn", "arn:aws:sqs:us-east-1:1:failed");
     // Of an account's executions each has its share, unless the account has too few to share.
-    let shares = ["Router", "Authorizer", "Orchestrator"];
+    let shares = ["Router", "Authorizer", "Orchestrator", "Jobs", "Outbound"];
     let none = shares.iter().fold(values.clone(), |values, function| {
         values.parameter(&format!("{function}ReservedConcurrency"), "0")
     });
@@ -165,9 +169,13 @@ async fn the_real_template_is_understood() {
         names,
         [
             ("AuthorizerFunction", "authorizer"),
+            ("BatchesFunction", "batches"),
             ("ClusterFunction", "cluster"),
+            ("JobsFunction", "jobs"),
             ("KeysFunction", "keys"),
             ("OrchestratorFunction", "orchestrator"),
+            ("OutboundFunction", "jobs"),
+            ("PromptsFunction", "prompts"),
             ("RouterFunction", "router"),
         ]
     );

@@ -32,6 +32,7 @@ async fn no_function_tells_the_length_of_its_answer() {
         ("RouterFunction", get("/v1/models"), 200),
         ("RouterFunction", get("/healthz"), 200),
         ("KeysFunction", get("/api/v1/keys"), 200),
+        ("PromptsFunction", get("/api/v1/prompts"), 200),
         ("ClusterFunction", get("/api/v1/models"), 200),
     ] {
         let head = posted(&stack, function, &event).await;

@@ -20,13 +20,13 @@ const KEYS: &str = "KeysFunction";
 const CLUSTER: &str = "ClusterFunction";
 
 /// Counts from here on.
-struct Mark<'a> {
+pub(crate) struct Mark<'a> {
     stack: &'a Stack,
     from: u64,
 }
 
 impl<'a> Mark<'a> {
-    fn new(stack: &'a Stack) -> Self {
+    pub(crate) fn new(stack: &'a Stack) -> Self {
         let last = stack.front.calls().iter().map(|call| call.number + 1).max();
         Self { stack, from: last.unwrap_or(0) }
     }
@@ -37,7 +37,7 @@ impl<'a> Mark<'a> {
     }
 
     /// The same in words, in their order: `GetItem KEY#`, `Query index MODELS`.
-    fn words(&self, function: &str) -> Vec<String> {
+    pub(crate) fn words(&self, function: &str) -> Vec<String> {
         self.calls(function).iter().flat_map(words).collect()
     }
 }

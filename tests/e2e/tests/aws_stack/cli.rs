@@ -26,6 +26,11 @@ impl Operator {
         Self { url: stack.gateway.base_url(), key, home }
     }
 
+    /// Where it works.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
     async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(diogenes());
         command

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use diogenes_e2e::aws::front::Fault;
 use diogenes_e2e::aws::policy::{Account, Effect, Request, Roles};
-use diogenes_e2e::aws::stack::{INSTANCE, ORCHESTRATOR, Stack};
+use diogenes_e2e::aws::stack::{INSTANCE, ORCHESTRATOR, Stack, TEMPLATES};
+use diogenes_e2e::batch::{create, line, until, upload};
 use diogenes_e2e::{Client, Event, Model, eventually};
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
 use crate::gateway::Provider;
+use crate::{jobs, prompts};
 
 const ROUTER: &str = "RouterFunction";
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
@@ -17,11 +20,23 @@ const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml
 /// The role of the programs on an instance.
 const INSTANCE_ROLE: &str = "InstanceRole";
 
+/// The role of one-time schedules.
+const SCHEDULES_ROLE: &str = "SchedulesRole";
+
 /// Statements for what no program of ours does here: somebody else uses them, or another model.
 const OF_OTHERS: &[(&str, &str, &str)] = &[
     ("*", "WriteLogs", "the Lambda service writes the logs with the function's role"),
     ("RouterRole", "JoinVpc", "the Lambda service joins the function to the VPC with its role"),
+    ("JobsRole", "JoinVpc", "the Lambda service joins the function to the VPC with its role"),
     ("OrchestratorRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
+    ("JobsRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
+    ("OutboundRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
+    ("SchedulesRole", "KeepFailedEvents", "EventBridge sends what was given up"),
+    ("JobsRole", "Sweep", "only what is a day old"),
+    ("JobsRole", "ReadWhatIsSwept", "only what is a day old"),
+    ("JobsRole", "ReadBeats", "only where a replica goes away under a batch"),
+    ("JobsRole", "CountHeld", "only where a replica goes away under a batch"),
+    ("JobsRole", "GoOn", "only what outlasts an invocation; there is a test of its own"),
     ("InstanceRole", "ListWeights", "the inference server fetches weights"),
     ("InstanceRole", "ReadWeights", "the inference server fetches weights"),
     ("InstanceRole", "ReadParameters", "only for a model whose `env` refers to parameters"),
@@ -34,6 +49,12 @@ const ON_EVERYTHING: &[(&str, &str, &str)] = &[
         "FindInstances",
         "the action knows no resources: \
          https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html",
+    ),
+    (
+        "JobsRole",
+        "JoinVpc",
+        "the Lambda service checks the permission on `*`; `NoEc2FromCode` takes it from the code: \
+         https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html",
     ),
     (
         "RouterRole",
@@ -56,6 +77,13 @@ const ON_ALL_OF_A_KIND: &[(&str, &str, &str)] = &[
     ("InstanceRole", "ReadWeights", "objects of the one bucket"),
     ("InstanceRole", "ReadParameters", "parameters of the one stack"),
     ("RouterRole", "ReadProviderKeys", "the keys of the one stack's providers"),
+    ("JobsRole", "ReadProviderKeys", "the keys of the one stack's providers"),
+    ("*", "ScheduleLooks", "schedules of the one group"),
+    ("BatchesRole", "KeepContents", "objects of the one bucket"),
+    ("BatchesRole", "GiveUpContents", "objects of the one bucket"),
+    ("JobsRole", "ReadAndWriteContents", "objects of the one bucket"),
+    ("JobsRole", "RemoveAnswers", "objects of the one bucket"),
+    ("JobsRole", "Sweep", "objects of the one bucket"),
     ("*", "WriteLogs", "streams of the function's own log"),
 ];
 
@@ -80,6 +108,11 @@ fn requests(stack: &Stack, account: &Account, roles: &Roles) -> BTreeMap<String,
             },
         };
         requests.entry(role.to_owned()).or_default().extend(account.requests(call));
+        // What EventBridge does with the role that a schedule has.
+        if call.service == "scheduler" {
+            let made = requests.entry(SCHEDULES_ROLE.to_owned()).or_default();
+            made.push(Account::run_of_schedule(call));
+        }
     }
     for requests in requests.values_mut() {
         requests.sort();
@@ -90,7 +123,8 @@ fn requests(stack: &Stack, account: &Account, roles: &Roles) -> BTreeMap<String,
 
 #[tokio::test]
 async fn every_role_allows_what_is_done_and_nothing_else() {
-    let Some(stack) = Stack::start().await else { return };
+    let settings = jobs::open().parameter("JobTemplates", TEMPLATES);
+    let Some(stack) = Stack::with(settings).await else { return };
     let account = Account::of(&stack);
     let roles = roles(&account);
     everything(&stack).await;
@@ -192,6 +226,9 @@ async fn everything(stack: &Stack) {
     let answer = limited.chat_stream("short").await.all().await;
     assert_eq!(answer.last(), Some(&Event::Done), "{answer:?}\n{}", stack.machine_logs());
     assert_eq!(limited.chat("demo").await.status, 200);
+    batches(stack, &admin, &limited).await;
+    jobs::everything(stack, &admin).await;
+    prompts::everything(&admin, &limited).await;
     eventually("the router has learnt of the project's budget", async || {
         let answer = admin.chat("demo").await;
         let reserved = stack.front.calls().by(ROUTER).on_key("RESERVATION#").count();
@@ -282,6 +319,7 @@ async fn providers(stack: &Stack, admin: &Client) {
         if is_hit { Ok(()) } else { Err(answer.text()) }
     })
     .await;
+    of_provider(&caller).await;
     let prices = json!({"source": "ours", "date": "2026-11-27", "providers": {}});
     assert_eq!(admin.put("/api/v1/prices/imported", &prices).await.status, 201);
     assert_eq!(admin.get("/api/v1/prices").await.status, 200);
@@ -289,6 +327,77 @@ async fn providers(stack: &Stack, admin: &Client) {
     for path in ["/api/v1/routes/assistant", "/api/v1/routes/kept", "/api/v1/providers/other"] {
         assert_eq!(admin.delete(path).await.status, 200, "{path}");
     }
+}
+
+/// Does what can be done with files, batches, jobs and queues.
+async fn batches(stack: &Stack, admin: &Client, client: &Client) {
+    let bounded = admin.request(Method::PATCH, "/api/v1/queues/batch");
+    let bounded = admin.send(bounded.json(&json!({"max_running": 2}))).await;
+    assert_eq!(bounded.status, 200, "{}", bounded.text());
+    // An answer that is too large for a record.
+    let body = json!({
+        "model": "short", "max_tokens": 4, "echo": true, "prompt": "long-".repeat(40_000),
+    });
+    let line = json!({"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": body});
+    let done = batch(client, "/v1/completions", &line.to_string()).await;
+    let output = done["output_file_id"].as_str().expect("an output");
+    assert_eq!(diogenes_e2e::batch::download(client, output).await.status, 200);
+    assert_eq!(client.delete(&format!("/v1/files/{output}")).await.status, 200);
+    for path in ["/v1/files", "/v1/batches"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    let cancelled = upload(client, &line.to_string()).await;
+    let cancelled = create(client, &cancelled).await;
+    let answer = client.post(&format!("/v1/batches/{cancelled}/cancel"), &json!({})).await;
+    assert!(answer.status == 200 || answer.status == 409, "{}", answer.text());
+    let of_project = json!({"email": "c@example.com", "project": "search"});
+    let (_, key) = admin.create_key(&of_project).await;
+    let of_project = Client::new(admin.base_url(), &key);
+    batch(&of_project, "/v1/completions", &line.to_string()).await;
+    let job = done["job_id"].as_str().expect("a job");
+    for path in [
+        "/api/v1/jobs".to_owned(),
+        "/api/v1/jobs?project=search".into(),
+        format!("/api/v1/jobs/{job}"),
+        format!("/api/v1/jobs/{job}/logs"),
+        "/api/v1/queues".into(),
+    ] {
+        assert_eq!(admin.get(&path).await.status, 200, "{path}");
+    }
+    // Large enough to be written in parts, and given up.
+    let part = vec![b'x'; 4 << 20];
+    let create = json!({
+        "purpose": "user_data", "filename": "big", "bytes": 3 * part.len(), "mime_type": "text/plain",
+    });
+    let made = client.post("/v1/uploads", &create).await.json();
+    let path = format!("/v1/uploads/{}", made["id"].as_str().expect("an id"));
+    let mut parts = Vec::new();
+    for _ in 0..3 {
+        let part = client.send(client.form(&format!("{path}/parts"), &[], ("data", &part))).await;
+        parts.push(part.json()["id"].clone());
+    }
+    let wrong = json!({"part_ids": parts, "md5": "0"});
+    assert_eq!(client.post(&format!("{path}/complete"), &wrong).await.status, 400);
+    assert_eq!(client.post(&format!("{path}/cancel"), &json!({})).await.status, 200);
+    stack.host.wait_idle().await;
+}
+
+/// A batch that a provider answers along a route.
+async fn of_provider(caller: &Client) {
+    let line = line("a", "kept").replace("\"max_tokens\":4", "\"temperature\":0");
+    let done = batch(caller, "/v1/chat/completions", &line).await;
+    assert_eq!(done["request_counts"]["completed"], 1, "{done}");
+}
+
+async fn batch(client: &Client, endpoint: &str, lines: &str) -> Value {
+    let body = json!({
+        "input_file_id": upload(client, lines).await,
+        "endpoint": endpoint,
+        "completion_window": "24h",
+    });
+    let made = client.post("/v1/batches", &body).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    until(client, made.json()["id"].as_str().expect("an id"), "completed").await
 }
 
 /// Does what can be done with budgets. That of the admin's own key counts what it asks.
@@ -331,12 +440,15 @@ async fn projects(stack: &Stack, admin: &Client) {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert!(!answer.text().contains("a@example.com"), "{path}: {}", answer.text());
     }
+    let prompt = json!({"messages": [{"role": "system", "content": "Be brief."}]});
+    let pushed = of_project.post("/api/v1/prompts/short/versions", &prompt).await;
+    assert_eq!(pushed.status, 201, "{}", pushed.text());
     let everywhere = admin.get("/api/v1/projects").await;
     assert_eq!(everywhere.json()["data"].as_array().map(Vec::len), Some(2));
     let audit = of_project.get("/api/v1/audit").await.json();
     let records = audit["data"].as_array().expect("records");
     let actions: Vec<_> = records.iter().map(|record| &record["action"]).collect();
-    assert_eq!(actions, ["key.create", "project.create"], "{audit}");
+    assert_eq!(actions, ["prompt.push", "key.create", "project.create"], "{audit}");
     assert!(audit["data"][0]["address"].is_string(), "{audit}");
     let archived = admin.post("/api/v1/projects/team-a/archive", &json!({})).await;
     assert_eq!(archived.status, 200, "{}", archived.text());

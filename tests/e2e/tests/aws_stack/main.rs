@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 mod answers;
 mod bad_input;
 mod bad_input_store;
+mod batches;
+mod batches_calls;
+mod batches_go_on;
 mod calls;
 mod cli;
 mod cold;
@@ -23,8 +26,11 @@ mod fleet;
 mod forms;
 mod gateway;
 mod iam;
+mod jobs;
+mod jobs_calls;
 mod keys;
 mod limits;
+mod prompts;
 
 /// A model whose boot can be watched.
 fn slow(name: &str) -> Model {

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use serde_json::Value;
 
-use super::dynamodb;
+use super::{dynamodb, s3};
 
 /// How many tags a resource of AWS may have.
 const MOST_TAGS: usize = 50;
@@ -25,7 +25,8 @@ pub struct Resource {
     /// Lambda: the name of the function.
     pub function: Option<String>,
     /// EC2 and other form protocols: every field of the form, such as `InstanceType` or
-    /// `TagSpecification.1.Tag.1.Key`. Systems Manager: the texts of the body, such as `Name`.
+    /// `TagSpecification.1.Tag.1.Key`. Systems Manager: the texts of the body, such as `Name`. S3:
+    /// `Bucket` and `Key`. EventBridge Scheduler: `Group`, `Name`, and `Target` and `Role`, ARNs.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -62,8 +63,10 @@ pub(super) enum Protocol {
     Ec2,
     /// A form in, XML out, other errors: STS, IAM, CloudFormation.
     Query,
-    /// Paths and JSON: Lambda.
+    /// Paths and JSON: Lambda, EventBridge Scheduler.
     Rest,
+    /// Paths, and XML where there is more: S3.
+    S3,
 }
 
 /// A call of AWS as it came in.
@@ -80,7 +83,7 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(parts: Parts, body: Bytes) -> Self {
-        let (caller, service) = signer(&parts.headers).unwrap_or_default();
+        let (caller, service) = signer(&parts).unwrap_or_default();
         let target = header(&parts.headers, "x-amz-target");
         let mut resource = Resource::default();
         let (protocol, action) = if let Some(target) = target {
@@ -95,6 +98,11 @@ impl Call {
             resource.function = function(parts.uri.path());
             let action = if parts.uri.path().ends_with("/invocations") { "Invoke" } else { "" };
             (Protocol::Rest, action.to_owned())
+        } else if service == "s3" {
+            (Protocol::S3, s3::describe(&parts, &mut resource).to_owned())
+        } else if service == "scheduler" {
+            resource.parameters = schedule(parts.uri.path(), &body);
+            (Protocol::Rest, "CreateSchedule".to_owned())
         } else {
             resource.parameters = form_urlencoded::parse(&body).into_owned().collect();
             let action = resource.parameters.get("Action").cloned();
@@ -125,13 +133,37 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The access key and the service of a signature:
-/// `Credential=<access key>/<date>/<region>/<service>/aws4_request`.
-fn signer(headers: &HeaderMap) -> Option<(String, String)> {
-    let scope = header(headers, "authorization")?.split("Credential=").nth(1)?;
-    let mut parts = scope.split([',', ' ']).next()?.split('/');
+/// `Credential=<access key>/<date>/<region>/<service>/aws4_request`; or of a URL that is signed.
+fn signer(parts: &Parts) -> Option<(String, String)> {
+    let in_header = header(&parts.headers, "authorization")
+        .and_then(|header| header.split("Credential=").nth(1))
+        .and_then(|scope| scope.split([',', ' ']).next())
+        .map(str::to_owned);
+    let in_query = || {
+        let query = parts.uri.query()?;
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        Some(pairs.find(|(name, _)| name == "X-Amz-Credential")?.1.into_owned())
+    };
+    let scope = in_header.or_else(in_query)?;
+    let mut parts = scope.split('/');
     let caller = parts.next()?;
     let service = parts.nth(2)?;
     Some((caller.to_owned(), service.to_owned()))
+}
+
+/// What a schedule is and invokes.
+fn schedule(path: &str, body: &[u8]) -> BTreeMap<String, String> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    [
+        ("Name", Some(name)),
+        ("Group", body["GroupName"].as_str()),
+        ("Target", body["Target"]["Arn"].as_str()),
+        ("Role", body["Target"]["RoleArn"].as_str()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+    .collect()
 }
 
 /// The function of `/2015-03-31/functions/<name or ARN>[:qualifier]/invocations`, by name.

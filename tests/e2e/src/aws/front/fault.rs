@@ -78,12 +78,13 @@ impl Fault {
         match (&self.code, protocol) {
             (Code::Own(code), _) => code,
             (Code::Denied, Protocol::Ec2) => "UnauthorizedOperation",
-            (Code::Denied, Protocol::Query) => "AccessDenied",
+            (Code::Denied, Protocol::Query | Protocol::S3) => "AccessDenied",
             (Code::Denied, Protocol::Json | Protocol::Rest) => "AccessDeniedException",
             (Code::Throttled, Protocol::Ec2) => "RequestLimitExceeded",
             (Code::Throttled, Protocol::Query) => "Throttling",
             (Code::Throttled, Protocol::Json) => "ProvisionedThroughputExceededException",
             (Code::Throttled, Protocol::Rest) => "TooManyRequestsException",
+            (Code::Throttled, Protocol::S3) => "SlowDown",
         }
     }
 
@@ -106,6 +107,13 @@ impl Fault {
                 body.insert("Message".to_owned(), json!(self.message));
                 let body = Value::Object(body).to_string();
                 Answer::new(status, "application/json", body).header("x-amzn-errortype", code)
+            }
+            Protocol::S3 => {
+                let body = format!(
+                    "<Error><Code>{escaped}</Code><Message>{message}</Message>\
+                     <RequestId>{id}</RequestId></Error>"
+                );
+                Answer::new(status, "application/xml", body)
             }
             Protocol::Ec2 => {
                 let body = format!(
@@ -131,7 +139,7 @@ impl Fault {
 fn status(code: &str, protocol: Protocol) -> u16 {
     match code {
         "InternalServerError" | "InternalError" | "ServiceException" => 500,
-        "RequestLimitExceeded" | "Unavailable" | "ServiceUnavailable" => 503,
+        "RequestLimitExceeded" | "Unavailable" | "ServiceUnavailable" | "SlowDown" => 503,
         "UnauthorizedOperation" | "AccessDenied" => 403,
         "AccessDeniedException" if protocol == Protocol::Rest => 403,
         "TooManyRequestsException" => 429,

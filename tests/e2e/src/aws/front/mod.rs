@@ -14,15 +14,19 @@ mod gate;
 mod invoke;
 mod record;
 mod rule;
+mod s3;
+mod schedules;
 mod server;
 mod upstream;
 mod xml;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::AbortHandle;
 
 use crate::wait::eventually;
 
@@ -34,6 +38,7 @@ pub use self::gate::{Gate, HeldCall};
 pub use self::invoke::{Invocation, Returned};
 pub use self::record::{Calls, Outcome, Recorded};
 pub use self::rule::{Rule, RuleBuilder, Then};
+pub use self::schedules::Schedule;
 
 use self::server::Desk;
 
@@ -58,6 +63,7 @@ impl Front {
             rules: rule::Rules::default(),
             invocations: invoke::Invocations::default(),
             ec2: ec2::Ec2::new(emulator.kind()),
+            schedules: schedules::Schedules::default(),
             upstream: upstream::Upstream::new(emulator.endpoint()),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -157,6 +163,41 @@ impl Front {
         F: Future<Output = Result<Returned, Fault>> + Send + 'static,
     {
         self.desk.invocations.set(handler);
+    }
+
+    /// Makes a bucket of S3.
+    ///
+    /// # Panics
+    /// If the emulator does not.
+    pub async fn create_bucket(&self, name: &str) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let made = client.put(format!("{}/{name}", self.desk.upstream.endpoint())).send().await;
+        let made = made.expect("an answer");
+        assert!(made.status().is_success(), "{}", made.status());
+    }
+
+    /// The schedules that stand.
+    pub fn schedules(&self) -> Vec<Schedule> {
+        self.desk.schedules.list()
+    }
+
+    /// Takes all of them out: whoever does invokes their targets.
+    pub fn take_schedules(&self) -> Vec<Schedule> {
+        self.desk.schedules.take(None)
+    }
+
+    /// Lets this happen to each schedule whose time comes, until it is aborted.
+    pub fn on_schedule(&self, handler: impl Fn(Schedule) + Send + 'static) -> AbortHandle {
+        /// How often they are looked at.
+        const EVERY: Duration = Duration::from_millis(200);
+        let desk = self.desk.clone();
+        let run = async move {
+            loop {
+                tokio::time::sleep(EVERY).await;
+                desk.schedules.take(Some(jiff::Timestamp::now())).into_iter().for_each(&handler);
+            }
+        };
+        tokio::spawn(run).abort_handle()
     }
 
     /// Forgets the calls so far and ends every rule. Calls that are held go on being held.

@@ -16,6 +16,8 @@ use super::ec2::Ec2;
 use super::invoke::Invocations;
 use super::record::{Outcome, Record, Recorded};
 use super::rule::{Effect, Rules, Then};
+use super::s3;
+use super::schedules::Schedules;
 use super::upstream::Upstream;
 
 /// What the connections of a front share.
@@ -25,6 +27,7 @@ pub(super) struct Desk {
     pub(super) rules: Rules,
     pub(super) invocations: Invocations,
     pub(super) ec2: Ec2,
+    pub(super) schedules: Schedules,
     pub(super) upstream: Upstream,
 }
 
@@ -111,6 +114,12 @@ impl Desk {
     async fn perform(&self, call: &Call) -> Answer {
         match call.service.as_str() {
             "lambda" => self.invocations.answer(call).await,
+            "scheduler" => self.schedules.answer(call),
+            "s3" => {
+                let mut call = call.clone();
+                s3::sign_by_header(&mut call.parts);
+                self.upstream.send(&call).await
+            }
             "ec2" => self.ec2.answer(&self.upstream, call).await,
             _ => self.upstream.send(call).await,
         }

@@ -31,6 +31,11 @@ impl Upstream {
         Self { client, endpoint: endpoint.to_owned() }
     }
 
+    /// `http://127.0.0.1:PORT` of the emulator.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Forwards the call as it came.
     pub(super) async fn send(&self, call: &Call) -> Answer {
         self.send_with(call, call.body.clone()).await
@@ -50,7 +55,8 @@ impl Upstream {
             headers.remove(name);
         }
         let request = self.client.request(call.parts.method.clone(), uri.to_string());
-        match receive(request.headers(headers).body(body)).await {
+        let is_head = call.parts.method == http::Method::HEAD;
+        match receive(request.headers(headers).body(body), is_head).await {
             Ok(answer) => answer,
             // A code that no SDK knows: the test shows it.
             Err(error) => Answer::new(502, "text/plain", format!("the emulator: {error}")),
@@ -58,12 +64,18 @@ impl Upstream {
     }
 }
 
-async fn receive(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+/// The length of what a HEAD request asks about is part of its answer.
+async fn receive(
+    request: reqwest::RequestBuilder,
+    is_head: bool,
+) -> Result<Answer, reqwest::Error> {
     let mut response = request.send().await?;
     let status = response.status();
     let mut headers = std::mem::take(response.headers_mut());
     for name in OF_CONNECTION {
-        headers.remove(name);
+        if !is_head || name != header::CONTENT_LENGTH {
+            headers.remove(name);
+        }
     }
     Ok(Answer { status, headers, body: response.bytes().await? })
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::aws::front::{Recorded, Resource};
 use crate::aws::lambda::{ACCOUNT, REGION, Values};
-use crate::aws::stack::{INSTANCE, ORCHESTRATOR, Stack};
+use crate::aws::stack::{INSTANCE, JOBS, ORCHESTRATOR, Stack, TEMPLATES};
 
 use super::condition::Context;
 
@@ -33,6 +33,7 @@ pub struct Account {
     deployment: String,
     launch_template: String,
     subnets: Vec<String>,
+    bucket: String,
 }
 
 impl Account {
@@ -46,6 +47,7 @@ impl Account {
             deployment: stack.deployment().to_owned(),
             launch_template: environment["DIOGENES_LAUNCH_TEMPLATE"].clone(),
             subnets: subnets.collect(),
+            bucket: stack.template.functions[JOBS].environment["DIOGENES_BUCKET"].clone(),
         }
     }
 
@@ -54,6 +56,7 @@ impl Account {
         let mut values = Values::default()
             .parameter("GpuImageId", IMAGE)
             .parameter("WeightsBucket", WEIGHTS)
+            .parameter("JobTemplates", TEMPLATES)
             .reference("AWS::StackName", &self.deployment)
             .reference("Table", &self.table)
             .reference("Table.Arn", self.table_arn())
@@ -62,15 +65,34 @@ impl Account {
             .reference("DynamoDbEndpoint", VPC_ENDPOINT)
             .reference("InstanceRole", "InstanceRole")
             .reference("InstanceRole.Arn", instance_role())
+            .reference("Files.Arn", self.bucket())
+            .reference("Schedules", &self.deployment)
+            .reference("SchedulesRole.Arn", format!("arn:aws:iam::{ACCOUNT}:role/SchedulesRole"))
             .reference("FailedEvents.Arn", arn("sqs", "FailedEvents"));
         for (letter, subnet) in ["A", "B", "C"].into_iter().zip(&self.subnets) {
             values = values.reference(&format!("InstanceSubnet{letter}"), subnet);
         }
-        for group in ["Router", "Orchestrator", "Authorizer", "Keys", "Cluster"] {
+        for group in [
+            "Router",
+            "Orchestrator",
+            "Authorizer",
+            "Keys",
+            "Prompts",
+            "Cluster",
+            "Batches",
+            "Jobs",
+            "Outbound",
+        ] {
             let log_group = arn("logs", &format!("log-group:{group}"));
             values = values.reference(&format!("{group}Logs.Arn"), log_group);
         }
         values
+    }
+
+    /// What EventBridge asks when the time of a schedule comes that this call makes.
+    pub fn run_of_schedule(call: &Recorded) -> Request {
+        let target = call.resource.parameters.get("Target").cloned().unwrap_or_default();
+        request("lambda:InvokeFunction", target)
     }
 
     /// What IAM is asked when this call is made: a call may need several permissions.
@@ -113,14 +135,39 @@ impl Account {
                 })
                 .collect()
             }
-            ("ssm", "GetParameter") => {
+            ("s3", "ListBucket") => vec![request("s3:ListBucket", self.bucket())],
+            ("s3", action) if self.is_of_bucket(call) => {
+                let key = call.resource.parameters.get("Key").map_or("", String::as_str);
+                vec![request(&format!("s3:{action}"), format!("{}/{key}", self.bucket()))]
+            }
+            ("scheduler", "CreateSchedule") => {
+                let parameter =
+                    |name: &str| call.resource.parameters.get(name).cloned().unwrap_or_default();
+                let place = format!("schedule/{}/{}", parameter("Group"), parameter("Name"));
+                let passing = request("iam:PassRole", parameter("Role"));
+                let service = ("iam:PassedToService".to_owned(), "scheduler.amazonaws.com");
+                vec![
+                    request("scheduler:CreateSchedule", arn("scheduler", &place)),
+                    passing.with([service]),
+                ]
+            }
+            ("ssm", "GetParameter" | "PutParameter") => {
                 let name = call.resource.parameters.get("Name").map_or("", String::as_str);
-                vec![request("ssm:GetParameter", arn("ssm", &format!("parameter{name}")))]
+                let action = format!("ssm:{}", call.action);
+                vec![request(&action, arn("ssm", &format!("parameter{name}")))]
             }
             // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
             ("ec2", "DescribeInstances") => vec![request("ec2:DescribeInstances", "*".to_owned())],
             _ => panic!("which permissions does {call:?} need? teach it to {}", file!()),
         }
+    }
+
+    fn bucket(&self) -> String {
+        format!("arn:aws:s3:::{}", self.bucket)
+    }
+
+    fn is_of_bucket(&self, call: &Recorded) -> bool {
+        call.resource.parameters.get("Bucket") == Some(&self.bucket)
     }
 
     fn table_arn(&self) -> String {

@@ -27,7 +27,7 @@ use crate::wait::eventually;
 
 use super::emulator::Emulator;
 use super::front::{Fault, Front, Returned};
-use super::lambda::{Gateway, LambdaHost, Template, Values};
+use super::lambda::{ACCOUNT, Gateway, LambdaHost, REGION, Template, Values};
 
 pub use self::settings::StackSettings;
 
@@ -36,6 +36,18 @@ use self::machines::Machines;
 
 /// The function that looks after the fleet.
 pub const ORCHESTRATOR: &str = "OrchestratorFunction";
+
+/// The function that answers for files, batches and jobs.
+pub const BATCHES: &str = "BatchesFunction";
+
+/// The function that works on batches.
+pub const JOBS: &str = "JobsFunction";
+
+/// The function that works on `http` jobs and webhooks.
+pub const OUTBOUND: &str = "OutboundFunction";
+
+/// The parameter with the templates of jobs that the roles of tests are read with.
+pub const TEMPLATES: &str = "/diogenes/of-tests/job-templates";
 
 /// The caller whose calls are those of instances, as the front records them.
 pub const INSTANCE: &str = "Instance";
@@ -59,6 +71,7 @@ pub struct Stack {
     table: String,
     deployment: String,
     schedule: Option<AbortHandle>,
+    scheduler: AbortHandle,
 }
 
 /// An instance as EC2 lists it.
@@ -98,12 +111,14 @@ impl Stack {
     /// Deploys a stack on this emulator.
     pub async fn deploy(emulator: &Emulator, settings: &StackSettings) -> Self {
         let front = Front::start(emulator).await;
-        let (table, deployment) = (unique("table"), unique("stack"));
+        let (table, deployment, bucket) = (unique("table"), unique("stack"), unique("files"));
         let path = project().join("template.yaml");
         let text = std::fs::read_to_string(&path).expect("the template");
         let resources = serde_saphyr::from_str(&text).expect("the template is YAML");
         table::create(&front.dynamodb("cloudformation"), &table, &resources).await;
+        front.create_bucket(&bucket).await;
         let values = values(&front, settings, &table, &deployment).await;
+        let values = values.reference("Files", &bucket);
         let template = Template::read(&path, &values);
         let template = template.expect("the template is understood");
         let functions = template.functions.values().map(|each| {
@@ -121,8 +136,21 @@ impl Stack {
             let missing = |error| Fault::new("ResourceNotFoundException", &format!("{error:?}"));
             async move { answer.map_err(missing) }
         });
-        let mut stack =
-            Self { gateway, host, front, template, machines, table, deployment, schedule: None };
+        let functions = host.clone();
+        let scheduler = front.on_schedule(move |schedule| {
+            let _ = functions.invoke_async(&schedule.target, schedule.input);
+        });
+        let mut stack = Self {
+            gateway,
+            host,
+            front,
+            template,
+            machines,
+            table,
+            deployment,
+            schedule: None,
+            scheduler,
+        };
         if let Some(every) = settings.schedule {
             let (host, event) = (stack.host.clone(), stack.scheduled_event(ORCHESTRATOR));
             let run = async move {
@@ -202,6 +230,19 @@ impl Stack {
     pub async fn tick(&self) -> Result<(), String> {
         let ran = self.host.invoke(ORCHESTRATOR, self.scheduled_event(ORCHESTRATOR)).await;
         ran.map(|_| ()).map_err(|error| format!("{error:?}"))
+    }
+
+    /// Lets the time of every one-time schedule come; how many there were.
+    ///
+    /// # Panics
+    /// If one invokes what is not there.
+    pub fn run_schedules(&self) -> usize {
+        let schedules = self.front.take_schedules();
+        let count = schedules.len();
+        for schedule in schedules {
+            self.host.invoke_async(&schedule.target, schedule.input).expect("its function");
+        }
+        count
     }
 
     /// Lets the schedule run until the condition holds.
@@ -284,7 +325,7 @@ impl Stack {
         let event = json!({
             "version": "0", "id": "00000000-0000-4000-8000-000000000000",
             "source": "aws.ec2", "detail-type": kind,
-            "account": super::lambda::ACCOUNT, "region": super::lambda::REGION,
+            "account": ACCOUNT, "region": REGION,
             "time": "2026-01-01T00:00:00Z", "resources": [], "detail": detail,
         });
         self.host.invoke_async(ORCHESTRATOR, event.to_string()).expect("the event is queued");
@@ -305,14 +346,25 @@ impl Drop for Stack {
         if let Some(schedule) = &self.schedule {
             schedule.abort();
         }
+        self.scheduler.abort();
         if std::thread::panicking() {
-            for name in self.host.names() {
-                eprintln!("== {name}\n{}", self.host.logs(name));
-            }
-            eprintln!("{}\n== calls", self.machine_logs());
+            eprintln!("== calls");
             for call in &self.front.calls().that(|call| call.caller != "hardware") {
                 let keys = &call.resource.leading_keys;
                 eprintln!("{} {} {keys:?} {:?}", call.caller, call.action, call.outcome);
+            }
+            eprintln!("{}", self.machine_logs());
+            for name in self.host.names() {
+                eprintln!("== {name}\n{}", self.host.logs(name));
+            }
+            // Where only the end of all this is shown.
+            eprintln!("== the last of each");
+            for name in self.host.names() {
+                let log = self.host.logs(name);
+                let last: Vec<_> = log.lines().rev().take(2).collect();
+                for line in last.iter().rev() {
+                    eprintln!("{name}: {line}");
+                }
             }
         }
     }
@@ -353,6 +405,9 @@ async fn values(front: &Front, settings: &StackSettings, table: &str, deployment
     let mut values = Values::default()
         .reference("AWS::StackName", deployment)
         .reference("Table", table)
+        .reference("Schedules", deployment)
+        .reference("SchedulesRole.Arn", format!("arn:aws:iam::{ACCOUNT}:role/SchedulesRole"))
+        .reference("FailedEvents.Arn", format!("arn:aws:sqs:{REGION}:{ACCOUNT}:FailedEvents"))
         .reference("LaunchTemplate", template.launch_template_id().expect("an id"))
         .reference("LaunchTemplate.LatestVersionNumber", version)
         .parameter("GpuImageId", IMAGE);

@@ -31,6 +31,8 @@ const IGNORED: &[&str] = &[
     "Description",
     "LoggingConfig",
     "Policies",
+    // Nobody watches for loops here.
+    "RecursiveLoop",
     "Role",
     "Tags",
     "VpcConfig",

@@ -1,27 +1,16 @@
-//! Metrics of the fleet in CloudWatch's embedded metric format: one line of JSON on the standard
-//! output for each model that is awake. A model that sleeps has none: CloudWatch charges for
-//! every metric that is written within an hour, and an idle installation shall cost nothing.
-//!
-//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
-//!
-//! The alarms and the dashboard in `template.yaml` read them by these names.
-
-use std::io::Write;
+//! Metrics of the fleet: one line for each model that is awake. A model that sleeps has none.
 
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::eta::since;
 use diogenes_core::fleet::{DeploymentId, FleetEvent, Reconciled};
-use diogenes_core::name::ModelName;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// The namespace of all of them.
-const NAMESPACE: &str = "Diogenes";
+use super::emf::{Line, MAX_VALUES, write};
+
 /// By installation.
 const OF_DEPLOYMENT: &[&str] = &["Deployment"];
 /// By installation and model.
 const OF_MODEL: &[&str] = &["Deployment", "Model"];
-/// The most values of one metric in a line, by the specification.
-const MAX_VALUES: usize = 100;
 
 /// The line about a model after a reconcile, if it has something to tell. One that could not be
 /// reconciled tells its age all the same: it may be one whose instance cannot be ended.
@@ -58,56 +47,18 @@ pub fn line(deployment: &DeploymentId, one: &Reconciled, now: Timestamp) -> Opti
         let hours = since(launch, now).as_secs_f64() / 3600.0;
         line.put("OldestInstanceHours", "None", &[OF_DEPLOYMENT], json!(hours));
     }
-    line.finish(deployment, &one.model, now)
+    line.label("Model", one.model.to_string());
+    line.finish(deployment, now)
 }
 
 /// Writes the lines about what a reconcile has found.
 pub fn report(deployment: &DeploymentId, models: &[Reconciled], now: Timestamp) {
-    let lines = models.iter().filter_map(|one| line(deployment, one, now));
-    let mut output = std::io::stdout().lock();
-    for line in lines {
-        if let Err(error) = writeln!(output, "{line}") {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the metrics could not be written"
-            );
-        }
-    }
+    write(models.iter().filter_map(|one| line(deployment, one, now)));
 }
 
 fn cold_start(event: &FleetEvent) -> Option<f64> {
     match event {
         FleetEvent::Ready { cold_start } => Some(cold_start.as_secs_f64()),
         FleetEvent::LaunchFailed { .. } | FleetEvent::Freed => None,
-    }
-}
-
-/// A line in the making.
-#[derive(Default)]
-struct Line {
-    directives: Vec<Value>,
-    values: Map<String, Value>,
-}
-
-impl Line {
-    fn put(&mut self, name: &str, unit: &str, dimensions: &[&[&str]], value: Value) {
-        self.directives.push(json!({
-            "Namespace": NAMESPACE,
-            "Dimensions": dimensions,
-            "Metrics": [{"Name": name, "Unit": unit}],
-        }));
-        self.values.insert(name.to_owned(), value);
-    }
-
-    fn finish(self, deployment: &DeploymentId, model: &ModelName, now: Timestamp) -> Option<Value> {
-        if self.directives.is_empty() {
-            return None;
-        }
-        let mut line = self.values;
-        let aws = json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": self.directives});
-        line.insert("_aws".into(), aws);
-        line.insert("Deployment".into(), json!(deployment.to_string()));
-        line.insert("Model".into(), json!(model.to_string()));
-        Some(Value::Object(line))
     }
 }
