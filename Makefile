@@ -1,6 +1,6 @@
 # One line per task. Everything beyond a Rust toolchain that a task needs, it installs below `target/`,
 # but for Debian's packages, which `.ci/run` installs (nginx-light and wrk for `bench`, shellcheck for
-# `check`, python3-venv for `check` and `test-clients`, npm for `test-clients`).
+# `check`, python3-venv for `check`, `test-clients` and `test-oracle`, npm for `test-clients`).
 
 CARGO ?= cargo
 ARGS ?=
@@ -20,10 +20,10 @@ BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
 SAM = PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam
 # Most tests wait for a program or a time: twice as many as there are cores end sooner.
 TEST_THREADS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
-FUNCTIONS := router authorizer keys cluster orchestrator
+FUNCTIONS := router authorizer keys cluster prompts batches jobs orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help run test check soak lint-template test-clients bench bench-peers bench-lambda build preflight deploy sam picture tools clean
+.PHONY: help run test check soak lint-template test-clients test-oracle bench bench-peers bench-batches bench-prompts bench-jobs bench-lambda build preflight deploy sam picture tools clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,13 +38,15 @@ test: ## every test: units, conformance, 5,000 schedules of the fleet, end to en
 	$(CARGO) build --locked --workspace --all-features --bins --tests
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked --workspace --all-features
 
+# Beside all others a program has the features of its dependencies that they ask for; users build it alone.
 check: tools lint-template ## format, lints, documentation, licences, unused dependencies, template, shell scripts
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-features --all-targets -- -D warnings
+	$(CARGO) check --locked -p diogenes
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 	cargo-deny --all-features check bans licenses sources
 	cargo-machete
-	shellcheck .ci/run tests/e2e/localstack/build-image.sh tests/clients/*.sh scripts/*.sh ami/*.sh
+	shellcheck .ci/run tests/e2e/localstack/build-image.sh tests/clients/*.sh tests/oracle/*.sh scripts/*.sh ami/*.sh
 
 # The region only has to be some region: nothing is sent there.
 lint-template: $(AWS_TOOLS)/.lint ## the SAM template, with AWS's own linters, and what looks at an account before it is deployed
@@ -58,7 +60,12 @@ soak: ## the long counts of what `test` runs briefly: a million schedules, a tho
 	DIOGENES_SCHEDULES=$(or $(LONG_SCHEDULES),2000) $(CARGO) test --locked --release -p diogenes-simulation --all-features
 	DIOGENES_CALLS=$(or $(CALLS),1000) $(CARGO) test --locked --workspace --all-features --test functions calls_at_once
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
-	DIOGENES_BATCH_KILLS=$(or $(BATCH_KILLS),400) $(CARGO) test --locked --workspace --all-features --test batches -- --nocapture a_killed
+	DIOGENES_JOBS=$(or $(JOBS),10000) $(CARGO) test --locked --release -p diogenes-core --all-features --lib jobs::chaos
+	DIOGENES_COMPARISONS=$(or $(COMPARISONS),100000) $(CARGO) test --locked --release -p diogenes-core --all-features --lib false_alarms
+	DIOGENES_BATCH_KILLS=$(or $(BATCH_KILLS),500) $(CARGO) test --locked --workspace --all-features --test batches -- --nocapture a_killed
+
+test-oracle: ## whether SciPy and statsmodels still answer as the tests of the statistics expect
+	tests/oracle/run.sh
 
 test-clients: ## the official clients of OpenAI and Anthropic, LangChain, and schemathesis on the control plane
 	$(CARGO) build --locked --workspace --all-features --bins --tests
@@ -73,6 +80,18 @@ bench-peers: ## side by side with other gateways, which are installed below PEER
 	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
 	scripts/bench_peers.sh $(PEERS)
 	target/release/diogenes-bench --peers $(PEERS) $(ARGS)
+
+bench-batches: ## a batch of 50,000 lines, and callers beside one; needs two quiet cores
+	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
+	target/release/diogenes-bench --batch 50000 --rounds 3 $(ARGS)
+
+bench-prompts: ## requests that name a prompt, beside those that bring its messages; needs two quiet cores and wrk
+	$(CARGO) build --release --locked -p diogenes -p mock-vllm -p diogenes-bench
+	target/release/diogenes-bench --prompts $(ARGS)
+
+bench-jobs: ## jobs that do nothing, beside plain commits to the same store: SQLite, and an emulator of DynamoDB
+	$(CARGO) build --release --locked -p diogenes-bench --bin bench-jobs --features jobs
+	target/release/bench-jobs $(ARGS)
 
 # In `functions`, as `sam build` does: its `.cargo` says how functions are built.
 bench-lambda: ## what a start of each Lambda function costs, beside a hello; fails above a bound

@@ -22,7 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # AWS lets nobody reserve the last of an account's concurrent executions.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 UNRESERVED_EXECUTIONS = 100
-RESERVATIONS = ["RouterReservedConcurrency", "AuthorizerReservedConcurrency", "OrchestratorReservedConcurrency"]
+RESERVATIONS = [
+    "RouterReservedConcurrency",
+    "AuthorizerReservedConcurrency",
+    "OrchestratorReservedConcurrency",
+    "JobsReservedConcurrency",
+    "OutboundReservedConcurrency",
+]
 # vCPUs of the smallest instance with a GPU that the documentation uses, and what it counts against.
 SMALLEST = 4
 GPU_QUOTAS = {"L-DB2E81BA": "Running On-Demand G and VT instances", "L-3819A6DF": "All G and VT Spot Instance Requests"}

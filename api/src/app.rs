@@ -10,8 +10,8 @@ use tracing::Instrument;
 
 use crate::batches::BatchesArea;
 use crate::control::{
-    AuditArea, BudgetsArea, ClusterArea, GatewayArea, JobsArea, KeysArea, ModelsArea, ProjectsArea,
-    UsageArea,
+    AuditArea, BudgetsArea, ClusterArea, DatasetsArea, EvalsArea, GatewayArea, JobsArea, KeysArea,
+    ModelsArea, ProjectsArea, PromptsArea, UsageArea, WorkArea,
 };
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -32,6 +32,14 @@ pub struct App {
     pub budgets: Arc<BudgetsArea>,
     /// `/api/v1/jobs` and `/api/v1/queues`.
     pub jobs: Arc<JobsArea>,
+    /// `/api/v1/work`.
+    pub work: Arc<WorkArea>,
+    /// `/api/v1/prompts`.
+    pub prompts: Arc<PromptsArea>,
+    /// `/api/v1/evals`.
+    pub evals: Arc<EvalsArea>,
+    /// `/api/v1/datasets`.
+    pub datasets: Arc<DatasetsArea>,
     /// `/api/v1/audit`.
     pub audit: Arc<AuditArea>,
     /// `/api/v1/usage`.
@@ -46,8 +54,9 @@ pub struct App {
 
 /// Every route.
 pub fn router(app: App) -> Router {
-    let metrics =
-        Router::new().route("/metrics", get(metrics)).with_state(app.proxy.metrics.clone());
+    let metrics = Router::new()
+        .route("/metrics", get(metrics))
+        .with_state((app.proxy.metrics.clone(), app.jobs.clone()));
     let others = inference_side(app.proxy.clone())
         .merge(metrics)
         .merge(batches::router(app.batches))
@@ -55,6 +64,10 @@ pub fn router(app: App) -> Router {
         .merge(control::projects_router(app.projects))
         .merge(control::budgets_router(app.budgets))
         .merge(control::jobs_router(app.jobs))
+        .merge(control::work_router(app.work))
+        .merge(control::prompts_router(app.prompts))
+        .merge(control::evals_router(app.evals))
+        .merge(control::datasets_router(app.datasets))
         .merge(control::audit_router(app.audit))
         .merge(control::usage_router(app.usage))
         .merge(control::models_router(app.models))
@@ -97,6 +110,16 @@ pub fn cluster_router(
     whole(Router::new(), others)
 }
 
+/// The routes of prompts: `/api/v1/prompts`.
+pub fn prompts_router(prompts: Arc<PromptsArea>) -> Router {
+    whole(Router::new(), control::prompts_router(prompts))
+}
+
+/// The routes of files, uploads, batches, jobs and queues.
+pub fn batches_router(batches: Arc<BatchesArea>, jobs: Arc<JobsArea>) -> Router {
+    whole(Router::new(), batches::router(batches).merge(control::jobs_router(jobs)))
+}
+
 fn inference_side(proxy: Arc<ProxyState>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
@@ -129,9 +152,10 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Metrics need no key: they name models, no caller and no content. `serve` listens on loopback
-/// unless told otherwise.
-async fn metrics(State(metrics): State<Arc<Metrics>>) -> Response {
+/// Metrics need no key: they name models, kinds and queues, no caller and no content. `serve` listens on
+/// loopback unless told otherwise.
+async fn metrics(State((metrics, jobs)): State<(Arc<Metrics>, Arc<JobsArea>)>) -> Response {
+    jobs.observe(metrics.jobs()).await;
     match metrics.encode() {
         Ok(text) => (
             [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],

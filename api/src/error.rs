@@ -72,14 +72,26 @@ pub enum ErrorKind {
     RateCardNotFound,
     /// There is no such provider.
     ProviderNotFound,
-    /// There is no such file, or it is another project's.
+    /// There is no such file, or it belongs to another project.
     FileNotFound,
-    /// There is no such upload, or it is another project's.
+    /// There is no such upload, or it belongs to another project.
     UploadNotFound,
-    /// There is no such batch, or it is another project's.
+    /// There is no such batch, or it belongs to another project.
     BatchNotFound,
-    /// There is no such job, or it is another project's.
+    /// There is no such job, or it belongs to another project.
     JobNotFound,
+    /// There is no such schedule, or it belongs to another project.
+    ScheduleNotFound,
+    PromptNotFound,
+    PromptVersionNotFound,
+    PromptArchived,
+    /// The values do not fit the prompt.
+    PromptNotRendered,
+    /// There is no such eval run.
+    EvalNotFound,
+    DatasetNotFound,
+    SnapshotNotFound,
+    ExampleNotFound,
     /// There is no room for another file.
     NoRoom,
     /// The configuration of `serve` owns the route or provider.
@@ -161,6 +173,15 @@ impl ErrorKind {
             Self::UploadNotFound => (StatusCode::NOT_FOUND, "upload_not_found"),
             Self::BatchNotFound => (StatusCode::NOT_FOUND, "batch_not_found"),
             Self::JobNotFound => (StatusCode::NOT_FOUND, "job_not_found"),
+            Self::ScheduleNotFound => (StatusCode::NOT_FOUND, "schedule_not_found"),
+            Self::PromptNotFound => (StatusCode::NOT_FOUND, "prompt_not_found"),
+            Self::PromptVersionNotFound => (StatusCode::NOT_FOUND, "prompt_version_not_found"),
+            Self::PromptArchived => (StatusCode::CONFLICT, "prompt_archived"),
+            Self::PromptNotRendered => (StatusCode::BAD_REQUEST, "prompt_not_rendered"),
+            Self::EvalNotFound => (StatusCode::NOT_FOUND, "eval_not_found"),
+            Self::DatasetNotFound => (StatusCode::NOT_FOUND, "dataset_not_found"),
+            Self::SnapshotNotFound => (StatusCode::NOT_FOUND, "snapshot_not_found"),
+            Self::ExampleNotFound => (StatusCode::NOT_FOUND, "example_not_found"),
             Self::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
             Self::ReadOnly => (StatusCode::CONFLICT, "read_only"),
             Self::ProjectArchived => (StatusCode::UNAUTHORIZED, "project_archived"),

@@ -7,7 +7,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::request_id;
 
 /// The paths below `/v1`, without it.
-const INFERENCE: [&str; 14] = [
+const INFERENCE: [&str; 17] = [
     "/chat/completions",
     "/completions",
     "/embeddings",
@@ -22,6 +22,9 @@ const INFERENCE: [&str; 14] = [
     "/audio/translations",
     "/images/generations",
     "/images/edits",
+    "/files",
+    "/uploads",
+    "/batches",
 ];
 
 /// A path that does not exist.

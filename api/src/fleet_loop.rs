@@ -29,12 +29,20 @@ pub const ROUTER_LAG: Duration = Duration::from_millis(50);
 pub struct ChannelWake {
     models: mpsc::UnboundedSender<ModelName>,
     queues: Arc<Notify>,
+    /// Everybody else who waits for a queue.
+    waiting: Arc<Notify>,
 }
 
 impl ChannelWake {
     /// Rings when something may be due in a queue.
     pub fn bell(&self) -> Arc<Notify> {
         self.queues.clone()
+    }
+
+    /// Rings at the same times for all who wait at that moment, and who must not take the ring of
+    /// this process's worker.
+    pub fn rings(&self) -> Arc<Notify> {
+        self.waiting.clone()
     }
 }
 
@@ -44,7 +52,7 @@ pub type Triggers = mpsc::UnboundedReceiver<ModelName>;
 /// A trigger and its receiving end. It is unbounded: the loop merges what has piled up.
 pub fn channel() -> (ChannelWake, Triggers) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (ChannelWake { models: sender, queues: Arc::default() }, receiver)
+    (ChannelWake { models: sender, queues: Arc::default(), waiting: Arc::default() }, receiver)
 }
 
 #[async_trait]
@@ -54,6 +62,7 @@ impl Wake for ChannelWake {
             Topic::Model(model) => model.clone(),
             Topic::Queue(_) => {
                 self.queues.notify_one();
+                self.waiting.notify_waiters();
                 return Ok(());
             }
         };

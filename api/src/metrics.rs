@@ -1,5 +1,6 @@
-//! Prometheus metrics of the proxy and the fleet.
+//! Prometheus metrics of the proxy, the fleet and jobs.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::jobs::JobMetrics;
 use crate::proxy::{RECOVERIES, Speed, Usage};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +54,7 @@ pub struct Metrics {
     recoveries: Family<ByKind, Counter>,
     replicas: Family<ByState, Gauge<i64, AtomicI64>>,
     dropped_spans: Counter,
+    jobs: Arc<JobMetrics>,
 }
 
 /// The states of a slot.
@@ -69,7 +72,7 @@ const BROKEN: [&str; 7] = [
 
 /// Seconds, from a millisecond to a long generation.
 #[derive(Clone)]
-struct Buckets(&'static [f64]);
+pub(crate) struct Buckets(pub(crate) &'static [f64]);
 
 const LATENCY: Buckets = Buckets(&[
     0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0,
@@ -98,6 +101,7 @@ impl Default for Metrics {
             recoveries: Family::default(),
             replicas: Family::default(),
             dropped_spans: Counter::default(),
+            jobs: Arc::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -154,6 +158,7 @@ impl Default for Metrics {
             "Spans that were to be exported and were not",
             metrics.dropped_spans.clone(),
         );
+        metrics.jobs.register(registry);
         metrics
     }
 }
@@ -164,6 +169,11 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    /// The metrics of jobs, which are printed with these.
+    pub fn jobs(&self) -> &Arc<JobMetrics> {
+        &self.jobs
     }
 
     /// Counts the spans that were not exported.

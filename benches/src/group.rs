@@ -62,7 +62,12 @@ impl Group {
 
     /// Resident memory of its processes, in MiB. What they share counts for each of them.
     pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
-        self.processes().iter().map(|process| resident_mib(process.pid)).sum()
+        self.processes().iter().map(|process| mib(process.pid, "VmRSS:")).sum()
+    }
+
+    /// The most that was resident of each of its processes, in MiB.
+    pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
+        self.processes().iter().map(|process| mib(process.pid, "VmHWM:")).sum()
     }
 
     fn processes(&self) -> Vec<Process> {
@@ -117,13 +122,17 @@ impl Process {
     }
 }
 
-fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+fn mib(pid: u32, field: &str) -> anyhow::Result<f64> {
     let status = Path::new("/proc").join(pid.to_string()).join("status");
     let status = std::fs::read_to_string(status).unwrap_or_default();
     // A process that has ended has none.
-    let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmRSS:")) else {
+    let Some(line) = status.lines().find_map(|line| line.strip_prefix(field)) else {
         return Ok(0.0);
     };
-    let kib: f64 = line.split_whitespace().next().context("no number behind VmRSS")?.parse()?;
+    let kib: f64 = line
+        .split_whitespace()
+        .next()
+        .with_context(|| format!("no number behind {field}"))?
+        .parse()?;
     Ok(kib / 1024.0)
 }

@@ -6,17 +6,20 @@
 //! metrics of `serve` are on.
 #![expect(clippy::print_stdout, reason = "the report is what the program prints")]
 
+mod batches;
 mod chunked;
 mod cold;
 mod group;
 mod load;
 mod peer;
 mod peers;
+mod prompts;
 mod ready;
 mod report;
 mod request;
 mod serve;
 mod sse;
+mod started;
 mod subject;
 mod verdict;
 
@@ -36,6 +39,8 @@ use subject::Subject;
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:
   diogenes-bench --rounds 3
+  diogenes-bench --batch 50000
+  diogenes-bench --prompts
   diogenes-bench --peers ~/.cache/diogenes-bench
   diogenes-bench --peers ~/.cache/diogenes-bench --only vllm-router,litellm --rounds 1 --seconds 1")]
 struct Args {
@@ -48,6 +53,12 @@ struct Args {
     /// Of the other gateways only these, which must be installed.
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "peers")]
     only: Vec<String>,
+    /// Measure a batch of this many lines instead, and callers beside one. Needs no nginx.
+    #[arg(long, value_name = "LINES", conflicts_with = "peers")]
+    batch: Option<usize>,
+    /// Measure requests that name a prompt instead, beside those that bring its messages. Needs no nginx.
+    #[arg(long, conflicts_with_all = ["peers", "batch"])]
+    prompts: bool,
     /// Rounds; medians over them are reported.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -66,6 +77,14 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(lines) = args.batch {
+        println!("{}", batches::measure(&args.programs, lines, args.rounds).await?);
+        return Ok(());
+    }
+    if args.prompts {
+        println!("{}", prompts::measure(&args.programs, args.rounds, args.seconds).await?);
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     // LiteLLM imports Python modules that lie two folders above it, so two of ours are.
     let places = folder.path().join("peers");

@@ -147,6 +147,8 @@ impl Way {
             path: self.path.into(),
             model: self.model.into(),
             headers: self.headers.iter().map(header).collect(),
+            members: String::new(),
+            preface: String::new(),
         }
     }
 }

@@ -15,6 +15,10 @@ pub(crate) struct Request {
     pub(crate) model: String,
     /// All but `content-type` and what frames the body.
     pub(crate) headers: Vec<(String, String)>,
+    /// Members of the body beside the usual ones, in JSON, each followed by a comma.
+    pub(crate) members: String,
+    /// Messages before the usual one, in JSON, each followed by a comma.
+    pub(crate) preface: String,
 }
 
 impl Request {
@@ -25,6 +29,8 @@ impl Request {
             path: "/v1/chat/completions".into(),
             model: model.into(),
             headers: vec![("authorization".into(), format!("Bearer {key}"))],
+            members: String::new(),
+            preface: String::new(),
         }
     }
 
@@ -43,10 +49,10 @@ impl Request {
 
     /// The body of a request for an answer of `tokens` tokens, in both dialects.
     pub(crate) fn body(&self, tokens: usize, streamed: bool) -> String {
-        let model = &self.model;
+        let Self { model, members, preface, .. } = self;
         let stream = if streamed { r#""stream":true,"# } else { "" };
         format!(
-            r#"{{"model":"{model}",{stream}"max_tokens":{tokens},"messages":[{{"role":"user","content":"Hello!"}}]}}"#
+            r#"{{"model":"{model}",{stream}{members}"max_tokens":{tokens},"messages":[{preface}{{"role":"user","content":"Hello!"}}]}}"#
         )
     }
 

@@ -1,13 +1,14 @@
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::group::Group;
-use crate::ready::{ask, client, free_port, wait_for};
+use crate::ready::{ask, client};
 use crate::request::Request;
+use crate::started::{Started, mock};
 use crate::subject::Subject;
 
 /// A running `diogenes serve`, pinned to the proxies' core, with its upstream on the clients'.
@@ -20,36 +21,15 @@ pub(crate) struct Serve {
     pub(crate) upstream: String,
     /// A key with three limits and a budget in money.
     key: String,
+    control: Control,
 }
 
 impl Serve {
     /// Starts it with everything on that a request can meet: its key has all limits and a budget,
     /// its model has a price.
     pub(crate) async fn start(programs: &Path, folder: &Path) -> anyhow::Result<Self> {
-        let mock = programs.join("mock-vllm").canonicalize().with_context(|| {
-            let programs = programs.display();
-            format!(
-                "no mock-vllm in {programs}; build it with `cargo build --release -p mock-vllm`"
-            )
-        })?;
-        let config = folder.join("diogenes.toml");
-        std::fs::write(&config, configuration(&mock)?)?;
-        let port = free_port()?;
-        let data = folder.join("data");
-        let program = programs.join("diogenes").canonicalize()?.display().to_string();
-        let began = Instant::now();
-        let group = Group::start(
-            &program,
-            |command| {
-                command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"]);
-                command.arg(&config).arg("--data-dir").arg(&data).env("DIOGENES_LOG", "warn");
-            },
-            folder.join("serve.log"),
-        )?;
-        let url = format!("http://127.0.0.1:{port}");
-        wait_for(&format!("{url}/healthz")).await.with_context(|| group.last_words())?;
-        let start = began.elapsed();
-        let admin = std::fs::read_to_string(data.join("admin.key"))?.trim().to_owned();
+        let Started { group, program, url, admin, start } =
+            Started::new(programs, folder, &configuration(&mock(programs)?)?).await?;
         let control = Control { url: url.clone(), admin };
         let key = control.key().await?;
         ask(&url, &Request::chat("bench", &key), false).await?;
@@ -60,7 +40,7 @@ impl Serve {
             .context("no replica")?
             .to_owned();
         let version = version(&program)?;
-        Ok(Self { group: Rc::new(group), url, version, start, upstream, key })
+        Ok(Self { group: Rc::new(group), url, version, start, upstream, key, control })
     }
 
     /// The upstream itself.
@@ -93,6 +73,16 @@ impl Serve {
         let messages = Request::messages("bench", &self.key);
         ask(&self.url, &messages, true).await?;
         Ok([self.subject("diogenes recover", recover), self.subject("diogenes messages", messages)])
+    }
+
+    /// Pushes the first version of a prompt, which requests mean from then on.
+    pub(crate) async fn push_prompt(&self, slug: &str, prompt: Value) -> anyhow::Result<()> {
+        let versions = format!("prompts/{slug}/versions");
+        self.control.call(reqwest::Method::POST, &versions, Some(prompt)).await?;
+        let label = format!("prompts/{slug}/labels/production");
+        let first = json!({"version": "v1"});
+        self.control.call(reqwest::Method::PUT, &label, Some(first)).await?;
+        Ok(())
     }
 
     pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {

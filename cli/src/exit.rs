@@ -25,6 +25,12 @@ pub(crate) enum Kind {
     ModelFailed = 7,
     /// `doctor` or `provider check` found a problem.
     Unhealthy = 8,
+    /// A job that was waited for failed or was cancelled.
+    JobFailed = 9,
+    /// An eval run is below a threshold, or worse than another one.
+    BelowThreshold = 100,
+    /// Nobody can tell what an eval run or a comparison says.
+    Inconclusive = 101,
 }
 
 /// A failure on its way to `main`.

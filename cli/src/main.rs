@@ -4,9 +4,11 @@ mod aws;
 mod client;
 mod commands;
 mod exit;
+mod jobs;
 mod serve;
 mod usage;
 mod wording;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -33,11 +35,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    Worker(worker::WorkerArgs),
     #[command(flatten)]
     Client(ClientCommand),
     /// A fake vLLM: the demonstration model's inference server.
     #[command(name = serve::MOCK_VLLM, hide = true)]
     MockVllm(mock_vllm::Args),
+    #[command(name = jobs::GUARD, hide = true)]
+    RunGuarded(jobs::GuardArgs),
 }
 
 fn main() -> ExitCode {
@@ -68,10 +73,20 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             runtime()?.block_on(serve::run(args))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Worker(args) => {
+            start_logging();
+            runtime()?.block_on(worker::run(args))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::MockVllm(args) => match mock_vllm::run_blocking(args) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => Ok(ExitCode::from(error.exit_code())),
         },
+        Command::RunGuarded(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let code = runtime.and_then(|runtime| runtime.block_on(jobs::run_guarded(args)));
+            Ok(ExitCode::from(code.map_err(anyhow::Error::from)?))
+        }
     }
 }
 

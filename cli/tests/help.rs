@@ -21,7 +21,7 @@ fn help_names_every_exit_code_and_variable() {
     let output = diogenes(&["--help"]);
     assert!(output.status.success());
     let help = text(&output.stdout);
-    for part in ["Exit codes:", "  8  ", "DIOGENES_URL", "DIOGENES_API_KEY", "DIOGENES_LOG"] {
+    for part in ["Exit codes:", "  9  ", "DIOGENES_URL", "DIOGENES_API_KEY", "DIOGENES_LOG"] {
         assert!(help.contains(part), "{part} is missing:\n{help}");
     }
 }

@@ -111,6 +111,15 @@ pub trait StoreExt: StateStore {
         }
     }
 
+    /// Whether the writes were made; not, where somebody else was faster.
+    async fn committed(&self, writes: &[Write]) -> Result<bool, StoreError> {
+        match self.commit(writes).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes one record.
     async fn remove(&self, key: Key, expect: Expect) -> Result<(), StoreError> {
         self.commit(&[Write::Delete { key, expect }]).await.map(|_| ())

@@ -7,7 +7,11 @@
 //! - [`keys`]: API keys: issue, verify, limit.
 //! - [`jobs`]: work that outlives the process that begins it.
 //! - [`batches`]: files, and batches of requests.
+//! - [`datasets`]: examples in snapshots that never change.
+//! - [`prompts`]: prompts in versions, their labels, what is rendered of them.
 //! - [`audit`]: who changed what.
+//! - [`evals`]: whether a candidate does better than a baseline.
+//! - [`causes`]: errors and what caused them.
 //! - [`days`]: the days that usage and costs are kept by.
 //! - [`tenancy`]: projects, permissions, and who makes a request.
 //! - [`wake`]: one asker per wake-up, where many processes ask.
@@ -19,23 +23,31 @@
 
 pub mod audit;
 pub mod batches;
+pub mod byte_size;
+pub mod causes;
+pub mod datasets;
 pub mod days;
 pub mod duration;
 pub mod entity;
+pub mod evals;
 pub mod fleet;
 pub mod gateway;
+mod hex;
 pub mod jobs;
 pub mod keys;
 pub mod money;
 pub mod name;
 mod ordered_id;
 pub mod ports;
+pub mod prompts;
 pub mod routing;
 pub mod secret;
+mod sorted_json;
 pub mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod wake;
 
+pub use hex::hex;
 /// An instant on the control plane's clock; RFC 3339 in JSON.
 pub use jiff::Timestamp;

@@ -1,7 +1,7 @@
 //! Ids that sort by the time at which they were made.
 
 use crate::Timestamp;
-use crate::fleet::ids::hex;
+use crate::hex;
 use crate::ports::Entropy;
 
 /// How many characters an id has.

@@ -55,6 +55,10 @@ impl Wake for ElectedWake {
     async fn wake(&self, topic: &Topic) -> Result<(), WakeError> {
         if self.is_elected(topic).await { self.inner.wake(topic).await } else { Ok(()) }
     }
+
+    async fn wake_at(&self, topic: &Topic, at: Timestamp) -> Result<(), WakeError> {
+        self.inner.wake_at(topic, at).await
+    }
 }
 
 /// Stands for as long as somebody else has just asked.

@@ -156,6 +156,7 @@ def batch():
         time.sleep(0.2)
     counts = made.request_counts
     assert (counts.total, counts.completed, counts.failed) == (30, 30, 0), made
+    assert made.usage.total_tokens == made.usage.input_tokens + made.usage.output_tokens > 0, made
     answers = client.files.content(made.output_file_id).text.splitlines()
     answers = [json.loads(answer) for answer in answers]
     assert [answer["custom_id"] for answer in answers] == [f"r{number}" for number in range(30)]
@@ -214,10 +215,6 @@ TESTS = [
     upload_in_parts,
     failed_start,
 ]
-
-# Where nothing runs them.
-if "--without-batches" in sys.argv:
-    TESTS = [test for test in TESTS if test not in (batch, upload_in_parts)]
 
 failed = 0
 for test in TESTS:

@@ -98,4 +98,4 @@ done
 OPENAI_BASE_URL=$(sed -n 's/^OPENAI_BASE_URL=//p' "$work/aws")
 OPENAI_API_KEY=$(sed -n 's/^OPENAI_API_KEY=//p' "$work/aws")
 echo "on an emulated AWS:"
-"$env/venv/bin/python" tests/clients/openai_python.py --without-batches || trouble
+"$env/venv/bin/python" tests/clients/openai_python.py || trouble

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::Timestamp;
 use diogenes_core::jobs::{
-    Job, JobArguments, JobError, JobFilter, JobKind, JobState, JobStatus, Jobs, LogPart,
-    MOST_COUNTED, Queue, QueueDepth, QueueName, Waits,
+    Job, JobError, JobFilter, JobKind, JobState, JobStatus, Jobs, LogPart, Needs, QueueName, Waits,
 };
 use diogenes_core::ports::{Clock, Cursor};
 use diogenes_core::tenancy::{ProjectId, may};
@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Allow, Entrance, JsonBody, PathOf, QueryString, page_size};
+use super::extract::{Allow, Entrance, PathOf, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody, ErrorKind, project_error, store_error};
+use crate::jobs::{HttpJobs, JobMetrics, Kinds, TemplateSource, Templates, WebhookSigner};
 
 /// What the handlers of jobs and queues share.
 pub struct JobsArea {
@@ -24,6 +25,17 @@ pub struct JobsArea {
     clock: Arc<dyn Clock>,
     /// The queues that this installation's workers look at.
     queues: Vec<QueueName>,
+    /// The kinds of jobs that callers may create.
+    kinds: Kinds,
+    /// The jobs that the operator has prepared.
+    templates: Arc<dyn TemplateSource>,
+    webhooks: Option<Webhooks>,
+}
+
+/// What is needed to send webhooks.
+pub(super) struct Webhooks {
+    pub(super) http: Arc<HttpJobs>,
+    pub(super) signer: WebhookSigner,
 }
 
 impl JobsArea {
@@ -33,8 +45,73 @@ impl JobsArea {
         jobs: Jobs,
         clock: Arc<dyn Clock>,
         queues: Vec<QueueName>,
+        kinds: Kinds,
     ) -> Self {
-        Self { entrance, jobs, clock, queues }
+        let templates = Arc::new(Arc::new(Templates::new()));
+        Self { entrance, jobs, clock, queues, kinds, templates, webhooks: None }
+    }
+
+    /// Sends webhooks.
+    #[must_use]
+    pub fn with_webhooks(self, http: Arc<HttpJobs>, signer: WebhookSigner) -> Self {
+        Self { webhooks: Some(Webhooks { http, signer }), ..self }
+    }
+
+    pub(super) fn webhooks(&self) -> Option<&Webhooks> {
+        self.webhooks.as_ref()
+    }
+
+    /// Knows these templates.
+    #[must_use]
+    pub fn with_templates(self, templates: Templates) -> Self {
+        self.with_templates_in(Arc::new(Arc::new(templates)))
+    }
+
+    /// Knows the templates that are kept there.
+    #[must_use]
+    pub fn with_templates_in(self, templates: Arc<dyn TemplateSource>) -> Self {
+        Self { templates, ..self }
+    }
+
+    /// Tells the metrics how much there is to do in the queues that are known.
+    pub(crate) async fn observe(&self, metrics: &JobMetrics) {
+        for name in &self.queues {
+            let depth = async { self.jobs.depth(self.jobs.queue(name).await?).await };
+            match depth.await {
+                Ok(depth) => metrics.observe(&depth, self.clock.now()),
+                Err(error) => tracing::warn!(
+                    queue = %name, error = &error as &dyn std::error::Error,
+                    "a queue could not be counted"
+                ),
+            }
+        }
+    }
+
+    pub(super) async fn templates(&self) -> Result<Arc<Templates>, ApiError> {
+        self.templates.templates().await.map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the templates of jobs cannot be read"
+            );
+            unavailable("the templates of jobs cannot be read now")
+        })
+    }
+
+    /// The queues that are known though nobody has configured them.
+    pub(super) fn queues(&self) -> &[QueueName] {
+        &self.queues
+    }
+
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(super) fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 }
 
@@ -70,6 +147,13 @@ pub struct JobBody {
     /// How many attempts were begun since it last got further.
     pub attempt: u32,
     pub max_attempts: u32,
+    /// How long an attempt may take; as long as it wants when null.
+    #[serde(default, with = "diogenes_core::duration::option")]
+    #[schema(value_type = Option<String>)]
+    pub timeout: Option<Duration>,
+    /// What it needs of its worker.
+    #[serde(default)]
+    pub needs: Needs,
     pub progress: Option<JobProgress>,
     /// How its last failed attempt failed.
     pub failure: Option<JobFailure>,
@@ -88,6 +172,12 @@ pub struct JobBody {
     pub cancel_requested_at: Option<Timestamp>,
     pub unique_key: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// The schedule that it is of.
+    #[serde(default)]
+    pub schedule: Option<String>,
+    /// The URL of who is told that it has ended.
+    #[serde(default)]
+    pub callback: Option<String>,
     /// What it is to do; only where one job is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
@@ -113,7 +203,7 @@ pub struct JobFailure {
 }
 
 impl JobBody {
-    fn of(job: Job, arguments: Option<JobArguments>, now: Timestamp) -> Self {
+    pub(super) fn of(job: Job, arguments: Option<Value>, now: Timestamp) -> Self {
         let (waits_for, worker) = match &job.state {
             JobState::Waiting { why: Waits::Condition { what } } => (Some(what.clone()), None),
             JobState::Running { worker, .. } => (None, Some(worker.clone())),
@@ -131,6 +221,8 @@ impl JobBody {
             run_at: job.run_at,
             attempt: job.attempt,
             max_attempts: job.max_attempts,
+            timeout: job.timeout,
+            needs: job.needs,
             progress: job.progress.map(|progress| JobProgress {
                 done: progress.done,
                 total: progress.total,
@@ -148,8 +240,10 @@ impl JobBody {
             finished_at: job.finished_at,
             cancel_requested_at: job.cancel_requested_at,
             unique_key: job.unique_key,
+            schedule: job.schedule.map(|name| name.to_string()),
+            callback: job.callback.map(|callback| callback.url),
             tags: job.tags,
-            arguments: arguments.map(|arguments| arguments.arguments),
+            arguments,
         }
     }
 }
@@ -166,6 +260,8 @@ pub struct JobPageBody {
 /// A part of a job's log.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobLogPart {
+    /// Its place in the log, from 0.
+    pub number: u32,
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     pub lines: Vec<String>,
@@ -178,63 +274,6 @@ pub struct JobLogPage {
     pub data: Vec<JobLogPart>,
     /// Where the next page starts; null on the last page.
     pub next_cursor: Option<String>,
-}
-
-/// A queue, and how much there is to do in it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct QueueBody {
-    pub name: String,
-    /// Since when none of its jobs begins.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub paused_at: Option<Timestamp>,
-    /// How many of its jobs run at once at most; null for as many as the workers take.
-    pub max_running: Option<u32>,
-    /// Jobs whose time has come; 1000 stands for that and more, here and below.
-    #[schema(maximum = 1000)]
-    pub available: usize,
-    /// Jobs that wait for their time.
-    #[schema(maximum = 1000)]
-    pub waiting: usize,
-    /// Jobs that run.
-    #[schema(maximum = 1000)]
-    pub running: usize,
-    /// Since when the oldest available job could have begun.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub oldest: Option<Timestamp>,
-}
-
-impl From<QueueDepth> for QueueBody {
-    fn from(depth: QueueDepth) -> Self {
-        let Queue { name, paused_at, max_running } = depth.queue;
-        Self {
-            name: name.to_string(),
-            paused_at,
-            max_running,
-            available: depth.available,
-            waiting: depth.waiting,
-            running: depth.running.min(MOST_COUNTED),
-            oldest: depth.oldest,
-        }
-    }
-}
-
-/// The queues.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct QueueList {
-    pub data: Vec<QueueBody>,
-}
-
-/// How a queue is to be worked on. An absent field stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChangeQueue {
-    /// Whether none of its jobs begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paused: Option<bool>,
-    /// How many of its jobs run at once at most, over all workers; 0 for as many as they take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(maximum = 100_000)]
-    pub max_running: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -288,7 +327,7 @@ pub(super) async fn list(
 pub(super) struct OfProject {
     /// The job's project; the caller's own when absent.
     #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-    project: Option<ProjectId>,
+    pub(super) project: Option<ProjectId>,
 }
 
 /// Show a job, and what it is to do.
@@ -304,7 +343,7 @@ pub(super) async fn show(
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let found = area.jobs.get(&by, &project, &id).await;
     let (job, arguments) = found.map_err(|error| job_error(&error))?;
-    Ok(Json(JobBody::of(job, arguments, area.clock.now())))
+    Ok(Json(JobBody::of(job, arguments.map(|arguments| arguments.arguments), area.clock.now())))
 }
 
 /// Ask for the end of a job. One that waits ends at once; a repeat call changes nothing.
@@ -344,11 +383,14 @@ pub(super) struct ReadLog {
     /// The job's project; the caller's own when absent.
     #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
     project: Option<ProjectId>,
+    /// Only what follows the part of this number, which was read before.
+    #[param(minimum = 0, maximum = 4_294_967_295_u64)]
+    after: Option<u32>,
     /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Read the log of a job, from its beginning.
+/// Read the log of a job, from its beginning or from where it was read before.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/logs", tag = "jobs",
     params(ReadLog, ("id" = String, Path, description = "the job's id")),
     responses((status = 200, body = JobLogPage), (status = "4XX", body = ErrorBody)))]
@@ -360,58 +402,28 @@ pub(super) async fn logs(
 ) -> Result<Json<JobLogPage>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let cursor = query.cursor.map(Cursor::from_caller);
-    let page = area.jobs.log(&by, &project, &id, cursor).await;
+    let page = area.jobs.log(&by, &project, &id, query.after, cursor).await;
     let (parts, next) = page.map_err(|error| job_error(&error))?;
-    let part = |LogPart { at, lines, .. }| JobLogPart { at, lines };
+    let part = |LogPart { number, at, lines, .. }| JobLogPart { number, at, lines };
     Ok(Json(JobLogPage {
         data: parts.into_iter().map(part).collect(),
         next_cursor: next.map(|cursor| cursor.as_str().to_owned()),
     }))
 }
 
-/// List the queues, and how much there is to do in them.
-#[utoipa::path(get, path = "/api/v1/queues", tag = "jobs",
-    responses((status = 200, body = QueueList), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn queues(
-    Allow(by): Allow<may::JobsRead>,
-    State(area): State<Arc<JobsArea>>,
-) -> Result<Json<QueueList>, ApiError> {
-    let depths = area.jobs.depths(&by, &area.queues).await.map_err(|error| job_error(&error))?;
-    Ok(Json(QueueList { data: depths.into_iter().map(QueueBody::from).collect() }))
-}
-
-/// Pause, resume or bound a queue. What runs goes on.
-#[utoipa::path(patch, path = "/api/v1/queues/{name}", request_body = ChangeQueue, tag = "jobs",
-    params(("name" = String, Path, description = "the queue's name")),
-    responses((status = 200, body = QueueBody), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn change_queue(
-    Allow(by): Allow<may::QueuesWrite>,
-    State(area): State<Arc<JobsArea>>,
-    PathOf(name): PathOf<String>,
-    JsonBody(body): JsonBody<ChangeQueue>,
-) -> Result<Json<QueueBody>, ApiError> {
-    const MOST: u32 = 100_000;
-    let name: QueueName = super::extract::parse_name(&name)?;
-    if body.max_running.is_some_and(|most| most > MOST) {
-        let message = format!("`max_running` must be at most {MOST}; 0 for no bound");
-        return Err(ApiError::new(ErrorKind::InvalidRequest, message).param("max_running"));
-    }
-    if let Some(most) = body.max_running {
-        let most = Some(most).filter(|most| *most > 0);
-        area.jobs.bound(&by, &name, most).await.map_err(|error| job_error(&error))?;
-    }
-    if let Some(pause) = body.paused {
-        area.jobs.pause(&by, &name, pause).await.map_err(|error| job_error(&error))?;
-    }
-    let queue = area.jobs.queue(&name).await.map_err(|error| store_error(&error))?;
-    let depth = area.jobs.depth(queue).await.map_err(|error| store_error(&error))?;
-    Ok(Json(depth.into()))
+/// That something which is kept elsewhere could not be read.
+pub(super) fn unavailable(what: &str) -> ApiError {
+    ApiError::new(ErrorKind::StoreUnavailable, format!("{what}; retry soon"))
+        .retry_after(Duration::from_secs(1))
 }
 
 /// A job that was not created, read or changed, as callers see it.
-fn job_error(error: &JobError) -> ApiError {
+pub(super) fn job_error(error: &JobError) -> ApiError {
     match error {
         JobError::NotFound(_) => ApiError::new(ErrorKind::JobNotFound, error.to_string()),
+        JobError::ScheduleNotFound(_) => {
+            ApiError::new(ErrorKind::ScheduleNotFound, error.to_string())
+        }
         JobError::Invalid { field, .. } => {
             ApiError::new(ErrorKind::InvalidRequest, error.to_string()).param(*field)
         }

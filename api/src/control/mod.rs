@@ -4,25 +4,32 @@ mod audit;
 mod budgets;
 mod cluster;
 mod cost;
+mod datasets;
+mod evals;
 pub(crate) mod extract;
 mod gateway;
 mod jobs;
 mod keys;
 mod models;
+mod new_jobs;
 mod openapi;
 mod preconditions;
 mod prices;
 mod projects;
+mod prompts;
+mod queues;
 mod rate;
 mod rate_cards;
 mod refused;
+mod schedules;
 mod usage;
 mod whole;
+mod work;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch, post, put};
 
 pub(crate) use rate::{messages_rate_headers, rate_headers};
 pub(crate) use refused::{check_object, invalid_json};
@@ -34,19 +41,40 @@ pub use cluster::{
     ProgressBody,
 };
 pub use cost::{CostBody, CostRowBody};
+pub use datasets::{
+    AddExamples, AddedExamples, CreateDataset, DatasetBody, DatasetList, DatasetsArea,
+    ExampleChangeBody, ExampleList, ExportExamples, ImportExamples, RemoveExamples, SchemaBody,
+    SnapshotBody, SnapshotComparison, SnapshotList, UpdateDataset,
+};
+pub use evals::{
+    CalibrateEval, CalibrationBody, ChangedBody, ComparisonPart, CreateEval, EvalBody,
+    EvalComparisonBody, EvalDataset, EvalList, EvalPlanBody, EvalResultBody, EvalResultPage,
+    EvalSubject, EvalSummary, EvalsArea, EvaluatorList, EvaluatorResultBody, EvaluatorSummary,
+    LabelledExample, SideBody,
+};
 pub use extract::Entrance;
 pub use gateway::{GatewayArea, ProviderBody, ProviderCheck, ProviderList, RouteBody, RouteList};
-pub use jobs::{
-    ChangeQueue, JobBody, JobFailure, JobLogPage, JobLogPart, JobPageBody, JobProgress, JobsArea,
-    QueueBody, QueueList,
-};
+pub use jobs::{JobBody, JobFailure, JobLogPage, JobLogPart, JobPageBody, JobProgress, JobsArea};
 pub use keys::{CreateKey, CreatedKey, KeyBody, KeyPage, KeysArea, RotateKey};
 pub use models::{ModelBody, ModelPage, ModelsArea};
+pub(crate) use new_jobs::checked_callback;
+pub use new_jobs::{CallbackBody, CreateJob, TemplateBody, TemplateList, WebhookSecret};
 pub use openapi::document;
 pub use prices::{PriceListBody, PricesBody};
 pub use projects::{CreateProject, ProjectBody, ProjectPage, ProjectsArea};
+pub(crate) use prompts::prompt_error;
+pub use prompts::{
+    ComparisonBody, LabelBody, PromptBody, PromptHistory, PromptList, PromptVersionBody,
+    PromptsArea, PushPrompt, PushedPrompt, PutLabel, RenderPrompt, RenderedPrompt, UpdatePrompt,
+};
+pub use queues::{ChangeQueue, QueueBody, QueueList};
 pub use rate_cards::{RateCardBody, RateCardList};
+pub use schedules::{ChangeSchedule, PutSchedule, ScheduleBody, ScheduleList, ScheduledJob};
 pub use usage::{UsageArea, UsageBody, UsageCounts, UsageRowBody};
+pub use work::{
+    BeatAnswer, BeatWork, ClaimWork, FinishWork, SERVER as SERVER_WORKER, WorkArea, WorkItem,
+    WorkPage,
+};
 
 /// The routes of `/api/v1/keys`.
 pub(crate) fn keys_router(area: Arc<KeysArea>) -> Router {
@@ -78,16 +106,95 @@ pub(crate) fn budgets_router(area: Arc<BudgetsArea>) -> Router {
         .with_state(area)
 }
 
-/// The routes of `/api/v1/jobs` and `/api/v1/queues`.
+/// The routes of `/api/v1/jobs`, `/api/v1/schedules` and `/api/v1/queues`.
 pub(crate) fn jobs_router(area: Arc<JobsArea>) -> Router {
     Router::new()
-        .route("/api/v1/jobs", get(jobs::list))
+        .route("/api/v1/jobs", get(jobs::list).post(new_jobs::create))
+        .route("/api/v1/jobs/templates", get(new_jobs::templates))
         .route("/api/v1/jobs/{id}", get(jobs::show))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/v1/jobs/{id}/retry", post(jobs::retry))
         .route("/api/v1/jobs/{id}/logs", get(jobs::logs))
-        .route("/api/v1/queues", get(jobs::queues))
-        .route("/api/v1/queues/{name}", patch(jobs::change_queue))
+        .route("/api/v1/webhooks/secret", get(new_jobs::webhook_secret))
+        .route("/api/v1/schedules", get(schedules::list))
+        .route(
+            "/api/v1/schedules/{name}",
+            get(schedules::show)
+                .put(schedules::apply)
+                .patch(schedules::change)
+                .delete(schedules::delete),
+        )
+        .route("/api/v1/queues", get(queues::list))
+        .route("/api/v1/queues/{name}", patch(queues::change))
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/work`.
+pub(crate) fn work_router(area: Arc<WorkArea>) -> Router {
+    Router::new()
+        .route("/api/v1/work/claim", post(work::claim))
+        .route("/api/v1/work/jobs/{id}/beat", post(work::beat))
+        .route("/api/v1/work/jobs/{id}/finish", post(work::finish))
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/prompts`.
+pub(crate) fn prompts_router(area: Arc<PromptsArea>) -> Router {
+    use prompts::{comparison, handlers, labels, versions};
+    Router::new()
+        .route("/api/v1/prompts", get(handlers::list))
+        .route(
+            "/api/v1/prompts/{prompt}",
+            get(handlers::show).patch(handlers::update).delete(handlers::delete),
+        )
+        .route("/api/v1/prompts/{prompt}/versions", get(versions::history).post(versions::push))
+        .route("/api/v1/prompts/{prompt}/versions/{version}", get(versions::show_version))
+        .route("/api/v1/prompts/{prompt}/versions/{version}/render", post(versions::render))
+        .route("/api/v1/prompts/{prompt}/compare", get(comparison::compare))
+        .route(
+            "/api/v1/prompts/{prompt}/labels/{label}",
+            put(labels::put_label).delete(labels::remove_label),
+        )
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/datasets`.
+pub(crate) fn datasets_router(area: Arc<DatasetsArea>) -> Router {
+    use datasets::{examples, files, handlers, snapshots, transfers};
+    Router::new()
+        .route("/api/v1/datasets", get(handlers::list).post(handlers::create))
+        .route(
+            "/api/v1/datasets/{dataset}",
+            get(handlers::show).patch(handlers::update).delete(handlers::delete),
+        )
+        .route("/api/v1/datasets/{dataset}/examples", get(examples::list).post(examples::add))
+        .route("/api/v1/datasets/{dataset}/examples/remove", post(examples::remove))
+        .route(
+            "/api/v1/datasets/{dataset}/examples/{example}",
+            get(examples::show).put(examples::replace),
+        )
+        .route("/api/v1/datasets/{dataset}/snapshots", get(snapshots::list))
+        .route("/api/v1/datasets/{dataset}/snapshots/{snapshot}", get(snapshots::show))
+        .route("/api/v1/datasets/{dataset}/compare", get(snapshots::compare))
+        .route("/api/v1/datasets/{dataset}/files", post(files::send))
+        .route("/api/v1/datasets/{dataset}/files/{file}", get(files::content))
+        .route("/api/v1/datasets/{dataset}/import", post(transfers::import))
+        .route("/api/v1/datasets/{dataset}/export", post(transfers::export))
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/evals`.
+pub(crate) fn evals_router(area: Arc<EvalsArea>) -> Router {
+    use evals::{calibration, comparison, handlers, planning};
+    Router::new()
+        .route("/api/v1/evals", get(handlers::list).post(handlers::create))
+        .route("/api/v1/evals/plan", post(planning::plan))
+        .route("/api/v1/evals/evaluators", get(handlers::evaluators))
+        .route("/api/v1/evals/{id}", get(handlers::show))
+        .route("/api/v1/evals/{id}/cancel", post(handlers::cancel))
+        .route("/api/v1/evals/{id}/results", get(handlers::results))
+        .route("/api/v1/evals/{id}/compare", get(comparison::compare))
+        .route("/api/v1/evals/{id}/calibrate", post(calibration::calibrate))
         .with_state(area)
 }
 

@@ -88,6 +88,12 @@ fn plain(text: &str) -> String {
     }
 }
 
+/// Says of which part of the request the field is that is at fault.
+pub(super) fn within(part: &str, mut error: ApiError) -> ApiError {
+    error.param = error.param.map(|field| format!("{part}.{field}"));
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

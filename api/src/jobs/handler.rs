@@ -1,11 +1,13 @@
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
 use async_trait::async_trait;
-use diogenes_core::jobs::{Claim, ClaimError, Job, JobOutcome, Progress};
-use diogenes_core::ports::Write;
+use diogenes_core::jobs::{ClaimError, Job, JobOutcome, Progress};
+use diogenes_core::ports::{Version, Write};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
+
+use super::source::Attempt;
 
 /// Does the work of one kind of job.
 #[async_trait]
@@ -30,6 +32,15 @@ impl Ended {
         Self { outcome, writes: Vec::new(), afterwards: None }
     }
 
+    /// The end of a handler that was told to stop and has nothing to show for it.
+    pub fn stopped(why: Stop) -> Self {
+        match why {
+            Stop::Cancelled => Self::with(JobOutcome::Cancelled),
+            Stop::No | Stop::Shutdown => Self::with(JobOutcome::Released),
+            Stop::TimedOut => Self::failed("the attempt took longer than it may"),
+        }
+    }
+
     /// A failure that another attempt may help.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::with(JobOutcome::Failed { message: message.into(), is_final: false })
@@ -46,17 +57,19 @@ pub enum Stop {
     Cancelled,
     /// This worker stops; another one goes on.
     Shutdown,
+    /// The attempt has taken longer than it may.
+    TimedOut,
 }
 
 /// A job that is being worked on.
 pub struct Work {
-    pub(super) claim: Mutex<Claim>,
-    pub(super) progress: PlainMutex<Option<Progress>>,
-    pub(super) stop: watch::Sender<Stop>,
+    claim: Mutex<Box<dyn Attempt>>,
+    progress: PlainMutex<Option<Progress>>,
+    stop: watch::Sender<Stop>,
 }
 
 impl Work {
-    pub(super) fn new(claim: Claim) -> Arc<Self> {
+    pub(super) fn new(claim: Box<dyn Attempt>) -> Arc<Self> {
         let stop = if claim.is_cancelled() { Stop::Cancelled } else { Stop::No };
         Arc::new(Self {
             claim: Mutex::new(claim),
@@ -85,39 +98,78 @@ impl Work {
         self.stop.subscribe()
     }
 
-    /// Commits records of the handler's own, if the job is still this worker's.
+    /// Commits records of the handler's own, if the job is still this worker's, and returns their
+    /// versions.
     ///
     /// # Errors
-    /// As [`Claim::commit`]. After [`ClaimError::Lost`] nothing that it does counts any more.
-    pub async fn commit(&self, writes: &[Write]) -> Result<(), ClaimError> {
+    /// As [`Claim::commit`](diogenes_core::jobs::Claim::commit). After [`ClaimError::Lost`] nothing that it does counts any more.
+    pub async fn commit(&self, writes: &[Write]) -> Result<Vec<Option<Version>>, ClaimError> {
         let mut claim = self.claim.lock().await;
         let result = claim.commit(writes).await;
-        self.look_at(&claim);
+        self.look_at(&**claim);
         result
     }
 
     /// Says that the worker lives, and how far it is, now and not with the next beat.
     ///
     /// # Errors
-    /// As [`Claim::beat`].
+    /// As [`Attempt::beat`].
     pub async fn beat(&self) -> Result<(), ClaimError> {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut claim = self.claim.lock().await;
-        claim.beat(progress).await?;
-        self.look_at(&claim);
+        claim.beat(self.latest_progress()).await?;
+        self.look_at(&**claim);
         Ok(())
+    }
+
+    /// Ends the attempt, and returns the job as it stands then.
+    pub(super) async fn finish(
+        &self,
+        outcome: JobOutcome,
+        writes: &[Write],
+    ) -> Result<Job, ClaimError> {
+        let mut claim = self.claim.lock().await;
+        claim.finish(outcome, self.latest_progress(), writes).await?;
+        Ok(claim.job().clone())
+    }
+
+    /// Tells the handler that this worker stops.
+    pub(super) fn shut_down(&self) {
+        self.stop.send_if_modified(|stop| {
+            let is_new = *stop != Stop::TimedOut;
+            if is_new {
+                *stop = Stop::Shutdown;
+            }
+            is_new
+        });
+    }
+
+    /// Tells the handler that the attempt has taken as long as it may.
+    pub(super) fn time_out(&self) {
+        self.stop.send_replace(Stop::TimedOut);
+    }
+
+    /// Why the handler was told to stop.
+    pub(super) fn why(&self) -> Stop {
+        *self.stop.borrow()
+    }
+
+    fn latest_progress(&self) -> Option<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds lines to the job's log.
     ///
     /// # Errors
-    /// As [`Claim::log`].
+    /// As [`Attempt::log`].
     pub async fn log(&self, lines: Vec<String>) -> Result<(), ClaimError> {
-        self.claim.lock().await.log(lines).await
+        let mut claim = self.claim.lock().await;
+        let result = claim.log(lines).await;
+        self.look_at(&**claim);
+        result
     }
 
     /// Takes over from the claim whether somebody has asked for the job's end.
-    fn look_at(&self, claim: &Claim) {
+    fn look_at(&self, claim: &dyn Attempt) {
         if claim.is_cancelled() {
             self.stop.send_if_modified(|stop| {
                 let is_new = *stop == Stop::No;

@@ -1,36 +1,45 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::convert::Infallible;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use diogenes_core::fleet::eta::since;
-use diogenes_core::jobs::{BEAT, Claim, ClaimError, JobKind, JobOutcome, Jobs, LEASE, QueueName};
-use diogenes_core::ports::{Clock, StoreError};
+use diogenes_core::jobs::{
+    BEAT, Capacity, ClaimError, Job, JobKind, JobOutcome, LEASE, Needs, QueueName,
+};
+use diogenes_core::ports::Write;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::handler::{Handler, Stop, Work};
+use super::handler::{Ended, Handler, Stop, Work};
+use super::metrics::JobMetrics;
+use super::source::{Attempt, Room, Source};
 
-/// How often queues are looked at though nothing rings.
-const EVERY: Duration = Duration::from_secs(30);
-/// How long to wait before another look at a queue whose due jobs could not be taken.
-const AGAIN: Duration = Duration::from_secs(1);
 /// A worker that could not beat for so long stops, before its lease ends.
 const SILENT: Duration = LEASE.saturating_sub(BEAT);
-/// How long handlers may take to come to their ends when the worker stops.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long handlers usually may take to come to their ends when the worker stops.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// How long a look may go on that is under way when the worker stops.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// Takes jobs from queues and has them done.
 pub struct Worker {
-    pub jobs: Jobs,
-    pub clock: Arc<dyn Clock>,
-    /// Its name in the records of the jobs that it has.
-    pub name: String,
+    /// Where its jobs come from.
+    pub source: Arc<dyn Source>,
     pub lanes: Vec<Lane>,
+    /// How many jobs it has at once in all.
+    pub most: usize,
+    /// What its machine has for them.
+    pub capacity: Capacity,
     /// Who does which kind of job.
     pub handlers: BTreeMap<JobKind, Arc<dyn Handler>>,
+    /// How long handlers may take to come to their ends when the worker stops, or an attempt has
+    /// taken as long as it may.
+    pub grace: Duration,
     /// Rings when something may be due.
     pub bell: Arc<Notify>,
+    pub metrics: Arc<JobMetrics>,
 }
 
 /// A queue that a worker takes jobs from.
@@ -44,199 +53,231 @@ pub struct Lane {
 /// The jobs of this worker.
 #[derive(Default)]
 struct Running {
-    tasks: JoinSet<usize>,
-    per_lane: Vec<usize>,
-    works: Vec<std::sync::Weak<Work>>,
+    /// Whether each got further.
+    tasks: JoinSet<bool>,
+    works: Vec<Attended>,
+    stint: Stint,
+}
+
+/// What a worker has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stint {
+    /// How many jobs it has begun or gone on with.
+    pub begun: usize,
+    /// Whether one of them got further, or came to another end than that the worker stopped.
+    pub got_further: bool,
+    /// Whether it ended because it was told to.
+    pub was_stopped: bool,
+}
+
+/// A job for as long as its task has it, and the place of the lane that it came from.
+struct Attended {
+    lane: usize,
+    needs: Needs,
+    work: Weak<Work>,
 }
 
 impl Worker {
     /// Works until `stop` resolves; then its jobs are given back, each once its handler has come to a
     /// good place or the grace is over.
-    ///
-    /// No other worker has its name: jobs that are said to be its at the start are those of a process
-    /// that has ended.
-    pub async fn run(self, mut stop: oneshot::Receiver<()>) {
-        for lane in &self.lanes {
-            match self.jobs.rescue(&lane.queue, Some(&self.name)).await {
-                Ok(0) => {}
-                Ok(rescued) => tracing::info!(
-                    queue = %lane.queue, rescued, "going on with jobs of an earlier process"
-                ),
-                Err(error) => unreadable(&lane.queue, &error),
+    pub async fn run(self, stop: oneshot::Receiver<()>) {
+        self.work(None, stop).await;
+    }
+
+    /// The same, until nothing more is due within `patience` either.
+    pub async fn run_while_due(self, patience: Duration, stop: oneshot::Receiver<()>) -> Stint {
+        self.work(Some(patience), stop).await
+    }
+
+    async fn work(self, patience: Option<Duration>, mut stop: oneshot::Receiver<()>) -> Stint {
+        let queues: Vec<_> = self.lanes.iter().map(|lane| lane.queue.clone()).collect();
+        self.source.open(&queues).await;
+        let mut running = Running::default();
+        let mut busy_at = Instant::now();
+        'work: loop {
+            let mut look = self.source.look(self.room(&mut running));
+            let found = loop {
+                tokio::select! {
+                    _ = &mut stop => {
+                        // What it takes in this moment is given back like the rest.
+                        if let Ok(found) = tokio::time::timeout(LAST_LOOK, look).await {
+                            self.begin_all(found.jobs, &mut running);
+                        }
+                        break 'work;
+                    }
+                    Some(ended) = running.tasks.join_next() => running.ended(ended),
+                    found = &mut look => break found,
+                }
+            };
+            let pause = found.pause;
+            self.begin_all(found.jobs, &mut running);
+            if !running.tasks.is_empty() {
+                busy_at = Instant::now();
+            } else if patience.is_some_and(|most| pause.max(busy_at.elapsed()) >= most) {
+                return running.stint;
             }
-        }
-        let mut running = Running { per_lane: vec![0; self.lanes.len()], ..Running::default() };
-        loop {
-            let pause = self.look(&mut running).await;
             tokio::select! {
                 _ = &mut stop => break,
                 () = self.bell.notified() => {}
-                Some(ended) = running.tasks.join_next() => running.ended(ended.ok()),
+                Some(ended) = running.tasks.join_next() => running.ended(ended),
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        for work in running.works.iter().filter_map(std::sync::Weak::upgrade) {
-            work.stop.send_replace(Stop::Shutdown);
+        for work in running.works.iter().filter_map(|attended| attended.work.upgrade()) {
+            work.shut_down();
         }
+        running.stint.was_stopped = true;
         // Each ends by itself, at the latest after the grace.
-        while running.tasks.join_next().await.is_some() {}
+        while let Some(ended) = running.tasks.join_next().await {
+            running.ended(ended);
+        }
+        running.stint
     }
 
-    /// Takes what is due, as far as there is room; returns until when there is nothing to do.
-    async fn look(&self, running: &mut Running) -> Duration {
-        let mut pause = EVERY;
-        running.works.retain(|work| work.strong_count() > 0);
-        for (place, lane) in self.lanes.iter().enumerate() {
-            match self.look_at(place, lane, running).await {
-                Ok(until) => pause = pause.min(until),
-                Err(error) => {
-                    unreadable(&lane.queue, &error);
-                    pause = pause.min(AGAIN);
-                }
-            }
-        }
-        pause
-    }
-
-    async fn look_at(
-        &self,
-        place: usize,
-        lane: &Lane,
-        running: &mut Running,
-    ) -> Result<Duration, StoreError> {
-        self.jobs.rescue(&lane.queue, None).await?;
-        let busy = running.per_lane.get(place).copied().unwrap_or(0);
-        let free = lane.concurrency.saturating_sub(busy);
-        for claim in self.jobs.claim(&lane.queue, &self.name, free).await? {
-            self.begin(place, claim, running);
-        }
-        let is_full = running.per_lane.get(place).is_some_and(|busy| *busy >= lane.concurrency);
-        let due = self.jobs.next_due(&lane.queue).await?;
-        Ok(match due.map(|due| since(self.clock.now(), due)) {
-            _ if is_full => EVERY,
-            // It could not be taken: its queue is bounded, or somebody else was faster.
-            Some(Duration::ZERO) => AGAIN,
-            Some(until) => until,
-            None => EVERY,
-        })
-    }
-
-    fn begin(&self, place: usize, claim: Claim, running: &mut Running) {
-        let handler = self.handlers.get(&claim.job().kind).cloned();
-        let work = Work::new(claim);
-        running.works.push(Arc::downgrade(&work));
-        if let Some(busy) = running.per_lane.get_mut(place) {
-            *busy += 1;
-        }
-        running.tasks.spawn(async move {
-            attend(&work, handler).await;
-            place
+    /// What it can take now.
+    fn room(&self, running: &mut Running) -> Room {
+        running.works.retain(|attended| attended.work.strong_count() > 0);
+        let lanes = self.lanes.iter().enumerate().map(|(place, lane)| {
+            let busy = running.works.iter().filter(|attended| attended.lane == place).count();
+            (lane.queue.clone(), lane.concurrency.saturating_sub(busy))
         });
+        let left = running
+            .works
+            .iter()
+            .fold(self.capacity.clone(), |left, attended| left.without(&attended.needs));
+        Room {
+            lanes: lanes.collect(),
+            most: self.most.saturating_sub(running.works.len()),
+            kinds: self.handlers.keys().cloned().collect(),
+            left,
+        }
+    }
+
+    fn begin_all(&self, jobs: Vec<Box<dyn Attempt>>, running: &mut Running) {
+        for attempt in jobs {
+            let job = attempt.job();
+            let lane = self.lanes.iter().position(|lane| lane.queue == job.queue).unwrap_or(0);
+            let (needs, handler) = (job.needs.clone(), self.handlers.get(&job.kind).cloned());
+            let work = Work::new(attempt);
+            running.works.push(Attended { lane, needs, work: Arc::downgrade(&work) });
+            running.stint.begun += 1;
+            let (metrics, grace) = (self.metrics.clone(), self.grace);
+            running.tasks.spawn(async move { attend(&work, handler, grace, &metrics).await });
+        }
     }
 }
 
 impl Running {
-    fn ended(&mut self, place: Option<usize>) {
-        if let Some(busy) = place.and_then(|place| self.per_lane.get_mut(place)) {
-            *busy = busy.saturating_sub(1);
-        } else {
-            // Its job is taken again once its lease is over.
-            tracing::error!("the handler of a job panicked");
-            self.per_lane.iter_mut().for_each(|busy| *busy = busy.saturating_sub(1));
+    fn ended(&mut self, ended: Result<bool, JoinError>) {
+        match ended {
+            Ok(got_further) => self.stint.got_further |= got_further,
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the handler of a job panicked; the job is taken again once its lease is over"
+            ),
         }
     }
 }
 
-/// Runs a handler to its end, and says all the while that its worker lives.
-async fn attend(work: &Work, handler: Option<Arc<dyn Handler>>) {
+/// Runs a handler to its end, and says all the while that its worker lives. Returns whether the job got
+/// further.
+async fn attend(
+    work: &Work,
+    handler: Option<Arc<dyn Handler>>,
+    grace: Duration,
+    metrics: &JobMetrics,
+) -> bool {
     let job = work.job().await;
+    let before = done(&job);
+    let begun = metrics.begin(&job);
     let (id, kind) = (job.id.to_string(), job.kind.to_string());
     let Some(handler) = handler else {
         let message = format!("this worker has no handler for jobs of the kind `{kind}`");
         let outcome = JobOutcome::Failed { message, is_final: true };
         finish(work, outcome, &[], &id).await;
-        return;
+        return true;
     };
     tracing::info!(job = %id, kind = %kind, attempt = job.attempt, "job begun");
-    let ended = {
-        let mut run = std::pin::pin!(handler.run(work));
-        let mut stop = work.stop();
-        let mut ends = None;
-        let mut heard = Instant::now();
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        beat.tick().await;
-        loop {
-            tokio::select! {
-                ended = &mut run => break Some(ended),
-                () = is_shut_down(&mut stop), if ends.is_none() => {
-                    ends = Some(Instant::now() + GRACE);
-                }
-                () = until(ends) => break None,
-                _ = beat.tick() => match work.beat().await {
-                    Ok(()) => heard = Instant::now(),
-                    Err(ClaimError::Store(error)) if heard.elapsed() < SILENT => {
-                        tracing::warn!(
-                            job = %id, error = &error as &dyn std::error::Error,
-                            "a worker could not say that it lives; it tries again"
-                        );
-                    }
-                    Err(error) => {
-                        tracing::warn!(
-                            job = %id, error = &error as &dyn std::error::Error,
-                            "job given up: it is another worker's by now"
-                        );
-                        return;
-                    }
-                },
-            }
+    // All are polled at all times: while the handler waits for the job's claim, so does a beat.
+    let mut ended = tokio::select! {
+        ended = handler.run(work) => ended,
+        why = overdue(work.stop(), grace) => Ended::stopped(why),
+        never = limit(work, job.timeout) => match never {},
+        error = keep_alive(work, &id) => {
+            tracing::warn!(
+                job = %id, error = &error as &dyn std::error::Error,
+                "job given up: it is another worker's by now"
+            );
+            return false;
         }
     };
-    match ended {
-        Some(ended) => {
-            if finish(work, ended.outcome, &ended.writes, &id).await
-                && let Some(afterwards) = ended.afterwards
-            {
-                afterwards.await;
+    if let (Stop::TimedOut, Some(timeout)) = (work.why(), job.timeout)
+        && !matches!(ended.outcome, JobOutcome::Completed { .. })
+    {
+        let timeout = diogenes_core::duration::format(timeout);
+        let message = format!("the attempt took longer than its timeout of {timeout}");
+        ended.outcome = JobOutcome::Failed { message, is_final: false };
+    }
+    begun.ended(&ended.outcome);
+    let is_cut = ended.outcome == JobOutcome::Released;
+    if finish(work, ended.outcome, &ended.writes, &id).await
+        && let Some(afterwards) = ended.afterwards
+    {
+        afterwards.await;
+    }
+    !is_cut || done(&work.job().await) > before
+}
+
+/// How much of a job is done, as its handler counts.
+fn done(job: &Job) -> u64 {
+    job.progress.as_ref().map_or(0, |progress| progress.done)
+}
+
+/// Says again and again that the worker lives; returns why that counts no longer.
+async fn keep_alive(work: &Work, id: &str) -> ClaimError {
+    let mut heard = Instant::now();
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beat.tick().await;
+    loop {
+        beat.tick().await;
+        match work.beat().await {
+            Ok(()) => heard = Instant::now(),
+            Err(ClaimError::Store(error)) if heard.elapsed() < SILENT => {
+                tracing::warn!(
+                    job = id,
+                    error = &error as &dyn std::error::Error,
+                    "a worker could not say that it lives; it tries again"
+                );
             }
-        }
-        None => {
-            finish(work, JobOutcome::Released, &[], &id).await;
+            Err(error) => return error,
         }
     }
 }
 
-async fn is_shut_down(stop: &mut watch::Receiver<Stop>) {
+/// Tells the handler when the attempt has taken as long as it may.
+async fn limit(work: &Work, timeout: Option<Duration>) -> Infallible {
+    if let Some(timeout) = timeout {
+        tokio::time::sleep(timeout).await;
+        work.time_out();
+    }
+    std::future::pending().await
+}
+
+/// Resolves once the grace is over of a handler that was told to stop.
+async fn overdue(mut stop: watch::Receiver<Stop>, grace: Duration) -> Stop {
     // Who tells lives as long as the work.
-    let _ = stop.wait_for(|stop| *stop == Stop::Shutdown).await;
-}
-
-async fn until(ends: Option<Instant>) {
-    match ends {
-        Some(ends) => tokio::time::sleep_until(ends).await,
-        None => std::future::pending().await,
-    }
+    let why = stop.wait_for(|stop| matches!(stop, Stop::Shutdown | Stop::TimedOut)).await;
+    let why = why.map_or(Stop::Shutdown, |why| *why);
+    tokio::time::sleep(grace).await;
+    why
 }
 
 /// Writes how an attempt has ended; false where that did not count.
-async fn finish(
-    work: &Work,
-    outcome: JobOutcome,
-    writes: &[diogenes_core::ports::Write],
-    id: &str,
-) -> bool {
-    let progress = work.progress.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut claim = work.claim.lock().await;
+async fn finish(work: &Work, outcome: JobOutcome, writes: &[Write], id: &str) -> bool {
     let told = format!("{outcome:?}");
-    let result = async {
-        if progress.is_some() {
-            claim.beat(progress).await?;
-        }
-        claim.finish(outcome, writes).await
-    };
-    match result.await {
-        Ok(()) => {
-            let job = claim.job();
+    match work.finish(outcome, writes).await {
+        Ok(job) => {
             tracing::info!(job = id, state = ?job.state, "job ended its attempt");
             true
         }
@@ -250,11 +291,4 @@ async fn finish(
             false
         }
     }
-}
-
-fn unreadable(queue: &QueueName, error: &StoreError) {
-    tracing::warn!(
-        queue = %queue, error = error as &dyn std::error::Error,
-        "a queue could not be read; trying again soon"
-    );
 }

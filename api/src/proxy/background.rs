@@ -5,6 +5,7 @@ use std::time::Duration;
 use diogenes_core::name::ModelName;
 use diogenes_core::tenancy::Principal;
 
+use super::entry::Entry;
 use super::gateway::Gateway;
 use super::route::not_allowed;
 use crate::error::ApiError;
@@ -41,15 +42,8 @@ impl Gateway {
     pub async fn ground(&self, by: &Principal, name: &str, ours: u32) -> Result<Ground, ApiError> {
         let dispatcher = &self.views.dispatcher;
         self.views.refresh(name).await?;
-        let first = dispatcher.route_named(name).and_then(|route| {
-            let first = route.spec.models().next()?;
-            Some(first.clone())
-        });
-        let entry = match &first {
-            Some(first) => dispatcher.get(first.as_str()),
-            None => dispatcher.get(name),
-        };
-        let Some(entry) = entry else {
+        let first = self.first_of_route(name);
+        let Some(entry) = dispatcher.get(first.as_ref().map_or(name, ModelName::as_str)) else {
             if first.is_none() && dispatcher.hosted(name).is_none() {
                 // It says what there is.
                 dispatcher.find_for(name, Some(by))?;
@@ -61,11 +55,7 @@ impl Gateway {
         if first.is_none() && !by.may_use(&model) {
             return Err(not_allowed(by, &model));
         }
-        let (replicas, in_flight) = entry.load();
-        if replicas > 0 {
-            let all = view.model.spec.requests_per_replica().saturating_mul(replicas);
-            let others = in_flight.saturating_sub(ours);
-            let room = all.saturating_sub(others).max(1);
+        if let Some(room) = room_of(&entry, ours) {
             return Ok(Ground::Ready { model: Some(model), room });
         }
         let now = entry.now();
@@ -80,14 +70,34 @@ impl Gateway {
         Ok(Ground::Cold { model, pause: pause.clamp(LOOKS.0, LOOKS.1), what })
     }
 
-    /// The model of the fleet that requests for `name` are sent to first, if one is known.
-    pub fn model_behind(&self, name: &str) -> Option<ModelName> {
-        let dispatcher = &self.views.dispatcher;
-        let entry = match dispatcher.route_named(name) {
-            Some(route) => dispatcher.get(route.spec.models().next()?.as_str())?,
-            None => dispatcher.get(name)?,
-        };
+    /// How many requests a model takes beside what others ask in this moment, as far as this process
+    /// knows; none where it has no replica. It looks at what is in memory, so that whoever is about to
+    /// send one may ask.
+    pub fn room(&self, model: &ModelName, ours: u32) -> Option<u32> {
+        let entry = self.views.dispatcher.get(model.as_str())?;
+        room_of(&entry, ours)
+    }
+
+    /// The model of the fleet that requests for `name` are sent to first, if there is one.
+    ///
+    /// # Errors
+    /// When the fleet could not be read.
+    pub async fn model_behind(&self, name: &str) -> Result<Option<ModelName>, ApiError> {
+        // This process may have seen no request for it.
+        self.views.refresh(name).await?;
+        Ok(self.known_behind(name))
+    }
+
+    fn known_behind(&self, name: &str) -> Option<ModelName> {
+        let first = self.first_of_route(name);
+        let entry = self.views.dispatcher.get(first.as_ref().map_or(name, ModelName::as_str))?;
         Some(entry.view().model.name.clone())
+    }
+
+    /// The first model of the fleet among the targets of a route.
+    fn first_of_route(&self, name: &str) -> Option<ModelName> {
+        let route = self.views.dispatcher.route_named(name)?;
+        route.spec.models().next().cloned()
     }
 
     /// Asks for a look at what a model needs.
@@ -96,4 +106,12 @@ impl Gateway {
             entry.wake().await;
         }
     }
+}
+
+fn room_of(entry: &Entry, ours: u32) -> Option<u32> {
+    let (replicas, in_flight) = entry.load();
+    let all = entry.view().model.spec.requests_per_replica().saturating_mul(replicas);
+    // Ours may be under way, or wait for their turn like those of others.
+    let others = in_flight.saturating_add(entry.line.waiting()).saturating_sub(ours);
+    (replicas > 0).then(|| all.saturating_sub(others).max(1))
 }

@@ -140,6 +140,11 @@ impl Dialect {
         }
     }
 
+    /// Whether a request may name a prompt of ours.
+    pub(super) fn takes_prompts(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Responses)
+    }
+
     /// Whether a request uses no tokens of a model.
     pub(super) fn is_free(self) -> bool {
         matches!(self, Self::CountTokens | Self::Tokenize | Self::Detokenize)

@@ -60,6 +60,7 @@ impl Gateway {
             endpoint: dialect.path(),
             caller: None,
             requested: None,
+            prompt: None,
             model: None,
             provider: None,
             route: None,
@@ -100,6 +101,11 @@ impl Draft {
 
     pub(super) fn called_by(&mut self, by: &Principal) {
         self.record.caller = Some(Caller { project: by.project.clone(), key: by.key.clone() });
+    }
+
+    /// The version of a prompt that the body was made of.
+    pub(super) fn made_of(&mut self, prompt: String) {
+        self.record.prompt = Some(prompt);
     }
 
     /// What the body says.
@@ -224,13 +230,7 @@ impl Draft {
     ) {
         self.is_about(at);
         self.record.cost = cost;
-        self.record.usage = usage.map(|usage| TokenUsage {
-            input: usage.prompt,
-            cached_input: usage.cached,
-            cache_write: usage.cache_written,
-            output: usage.completion,
-            ..TokenUsage::default()
-        });
+        self.record.usage = usage.map(TokenUsage::from);
         let (outcome, error) = if status == client_closed_request() {
             (AttemptOutcome::Abandoned, Some("client_closed_request".to_owned()))
         } else if let Some(error) = error {

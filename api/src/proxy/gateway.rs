@@ -5,6 +5,7 @@ use diogenes_core::gateway::cache::AnswerShelf;
 use diogenes_core::gateway::record::{RequestSink, Share};
 use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::ports::{Clock, Limiter, StateStore};
+use diogenes_core::prompts::PromptShelf;
 
 use super::casualties::Casualties;
 use super::conversations::Conversations;
@@ -27,6 +28,8 @@ pub struct Gateway {
     /// Where answers are kept.
     pub(super) answers: Option<Arc<AnswerShelf>>,
     pub(super) records: Option<Records>,
+    /// Prompts that requests may name.
+    pub(super) prompts: Option<Arc<PromptShelf>>,
 }
 
 /// Who takes the records of finished requests.
@@ -88,6 +91,7 @@ impl Gateway {
             usage_store: None,
             answers: None,
             records: None,
+            prompts: None,
         }
     }
 
@@ -95,6 +99,13 @@ impl Gateway {
     #[must_use]
     pub fn with_answers_in(mut self, place: Arc<AnswerShelf>) -> Self {
         self.answers = Some(place);
+        self
+    }
+
+    /// The same for requests that name prompts.
+    #[must_use]
+    pub fn with_prompts(mut self, prompts: Arc<PromptShelf>) -> Self {
+        self.prompts = Some(prompts);
         self
     }
 

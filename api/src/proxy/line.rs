@@ -68,6 +68,11 @@ impl Line {
         may_go(&self.lock(), ticket)
     }
 
+    /// How many wait for a turn.
+    pub(super) fn waiting(&self) -> u32 {
+        u32::try_from(self.lock().len()).unwrap_or(u32::MAX)
+    }
+
     /// Lets the next one see whether there is room.
     pub(super) fn call_next(&self) {
         if let Some(called) = self.lock().head() {

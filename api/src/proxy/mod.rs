@@ -44,6 +44,7 @@ mod line;
 mod models;
 mod opening;
 mod peek;
+mod prompting;
 mod proper_end;
 mod provider;
 mod published;
@@ -71,6 +72,7 @@ mod wording;
 
 pub use admission::InferenceRequest;
 pub use background::Ground;
+pub(crate) use delivery::COST;
 pub use delivery::{Answer, AnswerBody, AnswerStream};
 pub use dialect::Dialect;
 pub use dispatch::Dispatcher;

@@ -19,6 +19,8 @@ pub(super) struct Peek {
     model_at: Range<usize>,
     /// The same of `stream_options`, if the field is there.
     stream_options_at: Option<Range<usize>>,
+    /// The same of `prompt`, if it is an object and the endpoint takes such ones.
+    pub(super) prompt_at: Option<Range<usize>>,
     /// What else a form says; none where the body is JSON.
     form: Option<FormTraits>,
 }
@@ -32,6 +34,8 @@ struct Fields<'a> {
     // A null is a field that is there, too.
     #[serde(borrow, default, deserialize_with = "as_it_is")]
     stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt: Option<&'a RawValue>,
 }
 
 fn as_it_is<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
@@ -50,7 +54,7 @@ impl Peek {
             );
             return Err(ApiError::new(ErrorKind::InvalidRequest, problem).param("content-type"));
         } else {
-            Self::read(body)?
+            Self::read_with(body, dialect.takes_prompts())?
         };
         if peek.stream && dialect.is_of_images() {
             let problem = "images are not streamed here; leave `stream` out";
@@ -62,32 +66,42 @@ impl Peek {
 
     /// Reads `model` and `stream`. Serde checks the whole body's syntax in the same pass and
     /// refuses a field that stands twice, so the replica cannot see another value than we do.
+    #[cfg(test)]
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
+        let peek = Self::read_with(body, false)?;
+        peek.check_model().map(|()| peek)
+    }
+
+    /// The same of a body that may name a prompt, which may name the model.
+    fn read_with(body: &[u8], takes_prompts: bool) -> Result<Self, ApiError> {
         if body.first() != Some(&b'{') {
             check_object(body)?;
         }
         let fields: Fields<'_> = serde_json::from_slice(body).map_err(|error| refused(&error))?;
-        let missing = || {
-            ApiError::new(
-                ErrorKind::MissingModel,
-                "the request names no model; add `\"model\": \"…\"` (see `GET /v1/models`)",
-            )
-            .param("model")
-        };
-        let raw = fields.model.ok_or_else(missing)?;
-        let model: String = serde_json::from_str(raw.get()).map_err(|_| {
-            ApiError::new(ErrorKind::InvalidRequest, "`model` must be a string").param("model")
-        })?;
-        if model.is_empty() {
-            return Err(missing());
-        }
+        let is_object = |raw: &&RawValue| raw.get().starts_with('{');
+        let prompt = fields.prompt.filter(|raw| takes_prompts && is_object(raw));
+        let model = fields.model;
+        let name = model.map_or_else(|| Ok(String::new()), |raw| serde_json::from_str(raw.get()));
         Ok(Self {
-            model,
+            model: name.map_err(|_| {
+                ApiError::new(ErrorKind::InvalidRequest, "`model` must be a string").param("model")
+            })?,
             stream: fields.stream.unwrap_or(false),
-            model_at: place_of(raw, body),
+            model_at: model.map_or(0..0, |raw| place_of(raw, body)),
             stream_options_at: fields.stream_options.map(|raw| place_of(raw, body)),
+            prompt_at: prompt.map(|raw| place_of(raw, body)),
             form: None,
         })
+    }
+
+    /// Refuses a request that names no model.
+    pub(super) fn check_model(&self) -> Result<(), ApiError> {
+        if self.model.is_empty() {
+            let problem =
+                "the request names no model; add `\"model\": \"…\"` (see `GET /v1/models`)";
+            return Err(ApiError::new(ErrorKind::MissingModel, problem).param("model"));
+        }
+        Ok(())
     }
 
     /// How much of the body is text, in bytes. Files are none.
@@ -165,7 +179,14 @@ impl Peek {
 
 impl From<Form> for Peek {
     fn from(Form { model, model_at, stream, traits }: Form) -> Self {
-        Self { model, stream, model_at, stream_options_at: None, form: Some(traits) }
+        Self {
+            model,
+            stream,
+            model_at,
+            stream_options_at: None,
+            prompt_at: None,
+            form: Some(traits),
+        }
     }
 }
 

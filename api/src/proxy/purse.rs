@@ -10,7 +10,7 @@ use diogenes_core::gateway::budget::{
     Budget, BudgetError, Budgets, LatestTime, OverBudget, Spending, Verdict, WakeUp, amounts,
     charges, over_budget, warning,
 };
-use diogenes_core::gateway::prices::{Price, PriceVersion, Priced, TokenUsage};
+use diogenes_core::gateway::prices::{Price, PriceVersion, Priced};
 use diogenes_core::name::ModelName;
 use diogenes_core::ports::{
     Account, Amount, Charge, Clock, Ledger, LedgerError, ReservationId, Settlement as Settled, Unit,
@@ -104,15 +104,7 @@ impl Tariff {
 
     /// What so many tokens cost. What no amount holds is more than anybody has.
     fn cost(&self, usage: Usage, service: Option<&str>) -> Option<Amount> {
-        let Usage { prompt, completion, cached, cache_written } = usage;
-        let tokens = TokenUsage {
-            input: prompt,
-            cached_input: cached,
-            cache_write: cache_written,
-            output: completion,
-            ..TokenUsage::default()
-        };
-        self.amount(|price| price.cost(&tokens, service))
+        self.amount(|price| price.cost(&usage.into(), service))
     }
 
     /// The most that a request can cost whose answers have at most so many tokens each.

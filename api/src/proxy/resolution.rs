@@ -219,7 +219,8 @@ async fn counted(
 ) -> Result<(Vec<Budget>, Option<Most>), ApiError> {
     let purse = gateway.purse.as_ref().filter(|_| !request.dialect.is_free());
     let Some(purse) = purse else { return Ok((Vec::new(), None)) };
-    let budgets = purse.budgets_of(by, route.name.as_ref()).await?;
+    let mut budgets = purse.budgets_of(by, route.name.as_ref()).await?;
+    budgets.extend(request.allowance.as_deref().cloned());
     if budgets.is_empty() && !route.destinations().any(|at| purse.may_price(at)) {
         return Ok((budgets, None));
     }

@@ -130,7 +130,9 @@ async fn walk(
     let query = parts.uri.query().map(str::to_owned);
     let headers = parts.headers;
     let is_background = false;
-    let request = InferenceRequest { id, arrived, dialect, query, is_background, headers, body };
+    let allowance = None;
+    let request =
+        InferenceRequest { id, arrived, dialect, query, is_background, allowance, headers, body };
     state.gateway.walk(by, request).await
 }
 

@@ -43,12 +43,12 @@ pub(super) fn model() -> ModelName {
 }
 
 /// Tokio's clock, which tests can pause, as a wall clock.
-pub(super) struct TokioClock {
+pub(crate) struct TokioClock {
     began: Instant,
 }
 
 impl TokioClock {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { began: Instant::now() })
     }
 }
@@ -274,6 +274,7 @@ pub(super) fn request(dialect: Dialect, body: impl Into<Bytes>) -> InferenceRequ
         dialect,
         query: None,
         is_background: false,
+        allowance: None,
         headers: HeaderMap::new(),
         body: body.into(),
     }

@@ -1,3 +1,4 @@
+use diogenes_core::gateway::prices::TokenUsage;
 use memchr::memmem;
 use serde::Deserialize;
 
@@ -16,12 +17,21 @@ pub(crate) struct Usage {
     /// Of the prompt, what was read from a provider's cache, and what was written to it.
     pub(crate) cached: u64,
     pub(crate) cache_written: u64,
+    /// Of the completion, what was not shown.
+    pub(crate) reasoning: u64,
 }
 
 impl Usage {
     /// Without anything of a cache.
     pub(crate) const fn new(prompt: u64, completion: u64) -> Self {
-        Self { prompt, completion, cached: 0, cache_written: 0 }
+        Self { prompt, completion, cached: 0, cache_written: 0, reasoning: 0 }
+    }
+
+    /// What a whole answer tells of itself.
+    pub(crate) fn of_answer(body: &[u8]) -> Option<Self> {
+        let mut scanner = UsageScanner::default();
+        scanner.observe(body);
+        scanner.found()
     }
 
     pub(crate) fn total(self) -> u64 {
@@ -87,6 +97,8 @@ pub(super) struct WireUsage {
     cache_read: Option<u64>,
     #[serde(default, rename = "prompt_tokens_details", alias = "input_tokens_details")]
     details: Option<Details>,
+    #[serde(default, rename = "completion_tokens_details", alias = "output_tokens_details")]
+    completion_details: Option<CompletionDetails>,
 }
 
 /// OpenAI's details, which are parts of the prompt's tokens.
@@ -96,15 +108,24 @@ struct Details {
     cached_tokens: Option<u64>,
 }
 
+/// Its details of the answer's tokens.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct CompletionDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
+}
+
 impl WireUsage {
     /// Takes what a newer one tells; what it does not tell stands.
     fn update(&mut self, newer: Self) {
-        let Self { prompt, completion, cache_written, cache_read, details } = newer;
+        let Self { prompt, completion, cache_written, cache_read, details, completion_details } =
+            newer;
         self.prompt = prompt.or(self.prompt);
         self.completion = completion.or(self.completion);
         self.cache_written = cache_written.or(self.cache_written);
         self.cache_read = cache_read.or(self.cache_read);
         self.details = details.or(self.details);
+        self.completion_details = completion_details.or(self.completion_details);
     }
 }
 
@@ -113,11 +134,25 @@ impl From<WireUsage> for Usage {
         let prompt = [wire.prompt, wire.cache_written, wire.cache_read];
         let prompt = prompt.into_iter().flatten().fold(0, u64::saturating_add);
         let detailed = wire.details.and_then(|details| details.cached_tokens);
+        let reasoning = wire.completion_details.and_then(|details| details.reasoning_tokens);
         Self {
             prompt,
             completion: wire.completion.unwrap_or_default(),
             cached: wire.cache_read.or(detailed).unwrap_or_default(),
             cache_written: wire.cache_written.unwrap_or_default(),
+            reasoning: reasoning.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Usage> for TokenUsage {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input: usage.prompt,
+            cached_input: usage.cached,
+            cache_write: usage.cache_written,
+            output: usage.completion,
+            ..Self::default()
         }
     }
 }

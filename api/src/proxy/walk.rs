@@ -26,13 +26,14 @@ impl Gateway {
     ) -> Result<Answer, ApiError> {
         let InferenceRequest { id, dialect, headers, arrived, .. } = &request;
         let mut draft = self.draft(id, *dialect, headers, *arrived);
+        let mut prompted = None;
         let planned = async {
-            let admitted = Admission::new(by, request, draft.as_mut())?;
+            let admitted = Admission::new(self, by, request, &mut draft, &mut prompted).await?;
             let resolved = admitted.resolve(self).await?;
             resolved.plan(self, &mut draft).await
         }
         .await;
-        let answer = match planned {
+        let mut answer = match planned {
             Ok(planned) => self.answer(planned).await,
             Err(error) => {
                 if let Some(draft) = draft {
@@ -41,6 +42,9 @@ impl Gateway {
                 Err(error)
             }
         };
+        if let (Ok(answer), Some(prompted)) = (&mut answer, prompted) {
+            prompted.tell(&mut answer.headers);
+        }
         if !matches!(&answer, Ok(Answer { body: AnswerBody::Stream(_), .. })) {
             // A stream settles at its own end.
             self.views.link.settle().await;
@@ -84,6 +88,8 @@ mod departure_tests;
 mod form_tests;
 #[cfg(test)]
 mod messages_tests;
+#[cfg(test)]
+mod prompt_tests;
 #[cfg(test)]
 mod provider_tests;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use diogenes_core::gateway::ProviderSpec;
 use diogenes_core::gateway::translation::{ChatTarget, Untranslatable};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::call::{Call, Translated};
 use super::destination::Destination;
@@ -10,6 +12,10 @@ use super::interpreter::{Interpreter, Understands};
 use super::peek;
 use super::refusal;
 use crate::error::ApiError;
+
+/// The `priority` of requests that wait for others to have their turn: in vLLM lower means earlier,
+/// and those that do not say have 0.
+const BACKGROUND_PRIORITY: u64 = 1;
 
 impl Call {
     /// The body for a target, and who has translated it.
@@ -41,8 +47,28 @@ impl Call {
             // What a budget has set aside must not be exceeded.
             body = peek::with_field(&body, field, hosted.spec().default_max_tokens);
         }
-        if interpreter.is_idle() { Ok(body) } else { interpreter.request(body, understands(at)) }
+        if !interpreter.is_idle() {
+            body = interpreter.request(body, understands(at))?;
+        }
+        if self.yields_to_others(at) && !names_priority(&body) {
+            body = peek::with_field(&body, "priority", BACKGROUND_PRIORITY);
+        }
+        Ok(body)
     }
+
+    /// Whether the replica lets the requests of others pass, if it is told.
+    fn yields_to_others(&self, at: &Destination) -> bool {
+        let Destination::Model(entry) = at else { return false };
+        self.is_background && !self.peek.is_form() && entry.view().model.orders_by_priority()
+    }
+}
+
+fn names_priority(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Fields {
+        priority: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Fields>(body).is_ok_and(|fields| fields.priority.is_some())
 }
 
 fn understands(at: &Destination) -> Understands {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use diogenes_core::causes::root;
 use diogenes_core::ports::Clock;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -243,13 +244,4 @@ async fn whole(mut answer: Response) -> Option<Vec<u8>> {
         text.extend_from_slice(&chunk);
     }
     Some(text)
-}
-
-/// The cause of an error, as `reqwest` says the part that helps last.
-fn root(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -149,6 +149,7 @@ fn of_request(record: &RequestRecord) -> Span<'_> {
     let cost = record.cost.map(|cost| cost.get() as f64 / 1e9);
     let attributes = attributes
         .text_if("diogenes.model", record.model.as_ref().map(ModelName::as_str))
+        .text_if("diogenes.prompt", record.prompt.as_deref())
         .text_if("diogenes.route", record.route.as_ref().map(ModelName::as_str))
         .text_if("diogenes.target", last.map(|attempt| attempt.target.as_str()))
         .int_if("diogenes.attempts", Some(record.attempts.len() as u64))

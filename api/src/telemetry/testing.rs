@@ -26,6 +26,7 @@ pub(super) fn record() -> RequestRecord {
         endpoint: "/v1/chat/completions",
         caller: Some(Caller { project: ProjectId::default(), key: KeyId::from_caller("key_1") }),
         requested: Some("assistant".into()),
+        prompt: Some("tutor:v1".into()),
         model: Some(model()),
         provider: None,
         route: Some("assistant".parse().unwrap()),

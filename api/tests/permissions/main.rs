@@ -7,21 +7,27 @@
 )]
 
 mod budgets;
+mod datasets;
+mod evals;
+mod prompts;
 mod source;
 mod table;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::batches::BatchesArea;
 use diogenes_api::control::{
-    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
-    JobsArea, KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, EvalsArea,
+    GatewayArea, JobsArea, KeysArea, ModelsArea, ProjectsArea, PromptsArea, UsageArea, WorkArea,
 };
+use diogenes_api::jobs::{HttpJobs, Kinds, WebhookSigner};
 use diogenes_api::metrics::Metrics;
+use diogenes_api::outbound::{Outbound, OutboundRules};
 use diogenes_api::proxy::{Dispatcher, FleetViews, Gateway, GatewaySettings, ProxyState};
 use diogenes_api::{App, AppSettings};
 use diogenes_core::audit::{Actor, AuditError, AuditFilter, AuditLog};
@@ -34,6 +40,7 @@ use diogenes_core::gateway::prices::PriceBook;
 use diogenes_core::jobs::{Creator, Jobs, NewJob};
 use diogenes_core::keys::{KeyId, Keys, LocalLimiter, NewKey, Weight};
 use diogenes_core::ports::{Clock, Ledger, Limits, StateStore, Wake};
+use diogenes_core::secret::Secret;
 use diogenes_core::tenancy::{Allowed, Permission, ProjectId, Projects, Scope, Subject};
 use diogenes_core::testing::{CountingWake, ManualClock, MemoryBlobs, MemoryStore, SeededEntropy};
 use http::{Method, Request, StatusCode, header};
@@ -41,7 +48,13 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use source::{routes_in, sources};
-use table::{Route, routes};
+use table::Route;
+
+/// The whole table.
+fn routes() -> Vec<Route> {
+    let of_areas = prompts::routes().into_iter().chain(datasets::routes()).chain(evals::routes());
+    table::routes().into_iter().chain(of_areas).collect()
+}
 
 /// A fresh installation with the projects `team-a`, `team-b` and `third`, the model `kept` and the
 /// route `assistant`.
@@ -57,7 +70,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let manual = Arc::new(ManualClock::new("2026-11-30T12:00:00Z".parse().unwrap()));
+        let manual = Arc::new(ManualClock::new("2026-11-30T11:59:59Z".parse().unwrap()));
         let clock: Arc<dyn Clock> = manual.clone();
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new(clock.clone()));
         let keys = Keys::new(store.clone(), clock.clone(), Arc::new(SeededEntropy::new(1)));
@@ -121,14 +134,24 @@ impl World {
             views: views.clone(),
             clock: clock.clone(),
         };
+        let outbound = Outbound::new(OutboundRules::default()).unwrap();
+        let http = Arc::new(HttpJobs::new(outbound, clock.clone()));
+        let kinds = Kinds::default().with(HttpJobs::JOB, http.clone());
+        let area = JobsArea::new(entrance.clone(), jobs.clone(), clock.clone(), vec![], kinds);
+        let prompts = prompts::fixture(store.clone(), clock.clone()).await;
+        let evals = evals::fixture(&store, &clock, &jobs, &prompts);
+        let blobs = Arc::new(MemoryBlobs::default());
+        let datasets =
+            datasets::fixture(entrance.clone(), store.clone(), blobs, clock.clone(), jobs.clone());
+        let datasets = datasets.await;
+        // What is done next has another time in the audit log.
+        manual.advance(Duration::from_secs(1));
         let router = diogenes_api::router(App {
+            prompts: Arc::new(PromptsArea::new(entrance.clone(), prompts)),
+            evals: Arc::new(EvalsArea::new(entrance.clone(), evals)),
+            datasets: Arc::new(datasets),
             batches: Arc::new(BatchesArea::new(entrance.clone(), batches, uploads)),
-            jobs: Arc::new(JobsArea::new(
-                entrance.clone(),
-                jobs.clone(),
-                clock.clone(),
-                Vec::new(),
-            )),
+            jobs: Arc::new(area.with_webhooks(http, WebhookSigner::new(Secret::new("secret")))),
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
                 keys.clone(),
@@ -137,6 +160,12 @@ impl World {
             )),
             projects: Arc::new(ProjectsArea::new(entrance.clone(), projects)),
             budgets: Arc::new(BudgetsArea::new(entrance.clone(), budget_parts)),
+            work: Arc::new(WorkArea::new(
+                entrance.clone(),
+                jobs.clone(),
+                clock.clone(),
+                Arc::default(),
+            )),
             audit: Arc::new(AuditArea::new(entrance.clone(), audit.clone())),
             usage: Arc::new(UsageArea::new(entrance.clone(), store, clock.clone())),
             models: Arc::new(ModelsArea::new(
@@ -313,7 +342,13 @@ async fn every_route_lets_in_whom_the_table_names() {
 #[test]
 fn every_route_that_changes_something_is_audited() {
     for route in routes() {
-        let changes = route.path.starts_with("/api/v1/") && route.method != "GET";
+        // What workers report is told by the job itself.
+        let is_work = route.path.starts_with("/api/v1/work/");
+        // It shows a text, or what a run would take.
+        let is_render =
+            ["/render", "/plan", "/calibrate"].iter().any(|end| route.path.ends_with(end));
+        let changes =
+            route.path.starts_with("/api/v1/") && route.method != "GET" && !is_work && !is_render;
         assert_eq!(!route.audit.is_empty(), changes, "{} {}", route.method, route.path);
     }
 }
@@ -340,7 +375,21 @@ async fn only_who_may_see_every_project_is_shown_more_than_its_own() {
 async fn no_key_hands_out_more_than_it_has() {
     for (issuer, wanted) in [
         (Scope::Admin, Scope::ALL.to_vec()),
-        (Scope::ProjectAdmin, vec![Scope::Inference, Scope::ProjectAdmin, Scope::Keys]),
+        (
+            Scope::ProjectAdmin,
+            vec![
+                Scope::Inference,
+                Scope::ProjectAdmin,
+                Scope::Keys,
+                Scope::PromptsRead,
+                Scope::PromptsWrite,
+                Scope::PromptsRelease,
+                Scope::DatasetsRead,
+                Scope::DatasetsWrite,
+                Scope::Evals,
+                Scope::JobsWork,
+            ],
+        ),
         (Scope::Keys, vec![Scope::Inference, Scope::Keys]),
     ] {
         let world = World::new().await;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use Permission::{
     AuditRead, BudgetsRead, BudgetsWrite, ClusterLogs, ClusterRead, ClusterScale, GatewayRead,
-    GatewayWrite, InferenceUse, JobsRead, JobsWrite, KeysRead, KeysWrite, ModelsRead, ModelsWrite,
-    ProjectsRead, ProjectsWrite, QueuesWrite, UsageRead,
+    GatewayWrite, InferenceUse, JobsRead, JobsWork, JobsWrite, KeysRead, KeysWrite, ModelsRead,
+    ModelsWrite, ProjectsRead, ProjectsWrite, QueuesWrite, UsageRead,
 };
 
 /// A route and what it takes to be let in.
@@ -46,21 +46,19 @@ fn inference(path: &'static str) -> Route {
 
 /// An endpoint that takes a form; the body is its text.
 fn form(path: &'static str) -> Route {
-    let body = || {
-        let part = |name: &str, value: &str| {
-            format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        Value::String(part("model", "absent") + &part("file", "x") + "--limit--\r\n")
+    Route { body: || fields(&[("model", "absent"), ("file", "x")]), ..inference(path) }
+}
+
+fn fields(fields: &[(&str, &str)]) -> Value {
+    let part = |(name, value): &(&str, &str)| {
+        format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
-    Route { body, ..inference(path) }
+    Value::String(fields.iter().map(part).collect::<String>() + "--limit--\r\n")
 }
 
 /// A form with a file for a batch.
 fn file() -> Value {
-    let part = |name: &str, value: &str| {
-        format!("--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
-    Value::String(part("purpose", "batch") + &part("file", "x") + "--limit--\r\n")
+    fields(&[("purpose", "batch"), ("file", "x")])
 }
 
 /// What is done with one file, which is not there.
@@ -82,6 +80,18 @@ fn batches(method: &'static str, path: &'static str) -> Route {
     Route { request, answer: (404, "batch_not_found"), ..control(method, path, InferenceUse) }
 }
 
+/// What is done with one schedule, which is not there.
+fn schedules(method: &'static str, needs: Permission, audit: &'static str) -> Route {
+    Route {
+        is_of_project: true,
+        request: "/api/v1/schedules/absent?project=team-a",
+        body: || json!({"paused": true}),
+        answer: (404, "schedule_not_found"),
+        audit,
+        ..control(method, "/api/v1/schedules/{name}", needs)
+    }
+}
+
 fn open(path: &'static str) -> Route {
     Route {
         method: "GET",
@@ -95,11 +105,11 @@ fn open(path: &'static str) -> Route {
     }
 }
 
-fn control(method: &'static str, path: &'static str, needs: Permission) -> Route {
+pub(crate) fn control(method: &'static str, path: &'static str, needs: Permission) -> Route {
     Route { method, path, needs: Some(needs), request: path, ..open(path) }
 }
 
-/// Every route, and the permission that it asks for.
+/// Every route but those of prompts and datasets, and the permission that it asks for.
 pub(crate) fn routes() -> Vec<Route> {
     vec![
         inference("/v1/chat/completions"),
@@ -244,6 +254,15 @@ pub(crate) fn routes() -> Vec<Route> {
         },
         Route {
             is_of_project: true,
+            request: "/api/v1/jobs?project=team-a",
+            body: || json!({"kind": "http", "arguments": {"url": "https://example.com"}}),
+            answer: (201, ""),
+            audit: "job.create",
+            ..control("POST", "/api/v1/jobs", JobsWrite)
+        },
+        control("GET", "/api/v1/jobs/templates", JobsRead),
+        Route {
+            is_of_project: true,
             request: "/api/v1/jobs/{job}?project=team-a",
             ..control("GET", "/api/v1/jobs/{id}", JobsRead)
         },
@@ -265,6 +284,46 @@ pub(crate) fn routes() -> Vec<Route> {
             answer: (409, "conflict"),
             audit: "job.retry",
             ..control("POST", "/api/v1/jobs/{id}/retry", JobsWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/schedules?project=team-a",
+            ..control("GET", "/api/v1/schedules", JobsRead)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/schedules/nightly?project=team-a",
+            body: || {
+                let job = json!({"kind": "http", "arguments": {"url": "https://example.com"}});
+                json!({"cron": "@daily", "job": job})
+            },
+            audit: "schedule.apply",
+            ..control("PUT", "/api/v1/schedules/{name}", JobsWrite)
+        },
+        Route {
+            is_of_project: true,
+            request: "/api/v1/webhooks/secret?project=team-a",
+            ..control("GET", "/api/v1/webhooks/secret", JobsWrite)
+        },
+        schedules("GET", JobsRead, ""),
+        schedules("PATCH", JobsWrite, "schedule.pause"),
+        schedules("DELETE", JobsWrite, "schedule.delete"),
+        Route {
+            body: || json!({"worker": "w", "queues": ["noop"], "kinds": ["noop"], "most": 1}),
+            ..control("POST", "/api/v1/work/claim", JobsWork)
+        },
+        Route {
+            request: "/api/v1/work/jobs/{job}/beat",
+            body: || json!({"claim": "0".repeat(32)}),
+            // Nobody has it, or it is another project's.
+            answer: (409, "conflict"),
+            ..control("POST", "/api/v1/work/jobs/{id}/beat", JobsWork)
+        },
+        Route {
+            request: "/api/v1/work/jobs/{job}/finish",
+            body: || json!({"claim": "0".repeat(32), "outcome": {"is": "released"}}),
+            answer: (409, "conflict"),
+            ..control("POST", "/api/v1/work/jobs/{id}/finish", JobsWork)
         },
         control("GET", "/api/v1/queues", JobsRead),
         Route {

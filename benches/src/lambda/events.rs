@@ -16,6 +16,11 @@ pub(crate) fn reconcile() -> Bytes {
     json!({"reconcile": "all"}).to_string().into()
 }
 
+/// What tells the workers to look at the queue of batches.
+pub(crate) fn look() -> Bytes {
+    json!({"work": {"queue": "batch"}}).to_string().into()
+}
+
 /// A request as a REST API hands it on, with all that an authorizer grants
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>).
 pub(crate) fn request(method: &str, path: &str, body: Option<&Value>) -> Bytes {

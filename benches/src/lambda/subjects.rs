@@ -69,6 +69,10 @@ pub(crate) async fn all(
         subject("router: a first chat", "router", events::chat(MODEL, 16), "[DONE]", None),
         subject("keys: a list", "keys", get("/api/v1/keys"), ok, Some(10.0)),
         subject("cluster: models", "cluster", get("/api/v1/models"), ok, None),
+        subject("prompts: a list", "prompts", get("/api/v1/prompts"), ok, Some(10.0)),
+        subject("batches: jobs", "batches", get("/api/v1/jobs"), ok, Some(15.0)),
+        // That nothing is due it believes only after two seconds.
+        subject("jobs: a look at nothing", "jobs", events::look(), "null", None),
         subject("orchestrator: all", "orchestrator", events::reconcile(), "null", Some(15.0)),
     ];
     for subject in &mut subjects {
@@ -77,6 +81,9 @@ pub(crate) async fn all(
     }
     Ok(subjects)
 }
+
+/// Which function works on jobs; nobody invokes it.
+const JOBS: &str = "arn:aws:lambda:us-east-1:123456789012:function:jobs";
 
 /// The router with an event that takes it to a replica.
 pub(crate) const ROUTER_CHAT: &str = "router: a first chat";
@@ -92,6 +99,13 @@ fn variables(program: &str, tables: &Tables, ec2: &FakeEc2) -> Vec<(String, Stri
         ("DIOGENES_DEPLOYMENT", "bench".to_owned()),
         ("DIOGENES_LAUNCH_TEMPLATE", LAUNCH_TEMPLATE.to_owned()),
         ("DIOGENES_SUBNETS", subnets.join(",")),
+        ("DIOGENES_DUTY", "batches".to_owned()),
+        ("DIOGENES_BUCKET", "bench".to_owned()),
+        ("DIOGENES_WORKERS", JOBS.to_owned()),
+        ("DIOGENES_OUTBOUND", JOBS.to_owned()),
+        ("DIOGENES_SCHEDULES", "bench".to_owned()),
+        ("DIOGENES_SCHEDULE_ROLE", "arn:aws:iam::123456789012:role/bench".to_owned()),
+        ("DIOGENES_FAILED_EVENTS", "arn:aws:sqs:us-east-1:123456789012:bench".to_owned()),
         ("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true".to_owned()),
     ];
     let of_program = all.into_iter().filter(|_| program != "bench-hello");

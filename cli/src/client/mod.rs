@@ -3,6 +3,7 @@
 mod address;
 mod boot;
 mod failure;
+mod files;
 mod gateway;
 mod key;
 mod unconnected;
@@ -13,11 +14,10 @@ use diogenes_core::secret::Secret;
 use reqwest::header::{
     AUTHORIZATION, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, USER_AGENT,
 };
-use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use address::{
     Address, DEFAULT_URL, budget_path, model_path, rate_card_path, route_path,
@@ -95,6 +95,41 @@ impl Client {
         self.call(Method::GET, self.address.join(path, query)?, None::<&()>).await
     }
 
+    /// Every page of a list of OpenAI's form, as one.
+    pub(crate) async fn whole_list(
+        &self,
+        path: &[&str],
+        filter: &[(&str, &str)],
+    ) -> Result<Value, Failure> {
+        #[derive(Deserialize)]
+        struct Page {
+            data: Vec<Value>,
+            last_id: Option<String>,
+            has_more: bool,
+        }
+        let mut data = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", "100")];
+            query.extend(filter);
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let page: Page = decode(self.get(path, &query).await?)?;
+            data.extend(page.data);
+            match page.last_id.filter(|_| page.has_more) {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        let id = |item: Option<&Value>| item.and_then(|item| item.get("id")).cloned();
+        Ok(json!({
+            "object": "list",
+            "first_id": id(data.first()),
+            "last_id": id(data.last()),
+            "has_more": false,
+            "data": data,
+        }))
+    }
+
     /// GET of something that may not be there, and under which condition it may be changed.
     pub(crate) async fn read(&self, path: &[&str]) -> Result<(Option<Value>, Condition), Failure> {
         let request = self.http.get(self.address.join(path, &[])?);
@@ -121,9 +156,7 @@ impl Client {
 
     /// GET, whatever the answer's body is.
     pub(crate) async fn ping(&self, path: &[&str]) -> Result<(), Failure> {
-        let request = self.http.get(self.address.join(path, &[])?).timeout(CONTROL);
-        let response = request.send().await.map_err(|error| self.unanswered(error))?;
-        self.checked(response).await.map(|_| ())
+        self.send(self.http.get(self.address.join(path, &[])?)).await.map(|_| ())
     }
 
     /// GET of a listing: every page in one, as the server would answer if it had one.
@@ -158,7 +191,7 @@ impl Client {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<Value, Failure> {
-        self.call(Method::POST, self.address.join(path, &[])?, Some(body)).await
+        self.post_to(path, &[], body).await
     }
 
     /// POST with a query, decoded.
@@ -180,41 +213,15 @@ impl Client {
         self.call(Method::PATCH, self.address.join(path, &[])?, Some(body)).await
     }
 
-    /// GET without a time limit, whatever the answer's body is.
-    pub(crate) async fn download(&self, path: &[&str]) -> Result<Response, Failure> {
-        let request = self.http.get(self.address.join(path, &[])?);
-        self.checked(request.send().await.map_err(|error| self.unanswered(error))?).await
-    }
-
-    /// POST of a form with a file of `size` bytes and its purpose, decoded. `sent` is told how much
-    /// was sent.
-    pub(crate) async fn upload(
+    /// A call with a query, decoded.
+    pub(crate) async fn call_at(
         &self,
+        method: Method,
         path: &[&str],
-        file: tokio::fs::File,
-        size: u64,
-        name: &str,
-        purpose: &'static str,
-        sent: impl Fn(u64) + Send + 'static,
+        query: &[(&str, &str)],
+        body: Option<&impl Serialize>,
     ) -> Result<Value, Failure> {
-        let pieces = futures_util::stream::try_unfold((file, 0), move |(mut file, at)| {
-            sent(at);
-            async move {
-                let mut piece = vec![0; 64 << 10];
-                let read = tokio::io::AsyncReadExt::read(&mut file, &mut piece).await?;
-                piece.truncate(read);
-                let at = at + read as u64;
-                Ok::<_, std::io::Error>((read > 0).then_some((piece, (file, at))))
-            }
-        });
-        let content = reqwest::Body::wrap_stream(pieces);
-        let part = Part::stream_with_length(content, size).file_name(name.to_owned());
-        let form = Form::new().text("purpose", purpose).part("file", part);
-        let request = self.http.post(self.address.join(path, &[])?).multipart(form);
-        let response = request.send().await.map_err(|error| self.unanswered(error))?;
-        let text =
-            self.checked(response).await?.bytes().await.map_err(|error| self.broken(error))?;
-        decode(serde_json::from_slice(&text).unwrap_or_default())
+        self.call(method, self.address.join(path, query)?, body).await
     }
 
     /// PUT, decoded.
@@ -249,8 +256,7 @@ impl Client {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<Response, Failure> {
-        let request = self.http.post(self.address.join(path, &[])?).json(body);
-        self.checked(request.send().await.map_err(|error| self.unanswered(error))?).await
+        self.answered(self.http.post(self.address.join(path, &[])?).json(body)).await
     }
 
     /// What became of a connection in the middle of an answer.
@@ -276,8 +282,12 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.timeout(CONTROL).send().await;
-        self.checked(response.map_err(|error| self.unanswered(error))?).await
+        self.answered(request.timeout(CONTROL)).await
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unanswered(error))?;
+        self.checked(response).await
     }
 
     async fn decoded(&self, response: Response) -> Result<Value, Failure> {

@@ -1,18 +1,19 @@
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
-use diogenes_api::batches::{BatchBody, BatchList, FileBody};
+use diogenes_api::batches::{BatchBody, BatchList, BatchUsage};
+use diogenes_api::control::CallbackBody;
 use diogenes_core::Timestamp;
-use diogenes_core::batches::{BatchEndpoint, BatchStatus, WINDOW_NAME};
-use indicatif::{ProgressBar, ProgressStyle};
+use diogenes_core::batches::{BatchEndpoint, BatchStatus, FilePurpose, WINDOW_NAME};
+use diogenes_core::money::{Dollars, parse_dollars};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::options::Options;
-use super::{confirmation, output, time};
+use super::{confirmation, file, output, progress, time};
 use crate::client::{Client, decode};
 use crate::exit::{Failure, Kind};
 
@@ -55,6 +56,7 @@ enum Action {
   diogenes batch create questions.jsonl
   diogenes batch create questions.jsonl --wait && echo done
   diogenes batch create texts.jsonl --endpoint /v1/embeddings --metadata run=nightly
+  diogenes batch create questions.jsonl --callback https://example.com/done
 
 Exit codes with --wait: 0 if every request was answered with success, 1 if not.")]
 struct CreateArgs {
@@ -69,6 +71,9 @@ struct CreateArgs {
     /// Keep this with the batch; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
+    /// Tell this URL, by a signed request, that it has ended
+    #[arg(long, value_name = "URL")]
+    callback: Option<String>,
     /// Wait until it has ended, and show how far it is
     #[arg(short, long)]
     wait: bool,
@@ -129,6 +134,8 @@ struct Request<'a> {
     metadata: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback: Option<CallbackBody>,
 }
 
 fn endpoint(text: &str) -> Result<BatchEndpoint, String> {
@@ -149,7 +156,7 @@ pub(super) async fn run(args: BatchArgs) -> Result<(), Failure> {
     match args.action {
         Action::Create(args) => create(&client, args, format).await,
         Action::List(ListArgs {}) => {
-            let page = all(&client).await?;
+            let page = client.whole_list(&PATH, &[]).await?;
             output::result(format, &page, || {
                 let batches = decode::<BatchList>(page.clone())?.data;
                 if batches.is_empty() {
@@ -178,7 +185,7 @@ pub(super) async fn run(args: BatchArgs) -> Result<(), Failure> {
 }
 
 async fn create(client: &Client, args: CreateArgs, format: output::Format) -> Result<(), Failure> {
-    let file = upload(client, &args.file).await?;
+    let file = file::upload(client, &args.file, FilePurpose::Batch).await?;
     let metadata: BTreeMap<_, _> = args.metadata.into_iter().collect();
     let body = Request {
         input_file_id: &file.id,
@@ -186,55 +193,10 @@ async fn create(client: &Client, args: CreateArgs, format: output::Format) -> Re
         completion_window: WINDOW_NAME,
         metadata: Some(metadata).filter(|pairs| !pairs.is_empty()),
         not_before: args.not_before.map(Timestamp::as_second),
+        callback: args.callback.map(|url| CallbackBody { url }),
     };
     let batch = client.post(&PATH, &body).await?;
     if args.wait { follow(client, batch, format).await } else { show(&batch, format) }
-}
-
-async fn upload(client: &Client, path: &Path) -> Result<FileBody, Failure> {
-    let unreadable = |error: io::Error| Failure {
-        kind: Kind::Config,
-        error: anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
-    };
-    let size = path.metadata().map_err(unreadable)?.len();
-    let bar = bar(size, "{spinner} uploading {bar:30} {bytes}/{total_bytes}, {eta} to go");
-    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-    let name = path.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
-    let shown = bar.clone();
-    let sent = move |sent| {
-        if let Some(bar) = &shown {
-            bar.set_position(sent);
-        }
-    };
-    let answer = client.upload(&["v1", "files"], file, size, &name, "batch", sent).await;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    decode(answer?)
-}
-
-/// Every batch, as one page.
-async fn all(client: &Client) -> Result<Value, Failure> {
-    let mut data = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", "100")];
-        query.extend(after.as_deref().map(|after| ("after", after)));
-        let page: BatchList = decode(client.get(&PATH, &query).await?)?;
-        data.extend(page.data);
-        match page.last_id.filter(|_| page.has_more) {
-            Some(last) => after = Some(last),
-            None => break,
-        }
-    }
-    let (first, last) = (data.first(), data.last());
-    Ok(json!({
-        "object": "list",
-        "first_id": first.map(|batch| &batch.id),
-        "last_id": last.map(|batch| &batch.id),
-        "has_more": false,
-        "data": data,
-    }))
 }
 
 /// Waits until a batch has ended, and fails unless every request was answered with success.
@@ -248,8 +210,10 @@ async fn follow(client: &Client, mut value: Value, format: output::Format) -> Re
         }
         let counts = batch.request_counts;
         if bar.is_none() && counts.total > 0 {
-            bar =
-                self::bar(counts.total.into(), "{spinner} {msg} {bar:30} {pos}/{len}, {eta} to go");
+            bar = progress::bar(
+                counts.total.into(),
+                "{spinner} {msg} {bar:30} {pos}/{len}, {eta} to go",
+            );
         }
         let waits_for = waits_for(client, &batch).await;
         let message = waits_for.unwrap_or_else(|| batch.status.to_string());
@@ -292,16 +256,6 @@ async fn waits_for(client: &Client, batch: &BatchBody) -> Option<String> {
     Some(format!("waiting for {what}"))
 }
 
-/// A progress bar, where somebody looks.
-fn bar(length: u64, template: &str) -> Option<ProgressBar> {
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let is_watched = io::stderr().is_terminal();
-    let bar = is_watched.then(|| ProgressBar::new(length).with_style(style))?;
-    bar.enable_steady_tick(Duration::from_millis(120));
-    Some(bar)
-}
-
 async fn results(client: &Client, args: &ResultsArgs) -> Result<(), Failure> {
     let batch = client.get(&[&PATH[..], &[&args.id]].concat(), &[]).await?;
     let batch: BatchBody = decode(batch)?;
@@ -318,16 +272,7 @@ async fn results(client: &Client, args: &ResultsArgs) -> Result<(), Failure> {
         output::note(&format!("no request of batch `{}` {what}", batch.id));
         return Ok(());
     };
-    let mut answer = client.download(&["v1", "files", &file, "content"]).await?;
-    let mut out = io::stdout().lock();
-    let unwritten = |error: io::Error| Failure {
-        kind: Kind::Other,
-        error: anyhow::Error::new(error).context("cannot write the results"),
-    };
-    while let Some(piece) = answer.chunk().await.map_err(|error| client.broken(error))? {
-        out.write_all(&piece).map_err(unwritten)?;
-    }
-    out.flush().map_err(unwritten)
+    file::print(client, &file).await
 }
 
 fn show(batch: &Value, format: output::Format) -> Result<(), Failure> {
@@ -352,6 +297,7 @@ fn show(batch: &Value, format: output::Format) -> Result<(), Failure> {
                     counts.total, counts.completed, counts.failed
                 ),
             ),
+            ("usage", batch.usage.map_or_else(|| "-".into(), |usage| bill(&usage))),
             ("input", batch.input_file_id),
             ("output", batch.output_file_id.unwrap_or_else(|| "-".into())),
             ("errors", batch.error_file_id.unwrap_or_else(|| "-".into())),
@@ -365,6 +311,15 @@ fn show(batch: &Value, format: output::Format) -> Result<(), Failure> {
         }
         Ok(text)
     })
+}
+
+/// What the answers of a batch have used, in one line.
+fn bill(usage: &BatchUsage) -> String {
+    let tokens = format!("{} tokens in, {} out", usage.input_tokens, usage.output_tokens);
+    match usage.cost_usd.as_deref().and_then(|cost| parse_dollars(cost).ok()) {
+        Some(cost) => format!("{tokens}; {}", Dollars(cost)),
+        None => tokens,
+    }
 }
 
 fn table(batches: &[BatchBody], now: Timestamp) -> String {

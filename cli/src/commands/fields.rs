@@ -43,6 +43,16 @@ impl Fields {
         self.0.insert("env".into(), env.into());
     }
 
+    /// Takes a field out.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// Whether there is a field of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Reads a file, or standard input for `-`.
     pub(super) fn read(file: &Path) -> Result<Self, Failure> {
         let mut text = String::new();

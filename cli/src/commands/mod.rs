@@ -9,9 +9,12 @@ mod completions;
 mod confirmation;
 mod controls;
 mod cost;
+mod dataset;
 mod doctor;
 mod embed;
+mod eval;
 mod fields;
+mod file;
 mod health;
 mod job;
 mod key;
@@ -22,11 +25,13 @@ pub(crate) mod output;
 mod prices;
 mod progress;
 mod project;
+mod prompt;
 mod provider;
 mod ps;
 mod queue;
 mod route;
 mod scale;
+mod schedule;
 mod screen;
 mod time;
 mod usage;
@@ -34,7 +39,7 @@ mod usage;
 use clap::Subcommand;
 
 pub(crate) use completions::answer_shell;
-pub(crate) use options::RootOptions;
+pub(crate) use options::{Options, RootOptions};
 
 use crate::exit::{Failure, Kind};
 
@@ -55,9 +60,13 @@ Exit codes:
   3  the data directory cannot be used
   4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
-  6  the model, route, provider, key, project, budget, batch or job does not exist
+  6  the model, route, provider, key, project, budget, batch, file, job, schedule, prompt or eval
+     run does not exist
   7  the model could not be started
   8  `doctor` or `provider check` found a problem
+  9  a job that was waited for failed or was cancelled
+  100  an eval run is below a threshold, or worse than another one
+  101  an eval run or comparison is inconclusive
 
 Environment, where an empty variable counts as unset:
   DIOGENES_URL         the server's URL [default: that of the `serve` that runs with the data
@@ -88,8 +97,13 @@ pub(crate) enum ClientCommand {
     Unpin(scale::UnpinArgs),
     Logs(logs::LogsArgs),
     Batch(batch::BatchArgs),
+    File(file::FileArgs),
     Job(job::JobArgs),
     Queue(queue::QueueArgs),
+    Schedule(schedule::ScheduleArgs),
+    Prompt(prompt::PromptArgs),
+    Dataset(dataset::DatasetArgs),
+    Eval(eval::EvalArgs),
     Model(model::ModelArgs),
     Route(route::RouteArgs),
     Provider(provider::ProviderArgs),
@@ -123,8 +137,13 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Unpin(args) => scale::unpin(args).await,
             ClientCommand::Logs(args) => logs::run(args).await,
             ClientCommand::Batch(args) => batch::run(args).await,
+            ClientCommand::File(args) => file::run(args).await,
             ClientCommand::Job(args) => job::run(args).await,
             ClientCommand::Queue(args) => queue::run(args).await,
+            ClientCommand::Schedule(args) => schedule::run(args).await,
+            ClientCommand::Prompt(args) => prompt::run(args).await,
+            ClientCommand::Dataset(args) => dataset::run(args).await,
+            ClientCommand::Eval(args) => eval::run(args).await,
             ClientCommand::Model(args) => model::run(args).await,
             ClientCommand::Route(args) => route::run(args).await,
             ClientCommand::Provider(args) => provider::run(args).await,

@@ -1,4 +1,4 @@
-//! Startup progress: a spinner on a terminal, otherwise a line per phase.
+//! Progress: bars; and of the start of a model a spinner on a terminal, otherwise a line per phase.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +49,16 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A progress bar, where somebody looks.
+pub(super) fn bar(length: u64, template: &str) -> Option<ProgressBar> {
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let is_watched = io::stderr().is_terminal();
+    let bar = is_watched.then(|| ProgressBar::new(length).with_style(style))?;
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Some(bar)
 }
 
 /// How far a model is on its way to be ready; none if it is not on it.

@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use diogenes_core::keys::{Keys, NewKey, PlainKey, Scope, Weight};
 use diogenes_core::ports::Limits;
 use diogenes_core::tenancy::{Allowed, ProjectId};
+
+use super::secret_file::write;
 
 /// The file in the data directory that holds the operator's key.
 pub(crate) const FILE: &str = "admin.key";
@@ -60,15 +61,4 @@ pub(crate) async fn ensure(data_dir: &Path, keys: &Keys) -> anyhow::Result<Admin
         Err(error) => Err(error)
             .with_context(|| format!("the admin key in {} cannot be read", path.display())),
     }
-}
-
-/// Whole or not at all, and never readable for others.
-fn write(path: &Path, key: &str) -> io::Result<()> {
-    let fresh = path.with_extension("key.new");
-    let _ = std::fs::remove_file(&fresh);
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    writeln!(file, "{key}")?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)
 }

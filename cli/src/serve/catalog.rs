@@ -1,7 +1,9 @@
-//! The routes and providers of the file.
+//! The models, routes and providers of the file.
 
+use anyhow::Context as _;
 use diogenes_backends::engine::secrets;
 use diogenes_core::audit::Actor;
+use diogenes_core::fleet::{Registry, Source};
 use diogenes_core::gateway::RouteSpec;
 use diogenes_core::gateway::catalog::{Catalog, CatalogEditor};
 
@@ -47,6 +49,43 @@ async fn warn_of_missing_targets(
                 "route {route}: `{target}` is neither a registered model nor one of a provider; requests skip it until it is"
             );
         }
+    }
+    Ok(())
+}
+
+/// Makes the registered models those of the file: new ones are added, changed ones changed, and
+/// ones that were in the file and are no longer deleted.
+pub(super) async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
+    let mut removed = Vec::new();
+    for old in registry.list().await? {
+        if old.source != Source::Config {
+            continue;
+        }
+        if !config.models.contains_key(&old.name) {
+            registry.delete(&old.name, Source::Config).await?;
+            removed.push(format!("`{}`", old.name));
+            continue;
+        }
+        // A name that moves to another model of the file is given up before that takes it.
+        let mut spec = old.spec.clone();
+        spec.aliases.retain(|alias| {
+            let mut others = config.models.iter().filter(|(name, _)| **name != old.name);
+            !others.any(|(name, spec)| name == alias || spec.aliases.contains(alias))
+        });
+        registry.apply(&old.name, spec, Source::Config).await?;
+    }
+    if !removed.is_empty() {
+        tracing::warn!(
+            models = removed.len(),
+            "removed models that are no longer in the configuration: {}",
+            removed.join(", ")
+        );
+    }
+    for (name, spec) in &config.models {
+        registry
+            .apply(name, spec.clone(), Source::Config)
+            .await
+            .with_context(|| format!("model `{name}` of the configuration"))?;
     }
     Ok(())
 }

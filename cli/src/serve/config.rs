@@ -10,15 +10,15 @@ use diogenes_core::gateway::prices::RateCard;
 use diogenes_core::gateway::{ProviderSpec, ProviderSpecs, RouteSpec, Routes};
 use diogenes_core::name::{ModelName, nearest};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::ServeArgs;
+use super::files::FilesConfig;
+use super::head::{DEFAULT_FILE, head_of, text_of};
+use super::lines::{line_of, line_of_field};
 use super::telemetry::{Bad, BadKey, TelemetryConfig, TelemetryTable};
+use crate::jobs::{JobsConfig, JobsTable};
 use crate::wording::plain;
-
-/// The file that is read when `--config` names no other.
-pub(crate) const DEFAULT_FILE: &str = "diogenes.toml";
 
 /// What `serve` runs with: the file, overruled by the environment, overruled by flags.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ pub(crate) struct Config {
     pub(crate) rate_cards: BTreeMap<ModelName, RateCard>,
     /// Where telemetry goes, if anywhere.
     pub(crate) telemetry: Option<TelemetryConfig>,
+    /// How jobs are run.
+    pub(crate) jobs: JobsConfig,
+    /// How much room files may take.
+    pub(crate) files: FilesConfig,
 }
 
 /// What becomes of the inference servers when `serve` ends.
@@ -75,6 +79,10 @@ struct File {
     #[serde(default)]
     rate_cards: BTreeMap<String, Spanned<RateCard>>,
     telemetry: Option<Spanned<TelemetryTable>>,
+    #[serde(default)]
+    jobs: Option<Spanned<JobsTable>>,
+    #[serde(default)]
+    files: FilesConfig,
 }
 
 impl Config {
@@ -89,6 +97,7 @@ impl Config {
         let routes = routes_of(&file.routes, &models, &text, path)?;
         let rate_cards = rate_cards_of(file.rate_cards, &text, path)?;
         let telemetry = telemetry_of(file.telemetry, &text, path)?;
+        let jobs = JobsTable::in_file(file.jobs, &text, path)?;
         Ok(Self {
             file: is_there.then(|| std::path::absolute(path).unwrap_or_else(|_| path.into())),
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -107,6 +116,8 @@ impl Config {
             prices: file.prices.map(|prices| path.parent().unwrap_or(Path::new("")).join(prices)),
             rate_cards,
             telemetry,
+            jobs,
+            files: file.files,
         })
     }
 }
@@ -258,29 +269,6 @@ fn key_of(table: &str, name: &str) -> String {
     }
 }
 
-/// The line of a field of the table that begins on line `table`, or of the field's own table; that
-/// line where it is absent.
-fn line_of_field(text: &str, table: usize, field: &str) -> usize {
-    let behind = || text.lines().enumerate().skip(table);
-    let is_key = |line: &str| {
-        let rest = line.trim_start().strip_prefix(field);
-        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
-    };
-    let key =
-        behind().take_while(|(_, line)| !line.starts_with('[')).find(|(_, line)| is_key(line));
-    let own_table = || {
-        let header = text.lines().nth(table.checked_sub(1)?)?;
-        let name = format!("{}.{field}", name_in(header));
-        behind().find(|(_, line)| line.starts_with('[') && name_in(line) == name)
-    };
-    key.or_else(own_table).map_or(table, |(at, _)| at + 1)
-}
-
-/// The name in the header of a table.
-fn name_in(header: &str) -> &str {
-    header.trim().trim_start_matches('[').trim_end_matches(']')
-}
-
 /// Parses `HOST:PORT`; a host name is looked up once.
 pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| {
@@ -311,33 +299,7 @@ pub(crate) fn configured_data_dir(named: Option<&Path>) -> anyhow::Result<Option
         data_dir: Option<PathBuf>,
     }
     let head = head_of::<Head>(named, "fix it, or name the data directory with --data-dir")?;
-    Ok(head.and_then(|(_, head)| head.data_dir))
-}
-
-/// Some settings of the file that `serve` would read, and its path; `None` without a file.
-fn head_of<T: DeserializeOwned>(
-    named: Option<&Path>,
-    next: &str,
-) -> anyhow::Result<Option<(PathBuf, T)>> {
-    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-    if named.is_none() && !path.exists() {
-        return Ok(None);
-    }
-    let text = text_of(path)?;
-    let head = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line_of(&text, span.start));
-        anyhow::anyhow!("{}:{line}: {}; {next}", path.display(), plain(error.message()))
-    })?;
-    Ok(Some((path.to_owned(), head)))
-}
-
-fn text_of(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| {
-        format!(
-            "the configuration `{}` cannot be read; check the path given with --config",
-            path.display()
-        )
-    })
+    Ok(head.and_then(|(_, _, head)| head.data_dir))
 }
 
 fn read(path: &Path) -> anyhow::Result<(File, String)> {
@@ -385,10 +347,6 @@ fn hint(message: &str, path: &str) -> String {
         }
         None => String::new(),
     }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 #[cfg(test)]

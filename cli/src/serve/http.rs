@@ -84,6 +84,11 @@ impl Connections {
     }
 }
 
+/// Serves until it is dropped, and cuts off what is under way.
+pub(crate) async fn serve_plain(listener: TcpListener, router: Router) {
+    serve(listener, router, std::future::pending()).await;
+}
+
 /// Serves until `stop` resolves; then nothing more is accepted.
 pub(crate) async fn serve(
     listener: TcpListener,

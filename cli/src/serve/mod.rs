@@ -4,14 +4,19 @@ mod admin_key;
 mod catalog;
 mod config;
 mod demo;
+mod files;
+pub(crate) mod head;
 mod http;
 mod jobs;
+pub(crate) mod lines;
 mod linger;
 mod money;
 mod peer;
+mod secret_file;
 mod telemetry;
 mod upkeep;
 mod url;
+mod webhook_key;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +27,7 @@ use anyhow::Context;
 use diogenes_api::auth::{Authenticator, KeyRing};
 use diogenes_api::control::{
     AuditArea, BudgetParts, BudgetsArea, ClusterArea, ClusterParts, Entrance, GatewayArea,
-    KeysArea, ModelsArea, ProjectsArea, UsageArea,
+    KeysArea, ModelsArea, ProjectsArea, PromptsArea, UsageArea, WorkArea,
 };
 use diogenes_api::fleet_loop::{self, FleetLoop};
 use diogenes_api::jobs::Worker;
@@ -36,18 +41,21 @@ use diogenes_backends::process::{
 };
 use diogenes_backends::sqlite::{DataDir, SqliteStore};
 use diogenes_core::audit::{Actor, AuditLog};
-use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire, Source};
+use diogenes_core::fleet::{DeploymentId, Reconciler, Registry, RegistryError, Retire};
 use diogenes_core::gateway::budget::Budgets;
 use diogenes_core::gateway::catalog::{CatalogEditor, CatalogError, SecretRule};
 use diogenes_core::keys::{Keys, LocalLimiter};
 use diogenes_core::ports::{Clock, ComputeBackend, Entropy, StateStore, Wake};
+use diogenes_core::prompts::Prompts;
 use diogenes_core::tenancy::Projects;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 pub(crate) use admin_key::FILE as ADMIN_KEY_FILE;
-pub(crate) use config::{Config, DEFAULT_FILE, configured_data_dir, default_data_dir};
+pub(crate) use config::{Config, configured_data_dir, default_data_dir, parse_listen};
 pub(crate) use demo::COMMAND as MOCK_VLLM;
+pub(crate) use head::DEFAULT_FILE;
+pub(crate) use http::serve_plain;
 pub(crate) use telemetry::TelemetryConfig;
 pub(crate) use url::{FILE as URL_FILE, running as running_url};
 
@@ -210,6 +218,7 @@ struct Server {
     fleet: FleetLoop,
     dispatcher: Arc<Dispatcher>,
     worker: Worker,
+    work: Arc<WorkArea>,
     money: Money,
     telemetry: Option<Exporter>,
 }
@@ -223,7 +232,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let (wake, triggers) = fleet_loop::channel();
-        let bell = wake.bell();
+        let (bell, rings) = (wake.bell(), wake.rings());
         let wake: Arc<dyn Wake> = Arc::new(wake);
         let deployment = deployment_id(config)?;
         upkeep::spawn_sweeper(store.clone());
@@ -238,7 +247,7 @@ impl Server {
         let editor = CatalogEditor::new(store.clone(), clock.clone(), SecretRule::Machine);
         // A name that moves from a route of the file to a model of it is given up before.
         editor.retire_routes(&config.routes).await?;
-        take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
+        catalog::take_over_models(&registry.on_behalf_of(Actor::operator()), config).await?;
         let metrics = Arc::new(Metrics::default());
         let dispatcher = Dispatcher::new(metrics.clone(), clock.clone(), wake.clone());
         let way_out = WayOut { secrets: Arc::new(MachineSecrets), store: store.clone() };
@@ -278,8 +287,8 @@ impl Server {
             logs: processes.clone(),
             clock: clock.clone(),
         };
-        let services =
-            jobs::Services::open(&config.data_dir, &store, &clock, &entropy, wake.clone())?;
+        let services = jobs::Services::open(config, &store, &clock, &entropy, wake.clone())?;
+        let shelf = upkeep::prompt_shelf(&store, &clock);
         let gateway = Arc::new(
             Gateway::new(
                 views.clone(),
@@ -290,18 +299,26 @@ impl Server {
             .with_purse(money.purse.clone())
             .with_usage(money.usage.clone())
             .with_answers_in(answers)
+            .with_prompts(shelf.clone())
             .with_records(records),
         );
         let worker = services.worker(
             keys.clone(),
             gateway.clone(),
-            clock.clone(),
             config.max_body_bytes,
             bell,
+            metrics.jobs().clone(),
         );
+        let work = Arc::new(services.work_area(entrance.clone(), rings));
+        let prompts = Prompts::new(store.clone(), clock.clone(), entropy.clone());
+        let prompts = PromptsArea::new(entrance.clone(), prompts).with_shelf(shelf);
         let app = App {
+            prompts: Arc::new(prompts.with_gateway(gateway.clone())),
+            work: work.clone(),
             batches: Arc::new(services.batches_area(entrance.clone())),
-            jobs: Arc::new(services.jobs_area(entrance.clone(), &worker, clock.clone())),
+            evals: Arc::new(services.evals_area(entrance.clone(), gateway.clone())),
+            datasets: Arc::new(services.datasets_area(entrance.clone())),
+            jobs: Arc::new(services.jobs_area(entrance.clone())),
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
                 keys.clone(),
@@ -348,7 +365,7 @@ impl Server {
             launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
-        Ok(Self { app, keys, processes, fleet, dispatcher, worker, money, telemetry })
+        Ok(Self { app, keys, processes, fleet, dispatcher, worker, work, money, telemetry })
     }
 
     async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
@@ -378,6 +395,7 @@ impl Server {
         );
         // Nobody is left to hear that the worker has ended already.
         let _ = stop_worker.send(());
+        self.work.close();
         dispatcher.shut_down();
         // Nobody is left to hear that the loop has ended already.
         let _ = stop_fleet.send(());
@@ -457,41 +475,4 @@ fn deployment_id(config: &Config) -> anyhow::Result<DeploymentId> {
         .canonicalize()
         .with_context(|| format!("{} cannot be resolved", config.data_dir.display()))?;
     Ok(DeploymentId::new(path.display().to_string()))
-}
-
-/// Makes the registered models those of the file: new ones are added, changed ones changed, and
-/// ones that were in the file and are no longer deleted.
-async fn take_over_models(registry: &Registry, config: &Config) -> anyhow::Result<()> {
-    let mut removed = Vec::new();
-    for old in registry.list().await? {
-        if old.source != Source::Config {
-            continue;
-        }
-        if !config.models.contains_key(&old.name) {
-            registry.delete(&old.name, Source::Config).await?;
-            removed.push(format!("`{}`", old.name));
-            continue;
-        }
-        // A name that moves to another model of the file is given up before that takes it.
-        let mut spec = old.spec.clone();
-        spec.aliases.retain(|alias| {
-            let mut others = config.models.iter().filter(|(name, _)| **name != old.name);
-            !others.any(|(name, spec)| name == alias || spec.aliases.contains(alias))
-        });
-        registry.apply(&old.name, spec, Source::Config).await?;
-    }
-    if !removed.is_empty() {
-        tracing::warn!(
-            models = removed.len(),
-            "removed models that are no longer in the configuration: {}",
-            removed.join(", ")
-        );
-    }
-    for (name, spec) in &config.models {
-        registry
-            .apply(name, spec.clone(), Source::Config)
-            .await
-            .with_context(|| format!("model `{name}` of the configuration"))?;
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@ use super::record::{Action, AuditRecord, Month, RETENTION, TARGETS};
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::ports::{Clock, Cursor, Direction, Query, StateStore, StoreError, Table};
-use crate::tenancy::{Allowed, ProjectError, ProjectId, exists, may};
+use crate::tenancy::{Allowed, ProjectError, ProjectId, may, reached};
 
 /// The most pages of the store that one page of the log reads.
 const MOST_READS: usize = 20;
@@ -74,16 +74,10 @@ impl AuditLog {
         limit: usize,
         cursor: Option<Cursor>,
     ) -> Result<AuditPage, AuditError> {
-        if !by.reaches(project) {
-            return Err(AuditError::NoProject(project.clone()));
-        }
-        // A typo must not look like a project that nobody changes.
-        if *project != by.project {
-            exists(&*self.store, project).await.map_err(|error| match error {
-                ProjectError::Store(error) => AuditError::Store(error),
-                _ => AuditError::NoProject(project.clone()),
-            })?;
-        }
+        reached(&*self.store, by, project).await.map_err(|error| match error {
+            ProjectError::Store(error) => AuditError::Store(error),
+            _ => AuditError::NoProject(project.clone()),
+        })?;
         filter.validate()?;
         let now = self.clock.now();
         let oldest = now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN);
@@ -134,7 +128,7 @@ impl AuditFilter {
         let is_target = |target: &&str| TARGETS.iter().any(|kind| target.starts_with(kind));
         if let Some(target) = self.target.as_deref().filter(|target| !is_target(target)) {
             let problem = format!(
-                "{target:?} is not a target; use `key/ID`, `project/ID`, `budget/ID`, `model/NAME`, `route/NAME`, `provider/NAME`, `rate-card/NAME`, `prices/imported`, `job/ID`, `queue/NAME` or `batch/ID`"
+                "{target:?} is not a target; use `key/ID`, `project/ID`, `budget/ID`, `model/NAME`, `route/NAME`, `provider/NAME`, `rate-card/NAME`, `prices/imported`, `job/ID`, `schedule/NAME`, `queue/NAME`, `batch/ID`, `prompt/SLUG`, `dataset/NAME` or `eval/ID`"
             );
             return wrong("target", problem);
         }

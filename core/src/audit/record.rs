@@ -61,6 +61,10 @@ actions! {
     job_create, "job.create";
     job_cancel, "job.cancel";
     job_retry, "job.retry";
+    schedule_apply, "schedule.apply";
+    schedule_pause, "schedule.pause";
+    schedule_resume, "schedule.resume";
+    schedule_delete, "schedule.delete";
     queue_pause, "queue.pause";
     queue_resume, "queue.resume";
     queue_bound, "queue.bound";
@@ -68,10 +72,29 @@ actions! {
     batch_cancel, "batch.cancel";
     prices_import, "prices.import";
     prices_delete, "prices.delete";
+    prompt_push, "prompt.push";
+    prompt_update, "prompt.update";
+    prompt_archive, "prompt.archive";
+    prompt_restore, "prompt.restore";
+    prompt_label, "prompt.label";
+    prompt_unlabel, "prompt.unlabel";
+    prompt_delete, "prompt.delete";
+    dataset_create, "dataset.create";
+    dataset_update, "dataset.update";
+    dataset_delete, "dataset.delete";
+    dataset_add, "dataset.add";
+    dataset_change, "dataset.change";
+    dataset_remove, "dataset.remove";
+    dataset_upload, "dataset.upload";
+    dataset_enqueue, "dataset.import_begin";
+    dataset_import, "dataset.import";
+    dataset_export, "dataset.export";
+    eval_create, "eval.create";
+    eval_cancel, "eval.cancel";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 11] = [
+pub(super) const TARGETS: [&str; 15] = [
     "key/",
     "model/",
     "project/",
@@ -80,9 +103,13 @@ pub(super) const TARGETS: [&str; 11] = [
     "provider/",
     "rate-card/",
     "job/",
+    "schedule/",
     "queue/",
     "batch/",
     "prices/",
+    "prompt/",
+    "dataset/",
+    "eval/",
 ];
 
 impl Action {
@@ -124,6 +151,18 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// Whoever wanted a job, for what the job changes.
+    pub fn behind(subject: &str, key: &KeyId) -> Self {
+        Self {
+            subject: Subject::new(subject),
+            key: Some(key.clone()).filter(|key| !key.as_str().is_empty()),
+            address: None,
+            user_agent: None,
+        }
+    }
+}
+
 impl<P> From<&Allowed<P>> for Actor {
     fn from(by: &Allowed<P>) -> Self {
         let origin = by.origin();
@@ -144,7 +183,8 @@ pub struct Change {
     /// What is done.
     pub action: Action,
     /// To what: `key/ID`, `model/NAME`, `project/ID`, `budget/ID`, `route/NAME`,
-    /// `provider/NAME`, `rate-card/MODEL`, `job/ID`, `queue/NAME` or `batch/ID`.
+    /// `provider/NAME`, `rate-card/MODEL`, `job/ID`, `schedule/NAME`, `queue/NAME`, `batch/ID`,
+    /// `prompt/SLUG`, `dataset/NAME` or `eval/ID`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Batch, BatchId};
+use super::{Batch, BatchId, Bill};
 use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::eta::later;
@@ -29,21 +29,34 @@ pub struct LineAnswer {
     /// The line of the output file; none where it is a blob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What it has used.
+    #[serde(default)]
+    pub bill: Bill,
     pub until: Timestamp,
 }
 
 impl LineAnswer {
     /// The answer to a line of `batch`.
-    pub fn new(batch: &Batch, line: u32, is_success: bool, text: Option<String>) -> Self {
+    pub fn new(
+        batch: &Batch,
+        line: u32,
+        is_success: bool,
+        text: Option<String>,
+        bill: Bill,
+    ) -> Self {
         Self {
             project: batch.project.clone(),
             batch: batch.id.clone(),
             line,
             is_success,
             text,
+            bill,
             until: later(batch.expires_at, LIFE),
         }
     }
+
+    /// What every blob of a long answer begins with.
+    pub(super) const BLOBS: &'static str = "answers";
 
     fn partition(project: &ProjectId, batch: &BatchId) -> String {
         format!("ANSWERS#{project}#{batch}")
@@ -56,7 +69,7 @@ impl LineAnswer {
 
     /// Where the text of a long answer is.
     pub fn blob_of(batch: &Batch, line: u32) -> Result<BlobKey, BlobError> {
-        BlobKey::new(format!("answers/{}/{}/{line:06}", batch.project, batch.id))
+        BlobKey::new(format!("{}/{}/{}/{line:06}", Self::BLOBS, batch.project, batch.id))
     }
 }
 

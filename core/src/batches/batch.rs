@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileId, LineProblem};
+use super::{Bill, FileId, LineProblem};
 use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::eta::later;
-use crate::jobs::{Creator, JobId, JobKind, QueueName};
+use crate::jobs::{Creator, JobId, JobKind};
 use crate::name::ModelName;
 use crate::ordered_id::ordered_ids;
 use crate::ports::{Key, Query, Table};
@@ -146,6 +146,9 @@ pub struct Batch {
     pub model: Option<ModelName>,
     #[serde(default)]
     pub counts: RequestCounts,
+    /// What its answers have used so far.
+    #[serde(default)]
+    pub bill: Bill,
     /// What is wrong with the input file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<LineProblem>,
@@ -194,16 +197,7 @@ pub enum BatchEvent {
 
 impl Batch {
     /// The kind of the jobs that run batches.
-    pub fn job_kind() -> JobKind {
-        // The name is a good one.
-        JobKind::try_from("batch".to_owned()).unwrap_or_else(|_| unreachable!("`batch` is a name"))
-    }
-
-    /// The queue of those jobs.
-    pub fn queue() -> QueueName {
-        QueueName::try_from("batch".to_owned())
-            .unwrap_or_else(|_| unreachable!("`batch` is a name"))
-    }
+    pub const JOB: JobKind = JobKind::known("batch");
 
     /// Where a batch stands.
     pub fn key_of(project: &ProjectId, id: &BatchId) -> Key {

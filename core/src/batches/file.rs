@@ -11,6 +11,8 @@ use crate::tenancy::ProjectId;
 
 /// The largest file in bytes, OpenAI's limit for one of a batch.
 pub const MAX_FILE_BYTES: u64 = 200 * 1000 * 1000;
+/// How many bytes the files of a project may have in all, unless the operator says otherwise.
+pub const FILE_QUOTA: u64 = 100_000_000_000;
 /// How long the files of batches are kept that do not say so.
 pub const FILE_LIFE: Duration = Duration::from_hours(30 * 24);
 /// The longest name of a file, in characters.

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use super::file::{FileId, FilePurpose, FileRecord};
-use crate::Timestamp;
-use crate::entity::{Entity, StoreExt};
+use super::file::{FILE_QUOTA, FileId, FilePurpose, FileRecord};
+use super::upload::Upload;
+use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::eta::later;
 use crate::jobs::Creator;
 use crate::ports::{
-    BlobError, BlobKey, Blobs, Clock, Cursor, Direction, Entropy, Expect, StateStore, StoreError,
+    BlobError, BlobKey, Blobs, Clock, Cursor, Direction, Entropy, Expect, Query, StateStore,
+    StoreError,
 };
 use crate::tenancy::{Principal, ProjectId};
 
@@ -20,6 +21,7 @@ pub struct Files {
     blobs: Arc<dyn Blobs>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    quota: u64,
 }
 
 /// A file whose content is already a blob.
@@ -48,6 +50,12 @@ pub enum FileError {
     /// There is none, or it belongs to another project.
     #[error("No such File object: {0}")]
     NotFound(String),
+    /// The project has no room left for it.
+    #[error(
+        "the files of project `{project}` may have {quota} bytes in all, of which {left} are left; \
+         delete files that are no longer needed"
+    )]
+    Quota { project: ProjectId, quota: u64, left: u64 },
     #[error("the content of the file could not be read or written")]
     Blob(#[from] BlobError),
     #[error("the files could not be read or written")]
@@ -62,7 +70,13 @@ impl Files {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { store, blobs, clock, entropy }
+        Self { store, blobs, clock, entropy, quota: FILE_QUOTA }
+    }
+
+    /// The same where the files of a project may have so many bytes in all.
+    #[must_use]
+    pub fn with_quota(self, quota: u64) -> Self {
+        Self { quota, ..self }
     }
 
     /// Where contents are.
@@ -75,6 +89,42 @@ impl Files {
         let id = FileId::new(self.clock.now(), &*self.entropy);
         let key = FileRecord::blob_of(project, &id)?;
         Ok((id, key))
+    }
+
+    /// How many bytes callers may add to the files of a project, uploads under way counted. Those
+    /// that begin at the same moment do not see each other.
+    ///
+    /// # Errors
+    /// [`FileError::Quota`] when that is not as much as `wanted`.
+    pub async fn room(&self, project: &ProjectId, wanted: u64) -> Result<u64, FileError> {
+        let now = self.clock.now();
+        let files = self.total(FileRecord::of_project(project), |file: &FileRecord| file.bytes);
+        let open = |upload: &Upload| if upload.is_open(now) { upload.bytes } else { 0 };
+        let taken =
+            files.await?.saturating_add(self.total(Upload::of_project(project), open).await?);
+        let left = self.quota.saturating_sub(taken);
+        if left < wanted {
+            let (project, quota) = (project.clone(), self.quota);
+            return Err(FileError::Quota { project, quota, left });
+        }
+        Ok(left)
+    }
+
+    /// What the records that a query lists have in all.
+    async fn total<T: Entity>(
+        &self,
+        mut query: Query,
+        bytes: impl Fn(&T) -> u64,
+    ) -> Result<u64, StoreError> {
+        let mut total: u64 = 0;
+        loop {
+            let (page, next) = self.store.load_page::<T>(&query).await?;
+            total = page.iter().fold(total, |sum, one| sum.saturating_add(bytes(&one.value)));
+            match next {
+                Some(next) => query.cursor = Some(next),
+                None => return Ok(total),
+            }
+        }
     }
 
     /// The record of a file, for the commit of what makes it.
@@ -100,19 +150,26 @@ impl Files {
 
     /// A file of the caller's project.
     pub async fn get(&self, by: &Principal, id: &str) -> Result<FileRecord, FileError> {
-        let not_found = || FileError::NotFound(id.chars().take(64).collect());
-        let id = FileId::from_caller(id).ok_or_else(not_found)?;
-        self.of_project(&by.project, &id).await?.ok_or_else(not_found)
+        Ok(self.stored(by, id).await?.value)
     }
 
-    /// A file of a project.
-    pub async fn of_project(
+    /// A file of a project, for whoever was allowed to before.
+    pub async fn of_project(&self, project: &ProjectId, id: &str) -> Result<FileRecord, FileError> {
+        let not_found = || FileError::NotFound(id.chars().take(64).collect());
+        let id = FileId::from_caller(id).ok_or_else(not_found)?;
+        let stored = self.store.load::<FileRecord>(&FileRecord::key_of(project, &id)).await?;
+        Ok(stored.ok_or_else(not_found)?.value)
+    }
+
+    pub(super) async fn stored(
         &self,
-        project: &ProjectId,
-        id: &FileId,
-    ) -> Result<Option<FileRecord>, StoreError> {
-        let stored = self.store.load::<FileRecord>(&FileRecord::key_of(project, id)).await?;
-        Ok(stored.map(|stored| stored.value))
+        by: &Principal,
+        id: &str,
+    ) -> Result<Stored<FileRecord>, FileError> {
+        let not_found = || FileError::NotFound(id.chars().take(64).collect());
+        let id = FileId::from_caller(id).ok_or_else(not_found)?;
+        let stored = self.store.load::<FileRecord>(&FileRecord::key_of(&by.project, &id)).await?;
+        stored.ok_or_else(not_found)
     }
 
     /// One page of the files of the caller's project, those after `after`, newest first unless it
@@ -155,26 +212,5 @@ impl Files {
         // What is left of it if this fails is swept later.
         self.blobs.delete(&FileRecord::blob_of(&file.project, &file.id)?).await?;
         Ok(file)
-    }
-
-    /// Removes contents that no record names, made before `before`: of files that have expired, and
-    /// of uploads that were cut off. Returns how many.
-    pub async fn sweep(&self, before: Timestamp) -> Result<usize, FileError> {
-        let mut swept = 0;
-        for (key, _) in self.blobs.list(&BlobKey::new(FileRecord::BLOBS)?).await? {
-            let mut segments = key.as_str().split('/').skip(1);
-            let (Some(project), Some(id)) = (segments.next(), segments.next()) else { continue };
-            let (Ok(project), Some(id)) = (project.parse(), FileId::from_caller(id)) else {
-                continue;
-            };
-            if id.made_at().is_none_or(|at| at >= before) {
-                continue;
-            }
-            if self.of_project(&project, &id).await?.is_none() {
-                self.blobs.delete(&key).await?;
-                swept += 1;
-            }
-        }
-        Ok(swept)
     }
 }

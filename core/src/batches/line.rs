@@ -128,9 +128,8 @@ impl Validator {
         }
     }
 
-    /// Notes something that keeps a line from being read.
-    pub fn refuse(&mut self, number: u32, code: &str, message: String) {
-        let line = Some(number);
+    /// Notes something that keeps a line, or the file as a whole, from being read.
+    pub fn refuse(&mut self, line: Option<u32>, code: &str, message: String) {
         self.problems.push(LineProblem { code: code.into(), message, line, param: None });
     }
 

@@ -7,22 +7,29 @@
 
 mod answer;
 mod batch;
+mod bill;
 mod file;
 mod files;
 mod line;
 mod service;
+mod sweep;
+#[cfg(test)]
+mod testing;
 mod upload;
+mod uploads;
 
 pub use answer::{LineAnswer, MAX_IN_RECORD, answered, unanswered};
 pub use batch::{
     Batch, BatchEndpoint, BatchEvent, BatchId, BatchStatus, BatchTimes, MAX_EMBEDDING_INPUTS,
     MAX_LINES, MAX_PROBLEMS, RequestCounts, WINDOW, WINDOW_NAME,
 };
-pub use file::{FILE_LIFE, FileId, FilePurpose, FileRecord, MAX_FILE_BYTES, MAX_FILE_NAME};
+pub use bill::Bill;
+pub use file::{
+    FILE_LIFE, FILE_QUOTA, FileId, FilePurpose, FileRecord, MAX_FILE_BYTES, MAX_FILE_NAME,
+};
 pub use files::{FileError, FilePage, Files, NewFile};
 pub use line::{BatchLine, LineProblem, Validator};
 pub use service::{BatchError, Batches, MAX_METADATA, NewBatch};
-pub use upload::{
-    MAX_PART_BYTES, MAX_PARTS, NewUpload, PartId, UPLOAD_LIFE, Upload, UploadError, UploadId,
-    UploadStatus, Uploads,
-};
+pub use sweep::Sweeper;
+pub use upload::{MAX_PART_BYTES, MAX_PARTS, PartId, UPLOAD_LIFE, Upload, UploadId, UploadStatus};
+pub use uploads::{NewUpload, UploadError, Uploads};

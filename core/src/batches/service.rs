@@ -4,13 +4,13 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::batch::{Batch, BatchEndpoint, BatchEvent, BatchId, BatchStatus, BatchTimes, WINDOW};
-use super::file::{FilePurpose, FileRecord};
-use super::{FileError, Files, RequestCounts};
+use super::file::FilePurpose;
+use super::{Bill, FileError, Files, RequestCounts};
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::eta::later;
-use crate::jobs::{Creator, JobError, Jobs, NewJob};
+use crate::jobs::{Callback, Creator, JobError, Jobs, NewJob};
 use crate::ports::{Clock, Cursor, Direction, Entropy, Expect, StateStore, StoreError, Write};
 use crate::tenancy::{Allowed, Principal, may};
 
@@ -42,6 +42,8 @@ pub struct NewBatch {
     pub output_life: Option<u64>,
     /// Not before then.
     pub not_before: Option<Timestamp>,
+    /// Who is told that it has ended.
+    pub callback: Option<Callback>,
 }
 
 /// Why nothing came of a request about batches.
@@ -94,13 +96,14 @@ impl Batches {
     ) -> Result<Batch, BatchError> {
         let now = self.clock.now();
         new.check(now)?;
-        let file = self.files.get(by, &new.input_file).await.map_err(|error| match error {
+        let stored = self.files.stored(by, &new.input_file).await.map_err(|error| match error {
             FileError::NotFound(id) => BatchError::Invalid {
                 field: "input_file_id",
                 problem: format!("names no file: `{id}`; upload one with `purpose` `batch`"),
             },
             error => error.into(),
         })?;
+        let file = &stored.value;
         if file.purpose != FilePurpose::Batch {
             let problem = format!(
                 "names a file with the purpose `{}`; upload it with `purpose` `batch`",
@@ -111,9 +114,11 @@ impl Batches {
         let id = BatchId::new(now, &*self.entropy);
         let created_by = Creator::new(&by.subject, &by.key);
         let arguments = json!({ "batch": id });
-        let mut job =
-            NewJob::new(by.project.clone(), Batch::job_kind(), arguments, created_by.clone());
-        (job.queue, job.run_at, job.cleans_up) = (Batch::queue(), new.not_before, true);
+        let mut job = NewJob::new(by.project.clone(), Batch::JOB, arguments, created_by.clone());
+        (job.run_at, job.cleans_up) = (new.not_before, true);
+        job.callback = new.callback;
+        // By it whoever is told knows the batch.
+        job.tags.insert("batch".into(), id.to_string());
         let (job, mut writes) = self.jobs.enqueue(job)?;
         let batch = Batch {
             id,
@@ -128,6 +133,7 @@ impl Batches {
             not_before: new.not_before,
             model: None,
             counts: RequestCounts::default(),
+            bill: Bill::default(),
             problems: Vec::new(),
             output_file: None,
             error_file: None,
@@ -136,13 +142,9 @@ impl Batches {
             metadata: new.metadata,
         };
         writes.push(batch.put(Expect::Absent)?);
-        let of_file = FileRecord::key_of(&file.project, &file.id);
-        let standing = self.store.get(&of_file).await?;
-        let Some(standing) = standing else {
-            return Err(FileError::NotFound(file.id.to_string()).into());
-        };
-        writes.push(Write::Check { key: of_file, expect: Expect::Version(standing.version) });
+        writes.push(Write::Check { key: file.key(), expect: stored.unchanged() });
         writes.push(change(&batch, Action::batch_create()).write(&Actor::from(by), now)?);
+        self.jobs.foresee(&job.queue, job.run_at).await;
         self.store.commit(&writes).await?;
         self.jobs.announce(&job.queue).await;
         Ok(batch)
@@ -212,9 +214,10 @@ impl Batches {
             };
             writes.extend(self.jobs.cancelled(&job, now).await?.1);
             writes.push(change(&batch, Action::batch_cancel()).write(&Actor::from(by), now)?);
+            self.jobs.foresee(&job.value.queue, now).await;
             match self.store.commit(&writes).await {
                 Ok(_) => {
-                    self.jobs.announce(&Batch::queue()).await;
+                    self.jobs.announce(&job.value.queue).await;
                     return Ok(batch);
                 }
                 Err(StoreError::Conflict(_)) => {}

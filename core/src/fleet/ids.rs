@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fleet::Placement;
+use crate::hex;
 use crate::ports::Entropy;
 
 macro_rules! text_id {
@@ -73,13 +74,4 @@ impl LaunchToken {
         let text = serde_json::to_string(&parts).unwrap_or_default();
         Self(hex(&Sha256::digest(text.as_bytes())))
     }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -37,7 +37,6 @@ pub use cost::{InstanceDay, InstanceTime};
 pub use env::{Env, EnvValue};
 pub use eta::{BootHistory, PhaseTimes};
 pub use held::HeldCounter;
-pub(crate) use ids::hex;
 pub use ids::{ClaimId, DeploymentId, InstanceId, LaunchToken};
 pub use invocation::{Invocation, Secrets, Uninvocable};
 pub use lease::Lease;

@@ -7,10 +7,10 @@ use crate::Timestamp;
 use crate::entity::Entity;
 use crate::fleet::Placement;
 use crate::fleet::env::{self, Env, EnvValue};
-use crate::fleet::ids::hex;
 #[cfg(feature = "openapi")]
 use crate::fleet::placement;
 use crate::fleet::serving::{Affinity, ColdStart, ResponsesApi};
+use crate::hex;
 use crate::name::ModelName;
 use crate::ports::{IndexKey, Key, Query, Table};
 
@@ -407,6 +407,17 @@ impl Model {
     /// The name that requests carry to its replicas.
     pub fn upstream_name(&self) -> &str {
         self.spec.upstream_model.as_deref().unwrap_or(self.name.as_str())
+    }
+
+    /// Whether its replicas begin requests in the order of their field `priority`, as vLLM does on
+    /// `--scheduling-policy priority`. Without that it refuses all but 0, so nobody else is sent one.
+    pub fn orders_by_priority(&self) -> bool {
+        let mut words = self.spec.command.iter().map(String::as_str);
+        let is_flag = |word: &&str| word.starts_with("--scheduling-policy");
+        words.find(is_flag).is_some_and(|flag| match flag.split_once('=') {
+            Some((_, policy)) => policy == "priority",
+            None => words.next() == Some("priority"),
+        })
     }
 
     /// Where the record of `name` stands: beside its slots, so that one listing reads all of it.

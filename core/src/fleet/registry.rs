@@ -286,11 +286,7 @@ impl Registry {
         // The record is put as it is, so that the claims stand only with it.
         let mut writes = vec![model.value.put(model.unchanged())?];
         writes.extend(claims);
-        match self.store.commit(&writes).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::Conflict(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.store.committed(&writes).await?)
     }
 
     /// Puts a record with what belongs to it, and in the same commit the audit record of it.

@@ -65,6 +65,11 @@ impl<T> FairQueue<T> {
         }
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.lanes.values().all(|lane| lane.waiting.is_empty())

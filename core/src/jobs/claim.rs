@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::records::{JobArguments, LogPart, MOST_LOG_PARTS, Queue};
-use super::{ClaimToken, Job, JobEvent, JobState, Jobs, Priority, Progress, QueueName};
+use super::search::Search;
+use super::{
+    ClaimToken, Job, JobEvent, JobFit, JobId, JobState, Jobs, Priority, Progress, QueueName,
+};
 use crate::Timestamp;
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::fleet::eta::later;
-use crate::ports::{Bound, Expect, StoreError, Write};
+use crate::ports::{Bound, Expect, MAX_PAGE, StoreError, Version, Write};
+use crate::tenancy::{Allowed, ProjectId, may};
 
 /// How long a worker is taken to live after its last beat.
 pub const LEASE: Duration = Duration::from_mins(1);
 /// How often a worker says that it lives.
 pub const BEAT: Duration = Duration::from_secs(15);
+
+/// How many waiting jobs of a priority one call reads in search of one that fits.
+const MOST_PASSED_OVER: usize = 1_000;
 
 /// A job that a worker has, and everything that it writes about it. Each write is fenced: it happens
 /// only while the job is still this worker's.
@@ -39,18 +48,25 @@ pub enum ClaimError {
 }
 
 /// How an attempt ends.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", tag = "is", deny_unknown_fields)]
 pub enum JobOutcome {
     Completed {
+        #[serde(default)]
         result: Option<serde_json::Value>,
     },
     /// The attempt failed; another one follows unless this `is_final`.
-    Failed {
+    Failed { message: String, is_final: bool },
+    /// The attempt failed; another one follows, and not before this.
+    Postponed {
         message: String,
-        is_final: bool,
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+        until: Timestamp,
     },
     /// It goes on once something is there.
     Snoozed {
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
         until: Timestamp,
         what: String,
     },
@@ -68,29 +84,99 @@ impl Jobs {
         worker: &str,
         most: usize,
     ) -> Result<Vec<Claim>, StoreError> {
-        let mut claims = Vec::new();
+        self.claim_fitting(queue, worker, most, &JobFit::default()).await
+    }
+
+    /// As [`claim`](Self::claim), but only those that fit. Behind many that do not, it takes several
+    /// calls to find one: each goes on where the one before it ended.
+    pub async fn claim_fitting(
+        &self,
+        queue: &QueueName,
+        worker: &str,
+        most: usize,
+        fit: &JobFit,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let (mut claims, mut fit) = (Vec::new(), fit.clone());
+        if most == 0 {
+            return Ok(claims);
+        }
         let settings = self.queue(queue).await?;
-        if settings.paused_at.is_some() || most == 0 {
+        if settings.paused_at.is_some() {
             return Ok(claims);
         }
         let now = self.clock.now();
         for priority in Priority::ALL {
+            let search = Search { worker: worker.to_owned(), queue: queue.clone(), priority };
             let mut query = Job::waiting(queue, priority);
-            // Others take some of them meanwhile.
-            query.limit = (2 * (most - claims.len())).min(crate::ports::MAX_PAGE);
-            let (waiting, _) = self.store.load_page::<Job>(&query).await?;
-            for stored in waiting.into_iter().take_while(|stored| stored.value.run_at <= now) {
-                match self.take(stored, worker, &settings, now).await? {
-                    Taken::Claim(claim) => claims.push(*claim),
-                    Taken::NoRoom => return Ok(claims),
-                    Taken::Gone => {}
+            let mut reads = 0;
+            loop {
+                // Others take some of them meanwhile. Where some do not fit, more may not.
+                let wanted = 2 * (most - claims.len());
+                query.limit = if reads == 0 { wanted.min(MAX_PAGE) } else { MAX_PAGE };
+                let (waiting, next) = self.store.load_page::<Job>(&query).await?;
+                let is_first = reads == 0;
+                reads += waiting.len();
+                let is_last = waiting.last().is_none_or(|last| last.value.run_at > now);
+                let due = waiting.into_iter().take_while(|stored| stored.value.run_at <= now);
+                let mut is_passed_over = false;
+                for stored in due {
+                    if !fit.takes(&stored.value) {
+                        is_passed_over = true;
+                        continue;
+                    }
+                    match self.take(stored, worker, &settings, now).await? {
+                        Taken::Claim(claim) => {
+                            fit.give(&claim.job().needs);
+                            claims.push(*claim);
+                        }
+                        Taken::NoRoom => return Ok(claims),
+                        Taken::Gone => {}
+                    }
+                    if claims.len() >= most {
+                        return Ok(claims);
+                    }
                 }
-                if claims.len() >= most {
-                    return Ok(claims);
+                match next {
+                    Some(next) if is_passed_over && !is_last && reads < MOST_PASSED_OVER => {
+                        let further = is_first.then(|| self.searches.resumed(&search)).flatten();
+                        query.cursor = Some(further.unwrap_or(next));
+                    }
+                    next => {
+                        let next = next.filter(|_| is_passed_over && !is_last);
+                        self.searches.came_to(search, next);
+                        break;
+                    }
                 }
             }
         }
         Ok(claims)
+    }
+
+    /// The claim that a worker elsewhere has by its token.
+    pub async fn resume(
+        &self,
+        by: &Allowed<may::JobsWork>,
+        id: &JobId,
+        token: &ClaimToken,
+    ) -> Result<Claim, ClaimError> {
+        let project = &by.project;
+        let job = self.load(project, id).await?.filter(|job| job.value.is_held_by(token));
+        let job = job.ok_or(ClaimError::Lost)?;
+        let arguments = self.arguments(project, id).await?;
+        Ok(Claim { jobs: self.clone(), token: token.clone(), job, arguments, log_parts: None })
+    }
+
+    async fn arguments(&self, project: &ProjectId, id: &JobId) -> Result<JobArguments, StoreError> {
+        let stored = self.store.load::<JobArguments>(&JobArguments::key_of(project, id)).await?;
+        Ok(stored.map_or_else(
+            || JobArguments {
+                project: project.clone(),
+                job: id.clone(),
+                arguments: serde_json::Value::Null,
+                until: None,
+            },
+            |arguments| arguments.value,
+        ))
     }
 
     async fn take(
@@ -118,6 +204,7 @@ impl Jobs {
                 expires_at: None,
             });
         }
+        writes.extend(self.follow(&job, false, now).await?);
         let version = match self.store.commit(&writes).await {
             Ok(versions) => versions.into_iter().next().flatten(),
             Err(StoreError::Conflict(_)) => return Ok(Taken::Gone),
@@ -126,17 +213,7 @@ impl Jobs {
             Err(error) => return Err(error),
         };
         let Some(version) = version else { return Ok(Taken::Gone) };
-        let key = JobArguments::key_of(&job.project, &job.id);
-        let arguments = self.store.load::<JobArguments>(&key).await?;
-        let arguments = arguments.map_or_else(
-            || JobArguments {
-                project: job.project.clone(),
-                job: job.id.clone(),
-                arguments: serde_json::Value::Null,
-                until: None,
-            },
-            |arguments| arguments.value,
-        );
+        let arguments = self.arguments(&job.project, &job.id).await?;
         let job = Stored { value: job, version };
         Ok(Taken::Claim(Box::new(Claim {
             jobs: self.clone(),
@@ -168,7 +245,7 @@ impl Jobs {
                 }
                 let Ok(job) = stored.value.after(&JobEvent::Lost, now) else { continue };
                 let writes = self.moved(&stored, &job, None).await?;
-                rescued += usize::from(self.committed(&writes).await?);
+                rescued += usize::from(self.store.committed(&writes).await?);
             }
             match next {
                 Some(next) => query.cursor = Some(next),
@@ -214,6 +291,11 @@ impl Claim {
         &self.job.value
     }
 
+    /// What fences its writes.
+    pub fn token(&self) -> &ClaimToken {
+        &self.token
+    }
+
     /// What it is to do.
     pub fn arguments(&self) -> &serde_json::Value {
         &self.arguments.arguments
@@ -228,17 +310,18 @@ impl Claim {
     pub async fn beat(&mut self, progress: Option<Progress>) -> Result<(), ClaimError> {
         let now = self.jobs.clock.now();
         let lease_until = later(now, LEASE);
-        self.write(&JobEvent::Beat { lease_until, progress }, now, &[]).await
+        self.write(&[JobEvent::Beat { lease_until, progress }], now, &[]).await
     }
 
-    /// Commits the worker's own records, if the job is still its.
-    pub async fn commit(&mut self, writes: &[Write]) -> Result<(), ClaimError> {
+    /// Commits the worker's own records, if the job is still its. Returns their versions, as
+    /// [`StateStore::commit`](crate::ports::StateStore::commit) does.
+    pub async fn commit(&mut self, writes: &[Write]) -> Result<Vec<Option<Version>>, ClaimError> {
         loop {
             let fence = Write::Check { key: self.job.value.key(), expect: self.job.unchanged() };
             let mut all = vec![fence];
             all.extend_from_slice(writes);
             match self.jobs.store.commit(&all).await {
-                Ok(_) => return Ok(()),
+                Ok(versions) => return Ok(versions.into_iter().skip(1).collect()),
                 Err(StoreError::Conflict(conflict)) if conflict.write == 0 => {
                     self.read_again().await?;
                 }
@@ -248,26 +331,32 @@ impl Claim {
         }
     }
 
-    /// Ends the attempt, in one commit with the worker's own records.
+    /// Ends the attempt, and says how far it came, in one commit with the worker's own records.
     pub async fn finish(
         &mut self,
         outcome: JobOutcome,
+        progress: Option<Progress>,
         writes: &[Write],
     ) -> Result<(), ClaimError> {
         let now = self.jobs.clock.now();
-        let event = match outcome {
+        let end = match outcome {
             JobOutcome::Completed { result } => JobEvent::Completed { result },
             JobOutcome::Failed { message, is_final } => {
-                let mut jitter = [0];
-                self.jobs.entropy.fill(&mut jitter);
-                JobEvent::Failed { message, is_final, jitter: jitter[0] }
+                JobEvent::Failed { message, is_final, jitter: self.jitter(), not_before: None }
             }
+            JobOutcome::Postponed { message, until } => JobEvent::Failed {
+                message,
+                is_final: false,
+                jitter: self.jitter(),
+                not_before: Some(until),
+            },
             JobOutcome::Snoozed { until, what } => JobEvent::Snoozed { until, what },
             JobOutcome::Released => JobEvent::Released,
             JobOutcome::Cancelled => JobEvent::Cancelled,
         };
-        self.write(&event, now, writes).await?;
-        self.jobs.announce(&self.job.value.queue).await;
+        let beat = JobEvent::Beat { lease_until: later(now, LEASE), progress };
+        self.write(&[beat, end], now, writes).await?;
+        self.jobs.announce_end(&self.job.value).await;
         Ok(())
     }
 
@@ -287,6 +376,10 @@ impl Claim {
             return Ok(());
         }
         let at = self.jobs.clock.now();
+        let mut lines = lines;
+        if number + 1 == MOST_LOG_PARTS {
+            lines.push("(the log is full: what follows is left out)".into());
+        }
         let part = LogPart { project, job: id, number, at, lines };
         self.commit(&[part.put(Expect::Any)?]).await?;
         self.log_parts = Some(number + 1);
@@ -295,12 +388,15 @@ impl Claim {
 
     async fn write(
         &mut self,
-        event: &JobEvent,
+        events: &[JobEvent],
         now: Timestamp,
         writes: &[Write],
     ) -> Result<(), ClaimError> {
         loop {
-            let job = self.job.value.after(event, now).map_err(|_| ClaimError::Lost)?;
+            let mut job = self.job.value.clone();
+            for event in events {
+                job = job.after(event, now).map_err(|_| ClaimError::Lost)?;
+            }
             let mut all = self.jobs.moved(&self.job, &job, Some(&self.arguments)).await?;
             let of_job = all.len();
             all.extend_from_slice(writes);
@@ -329,6 +425,12 @@ impl Claim {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn jitter(&self) -> u8 {
+        let mut jitter = [0];
+        self.jobs.entropy.fill(&mut jitter);
+        jitter[0]
     }
 
     /// Takes over what somebody else has changed, if the job is still this worker's.

@@ -22,8 +22,9 @@ pub enum JobEvent {
     Beat { lease_until: Timestamp, progress: Option<Progress> },
     /// It is done.
     Completed { result: Option<Value> },
-    /// An attempt failed. `jitter` spreads the next ones, 0 to 255.
-    Failed { message: String, is_final: bool, jitter: u8 },
+    /// An attempt failed. `jitter` spreads the next ones, 0 to 255; they do not begin before
+    /// `not_before`.
+    Failed { message: String, is_final: bool, jitter: u8, not_before: Option<Timestamp> },
     /// It waits for something; that uses no attempt.
     Snoozed { until: Timestamp, what: String },
     /// Its worker stops, and another one goes on at once; that uses no attempt.
@@ -78,13 +79,14 @@ impl Job {
                 job.result.clone_from(result);
                 job.ends(JobState::Completed, now);
             }
-            JobEvent::Failed { message, is_final, jitter } if is_running => {
+            JobEvent::Failed { message, is_final, jitter, not_before } if is_running => {
                 job.failure =
                     Some(Failure { at: now, attempt: job.attempt, message: shortened(message) });
                 if *is_final || job.attempt >= job.max_attempts {
                     job.ends(JobState::Discarded, now);
                 } else {
-                    job.run_at = later(now, back_off(job.attempt, *jitter));
+                    let wait = later(now, back_off(job.attempt, *jitter));
+                    job.run_at = not_before.map_or(wait, |at| at.max(wait));
                     job.state = JobState::Waiting { why: Waits::Retry };
                 }
             }
@@ -180,7 +182,12 @@ mod tests {
     }
 
     fn failed(job: &Job) -> Job {
-        let event = JobEvent::Failed { message: "no".into(), is_final: false, jitter: 128 };
+        let event = JobEvent::Failed {
+            message: "no".into(),
+            is_final: false,
+            jitter: 128,
+            not_before: None,
+        };
         job.after(&event, at(0)).unwrap()
     }
 
@@ -197,6 +204,22 @@ mod tests {
         assert_eq!(job.failure.unwrap().attempt, 3);
         assert_eq!(back_off(u32::MAX, 0), LONGEST_WAIT.mul_f64(0.9));
         assert_eq!(back_off(u32::MAX, 255), LONGEST_WAIT.mul_f64(1.1));
+    }
+
+    #[test]
+    fn the_next_attempt_does_not_begin_before_it_is_asked_to() {
+        for (not_before, run_at) in [(at(90), at(90)), (at(0), at(1))] {
+            let event = JobEvent::Failed {
+                message: "busy".into(),
+                is_final: false,
+                jitter: 128,
+                not_before: Some(not_before),
+            };
+            let job = claimed(&job(1)).after(&event, at(0)).unwrap();
+            // A tenth of the wait is left to chance.
+            let (wanted, found) = (run_at.as_second(), job.run_at.as_second());
+            assert_eq!((found, job.attempt), (wanted, 1));
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{JobKind, Priority, QueueName};
+use super::{Callback, JobKind, Needs, Priority, QueueName, ScheduleName};
 use crate::Timestamp;
 use crate::keys::KeyId;
 use crate::ordered_id::ordered_ids;
@@ -35,6 +36,12 @@ pub struct Job {
     pub attempt: u32,
     /// How many may be.
     pub max_attempts: u32,
+    /// How long an attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::duration::option")]
+    pub timeout: Option<Duration>,
+    /// What it needs of its worker.
+    #[serde(default, skip_serializing_if = "Needs::is_nothing")]
+    pub needs: Needs,
     /// When its first attempt began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -61,6 +68,12 @@ pub struct Job {
     pub unique_key: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// The schedule that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleName>,
+    /// Who is told that it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
 }
 
 /// Who wanted a job.

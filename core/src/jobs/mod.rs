@@ -8,26 +8,40 @@
 //! Jobs run at least once. Their handlers keep what they have done in records that they commit
 //! together with the claim's fence, and go on from there.
 
+mod callback;
 #[cfg(test)]
 mod chaos_tests;
 mod claim;
+mod cron;
 mod event;
 mod job;
 mod names;
+mod needs;
 mod new_job;
+#[cfg(test)]
+mod oracle_tests;
 mod queues;
 mod records;
+mod schedule;
+#[cfg(test)]
+mod schedule_tests;
+mod schedules;
+mod search;
 mod service;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use callback::{Callback, WEBHOOK, Webhook};
 pub use claim::{BEAT, Claim, ClaimError, JobOutcome, LEASE};
+pub use cron::{Cron, MAX_CRON};
 pub use event::{InvalidTransition, JobEvent};
 pub use job::{ClaimToken, Creator, Failure, Job, JobId, JobState, JobStatus, Progress, Waits};
-pub use names::{InvalidLabel, JobKind, MAX_LABEL, Priority, QueueName};
+pub use names::{InvalidLabel, JobKind, MAX_LABEL, Priority, QueueName, ScheduleName};
+pub use needs::{Capacity, JobFit, Needs};
 pub use new_job::{MAX_ARGUMENTS, MAX_ATTEMPTS, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, NewJob};
 pub use queues::{MOST_COUNTED, QueueDepth};
 pub use records::{JobArguments, LogPart, MOST_LOG_PARTS, Queue, RETENTION};
+pub use schedule::{NewSchedule, Occurrence, Schedule};
 pub use service::{JobError, JobFilter, JobPage, Jobs};

@@ -1,12 +1,13 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a queue or a kind in bytes.
+/// The longest name of a queue, a kind or a schedule in bytes.
 pub const MAX_LABEL: usize = 40;
 
-/// A name that a queue or a kind cannot have.
+/// A name that a queue, a kind or a schedule cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` is not a name of a {what}; use 1 to {MAX_LABEL} of a–z 0–9 - _, starting with a letter",
@@ -23,9 +24,18 @@ macro_rules! labels {
             $(#[$doc])*
             #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
             #[serde(try_from = "String", into = "String")]
-            pub struct $name(String);
+            pub struct $name(Cow<'static, str>);
 
             impl $name {
+                /// A name that is part of the program.
+                ///
+                /// # Panics
+                /// When it is none; where a constant is made of it, the program does not compile.
+                pub const fn known(text: &'static str) -> Self {
+                    assert!(is_label(text), "this is not a name");
+                    Self(Cow::Borrowed(text))
+                }
+
                 pub fn as_str(&self) -> &str {
                     &self.0
                 }
@@ -35,14 +45,8 @@ macro_rules! labels {
                 type Err = InvalidLabel;
 
                 fn from_str(text: &str) -> Result<Self, InvalidLabel> {
-                    let allowed = |byte: u8| {
-                        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte)
-                    };
-                    let fits = text.len() <= MAX_LABEL
-                        && text.bytes().next().is_some_and(|first| first.is_ascii_lowercase())
-                        && text.bytes().all(allowed);
-                    if fits {
-                        Ok(Self(text.to_owned()))
+                    if is_label(text) {
+                        Ok(Self(Cow::Owned(text.to_owned())))
                     } else {
                         let text = text.chars().take(MAX_LABEL + 1).collect();
                         Err(InvalidLabel { what: $what, text })
@@ -60,7 +64,7 @@ macro_rules! labels {
 
             impl From<$name> for String {
                 fn from(name: $name) -> Self {
-                    name.0
+                    name.0.into_owned()
                 }
             }
 
@@ -76,14 +80,31 @@ macro_rules! labels {
 labels! {
     /// Where jobs wait for workers.
     QueueName, "queue";
+    /// A job that is done again and again.
+    ScheduleName, "schedule";
     /// What kind of work a job is, and so which handler does it.
     JobKind, "kind of job";
 }
 
-impl Default for QueueName {
-    fn default() -> Self {
-        Self("default".into())
+/// The queue that jobs of a kind wait in where nobody says otherwise: the one of its name.
+impl From<&JobKind> for QueueName {
+    fn from(kind: &JobKind) -> Self {
+        Self(kind.0.clone())
     }
+}
+
+const fn is_label(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    if rest.len() > MAX_LABEL || !matches!(rest, [b'a'..=b'z', ..]) {
+        return false;
+    }
+    while let [first, after @ ..] = rest {
+        if !matches!(first, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 /// How urgent a job is within its queue: 1, the most urgent, to 4. Jobs of one priority are begun

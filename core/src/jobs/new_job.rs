@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Creator, JobKind, Priority, QueueName};
+use super::{Callback, Creator, JobKind, Needs, Priority, QueueName, ScheduleName};
 use crate::Timestamp;
+use crate::duration::LONGEST;
 use crate::ports::document_bytes;
 use crate::tenancy::ProjectId;
 
@@ -19,7 +22,7 @@ pub const MAX_TAG_VALUE: usize = 512;
 pub const MAX_ATTEMPTS: u32 = 100;
 
 /// A job that is wanted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewJob {
     pub project: ProjectId,
     pub kind: JobKind,
@@ -31,11 +34,22 @@ pub struct NewJob {
     pub run_at: Option<Timestamp>,
     /// How often it is tried.
     pub max_attempts: u32,
+    /// How long an attempt may take; as long as it wants when absent.
+    #[serde(default, with = "crate::duration::option")]
+    pub timeout: Option<Duration>,
+    /// What it needs of its worker.
+    #[serde(default)]
+    pub needs: Needs,
     /// Whether its handler runs once more after somebody asked for its end.
     pub cleans_up: bool,
     /// A name that no other unfinished job of its kind and project has.
     pub unique_key: Option<String>,
     pub tags: BTreeMap<String, String>,
+    /// Who is told that it has ended.
+    #[serde(default)]
+    pub callback: Option<Callback>,
+    /// The schedule that it is of.
+    pub(super) schedule: Option<ScheduleName>,
 }
 
 impl NewJob {
@@ -44,20 +58,22 @@ impl NewJob {
 
     /// A job of this kind, in the queue of the same name.
     pub fn new(project: ProjectId, kind: JobKind, arguments: Value, created_by: Creator) -> Self {
-        let queue = QueueName::try_from(kind.to_string());
         Self {
             project,
-            // Both take the same names.
-            queue: queue.unwrap_or_else(|_| QueueName::default()),
+            queue: QueueName::from(&kind),
             kind,
             priority: Priority::default(),
             arguments,
             created_by,
             run_at: None,
             max_attempts: Self::ATTEMPTS,
+            timeout: None,
+            needs: Needs::default(),
             cleans_up: false,
             unique_key: None,
             tags: BTreeMap::new(),
+            callback: None,
+            schedule: None,
         }
     }
 
@@ -69,6 +85,9 @@ impl NewJob {
         }
         if !(1..=MAX_ATTEMPTS).contains(&self.max_attempts) {
             return Some(("max_attempts", format!("must be 1 to {MAX_ATTEMPTS}")));
+        }
+        if self.timeout.is_some_and(|timeout| timeout.is_zero() || timeout > LONGEST) {
+            return Some(("timeout", "must be more than 0 and at most a year".into()));
         }
         let fits = |text: &str, most| !text.is_empty() && text.len() <= most;
         if self.unique_key.as_ref().is_some_and(|key| !fits(key, MAX_TAG_NAME)) {

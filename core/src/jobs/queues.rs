@@ -6,7 +6,7 @@ use super::{Job, Jobs, Priority, QueueName};
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
-use crate::ports::{Expect, StoreError, Table};
+use crate::ports::{Expect, StoreError};
 use crate::tenancy::{Allowed, may};
 
 /// The most jobs of a queue that are counted.
@@ -68,7 +68,6 @@ impl Jobs {
             let first = jobs.first().map(|job| job.value.run_at).filter(|at| *at <= now);
             oldest = first.into_iter().chain(oldest).min();
         }
-        debug_assert_eq!(Job::running(&queue.name).table, Table::Index);
         let (running, _) = self.store.load_page::<Job>(&Job::running(&queue.name)).await?;
         Ok(QueueDepth {
             available: available.min(MOST_COUNTED),
@@ -123,7 +122,8 @@ impl Jobs {
             }
             let audit = Change::of_installation(action.clone(), format!("queue/{name}"), "");
             let writes = [queue.put(expect)?, audit.write(&Actor::from(by), now)?];
-            if self.committed(&writes).await? {
+            self.foresee(name, now).await;
+            if self.store.committed(&writes).await? {
                 self.announce(name).await;
                 return Ok(queue);
             }

@@ -130,6 +130,10 @@ pub struct LogPart {
 impl LogPart {
     const PREFIX: &'static str = "LOG#";
 
+    pub(super) fn key_of(project: &ProjectId, job: &JobId, number: u32) -> Key {
+        Key::new(partition(project, job), format!("{}{number:06}", Self::PREFIX))
+    }
+
     /// Lists the log of a job, from its beginning.
     pub fn all_of(project: &ProjectId, job: &JobId) -> Query {
         Query::new(Table::Main, partition(project, job), Self::PREFIX)
@@ -140,7 +144,7 @@ impl Entity for LogPart {
     const KIND: &'static str = "part of a job's log";
 
     fn key(&self) -> Key {
-        Key::new(partition(&self.project, &self.job), format!("{}{:06}", Self::PREFIX, self.number))
+        Self::key_of(&self.project, &self.job, self.number)
     }
 
     fn expires_at(&self) -> Option<Timestamp> {

@@ -1,15 +1,24 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::records::{JobArguments, LogPart, Queue, UniqueName};
-use super::{Job, JobEvent, JobId, JobKind, JobState, JobStatus, NewJob, QueueName, Waits};
+use super::search::Searches;
+use super::{
+    Job, JobEvent, JobId, JobKind, JobState, JobStatus, NewJob, QueueName, ScheduleName, WEBHOOK,
+    Waits,
+};
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
+use crate::fleet::eta::later;
 use crate::ports::{
-    Bound, Clock, Cursor, Direction, Entropy, Expect, StateStore, StoreError, Topic, Wake, Write,
+    Bound, Clock, Conflict, Cursor, Direction, Entropy, Expect, StateStore, StoreError, Topic,
+    Wake, Write,
 };
-use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, may};
+use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, in_use, may, reached};
 
+/// How much later than its wake-up a queue is looked at in any case.
+const FORESIGHT: Duration = Duration::from_mins(2);
 /// The most headers that one page of a filtered listing reads.
 const MOST_READS: usize = 500;
 
@@ -20,6 +29,7 @@ pub struct Jobs {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     wake: Arc<dyn Wake>,
+    pub(super) searches: Arc<Searches>,
 }
 
 /// Which jobs to show. An absent field does not filter.
@@ -53,6 +63,8 @@ pub enum JobError {
     /// What was asked for makes no sense in its state.
     #[error("job `{id}` is {status}; {next}")]
     WrongState { id: JobId, status: JobStatus, next: &'static str },
+    #[error("schedule `{0}` does not exist; list the schedules with `diogenes schedule list`")]
+    ScheduleNotFound(ScheduleName),
     /// The project of the job.
     #[error(transparent)]
     Project(ProjectError),
@@ -78,7 +90,7 @@ impl Jobs {
         entropy: Arc<dyn Entropy>,
         wake: Arc<dyn Wake>,
     ) -> Self {
-        Self { store, clock, entropy, wake }
+        Self { store, clock, entropy, wake, searches: Arc::default() }
     }
 
     /// The job and the writes that create it, for the commit of what causes it. Whoever commits them
@@ -87,6 +99,11 @@ impl Jobs {
         if let Some((field, problem)) = new.problem() {
             return Err(JobError::Invalid { field, problem });
         }
+        Ok(self.written(new)?)
+    }
+
+    /// The same for a job that was checked before.
+    pub(super) fn written(&self, new: NewJob) -> Result<(Job, Vec<Write>), StoreError> {
         let now = self.clock.now();
         let job = Job {
             id: JobId::new(now, &*self.entropy),
@@ -100,6 +117,8 @@ impl Jobs {
             run_at: new.run_at.unwrap_or(now),
             attempt: 0,
             max_attempts: new.max_attempts,
+            timeout: new.timeout,
+            needs: new.needs,
             started_at: None,
             finished_at: None,
             cancel_requested_at: None,
@@ -109,6 +128,8 @@ impl Jobs {
             cleans_up: new.cleans_up,
             unique_key: new.unique_key,
             tags: new.tags,
+            schedule: new.schedule,
+            callback: new.callback,
         };
         let arguments = JobArguments {
             project: job.project.clone(),
@@ -121,6 +142,18 @@ impl Jobs {
         Ok((job, writes))
     }
 
+    /// Has a queue looked at soon after `at`, before something is committed that is due then: even if
+    /// this process ends before it can [`announce`](Self::announce) it.
+    pub async fn foresee(&self, queue: &QueueName, at: Timestamp) {
+        let at = at.max(later(self.clock.now(), FORESIGHT));
+        if let Err(error) = self.wake.wake_at(&Topic::Queue(queue.clone()), at).await {
+            tracing::warn!(
+                queue = %queue, error = &error as &dyn std::error::Error,
+                "a later look at a queue could not be arranged"
+            );
+        }
+    }
+
     /// Lets the workers of a queue look; one that is not told looks a little later.
     pub async fn announce(&self, queue: &QueueName) {
         if let Err(error) = self.wake.wake(&Topic::Queue(queue.clone())).await {
@@ -131,28 +164,26 @@ impl Jobs {
         }
     }
 
+    /// Lets workers look at what the end of a job brings: a place in its queue, and its webhook.
+    pub(super) async fn announce_end(&self, job: &Job) {
+        self.announce(&job.queue).await;
+        if job.callback.is_some() && job.is_finished() {
+            self.announce(&QueueName::from(&WEBHOOK)).await;
+        }
+    }
+
     /// Creates a job.
     pub async fn create(&self, by: &Allowed<may::JobsWrite>, new: NewJob) -> Result<Job, JobError> {
-        if !by.reaches(&new.project) {
-            return Err(ProjectError::NotFound(new.project).into());
-        }
-        if new.project != by.project {
-            exists(&*self.store, &new.project).await?;
-        }
+        self.reaches(by, &new.project).await?;
+        in_use(&*self.store, &new.project).await?;
         let (job, mut writes) = self.enqueue(new)?;
         writes.push(change(&job, Action::job_create()).write(&Actor::from(by), job.created_at)?);
+        self.foresee(&job.queue, job.run_at).await;
         match self.store.commit(&writes).await {
             Ok(_) => {}
             Err(StoreError::Conflict(conflict)) => {
-                let standing = conflict.standing.map(Stored::<UniqueName>::from_item);
-                return Err(match (standing, job.unique_key) {
-                    (Some(Ok(name)), Some(key)) => JobError::NotUnique { key, job: name.value.job },
-                    _ => StoreError::Conflict(Box::new(crate::ports::Conflict {
-                        standing: None,
-                        ..*conflict
-                    }))
-                    .into(),
-                });
+                let not_unique = not_unique(&job, &conflict);
+                return Err(not_unique.unwrap_or_else(|| StoreError::Conflict(conflict).into()));
             }
             Err(error) => return Err(error.into()),
         }
@@ -182,12 +213,7 @@ impl Jobs {
         limit: usize,
         cursor: Option<Cursor>,
     ) -> Result<JobPage, JobError> {
-        if !by.reaches(project) {
-            return Err(ProjectError::NotFound(project.clone()).into());
-        }
-        if *project != by.project {
-            exists(&*self.store, project).await?;
-        }
+        self.reaches(by, project).await?;
         let now = self.clock.now();
         let (mut jobs, mut next) = (Vec::new(), cursor);
         let mut reads = 0;
@@ -212,17 +238,22 @@ impl Jobs {
         }
     }
 
-    /// A page of a job's log, from its beginning.
+    /// A page of a job's log, from its beginning or from what follows the part `after`.
     pub async fn log(
         &self,
         by: &Allowed<may::JobsRead>,
         project: &ProjectId,
         id: &str,
+        after: Option<u32>,
         cursor: Option<Cursor>,
     ) -> Result<(Vec<LogPart>, Option<Cursor>), JobError> {
         let job = self.read(by, project, id).await?.value;
         let mut query = LogPart::all_of(project, &job.id);
-        (query.limit, query.cursor) = (100, cursor);
+        query.limit = 100;
+        query.cursor = cursor.or_else(|| {
+            let last = LogPart::key_of(project, &job.id, after?);
+            Some(Cursor::after(&query, &last.sort, &last))
+        });
         let (parts, next) = self.store.load_page::<LogPart>(&query).await?;
         Ok((parts.into_iter().map(|part| part.value).collect(), next))
     }
@@ -243,8 +274,9 @@ impl Jobs {
             let now = self.clock.now();
             let (job, mut writes) = self.cancelled(&stored, now).await?;
             writes.push(change(&job, Action::job_cancel()).write(&Actor::from(by), now)?);
-            if self.committed(&writes).await? {
-                self.announce(&job.queue).await;
+            self.foresee(&job.queue, now).await;
+            if self.store.committed(&writes).await? {
+                self.announce_end(&job).await;
                 return Ok(job);
             }
         }
@@ -285,22 +317,25 @@ impl Jobs {
             let mut writes = self.moved(&stored, &job, None).await?;
             writes.extend(unique(&job).map(|name| name.put(Expect::Absent)).transpose()?);
             writes.push(change(&job, Action::job_retry()).write(&Actor::from(by), now)?);
+            self.foresee(&job.queue, now).await;
             match self.store.commit(&writes).await {
                 Ok(_) => {
                     self.announce(&job.queue).await;
                     return Ok(job);
                 }
-                Err(StoreError::Conflict(conflict)) if conflict.write > 0 => {
-                    let standing = conflict.standing.map(Stored::<UniqueName>::from_item);
-                    if let (Some(Ok(name)), Some(key)) = (standing, &job.unique_key) {
-                        let (key, job) = (key.clone(), name.value.job);
-                        return Err(JobError::NotUnique { key, job });
+                Err(StoreError::Conflict(conflict)) => {
+                    if let Some(error) = not_unique(&job, &conflict) {
+                        return Err(error);
                     }
                 }
-                Err(StoreError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether a caller may see the jobs of a project, which is there.
+    pub async fn reaches(&self, by: &Principal, project: &ProjectId) -> Result<(), JobError> {
+        Ok(reached(&*self.store, by, project).await?)
     }
 
     /// A job by its id, whoever asks.
@@ -327,7 +362,8 @@ impl Jobs {
     }
 
     /// The writes that take a job from one state to the next: its header, its queue's counter, and,
-    /// at its end, its unique name and how long its arguments are kept.
+    /// at its end, its unique name, how long its arguments are kept, and what follows it. Whoever has
+    /// what follows done is told beforehand when to look.
     pub(super) async fn moved(
         &self,
         from: &Stored<Job>,
@@ -346,10 +382,15 @@ impl Jobs {
         if from.value.is_finished() == to.is_finished() {
             return Ok(writes);
         }
-        if to.is_finished()
-            && let Some(name) = unique(to)
-        {
-            writes.push(Write::Delete { key: name.key(), expect: Expect::Any });
+        if to.is_finished() {
+            let name = unique(to);
+            writes.extend(name.map(|name| Write::Delete { key: name.key(), expect: Expect::Any }));
+            let now = self.clock.now();
+            writes.extend(self.follow(to, true, now).await?);
+            if let Some(webhook) = to.told(now) {
+                self.foresee(&webhook.queue, now).await;
+                writes.extend(self.written(webhook)?.1);
+            }
         }
         let arguments = if let Some(arguments) = arguments {
             Some(arguments.clone())
@@ -362,15 +403,6 @@ impl Jobs {
             writes.push(kept.put(Expect::Any)?);
         }
         Ok(writes)
-    }
-
-    /// Whether the writes were committed; false where somebody else was faster.
-    pub(super) async fn committed(&self, writes: &[Write]) -> Result<bool, StoreError> {
-        match self.store.commit(writes).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::Conflict(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 }
 
@@ -387,6 +419,16 @@ fn unique(job: &Job) -> Option<UniqueName> {
     let name = job.unique_key.clone()?;
     let (project, kind) = (job.project.clone(), job.kind.clone());
     Some(UniqueName { project, kind, name, job: job.id.clone() })
+}
+
+/// That another job has the unique name of `job`, if that is what a commit has met.
+fn not_unique(job: &Job, conflict: &Conflict) -> Option<JobError> {
+    let name = unique(job)?;
+    if conflict.key != name.key() {
+        return None;
+    }
+    let standing = Stored::<UniqueName>::from_item(conflict.standing.clone()?).ok()?;
+    Some(JobError::NotUnique { key: name.name, job: standing.value.job })
 }
 
 fn change(job: &Job, action: Action) -> Change {

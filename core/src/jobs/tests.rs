@@ -1,53 +1,13 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use pollster::block_on;
 use serde_json::json;
 
+use super::testing::{new, world};
 use super::*;
 use crate::entity::Entity;
 use crate::ports::{Clock as _, Expect, Key, StateStore, StoreError, Write};
 use crate::tenancy::{Allowed, ProjectId};
-use crate::testing::{CountingWake, ManualClock, MemoryStore, SeededEntropy};
-
-struct World {
-    jobs: Jobs,
-    clock: Arc<ManualClock>,
-    store: Arc<MemoryStore>,
-}
-
-fn world() -> World {
-    let clock = Arc::new(ManualClock::new("2026-11-28T00:00:00Z".parse().unwrap()));
-    let store = Arc::new(MemoryStore::new(clock.clone()));
-    let entropy = Arc::new(SeededEntropy::new(1));
-    let jobs = Jobs::new(store.clone(), clock.clone(), entropy, Arc::new(CountingWake::default()));
-    World { jobs, clock, store }
-}
-
-fn new(number: u64) -> NewJob {
-    let creator =
-        Creator::new(&crate::tenancy::Subject::new("a@b.c"), &crate::keys::KeyId::from_caller("k"));
-    NewJob::new(ProjectId::default(), "noop".parse().unwrap(), json!({ "number": number }), creator)
-}
-
-impl World {
-    fn create(&self, new: NewJob) -> Job {
-        block_on(self.jobs.create(&Allowed::operator(), new)).unwrap()
-    }
-
-    fn claim(&self, worker: &str, most: usize) -> Vec<Claim> {
-        block_on(self.jobs.claim(&"noop".parse().unwrap(), worker, most)).unwrap()
-    }
-
-    fn status(&self, id: &JobId) -> JobStatus {
-        let stored = block_on(self.jobs.load(&ProjectId::default(), id)).unwrap().unwrap();
-        stored.value.status(self.clock.now())
-    }
-
-    fn rescue(&self) -> usize {
-        block_on(self.jobs.rescue(&"noop".parse().unwrap(), None)).unwrap()
-    }
-}
 
 fn numbers(claims: &[Claim]) -> Vec<u64> {
     claims.iter().map(|claim| claim.arguments()["number"].as_u64().unwrap()).collect()
@@ -97,11 +57,11 @@ fn a_lost_workers_job_is_taken_again_and_its_writes_change_nothing() {
     let lost = block_on(dead.beat(None)).unwrap_err();
     assert!(matches!(lost, ClaimError::Lost), "{lost}");
     let completed = || JobOutcome::Completed { result: Some(json!("done")) };
-    let lost = block_on(dead.finish(completed(), std::slice::from_ref(&put))).unwrap_err();
+    let lost = block_on(dead.finish(completed(), None, std::slice::from_ref(&put))).unwrap_err();
     assert!(matches!(lost, ClaimError::Lost), "{lost}");
     assert_eq!(block_on(world.store.get(&Key::new("x", "y"))).unwrap(), None);
 
-    block_on(second.finish(completed(), &[put])).unwrap();
+    block_on(second.finish(completed(), None, &[put])).unwrap();
     assert_eq!(world.status(&job.id), JobStatus::Completed);
     assert!(block_on(world.store.get(&Key::new("x", "y"))).unwrap().is_some());
 }
@@ -131,7 +91,7 @@ fn a_worker_hears_of_a_cancel_with_its_next_write() {
     assert!(!claim.is_cancelled());
     block_on(claim.beat(None)).unwrap();
     assert!(claim.is_cancelled());
-    block_on(claim.finish(JobOutcome::Cancelled, &[])).unwrap();
+    block_on(claim.finish(JobOutcome::Cancelled, None, &[])).unwrap();
     assert_eq!(world.status(&job.id), JobStatus::Cancelled);
     let again = block_on(world.jobs.cancel(&by, &job.project, job.id.as_str())).unwrap();
     assert_eq!(again.status(world.clock.now()), JobStatus::Cancelled);
@@ -150,7 +110,7 @@ fn a_unique_key_is_free_again_once_its_job_has_ended() {
     let JobError::NotUnique { job, .. } = &error else { panic!("{error}") };
     assert_eq!(*job, first.id);
     let mut claim = world.claim("w", 1).remove(0);
-    block_on(claim.finish(JobOutcome::Completed { result: None }, &[])).unwrap();
+    block_on(claim.finish(JobOutcome::Completed { result: None }, None, &[])).unwrap();
     let second = world.create(unique(3));
     block_on(world.jobs.cancel(&Allowed::operator(), &second.project, second.id.as_str())).unwrap();
     world.create(unique(4));
@@ -171,7 +131,7 @@ fn a_bounded_queue_runs_no_more_at_once_and_loses_no_place() {
     let mut claims = world.claim("w", 6);
     assert_eq!(claims.len(), 2);
     assert_eq!(world.claim("x", 6).len(), 0);
-    block_on(claims[0].finish(JobOutcome::Completed { result: None }, &[])).unwrap();
+    block_on(claims[0].finish(JobOutcome::Completed { result: None }, None, &[])).unwrap();
     assert_eq!(world.claim("x", 6).len(), 1);
     // A lost worker's place is given back with its job.
     world.clock.advance(LEASE);
@@ -199,10 +159,15 @@ fn what_has_ended_goes_away_by_itself() {
     let job = world.create(new(1));
     let mut claim = world.claim("w", 1).remove(0);
     block_on(claim.log(vec!["one".into(), "two".into()])).unwrap();
-    block_on(claim.finish(JobOutcome::Completed { result: None }, &[])).unwrap();
+    block_on(claim.log(vec!["three".into()])).unwrap();
+    block_on(claim.finish(JobOutcome::Completed { result: None }, None, &[])).unwrap();
     let by = Allowed::operator();
-    let log = block_on(world.jobs.log(&by, &job.project, job.id.as_str(), None)).unwrap().0;
-    assert_eq!(log[0].lines, ["one", "two"]);
+    let log = |after| {
+        let page = block_on(world.jobs.log(&by, &job.project, job.id.as_str(), after, None));
+        page.unwrap().0.into_iter().map(|part| (part.number, part.lines)).collect::<Vec<_>>()
+    };
+    let all = [(0, vec!["one".to_owned(), "two".into()]), (1, vec!["three".into()])];
+    assert_eq!((log(None), log(Some(0)), log(Some(1))), (all.to_vec(), all[1..].to_vec(), vec![]));
     world.clock.advance(RETENTION);
     assert!(block_on(world.store.get(&job.key())).unwrap().is_none());
     let arguments = JobArguments::key_of(&job.project, &job.id);
@@ -257,4 +222,107 @@ fn bad_jobs_are_refused_with_the_field() {
     let error = block_on(world.jobs.create(&Allowed::operator(), absent)).unwrap_err();
     assert!(matches!(error, JobError::Project(_)), "{error}");
     let _: Option<StoreError> = None;
+}
+
+#[test]
+fn what_does_not_fit_is_passed_over() {
+    let world = world();
+    let large = Needs { gpu: 1, ..Needs::default() };
+    for number in 1..=30 {
+        world.create(NewJob { needs: large.clone(), ..new(number) });
+        world.clock.advance(Duration::from_millis(1));
+    }
+    let mut foreign = new(31);
+    foreign.project = "team".parse().unwrap();
+    let by = Allowed::operator();
+    let projects = crate::tenancy::Projects::new(world.store.clone(), world.clock.clone());
+    block_on(projects.create(&by, foreign.project.clone(), String::new())).unwrap();
+    world.create(foreign);
+    world.create(new(32));
+    let kinds = ["noop".parse().unwrap()];
+    let fit = |capacity| {
+        JobFit::of_worker(kinds.clone().into(), capacity).in_project(ProjectId::default())
+    };
+    let claim = |fit: &JobFit| {
+        let queue = "noop".parse().unwrap();
+        numbers(&block_on(world.jobs.claim_fitting(&queue, "w", 2, fit)).unwrap())
+    };
+    assert_eq!(claim(&JobFit::of_worker([].into(), Capacity::default())), [0_u64; 0]);
+    assert_eq!(claim(&fit(Capacity::default())), [32]);
+    // What is taken is not there for the next.
+    assert_eq!(claim(&fit(Capacity { gpu: 1, ..Capacity::default() })), [1]);
+    assert_eq!(claim(&fit(Capacity { gpu: 9, ..Capacity::default() })), [2, 3]);
+}
+
+#[test]
+fn what_fits_is_found_behind_any_number_that_does_not() {
+    let world = world();
+    let large = Needs { gpu: 1, ..Needs::default() };
+    for number in 1..=2_300 {
+        world.create(NewJob { needs: large.clone(), ..new(number) });
+    }
+    world.clock.advance(Duration::from_millis(1));
+    world.create(new(3_000));
+    let fit = fit_of(Capacity::default());
+    let claim = |worker: &str, fit: &JobFit| {
+        let queue = "noop".parse().unwrap();
+        numbers(&block_on(world.jobs.claim_fitting(&queue, worker, 1, fit)).unwrap())
+    };
+    let calls = (1..=4).find(|_| claim("small", &fit) == [3_000]).unwrap();
+    assert!(calls > 1, "one call reads no more than a bound");
+    // The search begins anew, and that of one worker is not another's.
+    world.create(new(3_001));
+    assert!((1..=4).any(|_| claim("small", &fit) == [3_001]));
+    assert_eq!(claim("small", &fit), [0_u64; 0]);
+    let capable = fit_of(Capacity { gpu: 1, ..Capacity::default() });
+    assert!(claim("large", &capable)[0] <= 2_300);
+}
+
+fn fit_of(left: Capacity) -> JobFit {
+    JobFit::of_worker(["noop".parse().unwrap()].into(), left)
+}
+
+#[test]
+fn a_claim_is_taken_up_again_by_its_token() {
+    let world = world();
+    let job = world.create(new(1));
+    let token = world.claim("w", 1).remove(0).token().clone();
+    let by = Allowed::operator();
+    let mut again = block_on(world.jobs.resume(&by, &job.id, &token)).unwrap();
+    assert_eq!(again.arguments()["number"], 1);
+    let end = JobOutcome::Completed { result: None };
+    block_on(again.finish(end, None, &[])).unwrap();
+    let lost = block_on(world.jobs.resume(&by, &job.id, &token)).err().unwrap();
+    assert!(matches!(lost, ClaimError::Lost), "{lost}");
+}
+
+#[test]
+fn an_end_is_told_by_a_job_of_the_same_commit() {
+    let world = world();
+    let callback = Some(Callback { url: "https://example.com/done".into() });
+    let told = || {
+        let webhooks = block_on(world.jobs.claim(&QueueName::from(&WEBHOOK), "w", 9)).unwrap();
+        let told = |claim: Claim| {
+            let webhook: Webhook = serde_json::from_value(claim.arguments().clone()).unwrap();
+            assert_eq!(webhook.url, "https://example.com/done");
+            (webhook.payload["type"].clone(), webhook.payload["data"]["id"].clone())
+        };
+        webhooks.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let done = world.create(NewJob { callback: callback.clone(), ..new(1) });
+    let mut claim = world.claim("w", 1).remove(0);
+    let failed = JobOutcome::Failed { message: "no".into(), is_final: false };
+    block_on(claim.finish(failed, None, &[])).unwrap();
+    assert_eq!(told(), [], "another attempt follows");
+    world.clock.advance(Duration::from_secs(2));
+    let mut claim = world.claim("w", 1).remove(0);
+    let large = json!("x".repeat(100_000));
+    block_on(claim.finish(JobOutcome::Completed { result: Some(large) }, None, &[])).unwrap();
+    assert_eq!(told(), [(json!("job.completed"), json!(done.id))]);
+
+    let lost = world.create(NewJob { callback, max_attempts: 1, ..new(2) });
+    assert_eq!(world.claim("dead", 1).len(), 1);
+    world.clock.advance(LEASE);
+    assert_eq!(world.rescue(), 1);
+    assert_eq!(told(), [(json!("job.discarded"), json!(lost.id))]);
 }

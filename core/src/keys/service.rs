@@ -7,7 +7,7 @@ use crate::entity::{Entity, StoreExt, Stored};
 use crate::keys::rights::{may_hand_out, may_issue};
 use crate::keys::{ApiKey, BeyondOwn, KeyId, KeyRejection, NewKey, PlainKey};
 use crate::ports::{Clock, Cursor, Entropy, Expect, StateStore, StoreError};
-use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, in_use, may};
+use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, in_use, may, reached};
 
 /// Issues keys and looks after them.
 #[derive(Clone)]
@@ -154,13 +154,7 @@ impl Keys {
         limit: usize,
         cursor: Option<Cursor>,
     ) -> Result<KeyList, KeyError> {
-        if !by.reaches(project) {
-            return Err(ProjectError::NotFound(project.clone()).into());
-        }
-        // A typo must not look like a project without keys.
-        if *project != by.project {
-            exists(&*self.store, project).await?;
-        }
+        reached(&*self.store, by, project).await?;
         let mut query = ApiKey::of_project(project, email);
         query.limit = limit;
         query.cursor = cursor;

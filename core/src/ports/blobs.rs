@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -35,6 +36,18 @@ pub trait Blobs: Send + Sync {
 
     /// Removes a blob; succeeds when there is none.
     async fn delete(&self, key: &BlobKey) -> Result<(), BlobError>;
+
+    /// A URL from which whoever has it reads the blob for so long, and saves it as `file_name`, a name
+    /// without quotes and control characters. `None` where the blobs have no such URLs. It says nothing
+    /// of whether there is a blob.
+    async fn signed_url(
+        &self,
+        _key: &BlobKey,
+        _life: Duration,
+        _file_name: &str,
+    ) -> Result<Option<String>, BlobError> {
+        Ok(None)
+    }
 }
 
 /// Writes one blob. Dropped before it is finished, it leaves nothing that can be read.

@@ -2,6 +2,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+use crate::Timestamp;
 use crate::jobs::QueueName;
 use crate::name::ModelName;
 
@@ -14,6 +15,12 @@ pub trait Wake: Send + Sync {
     /// the topic does so periodically too, which repairs a lost one; conditional writes make a
     /// doubled one harmless.
     async fn wake(&self, topic: &Topic) -> Result<(), WakeError>;
+
+    /// Asks for one look at `topic` at that time, whatever becomes of other wake-ups: for a receiver
+    /// that looks only when somebody asks. One that looks periodically has nothing to do here.
+    async fn wake_at(&self, _topic: &Topic, _at: Timestamp) -> Result<(), WakeError> {
+        Ok(())
+    }
 }
 
 /// What is due.

@@ -16,7 +16,7 @@ pub use allowed::{Allowed, Denied, Origin};
 pub use permission::{Needs, Permission, Permissions, Reach, may};
 pub use principal::{Principal, Subject};
 pub use project::{Project, ProjectError, ProjectList, Projects};
-pub(crate) use project::{all_ids, exists, in_use};
+pub(crate) use project::{all_ids, exists, in_use, reached};
 pub use project_id::{InvalidProjectId, ProjectId};
 pub use scope::Scope;
 pub(crate) use scope::known as known_scopes;

@@ -80,6 +80,22 @@ permissions! {
     JobsRead, "jobs:read", Project;
     /// Create, cancel and retry jobs.
     JobsWrite, "jobs:write", Project;
+    /// Take the jobs of one's project and do them.
+    JobsWork, "jobs:work", Project;
+    /// See prompts, and render them.
+    PromptsRead, "prompts:read", Project;
+    /// Push, change, archive and delete prompts, and move the labels that are not protected.
+    PromptsWrite, "prompts:write", Project;
+    /// Move protected labels, and say which are, together with `prompts:write`.
+    PromptsRelease, "prompts:release", Project;
+    /// See datasets, their examples and their snapshots, and export them.
+    DatasetsRead, "datasets:read", Project;
+    /// Create, change, import and delete datasets.
+    DatasetsWrite, "datasets:write", Project;
+    /// See eval runs and their results.
+    EvalsRead, "evals:read", Project;
+    /// Create and cancel eval runs; their requests to models take `inference:use`, too.
+    EvalsWrite, "evals:write", Project;
     /// Pause, resume and bound queues.
     QueuesWrite, "queues:write", Installation;
     /// See how models are served.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Allowed, Permission, ProjectId, may};
+use super::{Allowed, Permission, Principal, ProjectId, may};
 use crate::Timestamp;
 use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
@@ -232,6 +232,22 @@ pub(crate) async fn all_ids(store: &dyn StateStore) -> Result<Vec<ProjectId>, St
 /// Fails for a project that does not exist.
 pub(crate) async fn exists(store: &dyn StateStore, id: &ProjectId) -> Result<(), ProjectError> {
     find(store, id).await.map(drop)
+}
+
+/// Fails for a project that `by` does not reach, or that does not exist: a typo must not look like a
+/// project in which there is nothing.
+pub(crate) async fn reached(
+    store: &dyn StateStore,
+    by: &Principal,
+    project: &ProjectId,
+) -> Result<(), ProjectError> {
+    if !by.reaches(project) {
+        return Err(ProjectError::NotFound(project.clone()));
+    }
+    if *project == by.project {
+        return Ok(());
+    }
+    exists(store, project).await
 }
 
 /// Finds out whether `project` may be used. The check, if any, keeps a commit from happening

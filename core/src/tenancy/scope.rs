@@ -22,29 +22,57 @@ pub enum Scope {
     Models,
     /// Start, stop and watch replicas, and read their logs.
     Cluster,
+    /// See the prompts of one project, and render them.
+    #[serde(rename = "prompts:read")]
+    PromptsRead,
+    /// Push and change the prompts of one project; protected labels stay where they are.
+    #[serde(rename = "prompts:write")]
+    PromptsWrite,
+    /// The same, and move protected labels.
+    #[serde(rename = "prompts:release")]
+    PromptsRelease,
+    /// See the datasets of one project, and export them.
+    #[serde(rename = "datasets:read")]
+    DatasetsRead,
+    /// Create, change, import and delete the datasets of one project.
+    #[serde(rename = "datasets:write")]
+    DatasetsWrite,
+    /// Create, cancel and see the eval runs of one project. What they ask of models takes `inference`, too.
+    Evals,
     /// See everything but the logs of inference servers; of keys, budgets, usage, projects and the
     /// audit log what belongs to one's own project.
     Read,
+    /// Take the jobs of one project and do them: what a worker needs.
+    #[serde(rename = "jobs:work")]
+    JobsWork,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 14] = [
         Self::Inference,
         Self::Admin,
         Self::ProjectAdmin,
         Self::Keys,
         Self::Models,
         Self::Cluster,
+        Self::PromptsRead,
+        Self::PromptsWrite,
+        Self::PromptsRelease,
+        Self::DatasetsRead,
+        Self::DatasetsWrite,
+        Self::Evals,
         Self::Read,
+        Self::JobsWork,
     ];
 
     /// What a key with this scope may do: the one table.
     pub fn permissions(self) -> Permissions {
         use Permission::{
-            AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, GatewayRead,
-            InferenceUse, JobsRead, KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead,
-            UsageRead,
+            AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, DatasetsRead,
+            DatasetsWrite, EvalsRead, EvalsWrite, GatewayRead, InferenceUse, JobsRead, JobsWork,
+            KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, PromptsRead,
+            PromptsRelease, PromptsWrite, UsageRead,
         };
         let within_a_project = || {
             let all = Permission::ALL.iter().copied();
@@ -57,6 +85,12 @@ impl Scope {
             Self::Keys => Permissions::of(&[KeysRead, KeysWrite]),
             Self::Models => Permissions::of(&[ModelsRead, ModelsWrite, GatewayRead]),
             Self::Cluster => Permissions::of(&[ModelsRead, ClusterRead, ClusterScale, ClusterLogs]),
+            Self::PromptsRead => Permissions::of(&[PromptsRead]),
+            Self::PromptsWrite => Permissions::of(&[PromptsRead, PromptsWrite]),
+            Self::PromptsRelease => Permissions::of(&[PromptsRead, PromptsWrite, PromptsRelease]),
+            Self::DatasetsRead => Permissions::of(&[DatasetsRead]),
+            Self::DatasetsWrite => Permissions::of(&[DatasetsRead, DatasetsWrite]),
+            Self::Evals => Permissions::of(&[EvalsRead, EvalsWrite, PromptsRead, DatasetsRead]),
             Self::Read => Permissions::of(&[
                 KeysRead,
                 AuditRead,
@@ -64,10 +98,14 @@ impl Scope {
                 ProjectsRead,
                 UsageRead,
                 JobsRead,
+                PromptsRead,
+                DatasetsRead,
+                EvalsRead,
                 ModelsRead,
                 GatewayRead,
                 ClusterRead,
             ]),
+            Self::JobsWork => Permissions::of(&[JobsWork]),
         }
     }
 
@@ -80,7 +118,14 @@ impl Scope {
             Self::Keys => "keys",
             Self::Models => "models",
             Self::Cluster => "cluster",
+            Self::PromptsRead => "prompts:read",
+            Self::PromptsWrite => "prompts:write",
+            Self::PromptsRelease => "prompts:release",
+            Self::DatasetsRead => "datasets:read",
+            Self::DatasetsWrite => "datasets:write",
+            Self::Evals => "evals",
             Self::Read => "read",
+            Self::JobsWork => "jobs:work",
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use diogenes_core::Timestamp;
 use diogenes_core::fleet::decide::{Action, Decision, Situation, decide};
 use diogenes_core::fleet::{
-    AgentRules, Beat, BeatStatus, ClaimId, Control, InstanceId, Launch, Load, Model, ModelSpec,
-    Phase, PhaseTimes, Placement, Slot, SlotState, Source,
+    AgentRules, Beat, BeatStatus, ClaimId, Control, Failure, FailureKind, InstanceId, Launch, Load,
+    Model, ModelSpec, Phase, PhaseTimes, Placement, Slot, SlotState, Source,
 };
 use diogenes_core::ports::{Demand, Exit, Instance, InstanceState, ReplicaDemand};
 use diogenes_core::secret::Secret;
@@ -220,4 +220,16 @@ pub(crate) fn claim(index: u32) -> ClaimId {
 
 pub(crate) fn instance(index: u32) -> InstanceId {
     InstanceId::new(format!("i-{index}"))
+}
+
+pub(crate) fn failure(until: i64) -> Failure {
+    Failure {
+        kind: FailureKind::Capacity,
+        reason: "none".into(),
+        at: at(900),
+        until: at(until),
+        attempts: 1,
+        spec: Case::new().spec().launch_hash(),
+        claim: None,
+    }
 }

@@ -4,3 +4,4 @@ mod agents;
 mod fixture;
 mod properties;
 mod table;
+mod upkeep;

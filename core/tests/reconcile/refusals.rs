@@ -1,11 +1,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use diogenes_core::causes::chain;
 use diogenes_core::fleet::{ModelSpec, Order, ReconcileError, SlotState, Source};
 use diogenes_core::ports::ComputeError;
 use pollster::block_on;
 
-use crate::world::{World, chain, failures, name};
+use crate::world::{World, failures, name};
 
 #[test]
 fn a_denied_end_is_told_by_name_and_loses_nothing() {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use diogenes_core::causes::chain;
 use diogenes_core::entity::StoreExt as _;
 use diogenes_core::fleet::{
     Beat, BeatStatus, DeploymentId, InstanceId, Load, ModelSpec, Order, Reconciler, Registry,
@@ -160,17 +161,6 @@ impl World {
 
 pub(crate) fn name(number: usize) -> ModelName {
     format!("m{number}").parse().unwrap()
-}
-
-/// The error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 pub(crate) fn failures(round: Round) -> Vec<String> {

@@ -70,6 +70,11 @@ impl Client {
         Answer { status, headers, body }
     }
 
+    /// GET of a whole URL, without the key, as clients follow a redirect to another host.
+    pub async fn elsewhere(&self, url: &str) -> Answer {
+        self.send(self.http.get(url)).await
+    }
+
     /// GET.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await

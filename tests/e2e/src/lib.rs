@@ -13,6 +13,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod batch;
 mod client;
 mod cluster;
 mod collector;
@@ -23,6 +24,7 @@ mod raw;
 mod script;
 mod serve;
 mod sse;
+pub mod target;
 mod wait;
 pub mod wire;
 
@@ -36,4 +38,4 @@ pub use raw::RawConnection;
 pub use script::{SCRIPT_HEADER, Script, Step};
 pub use serve::{Serve, refused_to_start};
 pub use sse::{Event, EventStream};
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, eventually_within};

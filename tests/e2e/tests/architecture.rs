@@ -110,6 +110,7 @@ fn each_function_links_what_it_calls_and_no_more() {
         ("cluster", &["aws-sdk-lambda"]),
         ("orchestrator", &["aws-sdk-ec2"]),
         ("keys", &[]),
+        ("prompts", &[]),
         ("authorizer", &[]),
     ] {
         let crates = crates_of("diogenes-functions", &["--features", function]);

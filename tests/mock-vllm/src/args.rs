@@ -40,6 +40,9 @@ pub struct Args {
     /// Tokens per second of one answer; 0 is as fast as possible.
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     pub tokens_per_second: f64,
+    /// Tokens per second of all answers together, which those that run share evenly; 0 is no bound.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    pub shared_tokens_per_second: f64,
     /// Time to first token.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0s")]
     pub ttft: Duration,
@@ -105,6 +108,7 @@ impl Default for Args {
             embedding_dimensions: 384,
             tokens: 32,
             tokens_per_second: 0.0,
+            shared_tokens_per_second: 0.0,
             ttft: Duration::ZERO,
             load_weights_delay: Duration::ZERO,
             compile_delay: Duration::ZERO,

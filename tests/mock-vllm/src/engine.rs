@@ -40,7 +40,7 @@ pub struct Stats {
 pub(crate) struct Engine {
     pub(crate) args: Args,
     pub(crate) names: Vec<String>,
-    pub(crate) token_interval: Duration,
+    token_interval: Duration,
     pub(crate) counters: Counters,
     /// True once loaded.
     pub(crate) ready: watch::Sender<bool>,
@@ -106,6 +106,17 @@ impl Engine {
             started: now_seconds(),
             args,
         })
+    }
+
+    /// From one token of an answer to the next, with as many running as there are now.
+    pub(crate) fn token_interval(&self) -> Duration {
+        let shared = self.args.shared_tokens_per_second;
+        if shared <= 0.0 {
+            return self.token_interval;
+        }
+        let running = self.counters.running.load(Relaxed) as f64;
+        let share = Duration::try_from_secs_f64(running / shared).unwrap_or_default();
+        share.max(self.token_interval)
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {

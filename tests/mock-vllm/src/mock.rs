@@ -160,6 +160,12 @@ impl Builder {
         self
     }
 
+    /// Tokens per second of all answers together; 0, the default, is no bound.
+    pub fn shared_tokens_per_second(mut self, rate: f64) -> Self {
+        self.args.shared_tokens_per_second = rate;
+        self
+    }
+
     /// Time to first token; none by default.
     pub fn ttft(mut self, ttft: Duration) -> Self {
         self.args.ttft = ttft;

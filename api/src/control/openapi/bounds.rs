@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use diogenes_core::duration::LONGEST;
+use diogenes_core::jobs::MAX_CRON;
 use serde_json::{Map, Value, json};
 
 use super::super::keys::{LONGEST_EXPIRY, LONGEST_GRACE};
+use super::super::work::{LONGEST_POLL, MAX_WORKER, MOST_CLAIMED, MOST_QUEUES, SERVER};
+use super::job_bounds::{LABEL, create_job, new_job};
+use super::{dataset_bounds, eval_bounds, prompt_bounds};
+use crate::merge::merge;
 
 /// Text without control characters.
-const PRINTABLE: &str = "^[^\u{0}-\u{1f}\u{7f}-\u{9f}]*$";
+pub(super) const PRINTABLE: &str = "^[^\u{0}-\u{1f}\u{7f}-\u{9f}]*$";
 /// Text that a program can be started with.
 const NO_NUL: &str = "^[^\u{0}]*$";
 /// The names of variables that keys of providers are kept in.
@@ -36,7 +41,14 @@ const BUDGET_ID: &str = "^(key/[A-Za-z0-9]{1,64}|project/[a-z0-9]([a-z0-9-]{0,38
 pub(super) fn apply(document: &mut Value) {
     bound_parameters(document);
     // An empty body reads as an object without fields.
-    for operation in ["~1keys~1{id}~1rotate/post", "~1queues~1{name}/patch"] {
+    for operation in [
+        "~1keys~1{id}~1rotate/post",
+        "~1queues~1{name}/patch",
+        "~1prompts~1{prompt}/patch",
+        "~1prompts~1{prompt}~1versions~1{version}~1render/post",
+        "~1datasets~1{dataset}/patch",
+        "~1datasets~1{dataset}~1export/post",
+    ] {
         let body = document.pointer_mut(&format!("/paths/~1api~1v1{operation}/requestBody"));
         if let Some(body) = body.and_then(Value::as_object_mut) {
             body.insert("required".into(), false.into());
@@ -44,6 +56,9 @@ pub(super) fn apply(document: &mut Value) {
     }
     let Some(schemas) = document.pointer_mut("/components/schemas") else { return };
     merge(schemas, bounds());
+    merge(schemas, prompt_bounds::bounds());
+    merge(schemas, eval_bounds::bounds());
+    merge(schemas, dataset_bounds::bounds());
     let target = schemas.pointer_mut("/RouteSpec/properties/targets/items/oneOf");
     if let Some([name, table]) = target.and_then(Value::as_array_mut).map(Vec::as_mut_slice) {
         merge(name, model_name());
@@ -84,18 +99,28 @@ fn bound_parameters(document: &mut Value) {
             .iter()
             .any(|area| path.starts_with(area));
         let is_of_provider = path.starts_with("/api/v1/providers/");
-        let is_of_queue = path.starts_with("/api/v1/queues/");
+        let is_label =
+            path.starts_with("/api/v1/queues/") || path.starts_with("/api/v1/schedules/");
         let is_of_budget = path.starts_with("/api/v1/budgets/");
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
             let name = parameter.get("name").and_then(Value::as_str);
+            let of_area = |name| {
+                let of_prompt = prompt_bounds::parameter(path, name);
+                let of_prompt = of_prompt.or_else(|| dataset_bounds::parameter(path, name));
+                of_prompt.or_else(|| eval_bounds::parameter(path, name))
+            };
+            if let Some(bounds) = name.and_then(of_area) {
+                merge(parameter, json!({"schema": bounds}));
+                continue;
+            }
             let bounds = match name {
                 // A header is there or not, and never null.
                 Some("If-Match" | "If-None-Match") => json!({"type": "string"}),
                 Some("offset" | "max_bytes") => json!({"maximum": u64::MAX}),
                 Some(name) if name == "model" || (is_of_model && name == "name") => model_name(),
                 Some("name") if is_of_provider => json!({"pattern": "^[a-z0-9][a-z0-9-]{0,39}$"}),
-                Some("name") if is_of_queue => json!({"pattern": "^[a-z][a-z0-9_-]{0,39}$"}),
+                Some("name") if is_label => json!({"pattern": LABEL}),
                 Some("id") if is_of_budget => json!({"maxLength": 128, "pattern": BUDGET_ID}),
                 _ => continue,
             };
@@ -124,6 +149,37 @@ fn bounds() -> Value {
                 "models": {"minItems": 1, "maxItems": 1000, "items": name},
             },
             "not": {"required": ["expires_at", "expires_in"]},
+        },
+        "PutSchedule": {"properties": {"cron": {"maxLength": MAX_CRON}}},
+        "ScheduledJob": new_job(),
+        "CreateJob": create_job(),
+        "Capacity": {
+            "properties": {
+                "cpu": {"maximum": u32::MAX, "format": "int64"},
+                "memory": {"maximum": u64::MAX},
+                "gpu": {"maximum": u32::MAX, "format": "int64"},
+            },
+        },
+        "JobProgress": {
+            "properties": {"done": {"maximum": u64::MAX}, "total": {"maximum": u64::MAX}},
+        },
+        "ClaimWork": {
+            "properties": {
+                "worker": {
+                    "minLength": 1,
+                    "maxLength": MAX_WORKER,
+                    "pattern": PRINTABLE,
+                    "not": {"enum": [SERVER]},
+                },
+                "queues": {"minItems": 1, "maxItems": MOST_QUEUES, "items": {"pattern": LABEL}},
+                "kinds": {
+                    "items": {
+                        "pattern": LABEL,
+                        "not": {"enum": ["batch", "eval", "webhook", "import", "export"]},
+                    },
+                },
+                "most": {"minimum": 1, "maximum": MOST_CLAIMED},
+            },
         },
         "LimitsBody": {
             "additionalProperties": false,
@@ -323,6 +379,15 @@ fn durations() -> Vec<(&'static str, Fields)> {
     let timeouts = ["connect_timeout", "first_byte_timeout", "stall_timeout", "timeout"];
     vec![
         ("CreateKey", vec![("expires_in", nullable(duration(true, LONGEST_EXPIRY)))]),
+        (
+            "CreateJob",
+            vec![
+                ("delay", nullable(duration(false, LONGEST))),
+                ("timeout", nullable(duration(true, LONGEST))),
+            ],
+        ),
+        ("ScheduledJob", vec![("timeout", nullable(duration(true, LONGEST)))]),
+        ("ClaimWork", vec![("wait", duration(false, LONGEST_POLL))]),
         ("RotateKey", vec![("grace", duration(false, LONGEST_GRACE))]),
         ("ModelSpec", spec),
         ("ProviderSpec", timeouts.map(|name| (name, duration(true, LONGEST))).to_vec()),
@@ -376,18 +441,6 @@ fn scopes() -> Vec<&'static str> {
     diogenes_core::tenancy::Scope::ALL.iter().map(|scope| scope.as_str()).collect()
 }
 
-/// Puts the fields of `from` into `into`, at every depth.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (name, value) in from {
-                merge(into.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::document;
@@ -398,7 +451,9 @@ mod tests {
     fn every_bound_is_of_a_field() {
         let plain = super::super::plain();
         let mut wanted: Vec<(String, String)> = Vec::new();
-        for (schema, bounds) in bounds().as_object().unwrap() {
+        let mut all = bounds();
+        merge(&mut all, prompt_bounds::bounds());
+        for (schema, bounds) in all.as_object().unwrap() {
             let names = bounds["properties"].as_object().unwrap().keys();
             wanted.extend(names.map(|name| (schema.clone(), name.clone())));
         }

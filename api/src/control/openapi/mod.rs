@@ -1,4 +1,8 @@
 mod bounds;
+mod dataset_bounds;
+mod eval_bounds;
+mod job_bounds;
+mod prompt_bounds;
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,14 +15,15 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
 use super::{
-    audit, budgets, cluster, cost, gateway, jobs, keys, models, prices, projects, rate_cards, usage,
+    audit, budgets, cluster, cost, datasets, evals, gateway, jobs, keys, models, new_jobs, prices,
+    projects, prompts, queues, rate_cards, schedules, usage, work,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Diogenes control plane",
-        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, jobs, usage and the audit log. Inference is OpenAI's \
+        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, jobs, prompts, datasets, evals, usage and the audit log. Inference is OpenAI's \
                        API under `/v1`. Every call needs `Authorization: Bearer` with a key that \
                        has the scope for it, such as `admin`; every error is an OpenAI error object with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -28,8 +33,26 @@ use super::{
         projects::create, projects::list, projects::show, projects::archive,
         budgets::list, budgets::show, budgets::set, budgets::delete,
         audit::list,
-        jobs::list, jobs::show, jobs::cancel, jobs::retry, jobs::logs, jobs::queues,
-        jobs::change_queue,
+        new_jobs::create, new_jobs::templates, new_jobs::webhook_secret, jobs::list, jobs::show, jobs::cancel, jobs::retry, jobs::logs,
+        queues::list, queues::change,
+        schedules::list, schedules::show, schedules::apply, schedules::change, schedules::delete,
+        work::claim, work::beat, work::finish,
+        prompts::handlers::list, prompts::handlers::show, prompts::handlers::update,
+        prompts::handlers::delete,
+        prompts::versions::push, prompts::versions::history, prompts::versions::show_version,
+        prompts::versions::render,
+        prompts::comparison::compare,
+        prompts::labels::put_label, prompts::labels::remove_label,
+        evals::handlers::create, evals::handlers::list, evals::handlers::show,
+        evals::handlers::cancel, evals::handlers::results, evals::handlers::evaluators,
+        evals::planning::plan, evals::comparison::compare, evals::calibration::calibrate,
+        datasets::handlers::list, datasets::handlers::create, datasets::handlers::show,
+        datasets::handlers::update, datasets::handlers::delete,
+        datasets::examples::list, datasets::examples::add, datasets::examples::remove,
+        datasets::examples::show, datasets::examples::replace,
+        datasets::snapshots::list, datasets::snapshots::show, datasets::snapshots::compare,
+        datasets::files::send, datasets::files::content,
+        datasets::transfers::import, datasets::transfers::export,
         usage::read,
         cost::read,
         models::list, models::show, models::apply, models::delete,

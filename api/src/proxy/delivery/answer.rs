@@ -27,7 +27,8 @@ const MODEL: HeaderName = HeaderName::from_static("x-diogenes-model");
 const TARGET: HeaderName = HeaderName::from_static("x-diogenes-target");
 const ROUTE: HeaderName = HeaderName::from_static("x-diogenes-route");
 const COLD_START: HeaderName = HeaderName::from_static("x-diogenes-cold-start-ms");
-const COST: HeaderName = HeaderName::from_static("x-diogenes-cost-usd");
+/// What an answer has cost, or a stream can cost at most.
+pub(crate) const COST: HeaderName = HeaderName::from_static("x-diogenes-cost-usd");
 const CACHE: HeaderName = HeaderName::from_static("x-diogenes-cache");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-diogenes-overhead-ms");
 

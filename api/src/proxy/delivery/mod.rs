@@ -6,6 +6,7 @@ mod held;
 mod plain;
 mod stream;
 
+pub(crate) use answer::COST;
 pub use answer::{Answer, AnswerBody, AnswerStream};
 
 pub(super) use answer::{deliver, open, replay};

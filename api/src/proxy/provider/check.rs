@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diogenes_core::causes::root;
 use diogenes_core::gateway::ProviderKind;
 use http::StatusCode;
 use reqwest::Response;
@@ -54,7 +55,7 @@ impl Provider {
             Err(_) => silent(format!("{url} did not answer within {} seconds", PATIENCE.as_secs())),
             Ok(Err(error)) => {
                 let what = if error.is_connect() { "cannot be reached" } else { "did not answer" };
-                silent(format!("{url} {what}: {}", chain(&error.without_url())))
+                silent(format!("{url} {what}: {}", root(&error.without_url())))
             }
             Ok(Ok((status, latency, models))) => {
                 let (ok, problem) = verdict(status, url, self.key.is_some());
@@ -104,15 +105,4 @@ fn verdict(status: StatusCode, url: &str, has_key: bool) -> (bool, Option<String
         _ => format!("it answered with status {number}; see whether the provider has an outage"),
     };
     (false, Some(problem))
-}
-
-/// An error with its causes, as `reqwest` says the part that helps last.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = cause.to_string();
-        source = cause.source();
-    }
-    text
 }

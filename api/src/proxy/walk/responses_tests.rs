@@ -142,3 +142,32 @@ async fn what_has_no_counterpart_is_refused_before_anybody_is_asked() {
         assert!(upstream.seen().is_empty());
     }
 }
+
+#[tokio::test]
+async fn background_work_tells_engines_that_order_by_priority_to_let_others_pass() {
+    const POLICY: &str = "--scheduling-policy";
+    let sent = async |flags: &[&str], is_background: bool| {
+        let upstream =
+            Upstream::start(vec![Script::Answer(plain("200 OK", JSON, COMPLETION))]).await;
+        let mut spec = Local::spec();
+        spec.command.extend(flags.iter().map(ToString::to_string));
+        spec.responses = ResponsesApi::Translated;
+        let local = Local::new(spec);
+        local.ready(&[("claim-0", upstream.address)]);
+        let body = json!({"model": model(), "input": "Hello"});
+        let mut request = request(Dialect::Responses, body.to_string());
+        request.is_background = is_background;
+        local.gateway.walk(caller(Limits::default()), request).await.unwrap();
+        let seen = upstream.seen().remove(0);
+        serde_json::from_str::<Value>(seen.split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    for flags in [&[POLICY, "priority"][..], &["--scheduling-policy=priority"]] {
+        assert_eq!(sent(flags, true).await["priority"], 1);
+        assert_eq!(sent(flags, false).await["priority"], Value::Null);
+    }
+    // One that does not would refuse it.
+    for flags in [&[][..], &[POLICY, "fcfs"], &["--scheduling-policy=fcfs", "priority"], &[POLICY]]
+    {
+        assert_eq!(sent(flags, true).await["priority"], Value::Null, "{flags:?}");
+    }
+}

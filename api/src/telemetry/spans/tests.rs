@@ -60,6 +60,7 @@ fn a_request_is_a_span_of_the_server_and_each_attempt_one_below_it() {
             "diogenes.project": "default",
             "diogenes.key.id": "key_1",
             "diogenes.model": "demo",
+            "diogenes.prompt": "tutor:v1",
             "diogenes.route": "assistant",
             "diogenes.target": "0/claim",
             "diogenes.attempts": "1",

@@ -66,8 +66,8 @@ struct CreateArgs {
     /// What it is for
     #[arg(long, default_value = "")]
     name: String,
-    /// What it may do: `inference`, `admin`, `project_admin`, `keys`, `models`, `cluster` or `read`;
-    /// may be repeated [default: inference]
+    /// What it may do: `inference`, `admin`, `project_admin`, `keys`, `models`, `cluster`, `read` or
+    /// `jobs:work`; may be repeated [default: inference]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
     /// A model that it may use; may be repeated [default: all]

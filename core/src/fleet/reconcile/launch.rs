@@ -43,7 +43,7 @@ impl Reconciler {
                 tried: 1,
                 attempt: 0,
                 asked_at: now,
-                upstream_key: Secret::new(format!("up-{}", crate::fleet::ids::hex(&key))),
+                upstream_key: Secret::new(format!("up-{}", crate::hex(&key))),
                 lifetime: self.lifetime(&model.value.spec),
             },
             phases: PhaseTimes::launched(now),

@@ -20,6 +20,8 @@ pub enum BudgetScope {
     Project(ProjectId),
     /// Those that name a route, of all projects together.
     Route(ModelName),
+    /// Those of one eval run. It comes with its requests; nobody sets it.
+    Run(String),
 }
 
 /// A budget's identity: there is at most one for each scope, unit and period. As text,
@@ -55,6 +57,7 @@ impl BudgetScope {
             Self::Key(id) => ("key", id.as_str()),
             Self::Project(id) => ("project", id.as_str()),
             Self::Route(name) => ("route", name.as_str()),
+            Self::Run(id) => ("run", id),
         }
     }
 }

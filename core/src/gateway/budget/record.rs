@@ -5,7 +5,7 @@ use crate::Timestamp;
 use crate::entity::Entity;
 use crate::keys::KeyId;
 use crate::name::ModelName;
-use crate::ports::{Account, IndexKey, Key, Query, Table};
+use crate::ports::{Account, Amount, IndexKey, Key, Query, Table};
 use crate::tenancy::ProjectId;
 
 /// How much may be used in a period.
@@ -26,6 +26,18 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What a run may cost at most.
+    pub fn of_run(id: &str, project: &ProjectId, most: Amount, created_at: Timestamp) -> Self {
+        Self {
+            scope: BudgetScope::Run(id.to_owned()),
+            period: Period::Total,
+            cap: Cap::nano_dollars(most),
+            project: Some(project.clone()),
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
     /// Its identity.
     pub fn id(&self) -> BudgetId {
         let (scope, unit) = (self.scope.clone(), self.cap.unit());
@@ -41,6 +53,7 @@ impl Budget {
             BudgetScope::Key(id) => id == key,
             BudgetScope::Project(id) => id == project,
             BudgetScope::Route(name) => Some(name) == route,
+            BudgetScope::Run(_) => false,
         }
     }
 

@@ -133,7 +133,7 @@ impl Budgets {
                 return Err(ProjectError::NotFound(project.clone()).into());
             }
             BudgetScope::Route(_) if by.permissions.contains(Permission::ProjectsAny) => None,
-            BudgetScope::Route(_) => return Err(not_found()),
+            BudgetScope::Route(_) | BudgetScope::Run(_) => return Err(not_found()),
         };
         let stored = self.store.load::<Budget>(&Budget::key_of(project.as_ref(), id)).await?;
         stored.map(|budget| budget.value).ok_or_else(not_found)
@@ -236,7 +236,7 @@ impl Budgets {
                 everywhere()?;
                 Ok(Some(id.clone()))
             }
-            BudgetScope::Route(_) => {
+            BudgetScope::Route(_) | BudgetScope::Run(_) => {
                 everywhere()?;
                 Ok(None)
             }

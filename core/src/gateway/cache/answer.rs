@@ -4,9 +4,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Timestamp;
 use crate::entity::Entity;
-use crate::fleet::ids::hex;
+use crate::hex;
 use crate::name::ModelName;
 use crate::ports::Key;
+use crate::sorted_json::SortedJson;
 
 /// The largest answer that is kept, in bytes: a record holds little more.
 pub const LARGEST_KEPT: usize = 256 << 10;
@@ -47,7 +48,7 @@ impl AnswerKey {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        hash.update(sorted(body).to_string());
+        hash.update(SortedJson(&body).to_string());
         Some(Self(hex(&hash.finalize())))
     }
 }
@@ -57,19 +58,6 @@ fn is_repeatable(body: &Value) -> bool {
     let is_one = |field| body.get(field).is_none_or(|n| n.is_null() || n.as_u64() == Some(1));
     let is_cold = body.get("temperature").and_then(Value::as_f64) == Some(0.0);
     is_cold && is_one("n") && is_one("best_of")
-}
-
-/// The same value with the fields of every object in order.
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.into_iter().collect();
-            fields.sort_by(|(one, _), (other, _)| one.cmp(other));
-            fields.into_iter().map(|(name, value)| (name, sorted(value))).collect()
-        }
-        Value::Array(values) => values.into_iter().map(sorted).collect(),
-        other => other,
-    }
 }
 
 impl KeptAnswer {

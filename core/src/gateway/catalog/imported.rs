@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::CatalogError;
 use crate::entity::{Entity, StoreExt as _};
-use crate::fleet::hex;
 use crate::gateway::prices::PriceList;
+use crate::hex;
 use crate::ports::{Expect, Key, StateStore, StoreError, Write};
 
 /// The longest list, in bytes of compact JSON. The catalog and the list are written in one

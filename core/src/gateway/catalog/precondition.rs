@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{CatalogError, Listed};
-use crate::fleet::hex;
+use crate::hex;
 use crate::ports::StoreError;
 
 /// What must stand of a definition for a change of it to be made, so that nobody undoes a change

@@ -42,6 +42,8 @@ pub struct RequestRecord {
     pub caller: Option<Caller>,
     /// The name that it asks for, if its body was read.
     pub requested: Option<String>,
+    /// The version of a prompt that it was made of: `tutor:v1`.
+    pub prompt: Option<String>,
     /// The model that answered, or was to; none where the name leads to none.
     pub model: Option<ModelName>,
     /// The provider of that model; none for a model of the fleet.

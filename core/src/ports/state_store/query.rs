@@ -1,9 +1,8 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Item, Key, MAX_PAGE, StoreError};
+use crate::hex;
 
 /// Which of the two orders to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +73,6 @@ impl Query {
         }
         hex(hash.finalize().get(..8).unwrap_or_default())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A page of a listing.

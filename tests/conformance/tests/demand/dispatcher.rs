@@ -95,6 +95,7 @@ impl Router {
             dialect: Dialect::ChatCompletions,
             query: None,
             is_background: false,
+            allowance: None,
             headers: HeaderMap::new(),
             body: body.into(),
         };

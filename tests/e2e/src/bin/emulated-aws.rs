@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use diogenes_e2e::aws::emulator::Emulator;
-use diogenes_e2e::aws::stack::{ORCHESTRATOR, Stack, StackSettings};
+use diogenes_e2e::aws::stack::{BATCHES, ORCHESTRATOR, OUTBOUND, Stack, StackSettings};
 use diogenes_e2e::{Client, Model};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +33,10 @@ async fn main() {
         "DIOGENES_ROUTER_LAG",
         "13s",
     );
+    // Jobs may send requests to servers beside it.
+    let settings = [BATCHES, OUTBOUND].iter().fold(settings, |settings, function| {
+        settings.variable(function, "DIOGENES_HTTP_ALLOW", "127.0.0.1")
+    });
     let stack = Stack::deploy(Emulator::shared().await, &settings).await;
     let key = stack.key(&diogenes_core::keys::Scope::ALL).await;
     let client = Client::new(&stack.gateway.base_url(), &key);

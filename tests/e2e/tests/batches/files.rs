@@ -95,6 +95,53 @@ async fn bad_uploads_are_refused_and_leave_nothing() {
     assert_eq!(left, 0, "nothing was kept");
 }
 
+#[tokio::test]
+async fn the_files_of_a_project_have_only_so_much_room() {
+    let config = Config::with([]).tables("[files]\nmax_bytes_per_project = 20\n");
+    let serve = Serve::start(config).await;
+    let client = caller(&serve.client()).await;
+    let send = async |content: &[u8]| {
+        let form = client.form("/v1/files", &[("purpose", "user_data")], ("file", content));
+        client.send(form).await
+    };
+    let file = send(&[0; 12]).await.json();
+    let answer = send(&[0; 9]).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (507, "no_room"));
+    assert!(answer.text().contains("the 8 bytes"), "{}", answer.text());
+    // What is on its way counts.
+    let create = |bytes: u64| json!({"purpose": "user_data", "filename": "x", "bytes": bytes, "mime_type": "text/plain"});
+    assert_eq!(client.post("/v1/uploads", &create(9)).await.status, 507);
+    let upload = client.post("/v1/uploads", &create(8)).await.json();
+    let full = send(b"x").await;
+    assert_eq!(full.status, 507, "{}", full.text());
+    assert!(full.text().contains("20 bytes in all, of which 0 are left"), "{}", full.text());
+    // A part is no larger than its upload, and there are not endlessly many.
+    let path = format!("/v1/uploads/{}", upload["id"].as_str().unwrap());
+    let add = async |content: &[u8]| {
+        client.send(client.form(&format!("{path}/parts"), &[], ("data", content))).await
+    };
+    assert_eq!(add(&[0; 9]).await.status, 413);
+    for _ in 0..3 {
+        assert_eq!(add(&[0; 8]).await.status, 200);
+    }
+    let fourth = add(&[0; 8]).await;
+    assert_eq!(fourth.status, 400);
+    assert!(fourth.text().contains("24 bytes for an upload of 8"), "{}", fourth.text());
+    client.post(&format!("{path}/cancel"), &json!({})).await.json();
+    client.delete(&format!("/v1/files/{}", file["id"].as_str().unwrap())).await.json();
+    send(&[0; 20]).await.json();
+}
+
+#[tokio::test]
+async fn files_leave_the_disk_room_for_what_else_is_on_it() {
+    let config = Config::with([]).tables("[files]\nkeep_free = \"1000000TiB\"\n");
+    let serve = Serve::start(config).await;
+    let client = caller(&serve.client()).await;
+    let form = client.form("/v1/files", &[("purpose", "user_data")], ("file", b"x"));
+    let answer = client.send(form).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (507, "no_room"));
+}
+
 /// A file in parts, as OpenAI's client sends a large one.
 #[tokio::test]
 async fn a_file_may_come_in_parts() {
@@ -149,4 +196,41 @@ async fn a_file_may_come_in_parts() {
         "purpose": "batch", "filename": "x", "bytes": 200_000_001, "mime_type": "text/plain",
     });
     assert_eq!(client.post("/v1/uploads", &huge).await.json()["error"]["param"], "bytes");
+}
+
+#[tokio::test]
+async fn files_are_uploaded_read_and_deleted_from_the_command_line() {
+    let serve = Serve::start(Config::with([])).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "one\ntwo").unwrap();
+    let run = |arguments: &[&str]| {
+        let output = serve.cli(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), error)
+    };
+    let upload = ["file", "upload", path.to_str().unwrap(), "--purpose", "user_data", "-o", "json"];
+    let (code, text, error) = run(&upload);
+    assert_eq!(code, Some(0), "{error}");
+    let file: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&file["filename"], &file["bytes"]), (&json!("notes.txt"), &json!(7)));
+    let id = file["id"].as_str().unwrap();
+    assert_eq!(run(&["file", "content", id]).1, "one\ntwo");
+    let (_, listed, _) = run(&["file", "list"]);
+    assert!(
+        listed.contains(id) && listed.contains("user_data") && listed.contains("7 B"),
+        "{listed}"
+    );
+    let (_, other, note) = run(&["file", "list", "--purpose", "batch_output"]);
+    assert_eq!(other, "");
+    assert!(note.contains("diogenes file upload FILE"), "{note}");
+    assert!(run(&["file", "show", id]).1.contains("kept until:  it is deleted"));
+    let (code, _, error) = run(&["file", "delete", id]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("--yes"), "{error}");
+    assert_eq!(run(&["file", "delete", id, "--yes"]).1, format!("deleted `{id}`\n"));
+    assert_eq!(run(&["file", "show", id]).0, Some(6));
+    let (code, _, error) = run(&["file", "upload", "/nowhere/notes.txt"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("/nowhere/notes.txt"), "{error}");
 }

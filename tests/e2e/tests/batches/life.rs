@@ -1,7 +1,7 @@
 use diogenes_e2e::{Config, Model, Serve, eventually};
 use serde_json::json;
 
-use super::{caller, content, create, custom_ids, lines, until, upload};
+use super::{caller, content, create, custom_ids, lines, tokens, until, upload};
 
 /// The whole of it: the model sleeps, is woken, answers every line and goes, though its idle timeout
 /// is an hour.
@@ -9,7 +9,8 @@ use super::{caller, content, create, custom_ids, lines, until, upload};
 async fn a_batch_wakes_its_model_is_answered_and_lets_it_go() {
     let model =
         Model::mock("demo", &["--load-weights-delay", "300ms"]).line("idle_timeout = \"1h\"");
-    let serve = Serve::start(Config::with([model])).await;
+    let card = "[rate_cards.demo]\nversion = \"1\"\nprice = { input = \"1\", output = \"2\" }\n";
+    let serve = Serve::start(Config::with([model]).tables(card)).await;
     let (admin, client) = (serve.client(), caller(&serve.client()).await);
     let input = upload(&client, &lines(40, "demo")).await;
     let batch = create(&client, &input).await;
@@ -29,6 +30,13 @@ async fn a_batch_wakes_its_model_is_answered_and_lets_it_go() {
         assert!(response["body"]["choices"][0]["message"]["content"].is_string(), "{line}");
         assert_eq!(response["request_id"], line["id"]);
     }
+    let (input, output) = tokens(&output);
+    let cost = input * 1_000 + output * 2_000;
+    let bill = &done["usage"];
+    assert!(input > 0 && output > 0, "{bill}");
+    assert_eq!((&bill["input_tokens"], &bill["output_tokens"]), (&json!(input), &json!(output)));
+    assert_eq!(bill["total_tokens"], input + output);
+    assert_eq!(bill["cost_usd"], format!("0.{cost:09}"), "in dollars, of nano-dollars");
     // Nobody else has used it.
     admin.until("demo", "asleep").await;
     // What was used is the creator's.

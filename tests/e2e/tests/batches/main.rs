@@ -10,69 +10,14 @@ mod files;
 mod life;
 mod refused;
 
-use diogenes_e2e::{Client, eventually};
-use serde_json::{Value, json};
+use diogenes_e2e::batch::{caller, content, create, custom_ids, line, lines, until, upload};
+use serde_json::Value;
 
-/// An inference key of a project of its own.
-async fn caller(admin: &Client) -> Client {
-    let key = json!({"email": "batch@example.com", "scopes": ["inference"]});
-    let (_, key) = admin.create_key(&key).await;
-    Client::new(admin.base_url(), &key)
-}
-
-/// A line of an input file for chats.
-fn line(id: &str, model: &str) -> String {
-    let body = json!({
-        "model": model, "max_tokens": 4, "messages": [{"role": "user", "content": id}],
-    });
-    json!({"custom_id": id, "method": "POST", "url": "/v1/chat/completions", "body": body})
-        .to_string()
-}
-
-/// An input file with so many lines.
-fn lines(count: usize, model: &str) -> String {
-    (1..=count).map(|number| line(&format!("r{number}"), model) + "\n").collect()
-}
-
-/// Uploads a file for a batch; returns its id.
-async fn upload(client: &Client, content: &str) -> String {
-    let form = client.form("/v1/files", &[("purpose", "batch")], ("file", content.as_bytes()));
-    let answer = client.send(form).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()["id"].as_str().unwrap().to_owned()
-}
-
-/// Creates a batch of chats; returns its id.
-async fn create(client: &Client, file: &str) -> String {
-    let body = json!({
-        "input_file_id": file,
-        "endpoint": "/v1/chat/completions",
-        "completion_window": "24h",
-        "metadata": {"name": "nightly"},
-    });
-    let answer = client.post("/v1/batches", &body).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()["id"].as_str().unwrap().to_owned()
-}
-
-/// Waits until a batch is in this state.
-async fn until(client: &Client, batch: &str, status: &str) -> Value {
-    eventually(&format!("the batch {status}"), async || {
-        let batch = client.get(&format!("/v1/batches/{batch}")).await.json();
-        if batch["status"] == status { Ok(batch) } else { Err(batch) }
-    })
-    .await
-}
-
-/// The lines of a file.
-async fn content(client: &Client, file: &Value) -> Vec<Value> {
-    let path = format!("/v1/files/{}/content", file.as_str().unwrap());
-    let answer = client.get(&path).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The custom ids of the lines of a file, in their order.
-fn custom_ids(lines: &[Value]) -> Vec<String> {
-    lines.iter().map(|line| line["custom_id"].as_str().unwrap().to_owned()).collect()
+/// The tokens of the prompts and answers in the lines of an output file.
+fn tokens(lines: &[Value]) -> (u64, u64) {
+    let sum = |field: &str| {
+        let of = |line: &Value| line["response"]["body"]["usage"][field].as_u64().unwrap();
+        lines.iter().map(of).sum()
+    };
+    (sum("prompt_tokens"), sum("completion_tokens"))
 }

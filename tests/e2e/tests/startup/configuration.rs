@@ -58,6 +58,23 @@ fn mistakes_are_named_with_file_line_and_key() {
         ("port_in_quotes", "[models.demo]\ncommand = [\"x\"]\nport = \"8000\""),
         ("number_in_quotes", "max_body_bytes = \"1000\""),
         ("negative_number", "max_body_bytes = -1"),
+        ("bad_network_for_jobs", "[jobs]\nhttp_allow = [\"10.0.0.0/33\"]"),
+        ("bad_queue_of_jobs", "[jobs.queues]\n\"A b\" = 1"),
+        ("unknown_key_of_jobs", "[jobs]\ncommand = {}"),
+        ("no_program_of_a_command", "[jobs.commands.a]\nprogram = []"),
+        ("chosen_program_of_a_command", "[jobs.commands.a]\nprogram = [\"{shell}\"]"),
+        (
+            "bad_needs_of_a_command",
+            "[jobs.commands.a]\nprogram = [\"x\"]\nneeds = { memory = \"much\" }",
+        ),
+        (
+            "bad_schema_of_a_template",
+            "[jobs.templates.a]\nkind = \"http\"\nschema = { type = \"nothing\" }",
+        ),
+        (
+            "no_schema_of_a_template",
+            "[jobs.templates.a]\nkind = \"http\"\nschema = \"absent.json\"",
+        ),
         ("huge_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 5000000000"),
         ("no_number", "[models.demo]\ncommand = [\"{port}\"]\nmax_replicas = 1.5"),
         (

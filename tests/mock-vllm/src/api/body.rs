@@ -170,7 +170,7 @@ impl EventBody {
         let delay = match pace {
             Pace::First if !self.started => self.engine.args.ttft,
             Pace::First | Pace::Now => Duration::ZERO,
-            Pace::Token => self.engine.token_interval,
+            Pace::Token => self.engine.token_interval(),
         };
         if delay.is_zero() {
             return Poll::Ready(());

@@ -146,7 +146,14 @@ async fn reply(engine: Arc<Engine>, answer: Answer, faults: Faults) -> Response 
             }
             pause(engine.args.ttft).await;
             ticket.first_token();
-            pause(engine.token_interval.saturating_mul(answer.steps.saturating_sub(1))).await;
+            if engine.args.shared_tokens_per_second > 0.0 {
+                for _ in 1..answer.steps {
+                    pause(engine.token_interval()).await;
+                }
+            } else {
+                let steps = answer.steps.saturating_sub(1);
+                pause(engine.token_interval().saturating_mul(steps)).await;
+            }
             ticket.tokens(answer.completion_tokens);
             (Body::new(WholeBody::new(bytes, ticket, answer.outcome, &faults)), kind)
         }

@@ -198,6 +198,21 @@ async fn requests_beyond_the_sequences_wait_and_metrics_say_so() {
 }
 
 #[tokio::test]
+async fn those_that_run_share_the_tokens() {
+    let mock = MockVllm::builder().tokens(5).shared_tokens_per_second(100.0).start().await.unwrap();
+    let timed = async || {
+        let began = std::time::Instant::now();
+        post(&mock, CHAT, HI).await;
+        began.elapsed()
+    };
+    let least = |requests: u64| std::time::Duration::from_millis(40 * requests);
+    assert!(timed().await >= least(1));
+    let (one, other, third) = tokio::join!(timed(), timed(), timed());
+    // The first token of one may come before the others run.
+    assert!(one.max(other).max(third) >= least(2), "{one:?} {other:?} {third:?}");
+}
+
+#[tokio::test]
 async fn plain_answer_takes_the_time_of_its_tokens() {
     let mock = MockVllm::builder().tokens(3).tokens_per_second(50.0).start().await.unwrap();
     let began = std::time::Instant::now();

@@ -50,6 +50,7 @@ impl Caller {
             dialect: Dialect::ChatCompletions,
             query: None,
             is_background: false,
+            allowance: None,
             headers: HeaderMap::new(),
             body: body.to_string().into(),
         };

@@ -1,10 +1,16 @@
+mod logs;
+mod run;
+mod wanted;
+
 use clap::Subcommand;
-use diogenes_api::control::{JobBody, JobLogPage, JobPageBody};
+use diogenes_api::control::{JobBody, JobPageBody, TemplateBody, TemplateList, WebhookSecret};
 use diogenes_core::Timestamp;
-use diogenes_core::jobs::JobStatus;
+use diogenes_core::jobs::{JobStatus, Needs};
 use diogenes_core::tenancy::ProjectId;
 use serde_json::{Value, json};
 
+use self::logs::Tail;
+pub(super) use self::wanted::{Argument, Wanted, argument, pair, read as arguments, set};
 use super::options::Options;
 use super::{confirmation, output, time};
 use crate::client::{Client, decode};
@@ -13,9 +19,10 @@ use crate::exit::Failure;
 /// How often a log is read anew that is followed.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// List jobs, show them, cancel them and begin again with them.
+/// Create jobs, list them, show them, cancel them and begin again with them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  diogenes job run http --arg url=https://example.com/hook --wait
   diogenes job list --status running
   diogenes job show 0123456789abcdef0123456789abcdef
   diogenes job logs 0123456789abcdef0123456789abcdef --follow
@@ -29,11 +36,14 @@ pub(crate) struct JobArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    Run(Box<run::RunArgs>),
     List(ListArgs),
     Show(OneArgs),
     Logs(LogsArgs),
     Cancel(CancelArgs),
     Retry(RetryArgs),
+    WebhookSecret(WebhookSecretArgs),
+    Templates(TemplatesArgs),
 }
 
 /// List the jobs of a project, newest first.
@@ -102,6 +112,24 @@ struct RetryArgs {
     job: Which,
 }
 
+/// Print what receivers of webhooks check signatures with.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job webhook-secret
+  diogenes job run http --arg url=https://example.com/hook --callback https://example.com/done")]
+struct WebhookSecretArgs {
+    /// The project [default: that of the key]
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
+}
+
+/// List the jobs that the operator has prepared.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  diogenes job templates
+  diogenes job templates -o json | jq '.data[] | {name, schema}'")]
+struct TemplatesArgs {}
+
 #[derive(Debug, clap::Args)]
 struct Which {
     /// The job's id
@@ -131,6 +159,7 @@ pub(super) async fn run(args: JobArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
     let format = args.options.output;
     match args.action {
+        Action::Run(args) => run::run(&client, *args, format).await,
         Action::List(args) => {
             let status = args.status.map(JobStatus::as_str);
             let mut query: Vec<(&str, &str)> = Vec::new();
@@ -147,6 +176,27 @@ pub(super) async fn run(args: JobArgs) -> Result<(), Failure> {
                 }
                 Ok(table(&jobs, Timestamp::now()))
             })
+        }
+        Action::Templates(TemplatesArgs {}) => {
+            let list = client.get(&["api", "v1", "jobs", "templates"], &[]).await?;
+            output::result(format, &list, || {
+                let templates = decode::<TemplateList>(list.clone())?.data;
+                if templates.is_empty() {
+                    output::note("no templates; add one to `[jobs.templates]` of the server");
+                    return Ok(String::new());
+                }
+                let row = |template: TemplateBody| {
+                    vec![template.name, template.kind, template.description]
+                };
+                let rows = templates.into_iter().map(row);
+                Ok(output::table(&["NAME", "KIND", "DESCRIPTION"], rows))
+            })
+        }
+        Action::WebhookSecret(WebhookSecretArgs { project }) => {
+            let query: Vec<_> =
+                project.iter().map(|project| ("project", project.as_str())).collect();
+            let secret = client.get(&["api", "v1", "webhooks", "secret"], &query).await?;
+            output::result(format, &secret, || Ok(decode::<WebhookSecret>(secret.clone())?.secret))
         }
         Action::Show(OneArgs { job }) => {
             show(&client.get(&job.path(&[]), &job.query()).await?, format)
@@ -167,32 +217,13 @@ pub(super) async fn run(args: JobArgs) -> Result<(), Failure> {
 }
 
 async fn logs(client: &Client, job: &Which, follow: bool) -> Result<(), Failure> {
-    let mut shown = 0;
+    let mut tail = Tail::default();
     loop {
         // What is written between the two is shown in the next round.
         let state: JobBody = decode(client.get(&job.path(&[]), &job.query()).await?)?;
-        let mut cursor: Option<String> = None;
-        let mut at = 0;
-        loop {
-            let mut query = job.query();
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page: JobLogPage = decode(client.get(&job.path(&["logs"]), &query).await?)?;
-            for part in page.data {
-                at += 1;
-                if at > shown {
-                    for line in part.lines {
-                        output::line(&format!("{}  {line}", time::stamp(part.at)))?;
-                    }
-                }
-            }
-            match page.next_cursor {
-                Some(next) => cursor = Some(next),
-                None => break,
-            }
-        }
-        shown = at.max(shown);
+        tail.print(client, job).await?;
         if !follow || state.status.is_final() {
-            if shown == 0 {
+            if !tail.has_shown() {
                 output::note("the job has logged nothing");
             }
             return Ok(());
@@ -209,6 +240,7 @@ fn show(job: &Value, format: output::Format) -> Result<(), Failure> {
         let failure = job.failure.map(|failure| {
             format!("attempt {}, {}: {}", failure.attempt, time::stamp(failure.at), failure.message)
         });
+        let tags: Vec<_> = job.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let progress = job.progress.map(|progress| {
             format!("{}/{} {}", progress.done, progress.total, progress.message).trim().to_owned()
         });
@@ -218,11 +250,18 @@ fn show(job: &Value, format: output::Format) -> Result<(), Failure> {
             ("kind", job.kind),
             ("queue", format!("{}, priority {}", job.queue, job.priority)),
             ("project", job.project.to_string()),
+            ("begins", time::stamp(job.run_at)),
             ("attempt", format!("{} of {}", job.attempt, job.max_attempts)),
+            ("needs", dash(needs(&job.needs))),
+            ("timeout", dash(job.timeout.map(diogenes_core::duration::format))),
             ("progress", dash(progress)),
             ("waits for", dash(job.waits_for)),
             ("worker", dash(job.worker)),
             ("failure", dash(failure)),
+            ("unique key", dash(job.unique_key)),
+            ("schedule", dash(job.schedule)),
+            ("callback", dash(job.callback)),
+            ("tags", if tags.is_empty() { "-".into() } else { tags.join(", ") }),
             ("result", dash(job.result.map(|result| result.to_string()))),
             ("arguments", dash(job.arguments.map(|arguments| arguments.to_string()))),
             ("created", format!("{} by {}", time::stamp(job.created_at), job.created_by)),
@@ -230,6 +269,20 @@ fn show(job: &Value, format: output::Format) -> Result<(), Failure> {
             ("ended", stamp(job.finished_at)),
         ]))
     })
+}
+
+/// What a job needs of its worker, if anything.
+fn needs(needs: &Needs) -> Option<String> {
+    let counted = |count: u32, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let memory = needs.memory.div_ceil(1 << 20);
+    let parts = [
+        counted(needs.cpu, "cores"),
+        (memory > 0).then(|| format!("{memory} MiB")),
+        counted(needs.gpu, "GPUs"),
+        needs.command.as_ref().map(|command| format!("the command `{command}`")),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn table(jobs: &[JobBody], now: Timestamp) -> String {
