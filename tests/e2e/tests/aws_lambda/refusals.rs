@@ -77,9 +77,8 @@ async fn bodies_that_are_too_large_are_refused() {
 
 #[tokio::test]
 async fn a_function_that_takes_too_long_is_a_gateway_timeout() {
-    let overrides =
-        Overrides { integration_timeout: Some(Duration::from_millis(300)), ..Overrides::default() };
-    let api = Fixture::with(TEMPLATE, overrides);
+    let api = Fixture::start();
+    api.gateway.limit_integrations(Duration::from_millis(300));
     let answer = api.plain(&json!({"do": "hang"})).await;
     let body = r#"{"message":"Endpoint request timed out"}"#;
     assert_eq!(seen(&answer), expected(504, "InternalServerErrorException", body));

@@ -1,7 +1,8 @@
 //! What an event holds, and how long a request may take.
 
+use std::time::Duration;
+
 use diogenes_core::keys::Scope;
-use diogenes_e2e::aws::lambda::Overrides;
 use diogenes_e2e::aws::stack::{Stack, StackSettings};
 use diogenes_e2e::{Event, Model, chat};
 use serde_json::json;
@@ -61,14 +62,10 @@ async fn an_answer_that_is_too_long_ends_at_the_deadline_with_an_error_event() {
 
 #[tokio::test]
 async fn the_gateways_own_end_of_a_request_is_an_openai_error_too() {
-    let overrides = Overrides {
-        integration_timeout: Some(std::time::Duration::from_secs(1)),
-        ..Overrides::default()
-    };
-    let settings = StackSettings::default().overrides(overrides);
-    let Some(stack) = Stack::with(settings).await else { return };
+    let Some(stack) = Stack::start().await else { return };
     stack.apply(&stack.admin().await, &Model::mock("demo", &["--never-healthy"])).await;
     let client = stack.client(&[Scope::Inference]).await;
+    stack.gateway.limit_integrations(Duration::from_secs(1));
     let plain = client.chat("demo").await;
     assert_eq!(plain.refusal(), (504, "deadline".into()), "{}", plain.text());
 }

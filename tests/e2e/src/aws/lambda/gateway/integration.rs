@@ -32,7 +32,8 @@ pub(super) struct Call<'a> {
 
 /// Invokes the function of a route. The invocation goes on when the client or the time is gone.
 pub(super) async fn call(state: &Arc<State>, call: Call<'_>) -> Result<Answer, Refusal> {
-    let end = Instant::now() + call.function.timeout;
+    let limit = *state.timeout.lock().unwrap();
+    let end = Instant::now() + limit.unwrap_or(call.function.timeout);
     let begun = timeout_at(end, async {
         if call.function.streamed {
             stream(state, &call, end).await

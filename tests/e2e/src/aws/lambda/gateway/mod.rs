@@ -38,8 +38,6 @@ const IDLE_LIMIT: Duration = Duration::from_mins(5);
 pub struct Overrides {
     /// How long authorizers' answers are kept.
     pub authorizer_ttl: Option<Duration>,
-    /// How long every integration may take.
-    pub integration_timeout: Option<Duration>,
     /// How long a stream may be silent; 5 minutes on AWS.
     pub idle_timeout: Option<Duration>,
     /// How many requests each route lets through.
@@ -63,6 +61,8 @@ struct State {
     authorizers: Authorizers,
     refusals: Refusals,
     throttle: Option<Buckets>,
+    /// How long an integration may take, if otherwise than in the template.
+    timeout: Mutex<Option<Duration>>,
     idle_timeout: Duration,
     problems: Mutex<Vec<String>>,
 }
@@ -83,13 +83,6 @@ impl Gateway {
         overrides: Overrides,
     ) -> Result<Self, TemplateError> {
         let mut api = template.api.clone();
-        if let Some(timeout) = overrides.integration_timeout {
-            for route in &mut api.routes {
-                if let Integration::Function(function) = &mut route.integration {
-                    function.timeout = timeout;
-                }
-            }
-        }
         if let Some(ttl) = overrides.authorizer_ttl {
             api.authorizers.values_mut().for_each(|authorizer| authorizer.ttl = ttl);
         }
@@ -107,6 +100,7 @@ impl Gateway {
             authorizers: Authorizers::default(),
             refusals: Refusals::new(&api.responses)?,
             throttle: overrides.throttle.or(api.throttle).map(Buckets::new),
+            timeout: Mutex::default(),
             idle_timeout: overrides.idle_timeout.unwrap_or(IDLE_LIMIT),
             problems: Mutex::default(),
             api,
@@ -132,6 +126,12 @@ impl Gateway {
     /// What went wrong behind its 5xx answers: AWS's execution log.
     pub fn problems(&self) -> Vec<String> {
         self.state.problems.lock().unwrap().clone()
+    }
+
+    /// Lets every integration that begins from now on take no longer. What a test sets up before
+    /// has the template's time, which a busy machine may need.
+    pub fn limit_integrations(&self, timeout: Duration) {
+        *self.state.timeout.lock().unwrap() = Some(timeout);
     }
 
     /// Forgets the authorizers' answers, as if their time were over.
