@@ -273,12 +273,8 @@ pub(super) async fn create(
     match files.add(new).await {
         Ok(file) => Ok(Json(FileBody::of(file))),
         Err(error) => {
-            // Nobody could ever read it.
-            if let Err(error) = files.blobs().delete(&key).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the content of a file without a record was not removed; it is swept later"
-                );
+            if !error.is_in_doubt() {
+                files.give_up(&key).await;
             }
             Err(file_error(&error))
         }

@@ -49,6 +49,15 @@ enum Trouble {
 }
 
 impl Trouble {
+    /// Whether the import may have been committed all the same.
+    fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Dataset(error) => error.is_in_doubt(),
+            Self::Claim(ClaimError::Store(error)) | Self::Store(error) => error.is_in_doubt(),
+            _ => false,
+        }
+    }
+
     fn is_final(&self) -> bool {
         match self {
             Self::Final(_)
@@ -131,6 +140,8 @@ impl ImportRunner {
         };
         match taking.run(reading, source, &dataset, &file).await {
             Ok(result) => Ok(result),
+            // The next attempt sees whether it was done.
+            Err(trouble) if trouble.is_in_doubt() => Err(trouble),
             Err(trouble) => {
                 let Taking { intake, rejects, .. } = taking;
                 intake.discard().await;

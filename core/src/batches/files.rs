@@ -62,6 +62,13 @@ pub enum FileError {
     Store(#[from] StoreError),
 }
 
+impl FileError {
+    /// Whether the write may have happened all the same: what it refers to must stay.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_in_doubt())
+    }
+}
+
 impl Files {
     /// A service over these ports.
     pub fn new(
@@ -148,27 +155,34 @@ impl Files {
         Ok(stored.value)
     }
 
+    /// Removes the content of a file that was not made known: nobody could ever read it.
+    pub async fn give_up(&self, content: &BlobKey) {
+        if let Err(error) = self.blobs.delete(content).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the content of a file without a record was not removed; it is swept later"
+            );
+        }
+    }
+
     /// A file of the caller's project.
     pub async fn get(&self, by: &Principal, id: &str) -> Result<FileRecord, FileError> {
-        Ok(self.stored(by, id).await?.value)
+        self.of_project(&by.project, id).await
     }
 
     /// A file of a project, for whoever was allowed to before.
     pub async fn of_project(&self, project: &ProjectId, id: &str) -> Result<FileRecord, FileError> {
-        let not_found = || FileError::NotFound(id.chars().take(64).collect());
-        let id = FileId::from_caller(id).ok_or_else(not_found)?;
-        let stored = self.store.load::<FileRecord>(&FileRecord::key_of(project, &id)).await?;
-        Ok(stored.ok_or_else(not_found)?.value)
+        Ok(self.stored(project, id).await?.value)
     }
 
     pub(super) async fn stored(
         &self,
-        by: &Principal,
+        project: &ProjectId,
         id: &str,
     ) -> Result<Stored<FileRecord>, FileError> {
         let not_found = || FileError::NotFound(id.chars().take(64).collect());
         let id = FileId::from_caller(id).ok_or_else(not_found)?;
-        let stored = self.store.load::<FileRecord>(&FileRecord::key_of(&by.project, &id)).await?;
+        let stored = self.store.load::<FileRecord>(&FileRecord::key_of(project, &id)).await?;
         stored.ok_or_else(not_found)
     }
 

@@ -96,13 +96,14 @@ impl Batches {
     ) -> Result<Batch, BatchError> {
         let now = self.clock.now();
         new.check(now)?;
-        let stored = self.files.stored(by, &new.input_file).await.map_err(|error| match error {
-            FileError::NotFound(id) => BatchError::Invalid {
-                field: "input_file_id",
-                problem: format!("names no file: `{id}`; upload one with `purpose` `batch`"),
-            },
-            error => error.into(),
-        })?;
+        let stored =
+            self.files.stored(&by.project, &new.input_file).await.map_err(|error| match error {
+                FileError::NotFound(id) => BatchError::Invalid {
+                    field: "input_file_id",
+                    problem: format!("names no file: `{id}`; upload one with `purpose` `batch`"),
+                },
+                error => error.into(),
+            })?;
         let file = &stored.value;
         if file.purpose != FilePurpose::Batch {
             let problem = format!(
@@ -215,13 +216,9 @@ impl Batches {
             writes.extend(self.jobs.cancelled(&job, now).await?.1);
             writes.push(change(&batch, Action::batch_cancel()).write(&Actor::from(by), now)?);
             self.jobs.foresee(&job.value.queue, now).await;
-            match self.store.commit(&writes).await {
-                Ok(_) => {
-                    self.jobs.announce(&job.value.queue).await;
-                    return Ok(batch);
-                }
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                self.jobs.announce(&job.value.queue).await;
+                return Ok(batch);
             }
         }
     }

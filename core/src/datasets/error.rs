@@ -69,3 +69,10 @@ pub enum DatasetError {
     #[error("the datasets could not be read or written")]
     Store(#[from] StoreError),
 }
+
+impl DatasetError {
+    /// Whether the write may have happened all the same: what it refers to must stay.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_in_doubt())
+    }
+}

@@ -13,9 +13,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::area::{DatasetsArea, DatasetsProject, dataset_error};
+use super::area::{DatasetsArea, dataset_error};
 use crate::batches::{FileBody, STALL, blob_error, content_of, file_error};
-use crate::control::extract::{Allow, PathOf, QueryString};
+use crate::control::extract::{Allow, OfProject, PathOf, QueryString};
 use crate::error::{ApiError, ErrorBody, ErrorKind};
 
 /// The largest file, in bytes.
@@ -96,8 +96,9 @@ pub(in crate::control) async fn send(
     match file {
         Ok(file) => Ok((StatusCode::CREATED, Json(FileBody::of(file)))),
         Err(error) => {
-            // Nobody could ever read it. What is left if this fails is swept later.
-            let _ = area.files.blobs().delete(&key).await;
+            if !error.is_in_doubt() {
+                area.files.give_up(&key).await;
+            }
             Err(dataset_error(&error))
         }
     }
@@ -106,7 +107,7 @@ pub(in crate::control) async fn send(
 /// Get the content of a file of the project with the purpose `evals`: what an export has written, or
 /// the rows that an import has rejected.
 #[utoipa::path(get, path = "/api/v1/datasets/{dataset}/files/{file}", tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id"),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id"),
         ("file" = String, Path, description = "the file's id")),
     responses((status = 200, description = "the content", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = "4XX", body = ErrorBody)))]
@@ -114,7 +115,7 @@ pub(in crate::control) async fn content(
     Allow(by): Allow<may::DatasetsRead>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf((name, file)): PathOf<(String, String)>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Response, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let dataset = area.datasets.get(&by, &project, &name).await;

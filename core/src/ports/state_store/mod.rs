@@ -294,3 +294,10 @@ pub enum StoreError {
         source: Option<Box<dyn Error + Send + Sync>>,
     },
 }
+
+impl StoreError {
+    /// Whether the write may have happened all the same: what it refers to must stay.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
