@@ -108,7 +108,7 @@ impl CsvRows {
             )));
         }
         let text = self.text.get(..length).unwrap_or_default();
-        let text = std::str::from_utf8(text).map_err(|_| {
+        let text = text_of(text, ends).map_err(|_| {
             FormatError::unusable(format!(
                 "the names of the columns are not {}; name the encoding with `--encoding`",
                 self.encoding
@@ -181,6 +181,16 @@ impl CsvRows {
     }
 }
 
+/// The text of fields that stand one behind the other, or where it is none. Two halves of a letter
+/// make no letter if they stand in two fields.
+fn text_of<'a>(bytes: &'a [u8], ends: &[usize]) -> Result<&'a str, usize> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.valid_up_to())?;
+    match ends.iter().find(|end| !text.is_char_boundary(**end)) {
+        None => Ok(text),
+        Some(end) => Err(text.floor_char_boundary(*end)),
+    }
+}
+
 impl Rows for CsvRows {
     fn columns(&self) -> Option<&[String]> {
         Some(&self.columns)
@@ -208,10 +218,9 @@ impl Rows for CsvRows {
             return Ok(Some(Err(BadRow::new(line, None, reason))));
         }
         let bytes = self.text.get(..length).unwrap_or_default();
-        let text = match std::str::from_utf8(bytes) {
+        let text = match text_of(bytes, ends) {
             Ok(text) => text,
-            Err(error) => {
-                let at = error.valid_up_to();
+            Err(at) => {
                 let place = ends.partition_point(|end| *end <= at);
                 let column = self.columns.get(place).map(String::as_str);
                 let reason = format!(
@@ -326,6 +335,15 @@ mod tests {
         let bad = rows[1].as_ref().unwrap_err();
         assert!(bad.starts_with("line 3, column `b`: is not valid utf-8"), "{bad}");
         assert_eq!(rows[2], ok(4, &["1", "2"]));
+    }
+
+    #[test]
+    fn half_a_letter_in_each_of_two_fields_is_none() {
+        assert_eq!(text_of("aä".as_bytes(), &[1, 3]), Ok("aä"));
+        assert_eq!(text_of("aä".as_bytes(), &[2, 3]), Err(1));
+        let (_, rows) = rows([b"a,b\n", &b"x\xc3,\xa4\n"[..]].concat()).unwrap();
+        let bad = rows[0].as_ref().unwrap_err();
+        assert!(bad.starts_with("line 2, column `a`: is not valid"), "{bad}");
     }
 
     #[test]

@@ -143,6 +143,21 @@ impl From<Mapping> for Vec<String> {
     }
 }
 
+impl Mapping {
+    /// Whether two places take from the same column, or one from within that of the other.
+    fn is_shared(&self) -> bool {
+        let meet = |one: &str, other: &str| {
+            let rest = one.strip_prefix(other);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let columns = self.0.iter().map(|(_, column)| column);
+        columns.enumerate().any(|(place, column)| {
+            let others = self.0.iter().skip(place + 1).map(|(_, other)| other);
+            others.into_iter().any(|other| meet(column, other) || meet(other, column))
+        })
+    }
+}
+
 /// Makes examples of rows.
 #[derive(Debug)]
 pub struct Mapper {
@@ -151,6 +166,8 @@ pub struct Mapper {
     columns: Vec<String>,
     /// Of a file without: what is looked for in each row; empty for what is called as in examples.
     named: Vec<(String, Target)>,
+    /// Whether a column goes to several places, or a part of it to another one.
+    is_shared: bool,
     /// What the file is called, for the source of those that say nothing of it.
     file: Option<String>,
 }
@@ -175,10 +192,11 @@ impl Mapper {
         columns: Option<&[String]>,
         schema: &DatasetSchema,
     ) -> Result<Self, FormatError> {
+        let is_shared = mapping.is_shared();
         let Some(columns) = columns else {
             let named = mapping.0.iter().map(|(target, column)| (column.clone(), target.clone()));
             let (named, columns) = (named.collect(), Vec::new());
-            return Ok(Self { placed: Vec::new(), columns, named, file: None });
+            return Ok(Self { placed: Vec::new(), columns, named, is_shared, file: None });
         };
         let shown = || {
             let names = columns.iter().take(20).map(|name| format!("`{}`", name.escape_debug()));
@@ -209,7 +227,8 @@ impl Mapper {
                 )));
             }
         }
-        Ok(Self { placed, columns: columns.to_vec(), named: Vec::new(), file: None })
+        let columns = columns.to_vec();
+        Ok(Self { placed, columns, named: Vec::new(), is_shared, file: None })
     }
 
     /// Gives examples whose rows say nothing of it the source `FILE:LINE`.
@@ -242,7 +261,8 @@ impl Mapper {
             }
             Cells::Values(mut values) => {
                 for (place, target, _) in &self.placed {
-                    let value = values.get_mut(*place).map(Value::take).unwrap_or_default();
+                    let value = values.get_mut(*place).map(|value| self.taken(value));
+                    let value = value.unwrap_or_default();
                     let taken = parts.take_value(target, value);
                     taken.map_err(|reason| BadRow::new(line, self.column(*place), reason))?;
                 }
@@ -257,7 +277,8 @@ impl Mapper {
             }
             Cells::Object(mut fields) => {
                 for (name, target) in &self.named {
-                    let value = found(&mut fields, name).unwrap_or_default();
+                    let value = found(&mut fields, name).map(|value| self.taken(value));
+                    let value = value.unwrap_or_default();
                     let taken = parts.take_value(target, value);
                     taken.map_err(|reason| BadRow::new(line, Some(name), reason))?;
                 }
@@ -268,10 +289,15 @@ impl Mapper {
             return Err(BadRow::new(line, None, reason));
         }
         let mut content = parts.content;
+        content.expected = content.expected.filter(|_| parts.has_expected);
         if let (None, Some(file)) = (&content.source, &self.file) {
             content.source = Some(format!("{file}:{line}"));
         }
         Ok(content)
+    }
+
+    fn taken(&self, value: &mut Value) -> Value {
+        if self.is_shared { value.clone() } else { value.take() }
     }
 
     fn column(&self, place: usize) -> Option<&str> {
@@ -280,9 +306,9 @@ impl Mapper {
 }
 
 /// The value of this name: a field, or one within fields.
-fn found(fields: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    if let Some(value) = fields.get_mut(name) {
-        return Some(value.take());
+fn found<'a>(fields: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Value> {
+    if fields.contains_key(name) {
+        return fields.get_mut(name);
     }
     let (outer, inner) = name.split_once('.')?;
     found(fields.get_mut(outer)?.as_object_mut()?, inner)
@@ -293,27 +319,34 @@ fn found(fields: &mut Map<String, Value>, name: &str) -> Option<Value> {
 struct Parts {
     content: ExampleContent,
     has_input: bool,
+    /// Whether somebody has filled in a part of what is expected.
+    has_expected: bool,
 }
 
 impl Parts {
     fn take_text(&mut self, target: &Target, wanted: &Wanted, cell: &str) -> Result<(), String> {
         match target {
-            Target::Input | Target::InputField(_) | Target::ExpectedField(_) => {
-                match wanted.value(cell)? {
-                    Some(value) => self.take_value(target, value),
-                    None if *target == Target::Input => {
-                        Err("is empty, and an example needs an input".into())
-                    }
-                    None => Ok(()),
+            Target::Input | Target::InputField(_) => match wanted.value(cell)? {
+                Some(value) => self.take_value(target, value),
+                None if *target == Target::Input => {
+                    Err("is empty, and an example needs an input".into())
                 }
-            }
+                None => Ok(()),
+            },
             // A field that nobody filled in is no answer, and nothing to remember.
             Target::Expected | Target::MetadataField(_) | Target::Split | Target::Source
                 if cell.is_empty() =>
             {
                 Ok(())
             }
-            Target::Expected => match wanted.value(cell)? {
+            // By itself it makes no answer, beside others it is a part of one.
+            Target::ExpectedField(field) if cell.is_empty() => {
+                if let Some(value) = wanted.value(cell)? {
+                    insert(self.content.expected.get_or_insert_default(), field, value);
+                }
+                Ok(())
+            }
+            Target::Expected | Target::ExpectedField(_) => match wanted.value(cell)? {
                 Some(value) => self.take_value(target, value),
                 None => Ok(()),
             },
@@ -344,8 +377,12 @@ impl Parts {
                 self.has_input = true;
                 insert(&mut content.input, field, value);
             }
-            Target::Expected => content.expected = Some(value).filter(|value| !value.is_null()),
+            Target::Expected => {
+                self.has_expected = !value.is_null();
+                content.expected = Some(value);
+            }
             Target::ExpectedField(field) => {
+                self.has_expected |= !value.is_null();
                 insert(content.expected.get_or_insert_default(), field, value);
             }
             Target::Metadata => match value {

@@ -1,27 +1,25 @@
 //! Parquet, row by row. Files are not trusted: what they say of their size is checked before it is
 //! believed.
 
-use std::io::{self, BufReader, Read, SeekFrom, Write};
+mod write;
+
+use std::io::{self, BufReader, Read, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use diogenes_core::datasets::{Example, MOST_EXAMPLES};
-use parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+use diogenes_core::datasets::MOST_EXAMPLES;
+use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
-use parquet::file::writer::SerializedFileWriter;
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
-use parquet::schema::types::Type;
 use serde_json::{Map, Number, Value};
+pub(crate) use write::ParquetWriter;
 
 use crate::error::{BadRow, FormatError};
-use crate::export::{Column, Kind};
 use crate::rows::{Cells, Row, Rows, Source};
 
 /// The largest page, in bytes once it is unpacked. Writers make them of a mebibyte.
@@ -30,9 +28,6 @@ const MAX_PAGE: u64 = 64 << 20;
 const MAX_FOOTER: u64 = 64 << 20;
 /// The most columns.
 const MOST_COLUMNS: usize = 4_096;
-/// The most rows of a group that is written, and about the most bytes.
-const GROUP_ROWS: usize = 50_000;
-const GROUP_BYTES: usize = 16 << 20;
 
 pub(crate) struct ParquetRows {
     rows: RowIter<'static>,
@@ -241,13 +236,9 @@ impl SharedSource {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.read_at(start + filled as u64, rest)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => filled += count,
-            }
-        }
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        source.seek(SeekFrom::Start(start))?;
+        source.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 }
@@ -282,8 +273,16 @@ struct PageStart {
 
 impl Read for PageStart {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read_at(self.at, buffer)?;
+        let mut count = self.source.read_at(self.at, buffer)?;
         if !self.is_checked {
+            // A read may bring fewer bytes than the size takes.
+            while (1..LONGEST_START).contains(&count) {
+                let rest = buffer.get_mut(count..).unwrap_or_default();
+                match self.source.read_at(self.at + count as u64, rest)? {
+                    0 => break,
+                    more => count += more,
+                }
+            }
             let bytes = buffer.get(..count).unwrap_or_default();
             let size = unpacked_size(bytes)
                 .ok_or_else(|| io::Error::other("the header of a page makes no sense"))?;
@@ -298,6 +297,10 @@ impl Read for PageStart {
         Ok(count)
     }
 }
+
+/// The most bytes of a page's header up to the end of its size: two fields, each of a byte and a
+/// number of up to five.
+const LONGEST_START: usize = 12;
 
 /// What a page's header says that it unpacks to: its second field in the compact form of Thrift, in
 /// which each field begins with a byte for its distance to the one before and its type.
@@ -322,140 +325,6 @@ fn unpacked_size(header: &[u8]) -> Option<u64> {
     let zigzag = number()?;
     // A negative size is refused later; here it is only not to pass for a small one.
     Some(if zigzag & 1 == 0 { zigzag >> 1 } else { u64::MAX })
-}
-
-/// Writes examples in groups of rows.
-pub(crate) struct ParquetWriter<W: Write + Send> {
-    writer: SerializedFileWriter<W>,
-    columns: Vec<Column>,
-    gathered: Vec<Gathered>,
-    rows: usize,
-    bytes: usize,
-}
-
-/// The values of a column since the last group, and for each row whether there is one.
-enum Gathered {
-    Texts(Vec<ByteArray>, Vec<i16>),
-    Integers(Vec<i64>, Vec<i16>),
-    Numbers(Vec<f64>, Vec<i16>),
-    Booleans(Vec<bool>, Vec<i16>),
-}
-
-impl Gathered {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Text => Self::Texts(Vec::new(), Vec::new()),
-            Kind::Integer => Self::Integers(Vec::new(), Vec::new()),
-            Kind::Number => Self::Numbers(Vec::new(), Vec::new()),
-            Kind::Boolean => Self::Booleans(Vec::new(), Vec::new()),
-        }
-    }
-
-    /// Adds what an example has in the column, and returns about how many bytes that are.
-    fn push(&mut self, column: &Column, example: &Example) -> usize {
-        fn put<T>(values: &mut Vec<T>, levels: &mut Vec<i16>, value: Option<T>) -> usize {
-            levels.push(i16::from(value.is_some()));
-            values.extend(value);
-            size_of::<T>()
-        }
-        let value = column.value(example);
-        match self {
-            Self::Texts(values, levels) => {
-                let text = column.text(example);
-                let length = text.as_ref().map_or(0, |text| text.len());
-                length + put(values, levels, text.map(|text| ByteArray::from(&*text)))
-            }
-            Self::Integers(values, levels) => put(values, levels, value.and_then(Value::as_i64)),
-            Self::Numbers(values, levels) => put(values, levels, value.and_then(Value::as_f64)),
-            Self::Booleans(values, levels) => put(values, levels, value.and_then(Value::as_bool)),
-        }
-    }
-}
-
-impl<W: Write + Send> ParquetWriter<W> {
-    pub(crate) fn new(to: W, columns: Vec<Column>) -> Result<Self, FormatError> {
-        let field = |column: &Column| {
-            let name = column.name();
-            let (physical, is_text) = match column.kind {
-                Kind::Text => (Physical::BYTE_ARRAY, true),
-                Kind::Integer => (Physical::INT64, false),
-                Kind::Number => (Physical::DOUBLE, false),
-                Kind::Boolean => (Physical::BOOLEAN, false),
-            };
-            let mut builder =
-                Type::primitive_type_builder(&name, physical).with_repetition(Repetition::OPTIONAL);
-            if is_text {
-                builder = builder
-                    .with_converted_type(ConvertedType::UTF8)
-                    .with_logical_type(Some(LogicalType::String));
-            }
-            builder.build().map(Arc::new)
-        };
-        let fields = columns.iter().map(field).collect::<ParquetResult<_>>().map_err(unwritten)?;
-        let schema = Type::group_type_builder("example").with_fields(fields).build();
-        let schema = Arc::new(schema.map_err(unwritten)?);
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
-        let writer = SerializedFileWriter::new(to, schema, Arc::new(properties.build()));
-        let gathered = columns.iter().map(|column| Gathered::of(column.kind)).collect();
-        Ok(Self { writer: writer.map_err(unwritten)?, columns, gathered, rows: 0, bytes: 0 })
-    }
-
-    pub(crate) fn write(&mut self, example: &Example) -> Result<(), FormatError> {
-        for (column, gathered) in self.columns.iter().zip(&mut self.gathered) {
-            self.bytes += gathered.push(column, example);
-        }
-        self.rows += 1;
-        if self.rows >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
-            self.end_group().map_err(unwritten)?;
-        }
-        Ok(())
-    }
-
-    fn end_group(&mut self) -> ParquetResult<()> {
-        let mut group = self.writer.next_row_group()?;
-        for gathered in &mut self.gathered {
-            let Some(mut column) = group.next_column()? else { break };
-            match gathered {
-                Gathered::Texts(values, levels) => {
-                    column.typed::<ByteArrayType>().write_batch(values, Some(levels), None)?;
-                    (*values, *levels) = (Vec::new(), Vec::new());
-                }
-                Gathered::Integers(values, levels) => {
-                    column.typed::<Int64Type>().write_batch(values, Some(levels), None)?;
-                    (*values, *levels) = (Vec::new(), Vec::new());
-                }
-                Gathered::Numbers(values, levels) => {
-                    column.typed::<DoubleType>().write_batch(values, Some(levels), None)?;
-                    (*values, *levels) = (Vec::new(), Vec::new());
-                }
-                Gathered::Booleans(values, levels) => {
-                    column.typed::<BoolType>().write_batch(values, Some(levels), None)?;
-                    (*values, *levels) = (Vec::new(), Vec::new());
-                }
-            }
-            column.close()?;
-        }
-        group.close()?;
-        (self.rows, self.bytes) = (0, 0);
-        Ok(())
-    }
-
-    pub(crate) fn finish(mut self) -> Result<W, FormatError> {
-        if self.rows > 0 {
-            self.end_group().map_err(unwritten)?;
-        }
-        self.writer.into_inner().map_err(unwritten)
-    }
-}
-
-fn unwritten(error: ParquetError) -> FormatError {
-    match error {
-        ParquetError::External(error) => match error.downcast::<io::Error>() {
-            Ok(error) => FormatError::Io(*error),
-            Err(error) => FormatError::Io(io::Error::other(error)),
-        },
-        error => FormatError::Io(io::Error::other(error)),
-    }
 }
 
 #[cfg(test)]

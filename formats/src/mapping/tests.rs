@@ -42,6 +42,33 @@ fn columns_go_where_they_are_mapped() {
 }
 
 #[test]
+fn a_column_may_go_to_several_places() {
+    let row = |cells| Row { line: 1, cells };
+    let pairs = mapping(&["input=q", "metadata.question=q", "expected=q.a"]).unwrap();
+    let schema = DatasetSchema::default();
+    let mapper = Mapper::new(&pairs, None, &schema).unwrap();
+    let object = json!({"q": {"a": 1}}).as_object().unwrap().clone();
+    let example = mapper.example(row(Cells::Object(object))).unwrap();
+    let wanted = json!({"input": {"a": 1}, "metadata": {"question": {"a": 1}}, "expected": 1});
+    assert_eq!(json!(example), wanted);
+    let pairs = mapping(&["input=q", "expected=q"]).unwrap();
+    let mapper = Mapper::new(&pairs, Some(&["q".to_owned()]), &schema).unwrap();
+    let example = mapper.example(row(Cells::Values(vec![json!(1)]))).unwrap();
+    assert_eq!(json!(example), json!({"input": 1, "expected": 1}));
+}
+
+#[test]
+fn expected_fields_that_nobody_filled_in_are_no_answer() {
+    let schema = DatasetSchema::default();
+    let pairs = ["input=q", "expected.a=a", "expected.b=b"];
+    let columns = ["q", "a", "b"];
+    let example = |cells: &[&str]| texts(&pairs, &columns, cells, &schema).unwrap();
+    assert_eq!(example(&["q", "", ""]), json!({"input": "q"}));
+    let wanted = json!({"input": "q", "expected": {"a": "", "b": "x"}});
+    assert_eq!(example(&["q", "", "x"]), wanted);
+}
+
+#[test]
 fn columns_are_what_they_are_called() {
     let schema = DatasetSchema::default();
     let example = texts(&[], &["id", "input", "split"], &["7", "q", "test"], &schema).unwrap();

@@ -1,6 +1,7 @@
 use std::io::Cursor;
 
-use diogenes_core::datasets::{DatasetSchema, ExampleContent, ExampleId};
+use diogenes_core::datasets::{DatasetSchema, Example, ExampleContent, ExampleId};
+use parquet::data_type::ByteArray;
 use serde_json::json;
 
 use super::*;
@@ -73,6 +74,57 @@ fn a_page_that_would_unpack_to_everything_is_refused() {
     bomb.splice(place..place + old, claimed);
     let error = read(bomb).unwrap_err();
     assert!(error.contains("there may be 67108864 in one"), "{error}");
+}
+
+/// A file that is read a byte at a time.
+struct Dripping(Cursor<Vec<u8>>);
+
+impl Read for Dripping {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let one = buffer.len().min(1);
+        self.0.read(&mut buffer[..one])
+    }
+}
+
+impl io::Seek for Dripping {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+impl Source for Dripping {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+}
+
+#[test]
+fn a_read_may_bring_less_than_was_wanted() {
+    let source = Box::new(Dripping(Cursor::new(file(300))));
+    let mut rows = open(source, Format::Parquet, None, None).unwrap().rows;
+    for _ in 0..300 {
+        rows.next().unwrap().unwrap().unwrap();
+    }
+    assert!(rows.next().unwrap().is_none());
+}
+
+#[test]
+fn an_integer_that_does_not_fit_is_told() {
+    let mut schema = DatasetSchema::default();
+    let content =
+        |number: Value| ExampleContent { input: json!({"n": number}), ..ExampleContent::default() };
+    schema.widen(&content(json!(1)));
+    let write = |number: Value| {
+        let mut writer = ExampleWriter::new(Format::Parquet, Vec::new(), &schema).unwrap();
+        writer.write(&Example { id: ExampleId::numbered(1), content: content(number) })
+    };
+    for fits in [json!(i64::MIN), json!(3.0), json!(null)] {
+        assert!(write(fits.clone()).is_ok(), "{fits}");
+    }
+    for unfit in [json!(u64::MAX), json!(0.5), json!(1e300)] {
+        let error = write(unfit.clone()).unwrap_err().to_string();
+        assert!(error.contains("`input.n`") && error.contains("cannot hold"), "{error}");
+    }
 }
 
 #[test]
