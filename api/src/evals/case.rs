@@ -222,7 +222,7 @@ impl Examiner<'_> {
             return Ok(());
         }
         let error = error_of(said.status.as_u16(), &said.body);
-        let model = evaluator.model().unwrap_or_default();
+        let model = evaluator.spec().model().unwrap_or_default();
         Err(Scored::unmeasured(format!("`{model}` gave no answer: {error}")))
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use diogenes_core::entity::Entity;
 use diogenes_core::evals::{EvalExample, ExampleReader};
 use diogenes_core::name::ModelName;
-use diogenes_core::ports::{Expect, Write};
+use diogenes_core::ports::{Expect, Write, document_bytes};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -99,7 +99,9 @@ impl Load for EvalLoad<'_, '_> {
             };
             self.run.tally.add(&result);
             let write = result.put(Expect::Absent)?;
-            bytes += bytes_of(&write);
+            if let Write::Put { document, .. } = &write {
+                bytes += document_bytes(document);
+            }
             writes.push(write);
             if bytes >= MOST_BYTES {
                 commit(self.run.work, &std::mem::take(&mut writes)).await?;
@@ -125,16 +127,5 @@ impl Load for EvalLoad<'_, '_> {
 
     fn tell(&self) {
         self.run.tell();
-    }
-}
-
-/// About how large a record is.
-fn bytes_of(write: &Write) -> usize {
-    match write {
-        Write::Put { document, .. } => {
-            let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
-            1_000 + text("answer").map_or(0, str::len) + text("input").map_or(2_000, str::len)
-        }
-        Write::Delete { .. } | Write::Check { .. } | Write::Add { .. } => 0,
     }
 }

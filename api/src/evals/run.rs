@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diogenes_core::Timestamp;
 use diogenes_core::causes::chain;
 use diogenes_core::entity::{Entity, Stored};
-use diogenes_core::evals::evaluators::Evaluator;
+use diogenes_core::evals::evaluators::EvaluatorSpec;
 use diogenes_core::evals::{EvalRun, EvalStatus, Evals, Tally};
 use diogenes_core::jobs::{ClaimError, JobOutcome, Progress};
 use diogenes_core::keys::Keys;
@@ -66,12 +66,11 @@ impl Run<'_> {
     /// Every model that it asks, the one with the room that counts first.
     pub(super) fn models(&self) -> Vec<String> {
         let config = &self.value().config;
-        let of_evaluator = |spec| Evaluator::new(spec).ok()?.model().map(str::to_owned);
-        let mut models: Vec<String> =
-            config.subject.model().map(str::to_owned).into_iter().collect();
-        for model in config.evaluators.iter().filter_map(of_evaluator) {
-            if !models.contains(&model) {
-                models.push(model);
+        let of_evaluators = config.evaluators.iter().filter_map(EvaluatorSpec::model);
+        let mut models: Vec<String> = Vec::new();
+        for model in config.subject.model().into_iter().chain(of_evaluators) {
+            if !models.iter().any(|known| known == model) {
+                models.push(model.to_owned());
             }
         }
         models

@@ -46,7 +46,7 @@ impl Webhooks {
             };
             let may_help = match &answer {
                 Ok(answer) => answer.status.is_server_error() || answer.status.as_u16() == 429,
-                Err(_) => true,
+                Err(error) => !error.is_final(),
             };
             if !may_help || attempt >= attempts {
                 return scored;

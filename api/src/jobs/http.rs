@@ -235,11 +235,8 @@ impl HttpJobs {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let is_final = match &error {
-                    OutboundError::Inward(_) | OutboundError::Invalid(_) => true,
-                    OutboundError::Timeout(_) | OutboundError::Failed(_) => false,
-                };
-                return JobOutcome::Failed { message: error.to_string(), is_final };
+                let (message, is_final) = (error.to_string(), error.is_final());
+                return JobOutcome::Failed { message, is_final };
             }
         };
         if answer.status.is_success() {

@@ -79,6 +79,16 @@ pub enum OutboundError {
     Failed(#[source] reqwest::Error),
 }
 
+impl OutboundError {
+    /// Whether another attempt would come to nothing, too.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Inward(_) | Self::Invalid(_) => true,
+            Self::Timeout(_) | Self::Failed(_) => false,
+        }
+    }
+}
+
 impl Destination {
     /// The host.
     pub fn host(&self) -> &str {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::options::Options;
-use super::{confirmation, file, output, progress, time};
+use super::{confirmation, file, job, output, progress, time};
 use crate::client::{Client, decode};
 use crate::exit::{Failure, Kind};
 
@@ -215,7 +215,7 @@ async fn follow(client: &Client, mut value: Value, format: output::Format) -> Re
                 "{spinner} {msg} {bar:30} {pos}/{len}, {eta} to go",
             );
         }
-        let waits_for = waits_for(client, &batch).await;
+        let waits_for = job::waits_for(client, &batch.job_id, &[]).await;
         let message = waits_for.unwrap_or_else(|| batch.status.to_string());
         match &bar {
             Some(bar) => {
@@ -247,13 +247,6 @@ async fn follow(client: &Client, mut value: Value, format: output::Format) -> Re
         return Err(Kind::Other.because(message));
     }
     Ok(())
-}
-
-/// What the job of a batch waits for, for keys that may see jobs.
-async fn waits_for(client: &Client, batch: &BatchBody) -> Option<String> {
-    let job = client.get(&["api", "v1", "jobs", &batch.job_id], &[]).await.ok()?;
-    let what = job.get("waits_for")?.as_str()?;
-    Some(format!("waiting for {what}"))
 }
 
 async fn results(client: &Client, args: &ResultsArgs) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -154,15 +154,10 @@ pub(super) async fn upload(
 /// Prints the content of a file.
 pub(super) async fn print(client: &Client, id: &str) -> Result<(), Failure> {
     let mut answer = client.download(&[&PATH[..], &[id, "content"]].concat()).await?;
-    let mut out = io::stdout().lock();
-    let unwritten = |error: io::Error| Failure {
-        kind: Kind::Other,
-        error: anyhow::Error::new(error).context("cannot write the content"),
-    };
     while let Some(piece) = answer.chunk().await.map_err(|error| client.broken(error))? {
-        out.write_all(&piece).map_err(unwritten)?;
+        output::bytes(&piece)?;
     }
-    out.flush().map_err(unwritten)
+    Ok(())
 }
 
 async fn list(

@@ -48,8 +48,13 @@ pub(crate) fn coloured(text: &str) -> Result<(), Failure> {
 
 /// Prints text on standard output as it is, with control characters of our own.
 pub(crate) fn drawn(text: &str) -> Result<(), Failure> {
+    bytes(text.as_bytes())
+}
+
+/// Writes the content of a file on standard output.
+pub(crate) fn bytes(content: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+    out.write_all(content).and_then(|()| out.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Failure { kind: Kind::Other, error: Closed.into() }
         } else {

@@ -289,6 +289,7 @@ fn groups(
     criteria: &Criteria,
     names: impl Fn(&Row) -> Vec<String>,
 ) -> Vec<Part> {
+    let all = examples(rows, clusters, |scores| scores.overall);
     let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (place, row) in rows.iter().enumerate() {
         for name in names(row) {
@@ -302,11 +303,9 @@ fn groups(
         .into_iter()
         .take(MOST_GROUPS)
         .filter_map(|(name, places)| {
-            let of_part: Vec<Row> =
-                places.iter().filter_map(|place| rows.get(*place).cloned()).collect();
-            let clusters: Vec<_> =
-                places.iter().map(|place| clusters.get(*place).copied().flatten()).collect();
-            let pairs = Pairs::new(&examples(&of_part, &clusters, |scores| scores.overall)).ok()?;
+            let of_part: Vec<Example> =
+                places.iter().filter_map(|place| all.get(*place).cloned()).collect();
+            let pairs = Pairs::new(&of_part).ok()?;
             Some(Part { name, comparison: compare(&pairs, criteria).ok()? })
         })
         .collect();

@@ -2,19 +2,25 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use super::evaluators::Scored;
+use super::evaluators::{Scored, beginning};
 use super::run::{EVAL_LIFE, EvalId, EvalRun};
 use super::tally::{EvaluatorTally, Tally};
 use crate::Timestamp;
 use crate::batches::Bill;
 use crate::entity::Entity;
 use crate::fleet::eta::later;
+use crate::hex;
 use crate::ports::{Key, Query, Table};
 use crate::tenancy::ProjectId;
 
 /// The most of an input, an expected output and an answer that is kept, in bytes of its JSON.
 const MAX_TEXT: usize = 48 * 1024;
+/// The most of all verdicts that is kept, in bytes of their JSON. With the texts it fits into a record.
+const MAX_VERDICTS: usize = 64 * 1024;
+/// The longest name of a cluster and the longest finish reason, in bytes.
+const MAX_NAME: usize = 256;
 
 /// What came of one example, asked once. A run has one at most for each example and repeat: whoever goes on with it
 /// leaves those alone that are there.
@@ -118,6 +124,10 @@ impl EvalResult {
             other => other.to_string(),
         });
         self.is_shortened = is_shortened;
+        self.cluster = self.cluster.take().map(short_cluster);
+        self.finish_reason = self.finish_reason.take().map(|reason| beginning(&reason, MAX_NAME));
+        let each = MAX_VERDICTS / self.verdicts.len().max(1);
+        self.verdicts = self.verdicts.into_iter().map(|scored| scored.within(each)).collect();
         self
     }
 }
@@ -168,11 +178,16 @@ fn fitting(value: Value) -> (Value, bool) {
         _ => text,
     };
     // Of a text that is all escapes a sixth fits.
-    let mut end = (MAX_TEXT / 6).min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    (Value::String(beginning(&text, MAX_TEXT / 6)), true)
+}
+
+/// The name of a cluster, which no other cluster shares even where it is cut.
+fn short_cluster(name: String) -> String {
+    if name.len() <= MAX_NAME {
+        return name;
     }
-    (Value::String(format!("{}…", text.get(..end).unwrap_or_default())), true)
+    let digest = hex(&Sha256::digest(&name));
+    format!("{} {}", beginning(&name, MAX_NAME / 2), &digest[..16])
 }
 
 impl Entity for EvalResult {
@@ -192,6 +207,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::evals::evaluators::MOST_EVALUATORS;
+    use crate::ports::{MAX_DOCUMENT_BYTES, document_bytes};
+
+    #[test]
+    fn the_largest_result_fits_into_a_record() {
+        let long = "\u{1}".repeat(100_000);
+        let details = json!(vec![long.clone(); 5]);
+        let scored = Scored::is(false, long.clone()).with_details(details);
+        let cluster = |end: &str| short_cluster(format!("{long}{end}"));
+        let result = EvalResult {
+            project: ProjectId::default(),
+            run: EvalId::from_caller(&format!("eval_{}", "0".repeat(32))).unwrap(),
+            position: 0,
+            repeat: 0,
+            example: "e".repeat(64),
+            input: json!(long),
+            expected: Some(json!({"a": long})),
+            answer: Some(long.clone()),
+            tags: BTreeSet::new(),
+            cluster: Some(long.clone()),
+            verdicts: vec![scored; MOST_EVALUATORS],
+            latency_ms: 0,
+            finish_reason: None,
+            bill: Bill::default(),
+            judge_bill: Bill::default(),
+            error: None,
+            is_shortened: false,
+            until: Timestamp::UNIX_EPOCH,
+        };
+        let result = result.shortened();
+        assert!(result.is_shortened);
+        let document = serde_json::to_value(&result).unwrap();
+        assert!(document_bytes(&document) <= MAX_DOCUMENT_BYTES);
+        assert_ne!(cluster("a"), cluster("b"));
+    }
 
     #[test]
     fn a_text_that_is_too_long_is_told_as_such() {

@@ -15,16 +15,17 @@ use crate::audit::{Action, Actor, Change};
 use crate::entity::{Entity, StoreExt, Stored};
 use crate::jobs::{Creator, Jobs, NewJob};
 use crate::name::ModelName;
-use crate::ports::{Clock, Cursor, Direction, Entropy, Expect, StateStore, StoreError};
+use crate::ports::{Clock, Cursor, Direction, Entropy, Expect, StateStore};
 use crate::prompts::{PromptError, PromptRef, PromptStatus, PromptVersion, Prompts};
-use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, in_use, may};
+use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, in_use, may, reached};
 
 /// How long an example may take that does not say.
 const USUAL_TIMEOUT: Duration = Duration::from_mins(5);
 /// How often a request is sent that fails by no fault of its own.
 const USUAL_ATTEMPTS: u32 = 5;
-/// The most results that one page of a filtered listing reads.
+/// The most results that one page of a filtered listing reads, and how many of them at once.
 const MOST_READS: usize = 5_000;
+const AT_ONCE: usize = 200;
 
 /// Creates runs, shows them and their results, and ends them.
 #[derive(Clone)]
@@ -54,10 +55,7 @@ impl Draft {
         let subject =
             self.config.subject.model().map(|model| ("model".to_owned(), model.to_owned()));
         let of_evaluator = |(index, spec): (usize, &EvaluatorSpec)| {
-            let model = spec.params.get("model")?.as_str()?;
-            let asks =
-                matches!(spec.kind, EvaluatorType::LlmJudge | EvaluatorType::SemanticSimilarity);
-            asks.then(|| (format!("evaluators[{index}].params.model"), model.to_owned()))
+            Some((format!("evaluators[{index}].params.model"), spec.model()?.to_owned()))
         };
         let evaluators = self.config.evaluators.iter().enumerate().filter_map(of_evaluator);
         subject.into_iter().chain(evaluators).collect()
@@ -66,8 +64,7 @@ impl Draft {
     /// Every address that the run asks, and the field that names it.
     pub fn webhooks(&self) -> Vec<(String, String)> {
         let of_evaluator = |(index, spec): (usize, &EvaluatorSpec)| {
-            let url = spec.params.get("url").filter(|_| spec.kind == EvaluatorType::Webhook)?;
-            Some((format!("evaluators[{index}].params.url"), url.as_str()?.to_owned()))
+            Some((format!("evaluators[{index}].params.url"), spec.url()?.to_owned()))
         };
         self.config.evaluators.iter().enumerate().filter_map(of_evaluator).collect()
     }
@@ -292,12 +289,7 @@ impl Evals {
         limit: usize,
         cursor: Option<Cursor>,
     ) -> Result<EvalPage, EvalError> {
-        if !by.reaches(project) {
-            return Err(ProjectError::NotFound(project.clone()).into());
-        }
-        if *project != by.project {
-            exists(&*self.store, project).await?;
-        }
+        reached(&*self.store, by, project).await?;
         let mut query = EvalRun::of_project(project);
         (query.direction, query.limit, query.cursor) = (Direction::Descending, limit, cursor);
         let (page, next) = self.store.load_page::<EvalRun>(&query).await?;
@@ -316,17 +308,23 @@ impl Evals {
     ) -> Result<ResultPage, EvalError> {
         let run = self.stored(by, project, id).await?.value;
         let mut query = EvalResult::all_of(&run);
+        query.limit = if failed_only { AT_ONCE } else { limit };
         query.cursor = cursor;
         let (mut results, mut reads) = (Vec::new(), 0);
         loop {
-            // One row too many would be lost: the store's cursors stand between its pages.
-            query.limit = limit.saturating_sub(results.len());
             let (page, next) = self.store.load_page::<EvalResult>(&query).await?;
             reads += page.len();
-            let page = page.into_iter().map(|stored| stored.value);
-            results.extend(
-                page.filter(|result| !failed_only || result.standing() != Standing::Passed),
-            );
+            let mut page = page.into_iter().map(|stored| stored.value).peekable();
+            while let Some(result) = page.next() {
+                let key = result.key();
+                if !failed_only || result.standing() != Standing::Passed {
+                    results.push(result);
+                }
+                if results.len() >= limit && page.peek().is_some() {
+                    let next = Some(Cursor::after(&query, &key.sort, &key));
+                    return Ok(ResultPage { run, results, next });
+                }
+            }
             if next.is_none() || results.len() >= limit || reads >= MOST_READS {
                 return Ok(ResultPage { run, results, next });
             }
@@ -334,18 +332,14 @@ impl Evals {
         }
     }
 
-    /// What came of an example, asked for the first time.
+    /// What came of an example of a run, asked for the first time.
     pub async fn first_result(
         &self,
-        by: &Allowed<may::EvalsRead>,
-        project: &ProjectId,
-        id: &str,
+        run: &EvalRun,
         position: u32,
-    ) -> Result<Option<(EvalRun, EvalResult)>, EvalError> {
-        let run = self.stored(by, project, id).await?.value;
-        let key = EvalResult::key_of(project, &run.id, position, 0);
-        let result = self.store.load::<EvalResult>(&key).await?;
-        Ok(result.map(|result| (run, result.value)))
+    ) -> Result<Option<EvalResult>, EvalError> {
+        let key = EvalResult::key_of(&run.project, &run.id, position, 0);
+        Ok(self.store.load::<EvalResult>(&key).await?.map(|result| result.value))
     }
 
     /// Asks for the end of a run: no further example is begun, and what was answered is kept. A repeat call changes
@@ -378,13 +372,9 @@ impl Evals {
             let (_, mut writes) = self.jobs.cancelled(&job, now).await?;
             writes.push(change(run, Action::eval_cancel()).write(&Actor::from(by), now)?);
             self.jobs.foresee(&job.value.queue, now).await;
-            match self.store.commit(&writes).await {
-                Ok(_) => {
-                    self.jobs.announce(&job.value.queue).await;
-                    return Ok(stored.value);
-                }
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                self.jobs.announce(&job.value.queue).await;
+                return Ok(stored.value);
             }
         }
     }
@@ -400,8 +390,9 @@ impl Evals {
 fn warnings(subject: &Subject, evaluators: &[Evaluator], new: &NewEval) -> Vec<String> {
     let mut warnings = Vec::new();
     for evaluator in evaluators {
-        let is_judge = evaluator.spec().kind == EvaluatorType::LlmJudge;
-        if is_judge && subject.model().is_some() && evaluator.model() == subject.model() {
+        let spec = evaluator.spec();
+        let is_judge = spec.kind == EvaluatorType::LlmJudge;
+        if is_judge && subject.model().is_some() && spec.model() == subject.model() {
             warnings.push(format!(
                 "`{}` judges with the model that it judges, which tends to favour its own answers; use another model",
                 evaluator.name()

@@ -5,8 +5,8 @@ use axum::extract::State;
 use diogenes_core::evals::stats::{
     Comparison, Confidence, Criteria, Margin, Method, Reason, Resampling, Verdict, Warning,
 };
-use diogenes_core::evals::{BothRuns, Changed, EvalError, Part, compare_runs};
-use diogenes_core::tenancy::{Allowed, ProjectId, may};
+use diogenes_core::evals::{BothRuns, Changed, EvalError, EvalRun, Evals, Part, compare_runs};
+use diogenes_core::tenancy::{ProjectId, may};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -200,8 +200,7 @@ pub(in crate::control) async fn compare(
     let compared = compared.await.map_err(|error| ApiError::internal(&error))?.map_err(told)?;
     let better = compared.changed.iter().filter(|it| it.candidate > it.baseline).count();
     let worst: Vec<Changed> = compared.changed.iter().copied().take(shown).collect();
-    let ids = (baseline.id.to_string(), candidate.id.to_string());
-    let changed = details(&area, &by, &project, &ids, &worst).await?;
+    let changed = details(&area.evals, [&baseline, &candidate], &worst).await?;
     let parts = |parts: &[Part]| -> Vec<ComparisonPart> {
         parts.iter().map(|part| ComparisonPart::of(&part.name, &part.comparison)).collect()
     };
@@ -223,22 +222,19 @@ pub(in crate::control) async fn compare(
 
 /// The changed examples, with what both runs answered.
 async fn details(
-    area: &EvalsArea,
-    by: &Allowed<may::EvalsRead>,
-    project: &ProjectId,
-    (baseline, candidate): &(String, String),
+    evals: &Evals,
+    runs: [&EvalRun; 2],
     changed: &[Changed],
 ) -> Result<Vec<ChangedBody>, ApiError> {
     let mut bodies = Vec::with_capacity(changed.len());
     for example in changed {
-        let mut sides = Vec::with_capacity(2);
-        for id in [baseline, candidate] {
-            let first = area.evals.first_result(by, project, id, example.position).await;
-            let first = first.map_err(|error| eval_error(&error))?;
-            sides.push(first.map(|(run, result)| EvalResultBody::of(&run, result)));
-        }
-        let mut sides = sides.into_iter();
-        let (one, other) = (sides.next().flatten(), sides.next().flatten());
+        let first = async |run: &EvalRun| {
+            let result = evals.first_result(run, example.position).await;
+            let result = result.map_err(|error| eval_error(&error))?;
+            Ok::<_, ApiError>(result.map(|result| EvalResultBody::of(run, result)))
+        };
+        let [baseline, candidate] = runs;
+        let (one, other) = (first(baseline).await?, first(candidate).await?);
         let side = |result: Option<&EvalResultBody>, score: f64| SideBody {
             score,
             answer: result.and_then(|result| result.actual_output.clone()),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use diogenes_core::evals::evaluators::similarity_of;
 use diogenes_core::prompts::{Comparison, Difference, PromptContent, SimilarityBy};
 use diogenes_core::tenancy::{Allowed, Principal, ProjectId, may};
 use http::{HeaderMap, HeaderValue};
@@ -11,9 +12,8 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::area::{PromptsArea, prompt_error};
-use super::versions::selector;
 use crate::auth::denied_error;
-use crate::control::extract::{Allow, PathOf, QueryString};
+use crate::control::extract::{Allow, PathOf, QueryString, parse};
 use crate::error::{ApiError, ErrorBody, ErrorKind};
 use crate::proxy::{AnswerBody, Dialect, InferenceRequest};
 
@@ -60,7 +60,7 @@ pub(in crate::control) async fn compare(
     PathOf(name): PathOf<String>,
     QueryString(query): QueryString<CompareVersions>,
 ) -> Result<Json<ComparisonBody>, ApiError> {
-    let (from, to) = (selector("from", &query.from)?, selector("to", &query.to)?);
+    let (from, to) = (parse("from", &query.from)?, parse("to", &query.to)?);
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let both = area.prompts.both(&by, &project, &name, &from, &to).await;
     let (from, to) = both.map_err(|error| prompt_error(&error))?;
@@ -115,23 +115,8 @@ impl PromptsArea {
             AnswerBody::Whole(whole) if answer.status.is_success() => whole,
             AnswerBody::Whole(_) | AnswerBody::Stream(_) => return Err(no_embeddings(model)),
         };
-        let embeddings: Embeddings =
-            serde_json::from_slice(&whole).map_err(|_| no_embeddings(model))?;
-        match &embeddings.data[..] {
-            [a, b] => cosine(&a.embedding, &b.embedding).ok_or_else(|| no_embeddings(model)),
-            _ => Err(no_embeddings(model)),
-        }
+        similarity_of(&whole).ok_or_else(|| no_embeddings(model))
     }
-}
-
-#[derive(Deserialize)]
-struct Embeddings {
-    data: Vec<Embedding>,
-}
-
-#[derive(Deserialize)]
-struct Embedding {
-    embedding: Vec<f64>,
 }
 
 fn text(content: &PromptContent) -> String {
@@ -145,31 +130,4 @@ fn text(content: &PromptContent) -> String {
 fn no_embeddings(model: &str) -> ApiError {
     let problem = format!("model `{model}` gave no embeddings; name one that makes them");
     ApiError::new(ErrorKind::InvalidRequest, problem).param("embedding_model")
-}
-
-/// The cosine of the angle between two vectors, 0 for those that point away from each other.
-fn cosine(a: &[f64], b: &[f64]) -> Option<f64> {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let lengths = (dot(a, a) * dot(b, b)).sqrt();
-    let is_measured = a.len() == b.len() && lengths.is_finite() && lengths > 0.0;
-    is_measured.then(|| (dot(a, b) / lengths).clamp(0.0, 1.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cosine_is_that_of_the_angle() {
-        let is = |a: &[f64], b: &[f64], wanted: f64| {
-            let found = cosine(a, b).unwrap();
-            assert!((found - wanted).abs() < 1e-9, "{found} {wanted}");
-        };
-        is(&[1.0, 0.0], &[2.0, 0.0], 1.0);
-        is(&[1.0, 0.0], &[1.0, 1.0], 0.5f64.sqrt());
-        is(&[1.0, 0.0], &[-1.0, 0.0], 0.0);
-        for (a, b) in [(&[0.0][..], &[1.0][..]), (&[1.0], &[1.0, 2.0]), (&[], &[])] {
-            assert_eq!(cosine(a, b), None);
-        }
-    }
 }

@@ -177,7 +177,7 @@ pub(super) struct ResultsArgs {
     /// The run's id
     pub(super) id: String,
     /// Only those that did not pass
-    #[arg(long)]
+    #[arg(long, conflicts_with = "form")]
     pub(super) failed_only: bool,
     /// Write a report of the whole run in this form
     #[arg(long = "as", value_enum, value_name = "FORM")]

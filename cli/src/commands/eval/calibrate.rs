@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 use diogenes_api::control::{CalibrateEval, CalibrationBody, LabelledExample};
 use diogenes_core::tenancy::ProjectId;
 
-use super::{of, path, shown};
+use super::{path, shown};
 use crate::client::{Client, decode};
+use crate::commands::options::in_project;
 use crate::commands::output;
 use crate::exit::{Failure, Kind};
 
@@ -39,7 +40,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let labels = read(&args.labels)?;
     let body = CalibrateEval { evaluator: args.evaluator.clone(), labels };
-    let query = of(args.project.as_ref());
+    let query = in_project(args.project.as_ref());
     let value = client.post_to(&path(&[&args.id, "calibrate"]), &query, &body).await?;
     output::result(format, &value, || {
         Ok(shown::calibration(&decode::<CalibrationBody>(value.clone())?))

@@ -1,8 +1,10 @@
 use diogenes_api::control::EvalComparisonBody;
 use diogenes_core::tenancy::ProjectId;
+use serde_json::Value;
 
-use super::{of, path, shown};
+use super::{path, shown};
 use crate::client::{Client, decode};
+use crate::commands::options::in_project;
 use crate::commands::output;
 use crate::exit::{Failure, Kind};
 
@@ -42,27 +44,31 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let confidence = args.confidence.map(|confidence| confidence.to_string());
     let changed = args.changed.map(|changed| changed.to_string());
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     query.extend(confidence.as_deref().map(|confidence| ("confidence", confidence)));
     query.extend(changed.as_deref().map(|changed| ("changed", changed)));
-    both(client, &args.baseline, &args.candidate, &query, args.margin, format).await
+    let compared = compared(client, &args.baseline, &args.candidate, &query, args.margin).await?;
+    judge(&compared, format)
 }
 
-/// Shows two runs beside each other, and fails unless the candidate is better or no worse.
-pub(super) async fn both(
+/// Two runs beside each other, as the API tells it.
+pub(super) async fn compared(
     client: &Client,
     baseline: &str,
     candidate: &str,
     query: &[(&str, &str)],
     margin: Option<f64>,
-    format: output::Format,
-) -> Result<(), Failure> {
+) -> Result<Value, Failure> {
     let margin = margin.map(|margin| margin.to_string());
     let mut query = [query, &[("baseline", baseline)]].concat();
     query.extend(margin.as_deref().map(|margin| ("margin", margin)));
-    let value = client.get(&path(&[candidate, "compare"]), &query).await?;
+    client.get(&path(&[candidate, "compare"]), &query).await
+}
+
+/// Shows a comparison, and fails unless the candidate is better or no worse.
+pub(super) fn judge(value: &Value, format: output::Format) -> Result<(), Failure> {
     let compared: EvalComparisonBody = decode(value.clone())?;
-    output::result(format, &value, || Ok(shown::comparison(&compared)))?;
+    output::result(format, value, || Ok(shown::comparison(&compared)))?;
     match compared.verdict.as_str() {
         "improved" | "no_worse" => Ok(()),
         "regressed" => Err(Kind::BelowThreshold.because("the candidate is worse")),

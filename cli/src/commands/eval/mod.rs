@@ -9,11 +9,10 @@ mod shown;
 use clap::Subcommand;
 use diogenes_api::control::{EvalList, EvalPlanBody, EvalResultPage, EvaluatorList};
 use diogenes_core::Timestamp;
-use diogenes_core::tenancy::ProjectId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::args::{CancelArgs, ListArgs, PlanArgs, ResultsArgs, ShowArgs};
-use super::options::Options;
+use super::options::{Options, in_project};
 use super::{confirmation, output};
 use crate::client::{Client, decode};
 use crate::exit::Failure;
@@ -60,10 +59,6 @@ fn path<'a>(rest: &[&'a str]) -> Vec<&'a str> {
     [&PATH[..], rest].concat()
 }
 
-fn of(project: Option<&ProjectId>) -> Vec<(&str, &str)> {
-    project.iter().map(|project| ("project", project.as_str())).collect()
-}
-
 pub(super) async fn run(args: EvalArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
     let format = args.options.output;
@@ -72,7 +67,7 @@ pub(super) async fn run(args: EvalArgs) -> Result<(), Failure> {
         Action::Plan(args) => plan(&client, args, format).await,
         Action::List(args) => list(&client, &args, format).await,
         Action::Show(args) => {
-            let query = of(args.project.as_ref());
+            let query = in_project(args.project.as_ref());
             let run = client.get(&path(&[&args.id]), &query).await?;
             if args.wait {
                 return run::follow(&client, run, &query, format)
@@ -87,7 +82,7 @@ pub(super) async fn run(args: EvalArgs) -> Result<(), Failure> {
                 output::note("nothing was cancelled");
                 return Ok(());
             }
-            let query = of(args.project.as_ref());
+            let query = in_project(args.project.as_ref());
             let run = client.post_to(&path(&[&args.id, "cancel"]), &query, &json!({})).await?;
             shown::run(&run, format)
         }
@@ -111,7 +106,7 @@ async fn plan(client: &Client, args: PlanArgs, format: output::Format) -> Result
 }
 
 async fn list(client: &Client, args: &ListArgs, format: output::Format) -> Result<(), Failure> {
-    let list = client.get_all(&PATH, &of(args.project.as_ref())).await?;
+    let list = client.get_all(&PATH, &in_project(args.project.as_ref())).await?;
     output::result(format, &list, || {
         let runs = decode::<EvalList>(list.clone())?.data;
         if runs.is_empty() {
@@ -122,23 +117,17 @@ async fn list(client: &Client, args: &ListArgs, format: output::Format) -> Resul
     })
 }
 
-/// Everything that there is of a run, beside a baseline where there is one.
+/// Everything that there is of a run, beside a comparison with another one where there is one.
 async fn report(
     client: &Client,
     id: &str,
-    against: Option<&str>,
+    comparison: Option<&Value>,
     query: &[(&str, &str)],
 ) -> Result<report::Report, Failure> {
     let run = decode(client.get(&path(&[id]), query).await?)?;
     let results = client.get_all(&path(&[id, "results"]), query).await?;
     let results = decode::<EvalResultPage>(results)?.data;
-    let comparison = match against {
-        Some(baseline) => {
-            let query = [query, &[("baseline", baseline)]].concat();
-            Some(decode(client.get(&path(&[id, "compare"]), &query).await?)?)
-        }
-        None => None,
-    };
+    let comparison = comparison.cloned().map(decode).transpose()?;
     Ok(report::Report { run, results, comparison })
 }
 
@@ -147,9 +136,15 @@ async fn results(
     args: &ResultsArgs,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     if args.form.is_some() || args.against.is_some() {
-        let report = report(client, &args.id, args.against.as_deref(), &query).await?;
+        let comparison = match &args.against {
+            Some(baseline) => {
+                Some(compare::compared(client, baseline, &args.id, &query, None).await?)
+            }
+            None => None,
+        };
+        let report = report(client, &args.id, comparison.as_ref(), &query).await?;
         let form = args.form.unwrap_or(report::Form::Markdown);
         return match &args.to {
             Some(file) => report.write(form, file),

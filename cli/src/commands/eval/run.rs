@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::args::Wanted;
 use super::{compare, path, report, shown};
 use crate::client::{Client, decode};
-use crate::commands::{output, progress};
+use crate::commands::{job, output, progress};
 use crate::exit::{Failure, Kind};
 
 /// How often a run is looked at that is waited for.
@@ -64,13 +64,19 @@ pub(super) async fn run(
         return shown::run(&value, format);
     }
     let run = follow(client, value, &[], format).await?;
+    let comparison = match &args.baseline {
+        Some(baseline) => {
+            Some(compare::compared(client, baseline, &run.id, &[], args.margin).await?)
+        }
+        None => None,
+    };
     if !args.reports.is_empty() {
-        let report = super::report(client, &run.id, args.baseline.as_deref(), &[]).await?;
+        let report = super::report(client, &run.id, comparison.as_ref(), &[]).await?;
         report.write_all(&args.reports)?;
     }
     judge(&run)?;
-    match args.baseline {
-        Some(baseline) => compare::both(client, &baseline, &run.id, &[], args.margin, format).await,
+    match comparison {
+        Some(comparison) => compare::judge(&comparison, format),
         None => Ok(()),
     }
 }
@@ -93,16 +99,18 @@ pub(super) async fn follow(
             let length = run.total_examples.into();
             bar = progress::bar(length, "{spinner} {msg} {bar:30} {pos}/{len}, {eta} to go");
         }
-        let message = waits_for(client, &run).await.unwrap_or_else(|| shown::so_far(&run));
+        let waits_for = job::waits_for(client, &run.job_id, query).await;
+        let state = (run.status, waits_for.clone());
+        let message = waits_for.unwrap_or_else(|| shown::so_far(&run));
         match &bar {
             Some(bar) => {
                 bar.set_position(run.completed_examples.into());
                 bar.set_message(message);
             }
-            // Without a terminal a line per state, not per example.
-            None if told.as_ref() != Some(&run.status) => {
-                output::note(&format!("{}: {}", run.id, message));
-                told = Some(run.status);
+            // Without a terminal a line per state and reason to wait, not per example.
+            None if told.as_ref() != Some(&state) => {
+                output::note(&format!("{}: {message}", run.id));
+                told = Some(state);
             }
             None => {}
         }
@@ -114,13 +122,6 @@ pub(super) async fn follow(
     }
     shown::run(&value, format)?;
     Ok(run)
-}
-
-/// What the job of a run waits for, for keys that may see jobs.
-async fn waits_for(client: &Client, run: &EvalBody) -> Option<String> {
-    let job = client.get(&["api", "v1", "jobs", &run.job_id], &[]).await.ok()?;
-    let what = job.get("waits_for")?.as_str()?;
-    Some(format!("waiting for {what}"))
 }
 
 /// Fails unless a run that has ended passes.

@@ -216,6 +216,17 @@ pub(super) async fn run(args: JobArgs) -> Result<(), Failure> {
     }
 }
 
+/// What a job waits for, for keys that may see jobs.
+pub(super) async fn waits_for(
+    client: &Client,
+    job: &str,
+    query: &[(&str, &str)],
+) -> Option<String> {
+    let job = client.get(&["api", "v1", "jobs", job], query).await.ok()?;
+    let what = job.get("waits_for")?.as_str()?;
+    Some(format!("waiting for {what}"))
+}
+
 async fn logs(client: &Client, job: &Which, follow: bool) -> Result<(), Failure> {
     let mut tail = Tail::default();
     loop {

@@ -118,13 +118,4 @@ impl Evaluator {
     pub fn check(&self) -> &Check {
         &self.check
     }
-
-    /// The model that it asks, if it asks one.
-    pub fn model(&self) -> Option<&str> {
-        match &self.check {
-            Check::Judge(judge) => Some(judge.model()),
-            Check::Similarity(similarity) => Some(similarity.model()),
-            Check::Plain(_) | Check::Webhook(_) => None,
-        }
-    }
 }

@@ -11,7 +11,6 @@ mod judge;
 mod normalization;
 mod pattern;
 mod schema;
-mod schema_check;
 mod scored;
 mod similarity;
 mod spec;
@@ -24,7 +23,8 @@ pub use evaluator::{Check, Evaluator, PlainCheck};
 pub use judge::{Judge, Question, Scale, TEMPLATE as JUDGE_TEMPLATE};
 pub use normalization::Normalization;
 pub use scored::Scored;
-pub use similarity::{Similarity, cosine};
+pub(super) use scored::beginning;
+pub use similarity::{Similarity, similarity_of};
 pub use spec::{EvaluatorProblem, EvaluatorSpec, MAX_EVALUATOR_NAME, MOST_EVALUATORS};
 pub use webhook::Webhook;
 

@@ -11,7 +11,7 @@ use super::text::quoted;
 /// The longest expression in bytes.
 const MAX_PATTERN: usize = 10_000;
 /// How large a compiled expression may be, and its cache, in bytes.
-pub(super) const MAX_COMPILED: usize = 1 << 20;
+const MAX_COMPILED: usize = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

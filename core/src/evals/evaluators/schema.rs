@@ -1,15 +1,13 @@
 //! JSON Schema.
 
-use jsonschema::{PatternOptions, Validator};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::case::Case;
-use super::pattern::MAX_COMPILED;
-use super::schema_check::{Shape, shape};
 use super::scored::Scored;
 use super::spec::EvaluatorProblem;
 use super::text::quoted;
+use crate::json_schema::{BoundedSchema, Misfit};
 
 /// The largest schema, in bytes of its JSON.
 const MAX_SCHEMA: usize = 64 * 1024;
@@ -27,9 +25,7 @@ pub(super) struct SchemaParams {
 /// The answer is JSON of a schema.
 #[derive(Debug)]
 pub(super) struct Schema {
-    validator: Validator,
-    /// How deep an answer may nest for the check to end in good time.
-    depth: usize,
+    schema: BoundedSchema,
     fenced: bool,
 }
 
@@ -44,19 +40,8 @@ impl Schema {
         if bytes > MAX_SCHEMA {
             return Err(wrong(format!("must have at most {MAX_SCHEMA} bytes")));
         }
-        let Shape { depth } = shape(schema).map_err(wrong)?;
-        jsonschema::meta::validate(schema).map_err(|error| {
-            let place = error.instance_path().to_string();
-            let place = if place.is_empty() { String::new() } else { format!(" at `{place}`") };
-            wrong(format!("is not a JSON Schema{place}: {error}"))
-        })?;
-        let patterns =
-            PatternOptions::regex().size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED);
-        let validator = jsonschema::options()
-            .with_pattern_options(patterns)
-            .build(schema)
-            .map_err(|error| wrong(format!("cannot be used: {error}")))?;
-        Ok(Self { validator, depth, fenced: *fenced })
+        let schema = BoundedSchema::new(schema).map_err(wrong)?;
+        Ok(Self { schema, fenced: *fenced })
     }
 
     pub(super) fn score(&self, case: &Case<'_>) -> Scored {
@@ -68,26 +53,19 @@ impl Schema {
                 return Scored::is(false, text);
             }
         };
-        if depth_of(&answer) > self.depth {
-            return Scored::unmeasured(format!(
-                "the answer nests deeper than {}, which this schema cannot be checked for",
-                self.depth
-            ));
-        }
-        let failures: Vec<_> = self
-            .validator
-            .iter_errors(&answer)
-            .take(MOST_TOLD)
-            .map(|error| (error.instance_path().to_string(), error.to_string()))
-            .collect();
-        let Some((path, text)) = failures.first() else { return Scored::is(true, "") };
+        let misfits = match self.schema.misfits(&answer, MOST_TOLD) {
+            Ok(misfits) => misfits,
+            Err(error) => return Scored::unmeasured(format!("the answer {error}")),
+        };
+        let Some(Misfit { path, problem }) = misfits.first() else {
+            return Scored::is(true, "");
+        };
         let place = if path.is_empty() { "the answer".to_owned() } else { format!("`{path}`") };
-        let told: Vec<_> = failures
+        let told: Vec<_> = misfits
             .iter()
-            .map(|(path, text)| json!({"path": path, "problem": shortened(text)}))
+            .map(|Misfit { path, problem }| json!({"path": path, "problem": problem}))
             .collect();
-        Scored::is(false, format!("{place}: {}", shortened(text)))
-            .with_details(json!({"failures": told}))
+        Scored::is(false, format!("{place}: {problem}")).with_details(json!({"failures": told}))
     }
 }
 
@@ -98,16 +76,4 @@ pub(super) fn unfenced(text: &str) -> &str {
         Some((language, body)) if !language.contains('`') => body.trim(),
         _ => text,
     }
-}
-
-fn depth_of(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
-        Value::Object(fields) => 1 + fields.values().map(depth_of).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(300).collect()
 }

@@ -54,6 +54,25 @@ impl Scored {
         }
     }
 
+    /// It in at most about so many bytes of JSON: without what programs may want to know, and with
+    /// less of its explanation.
+    #[must_use]
+    pub(in crate::evals) fn within(self, bytes: usize) -> Self {
+        let has_details = matches!(self, Self::Measured { details: Some(_), .. });
+        // JSON takes at most six times the bytes of a text.
+        let may_exceed = has_details || self.explanation().len() * 6 > bytes;
+        if !may_exceed || serde_json::to_vec(&self).is_ok_and(|json| json.len() <= bytes) {
+            return self;
+        }
+        let cut = |text: String| beginning(&text, bytes / 6);
+        match self {
+            Self::Measured { score, passed, explanation, .. } => {
+                Self::Measured { score, passed, explanation: cut(explanation), details: None }
+            }
+            Self::Unmeasured { why } => Self::Unmeasured { why: cut(why) },
+        }
+    }
+
     pub fn score(&self) -> Option<f64> {
         match self {
             Self::Measured { score, .. } => Some(*score),
@@ -85,6 +104,14 @@ impl Scored {
             Self::Unmeasured { .. } => Outcome::Unmeasured,
         }
     }
+}
+
+/// The beginning of a text, in at most so many bytes.
+pub(in crate::evals) fn beginning(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(bytes)])
 }
 
 fn shortened(text: &str) -> String {

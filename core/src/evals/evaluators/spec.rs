@@ -70,6 +70,27 @@ impl EvaluatorSpec {
         if self.name.is_empty() { self.kind.as_str() } else { &self.name }
     }
 
+    /// The model that it asks, if it asks one.
+    pub fn model(&self) -> Option<&str> {
+        match self.kind {
+            EvaluatorType::LlmJudge | EvaluatorType::SemanticSimilarity => self.text("model"),
+            EvaluatorType::ExactMatch
+            | EvaluatorType::Contains
+            | EvaluatorType::Regex
+            | EvaluatorType::JsonSchema
+            | EvaluatorType::Webhook => None,
+        }
+    }
+
+    /// The address that it asks, if it asks one.
+    pub fn url(&self) -> Option<&str> {
+        (self.kind == EvaluatorType::Webhook).then(|| self.text("url")).flatten()
+    }
+
+    fn text(&self, param: &str) -> Option<&str> {
+        self.params.get(param).and_then(Value::as_str)
+    }
+
     /// The score from which an answer passes.
     pub fn threshold(&self) -> f64 {
         self.threshold.unwrap_or(if self.kind.is_graded() { 0.5 } else { 1.0 })
