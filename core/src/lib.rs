@@ -34,6 +34,7 @@ pub mod fleet;
 pub mod gateway;
 mod hex;
 pub mod jobs;
+mod json_schema;
 pub mod keys;
 pub mod money;
 pub mod name;

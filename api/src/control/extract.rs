@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use diogenes_core::tenancy::{Allowed, Needs, Origin};
+use diogenes_core::tenancy::{Allowed, Needs, Origin, ProjectId};
 use http::header;
 use http::request::Parts;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 use super::{refused, whole};
 use crate::auth::{Authenticator, PeerAddress};
@@ -19,8 +20,23 @@ use crate::error::{ApiError, ErrorKind};
 
 /// The name in a path, of a model, a route or a provider; or a clear error.
 pub(super) fn parse_name<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<T, ApiError> {
-    name.parse()
-        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("name"))
+    parse("name", name)
+}
+
+/// A field that a caller has sent, read as what it is; or a clear error.
+pub(super) fn parse<T: FromStr<Err: fmt::Display>>(field: &str, text: &str) -> Result<T, ApiError> {
+    text.parse()
+        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param(field))
+}
+
+/// The query of what is in a project.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfProject {
+    /// The project; the caller's own when absent.
+    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    pub(super) project: Option<ProjectId>,
 }
 
 /// How requests enter an area of the control plane.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Allow, Entrance, PathOf, QueryString, page_size};
+use super::extract::{Allow, Entrance, OfProject, PathOf, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody, ErrorKind, project_error, store_error};
 use crate::jobs::{HttpJobs, JobMetrics, Kinds, TemplateSource, Templates, WebhookSigner};
 
@@ -319,15 +319,6 @@ pub(super) async fn list(
         data: page.jobs.into_iter().map(|job| JobBody::of(job, None, now)).collect(),
         next_cursor: page.next.map(|cursor| cursor.as_str().to_owned()),
     }))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct OfProject {
-    /// The job's project; the caller's own when absent.
-    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-    pub(super) project: Option<ProjectId>,
 }
 
 /// Show a job, and what it is to do.

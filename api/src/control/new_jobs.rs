@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::extract::{Allow, JsonBody, QueryString};
-use super::jobs::{JobBody, JobsArea, OfProject, job_error, unavailable};
+use super::extract::{Allow, JsonBody, OfProject, QueryString};
+use super::jobs::{JobBody, JobsArea, job_error, unavailable};
 use super::refused;
 use crate::error::{ApiError, ErrorBody, ErrorKind};
 use crate::jobs::{BadArguments, Draft, HttpJobs, Template, Templates};

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::extract::{Allow, JsonBody, PathOf, QueryString, parse_name};
-use super::jobs::{JobsArea, OfProject, job_error};
+use super::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, parse_name};
+use super::jobs::{JobsArea, job_error};
 use super::new_jobs::{CallbackBody, CreateJob, wanted};
 use super::refused;
 use crate::error::{ApiError, ErrorBody};

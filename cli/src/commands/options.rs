@@ -1,11 +1,17 @@
 use std::path::PathBuf;
 
 use diogenes_core::secret::Secret;
+use diogenes_core::tenancy::ProjectId;
 
 use super::output::Format;
 use crate::client::{Address, Client, DEFAULT_URL, Key};
 use crate::exit::{Failure, Kind};
 use crate::serve::{configured_data_dir, default_data_dir, running_url};
+
+/// The query that asks for what is in a project; the key's own without one.
+pub(crate) fn in_project(project: Option<&ProjectId>) -> Vec<(&str, &str)> {
+    project.iter().map(|project| ("project", project.as_str())).collect()
+}
 
 /// What every client command takes.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::job::Wanted;
-use super::options::Options;
+use super::options::{Options, in_project};
 use super::{confirmation, output, time};
 use crate::client::{Client, decode};
 use crate::exit::Failure;
@@ -124,10 +124,6 @@ struct Which {
 
 const PATH: [&str; 3] = ["api", "v1", "schedules"];
 
-fn of(project: Option<&ProjectId>) -> Vec<(&str, &str)> {
-    project.iter().map(|project| ("project", project.as_str())).collect()
-}
-
 pub(super) async fn run(args: ScheduleArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
     let format = args.options.output;
@@ -143,7 +139,7 @@ pub(super) async fn run(args: ScheduleArgs) -> Result<(), Failure> {
             show(&change(&client, Method::PUT, &which, Some(&body)).await?, format)
         }
         Action::List(ListArgs { project }) => {
-            let list = client.get(&PATH, &of(project.as_ref())).await?;
+            let list = client.get(&PATH, &in_project(project.as_ref())).await?;
             output::result(format, &list, || {
                 let schedules = decode::<ScheduleList>(list.clone())?.data;
                 if schedules.is_empty() {
@@ -155,7 +151,7 @@ pub(super) async fn run(args: ScheduleArgs) -> Result<(), Failure> {
         }
         Action::Show(ShowArgs { schedule: Which { name, project } }) => {
             let path = [&PATH[..], &[&name]].concat();
-            show(&client.get(&path, &of(project.as_ref())).await?, format)
+            show(&client.get(&path, &in_project(project.as_ref())).await?, format)
         }
         Action::Pause(PauseArgs { schedule }) => {
             let body = ChangeSchedule { paused: true };
@@ -184,7 +180,7 @@ async fn change(
     body: Option<&impl serde::Serialize>,
 ) -> Result<Value, Failure> {
     let path = [&PATH[..], &[&which.name]].concat();
-    client.call_at(method, &path, &of(which.project.as_ref()), body).await
+    client.call_at(method, &path, &in_project(which.project.as_ref()), body).await
 }
 
 /// When the next job of a schedule is due, and how it stands.

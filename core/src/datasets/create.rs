@@ -9,8 +9,8 @@ use super::schema::{Checks, DatasetSchema, DeclaredSchema};
 use super::service::Datasets;
 use super::update::{DatasetUpdate, checked_update};
 use crate::audit::Action;
-use crate::entity::Entity;
-use crate::ports::{Expect, StoreError};
+use crate::entity::{Entity, StoreExt};
+use crate::ports::Expect;
 use crate::tenancy::{Allowed, ProjectId, in_use, may};
 
 /// A dataset that is wanted.
@@ -86,13 +86,10 @@ impl Datasets {
             change(&dataset, Action::dataset_create(), "").write(&author.actor, now)?,
         ];
         writes.extend(project_stands);
-        match self.store.commit(&writes).await {
-            Ok(_) => Ok(dataset),
-            Err(StoreError::Conflict(_)) => {
-                in_use(&*self.store, project).await?;
-                Err(DatasetError::Exists(name.clone()))
-            }
-            Err(error) => Err(error.into()),
+        if self.store.committed(&writes).await? {
+            return Ok(dataset);
         }
+        in_use(&*self.store, project).await?;
+        Err(DatasetError::Exists(name.clone()))
     }
 }

@@ -10,7 +10,7 @@ use super::record::Dataset;
 use super::schema::Checks;
 use super::service::Datasets;
 use crate::audit::Action;
-use crate::entity::Stored;
+use crate::entity::{StoreExt, Stored};
 use crate::tenancy::{Allowed, ProjectId, in_use, may};
 
 /// The most examples that are added or removed at once.
@@ -75,7 +75,7 @@ impl Datasets {
                 return Ok(Added { dataset, ids, duplicates });
             };
             prepared.writes.extend(project_stands.clone());
-            if self.committed(&prepared.writes).await? {
+            if self.store.committed(&prepared.writes).await? {
                 self.trim(&prepared.dataset).await;
                 return Ok(Added { dataset: prepared.dataset, ids, duplicates });
             }
@@ -140,7 +140,7 @@ impl Datasets {
                 draft.discard().await;
                 return Ok(dataset);
             };
-            if self.committed(&prepared.writes).await? {
+            if self.store.committed(&prepared.writes).await? {
                 self.trim(&prepared.dataset).await;
                 return Ok(prepared.dataset);
             }

@@ -1,17 +1,13 @@
-use jsonschema::{PatternOptions, Validator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::DatasetProblem;
 use super::example::ExampleContent;
 use super::shape::Shape;
+use crate::json_schema::{BoundedSchema, Misfit};
 
 /// The largest declared schema, in bytes of its JSON.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
-/// The most that a regular expression of a schema may take in memory, in bytes.
-const MAX_PATTERN: usize = 1 << 20;
-/// The longest text of what does not fit, in characters.
-const MAX_REASON: usize = 300;
 
 /// What inputs and expected answers of a dataset look like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,8 +96,8 @@ impl DatasetSchema {
 
 /// Checks examples: what fits no schema, and what is too much.
 pub struct Checks {
-    input: Option<Validator>,
-    expected: Option<Validator>,
+    input: Option<BoundedSchema>,
+    expected: Option<BoundedSchema>,
 }
 
 impl Checks {
@@ -141,65 +137,33 @@ impl Checks {
     /// The field, and what is wrong with it.
     pub fn check(&self, content: &ExampleContent) -> Result<(), DatasetProblem> {
         content.check()?;
-        if let Some(validator) = &self.input {
-            fits(validator, "input", &content.input)?;
+        if let Some(schema) = &self.input {
+            fits(schema, "input", &content.input)?;
         }
-        if let Some(validator) = &self.expected {
-            fits(validator, "expected", content.expected.as_ref().unwrap_or(&Value::Null))?;
+        if let Some(schema) = &self.expected {
+            fits(schema, "expected", content.expected.as_ref().unwrap_or(&Value::Null))?;
         }
         Ok(())
     }
 }
 
-fn compiled(field: &str, schema: &Value) -> Result<Validator, DatasetProblem> {
-    // Of the two engines this is the one whose time is bounded.
-    let patterns = PatternOptions::regex().size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN);
-    let options = jsonschema::options().with_pattern_options(patterns).offline();
-    let shortened = |text: &str| text.chars().take(MAX_REASON).collect::<String>();
-    options.build(schema).map_err(|error| {
-        let problem = if let Some(target) = remote(schema) {
-            let target = shortened(target);
-            format!(
-                "refers to `{target}`, and nothing is fetched; put what it refers to under `$defs`"
-            )
-        } else {
-            let reason = shortened(&error.to_string());
-            format!("is not a JSON Schema that can be used: {reason}")
-        };
-        DatasetProblem::new(field, problem)
-    })
+fn compiled(field: &str, schema: &Value) -> Result<BoundedSchema, DatasetProblem> {
+    BoundedSchema::new(schema).map_err(|problem| DatasetProblem::new(field, problem))
 }
 
-/// A `$ref` that leads elsewhere.
-fn remote(schema: &Value) -> Option<&str> {
-    match schema {
-        Value::Object(fields) => {
-            let elsewhere = |key: &str| {
-                let target = fields.get(key).and_then(Value::as_str)?;
-                (target.contains("://") || target.starts_with("file:")).then_some(target)
-            };
-            let own = elsewhere("$ref").or_else(|| elsewhere("$dynamicRef"));
-            own.or_else(|| fields.values().find_map(remote))
-        }
-        Value::Array(items) => items.iter().find_map(remote),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
-}
-
-fn fits(validator: &Validator, field: &str, value: &Value) -> Result<(), DatasetProblem> {
-    if validator.is_valid(value) {
-        return Ok(());
-    }
-    let Err(error) = validator.validate(value) else { return Ok(()) };
+fn fits(schema: &BoundedSchema, field: &str, value: &Value) -> Result<(), DatasetProblem> {
+    let misfits = schema.misfits(value, 1).map_err(|error| {
+        DatasetProblem::new(field, format!("{error}; store it without a declared schema"))
+    })?;
+    let Some(Misfit { path, problem }) = misfits.first() else { return Ok(()) };
     let mut place = field.to_owned();
-    for segment in error.instance_path().as_str().split('/').skip(1) {
+    for segment in path.split('/').skip(1) {
         let is_index = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
         let segment = segment.replace("~1", "/").replace("~0", "~");
         let (before, after) = if is_index { ("[", "]") } else { (".", "") };
         place.extend([before, &segment, after]);
     }
-    let reason: String = error.to_string().chars().take(MAX_REASON).collect();
-    Err(DatasetProblem::new(place, format!("does not fit the schema of the dataset: {reason}")))
+    Err(DatasetProblem::new(place, format!("does not fit the schema of the dataset: {problem}")))
 }
 
 #[cfg(test)]
@@ -240,12 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_whose_check_would_never_end_is_refused() {
+        let mut doubling = json!({"$defs": {"a0": {}}, "$ref": "#/$defs/a40"});
+        for level in 1..=40 {
+            let before = json!({"$ref": format!("#/$defs/a{}", level - 1)});
+            doubling["$defs"][format!("a{level}")] = json!({"allOf": [before, before]});
+        }
+        let Err(error) = declared(doubling) else { panic!("it is taken") };
+        assert!(error.problem.contains("more than 1000 schemas"), "{error}");
+    }
+
+    #[test]
     fn nothing_is_fetched() {
         for target in ["http://127.0.0.1:1/x", "https://example.com/s.json", "file:///etc/passwd"] {
             let Err(error) = declared(json!({"properties": {"a": {"$ref": target}}})) else {
                 panic!("{target}")
             };
-            assert!(error.problem.contains("nothing is fetched"), "{error}");
+            assert!(error.problem.contains("is not fetched"), "{error}");
         }
         let Err(error) = declared(json!({"$ref": "other.json"})) else { panic!() };
         assert_eq!(error.field, "schema.input");

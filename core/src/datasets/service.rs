@@ -6,8 +6,8 @@ use super::names::{DatasetId, DatasetName, DatasetRef, ExampleId, SnapshotSelect
 use super::reader::SnapshotReader;
 use super::record::{Dataset, DatasetPointer, DigestPointer, Snapshot};
 use crate::entity::{StoreExt, Stored};
-use crate::ports::{Blobs, Clock, Cursor, Entropy, StateStore, StoreError, Write};
-use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, exists, may};
+use crate::ports::{Blobs, Clock, Cursor, Entropy, StateStore, StoreError};
+use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, may, reached};
 
 /// Keeps datasets: creates, shows, changes and reads them.
 #[derive(Clone)]
@@ -100,13 +100,7 @@ impl Datasets {
         by: &Principal,
         project: &ProjectId,
     ) -> Result<(), DatasetError> {
-        if !by.reaches(project) {
-            return Err(ProjectError::NotFound(project.clone()).into());
-        }
-        if *project != by.project {
-            exists(&*self.store, project).await?;
-        }
-        Ok(())
+        Ok(reached(&*self.store, by, project).await?)
     }
 
     /// The dataset of this name or id, as it stands.
@@ -178,14 +172,5 @@ impl Datasets {
         };
         let snapshot = self.store.load::<Snapshot>(&Snapshot::key_of(dataset, number)).await?;
         Ok(snapshot.ok_or_else(missing)?.value)
-    }
-
-    /// Whether the writes were made; not, where somebody else was faster.
-    pub(super) async fn committed(&self, writes: &[Write]) -> Result<bool, DatasetError> {
-        match self.store.commit(writes).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::Conflict(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 }

@@ -104,7 +104,7 @@ impl Datasets {
             dataset.updated_by.clone_from(&author.subject);
             let audit = change(&dataset, Action::dataset_update(), summary);
             let writes = [dataset.put(stored.unchanged())?, audit.write(&author.actor, now)?];
-            if self.committed(&writes).await? {
+            if self.store.committed(&writes).await? {
                 self.trim(&dataset).await;
                 return Ok(dataset);
             }
@@ -134,7 +134,7 @@ impl Datasets {
                 },
                 audit.write(&Author::of(by).actor, now)?,
             ];
-            if self.committed(&writes).await? {
+            if self.store.committed(&writes).await? {
                 break stored.value;
             }
         };
@@ -177,7 +177,7 @@ impl Datasets {
             if writes.is_empty() {
                 return Ok(());
             }
-            self.committed(&writes).await?;
+            self.store.committed(&writes).await?;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a schema can be checked in good time: one that refers to itself in place never ends, and one whose parts
-//! look at the same child twice takes twice as long with every level of the answer.
+//! look at the same child twice takes twice as long with every level of the value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -23,7 +23,7 @@ const OF_FIELDS: [&str; 2] = ["additionalProperties", "unevaluatedProperties"];
 /// Keywords that hold no schemas.
 const PLAIN: [&str; 4] = ["const", "enum", "default", "examples"];
 
-/// What a schema demands of answers.
+/// What a schema demands of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// How deep they may nest.
@@ -33,7 +33,7 @@ pub(super) struct Shape {
 /// The shape of a schema, or what is wrong with it.
 pub(super) fn shape(root: &Value) -> Result<Shape, String> {
     references(root, true)?;
-    let mut survey = Survey { root, known: BTreeMap::new(), visited: Vec::new(), most: 1 };
+    let mut survey = Survey { root, known: BTreeMap::new(), visited: BTreeSet::new(), most: 1 };
     survey.visit(root)?;
     let depth = if survey.most <= 1 {
         DEEPEST
@@ -108,7 +108,7 @@ struct Survey<'a> {
     root: &'a Value,
     /// `None` while it is being looked at.
     known: BTreeMap<*const Value, Option<Looks>>,
-    visited: Vec<*const Value>,
+    visited: BTreeSet<*const Value>,
     most: u64,
 }
 
@@ -119,10 +119,9 @@ impl<'a> Survey<'a> {
         while let Some(schema) = waiting.pop() {
             let place = std::ptr::from_ref(schema);
             let Value::Object(fields) = schema else { continue };
-            if self.visited.contains(&place) {
+            if !self.visited.insert(place) {
                 continue;
             }
-            self.visited.push(place);
             self.most = self.most.max(self.looks(schema)?.most());
             waiting.extend(self.in_place(fields)?);
             for name in OF_ITEMS.iter().chain(&OF_FIELDS).chain(&["propertyNames"]) {
@@ -152,7 +151,7 @@ impl<'a> Survey<'a> {
         match self.known.get(&place) {
             Some(Some(looks)) => return Ok(looks.clone()),
             Some(None) => {
-                return Err("refers to itself without going deeper into the answer".into());
+                return Err("refers to itself without going deeper into the value".into());
             }
             None => {}
         }

@@ -104,12 +104,10 @@ impl Keys {
                 audit.write(&Actor::from(by), record.created_at)?,
             ];
             writes.extend(project);
-            match self.store.commit(&writes).await {
-                Ok(_) => return Ok((record, plain)),
-                // The project was changed meanwhile.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                return Ok((record, plain));
             }
+            // The project was changed meanwhile.
         }
     }
 
@@ -179,10 +177,8 @@ impl Keys {
             revoked.revoked_at = Some(now);
             let audit = change(&revoked, Action::key_revoke());
             let writes = [revoked.put(stored.unchanged())?, audit.write(&Actor::from(by), now)?];
-            match self.store.commit(&writes).await {
-                Ok(_) => return Ok(revoked),
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                return Ok(revoked);
             }
         }
     }
@@ -227,10 +223,8 @@ impl Keys {
                 audit.write(&Actor::from(by), now)?,
             ];
             writes.extend(project);
-            match self.store.commit(&writes).await {
-                Ok(_) => return Ok((fresh, plain)),
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                return Ok((fresh, plain));
             }
         }
     }

@@ -123,10 +123,10 @@ impl Projects {
         let project = Project { id, description, created_at: Some(now), archived_at: None };
         let audit = change(&project, Action::project_create());
         let writes = [project.put(Expect::Absent)?, audit.write(&Actor::from(by), now)?];
-        match self.store.commit(&writes).await {
-            Ok(_) => Ok(project),
-            Err(StoreError::Conflict(_)) => Err(ProjectError::Exists(project.id)),
-            Err(error) => Err(error.into()),
+        if self.store.committed(&writes).await? {
+            Ok(project)
+        } else {
+            Err(ProjectError::Exists(project.id))
         }
     }
 
@@ -191,10 +191,8 @@ impl Projects {
             let archived = Project { archived_at: Some(now), ..stored.value.clone() };
             let audit = change(&archived, Action::project_archive());
             let writes = [archived.put(stored.unchanged())?, audit.write(&Actor::from(by), now)?];
-            match self.store.commit(&writes).await {
-                Ok(_) => return Ok(archived),
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                return Ok(archived);
             }
         }
     }

@@ -4,9 +4,6 @@ use diogenes_core::batches::Files;
 use diogenes_core::datasets::{DatasetError, Datasets};
 use diogenes_core::jobs::Jobs;
 use diogenes_core::ports::BlobError;
-use diogenes_core::tenancy::ProjectId;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::batches::blob_error;
 use crate::control::extract::Entrance;
@@ -33,15 +30,6 @@ impl AsRef<Entrance> for DatasetsArea {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::control) struct DatasetsProject {
-    /// The dataset's project; the caller's own when absent.
-    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-    pub(super) project: Option<ProjectId>,
-}
-
 /// A failed call about datasets, as callers see it.
 pub(in crate::control) fn dataset_error(error: &DatasetError) -> ApiError {
     let told = |kind| ApiError::new(kind, error.to_string());
@@ -64,13 +52,4 @@ pub(in crate::control) fn dataset_error(error: &DatasetError) -> ApiError {
         DatasetError::Project(error) => project_error(error).param("project"),
         DatasetError::Store(error) => store_error(error),
     }
-}
-
-/// A field that a caller has sent, read as what it is.
-pub(super) fn read<T>(field: &str, text: &str) -> Result<T, ApiError>
-where
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    text.parse()
-        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param(field))
 }

@@ -10,9 +10,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::area::{DatasetsArea, DatasetsProject, dataset_error, read};
+use super::area::{DatasetsArea, dataset_error};
 use super::bodies::DatasetBody;
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString, page_size};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, page_size, parse};
 use crate::error::{ApiError, ErrorBody, ErrorKind};
 
 /// A page of examples.
@@ -119,8 +119,8 @@ pub(in crate::control) struct ChangeExample {
 
 /// The snapshot that a path and a query name.
 pub(super) fn reference(dataset: &str, snapshot: Option<&str>) -> Result<DatasetRef, ApiError> {
-    let named: DatasetRef = read("dataset", dataset)?;
-    let snapshot = snapshot.map(|text| read("snapshot", text)).transpose()?;
+    let named: DatasetRef = parse("dataset", dataset)?;
+    let snapshot = snapshot.map(|text| parse("snapshot", text)).transpose()?;
     Ok(DatasetRef { dataset: dataset.to_owned(), snapshot: snapshot.unwrap_or(named.snapshot) })
 }
 
@@ -172,13 +172,13 @@ pub(in crate::control) async fn list(
 
 /// Add examples to a dataset.
 #[utoipa::path(post, path = "/api/v1/datasets/{dataset}/examples", request_body = AddExamples, tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 201, body = AddedExamples), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn add(
     Allow(by): Allow<may::DatasetsWrite>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<AddExamples>,
 ) -> Result<(StatusCode, Json<AddedExamples>), ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
@@ -196,18 +196,18 @@ pub(in crate::control) async fn add(
 
 /// Remove examples from a dataset: all of them or, where one does not exist, none.
 #[utoipa::path(post, path = "/api/v1/datasets/{dataset}/examples/remove", request_body = RemoveExamples, tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 200, body = DatasetBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn remove(
     Allow(by): Allow<may::DatasetsWrite>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<RemoveExamples>,
 ) -> Result<Json<DatasetBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let ids = body.ids.iter().enumerate();
-    let ids = ids.map(|(index, id)| read::<ExampleId>(&format!("ids[{index}]"), id));
+    let ids = ids.map(|(index, id)| parse::<ExampleId>(&format!("ids[{index}]"), id));
     let ids = ids.collect::<Result<Vec<_>, _>>()?;
     let dataset = area.datasets.remove(&by, &project, &name, &ids, body.after).await;
     Ok(Json(dataset.map_err(|error| dataset_error(&error))?.into()))
@@ -226,7 +226,7 @@ pub(in crate::control) async fn show(
 ) -> Result<Json<Example>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let reference = reference(&name, query.snapshot.as_deref())?;
-    let example = area.datasets.example(&by, &project, &reference, read("example", &id)?).await;
+    let example = area.datasets.example(&by, &project, &reference, parse("example", &id)?).await;
     Ok(Json(example.map_err(|error| dataset_error(&error))?))
 }
 
@@ -243,7 +243,7 @@ pub(in crate::control) async fn replace(
     JsonBody(body): JsonBody<ExampleContent>,
 ) -> Result<Json<DatasetBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
-    let id = read("example", &id)?;
+    let id = parse("example", &id)?;
     let dataset = area.datasets.replace(&by, &project, &name, id, body, query.after).await;
     Ok(Json(dataset.map_err(|error| dataset_error(&error))?.into()))
 }

@@ -9,9 +9,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::area::{DatasetsArea, DatasetsProject, dataset_error, read};
+use super::area::{DatasetsArea, dataset_error};
 use super::bodies::{CreateDataset, DatasetBody, DatasetList, UpdateDataset};
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString, page_size};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, page_size, parse};
 use crate::error::{ApiError, ErrorBody};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -58,16 +58,16 @@ pub(in crate::control) async fn list(
 }
 
 /// Create a dataset without examples.
-#[utoipa::path(post, path = "/api/v1/datasets", params(DatasetsProject), request_body = CreateDataset, tag = "datasets",
+#[utoipa::path(post, path = "/api/v1/datasets", params(OfProject), request_body = CreateDataset, tag = "datasets",
     responses((status = 201, body = DatasetBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn create(
     Allow(by): Allow<may::DatasetsWrite>,
     State(area): State<Arc<DatasetsArea>>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<CreateDataset>,
 ) -> Result<(StatusCode, Json<DatasetBody>), ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
-    let name = read("name", &body.name)?;
+    let name = parse("name", &body.name)?;
     let dataset = area.datasets.create(&by, &project, &name, body.wanted()).await;
     let dataset = dataset.map_err(|error| dataset_error(&error))?;
     Ok((StatusCode::CREATED, Json(dataset.into())))
@@ -75,13 +75,13 @@ pub(in crate::control) async fn create(
 
 /// Show a dataset.
 #[utoipa::path(get, path = "/api/v1/datasets/{dataset}", tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 200, body = DatasetBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn show(
     Allow(by): Allow<may::DatasetsRead>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DatasetBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let dataset = area.datasets.get(&by, &project, &name).await;
@@ -90,13 +90,13 @@ pub(in crate::control) async fn show(
 
 /// Change what stands beside the examples of a dataset.
 #[utoipa::path(patch, path = "/api/v1/datasets/{dataset}", request_body = UpdateDataset, tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 200, body = DatasetBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn update(
     Allow(by): Allow<may::DatasetsWrite>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<UpdateDataset>,
 ) -> Result<Json<DatasetBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
@@ -106,13 +106,13 @@ pub(in crate::control) async fn update(
 
 /// Delete a dataset with all its snapshots, for good.
 #[utoipa::path(delete, path = "/api/v1/datasets/{dataset}", tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 200, body = DatasetBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn delete(
     Allow(by): Allow<may::DatasetsWrite>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DatasetBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let dataset = area.datasets.delete(&by, &project, &name).await;

@@ -8,10 +8,10 @@ use diogenes_core::tenancy::{ProjectId, may};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::area::{DatasetsArea, DatasetsProject, dataset_error};
+use super::area::{DatasetsArea, dataset_error};
 use super::bodies::{SnapshotBody, SnapshotList};
 use super::examples::reference;
-use crate::control::extract::{Allow, PathOf, QueryString, page_size};
+use crate::control::extract::{Allow, OfProject, PathOf, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -103,14 +103,14 @@ pub(in crate::control) async fn list(
 
 /// Show a snapshot, and what its examples look like.
 #[utoipa::path(get, path = "/api/v1/datasets/{dataset}/snapshots/{snapshot}", tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id"),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id"),
         ("snapshot" = String, Path, description = "`latest`, `v2`, or the first digits of its digest")),
     responses((status = 200, body = SnapshotBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn show(
     Allow(by): Allow<may::DatasetsRead>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf((name, snapshot)): PathOf<(String, String)>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<SnapshotBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let reference = reference(&name, Some(&snapshot))?;

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::area::{DatasetsArea, DatasetsProject, dataset_error, read};
+use super::area::{DatasetsArea, dataset_error};
 use super::examples::reference;
 use super::files::evals_file;
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, parse};
 use crate::control::jobs::{JobBody, job_error};
 use crate::datasets::{ExportArguments, ImportArguments, OnError};
 use crate::error::{ApiError, ErrorBody, ErrorKind};
@@ -64,13 +64,13 @@ pub struct ExportExamples {
 
 /// Import a file into a dataset: a job, whose end tells what came of it.
 #[utoipa::path(post, path = "/api/v1/datasets/{dataset}/import", request_body = ImportExamples, tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 202, body = JobBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn import(
     Allow(by): Allow<may::DatasetsWrite>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ImportExamples>,
 ) -> Result<(StatusCode, Json<JobBody>), ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
@@ -81,7 +81,7 @@ pub(in crate::control) async fn import(
         ApiError::new(ErrorKind::InvalidRequest, problem).param(field)
     };
     let format = match &body.format {
-        Some(text) => read("format", text)?,
+        Some(text) => parse("format", text)?,
         None => Format::of_name(&file.filename).ok_or_else(|| {
             let problem = format!(
                 "the name `{}` does not tell the format; give `format`: `csv`, `jsonl` or `parquet`",
@@ -90,7 +90,7 @@ pub(in crate::control) async fn import(
             invalid("format", problem)
         })?,
     };
-    let encoding = body.encoding.as_deref().map(|text| read::<Encoding>("encoding", text));
+    let encoding = body.encoding.as_deref().map(|text| parse::<Encoding>("encoding", text));
     let encoding = encoding.transpose()?.map(|encoding| encoding.to_string());
     let delimiter = match body.delimiter.as_deref().map(str::as_bytes) {
         None => None,
@@ -127,17 +127,17 @@ pub(in crate::control) async fn import(
 
 /// Export a snapshot of a dataset to a file: a job, whose end tells the id of the file.
 #[utoipa::path(post, path = "/api/v1/datasets/{dataset}/export", request_body = ExportExamples, tag = "datasets",
-    params(DatasetsProject, ("dataset" = String, Path, description = "the dataset's name or id")),
+    params(OfProject, ("dataset" = String, Path, description = "the dataset's name or id")),
     responses((status = 202, body = JobBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn export(
     Allow(by): Allow<may::DatasetsRead>,
     State(area): State<Arc<DatasetsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<DatasetsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ExportExamples>,
 ) -> Result<(StatusCode, Json<JobBody>), ApiError> {
     let project: ProjectId = query.project.unwrap_or_else(|| by.project.clone());
-    let format = body.format.as_deref().map(|text| read("format", text)).transpose()?;
+    let format = body.format.as_deref().map(|text| parse("format", text)).transpose()?;
     let reference = reference(&name, body.snapshot.as_deref())?;
     let snapshot = area.datasets.resolve(&by, &project, &reference).await;
     let snapshot = snapshot.map_err(|error| dataset_error(&error))?;

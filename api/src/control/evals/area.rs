@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use diogenes_core::evals::{Draft, EvalError, Evals, NewEval};
-use diogenes_core::tenancy::{Principal, ProjectId};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use diogenes_core::tenancy::Principal;
 
 use crate::auth::denied_error;
 use crate::control::datasets::dataset_error;
@@ -66,15 +64,6 @@ impl AsRef<Entrance> for EvalsArea {
     fn as_ref(&self) -> &Entrance {
         &self.entrance
     }
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::control) struct EvalsProject {
-    /// The run's project; the caller's own when absent.
-    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-    pub(super) project: Option<ProjectId>,
 }
 
 /// A failed call about evals, as callers see it.

@@ -8,8 +8,8 @@ use diogenes_core::tenancy::may;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::area::{EvalsArea, EvalsProject, eval_error};
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString};
+use super::area::{EvalsArea, eval_error};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString};
 use crate::error::{ApiError, ErrorBody};
 
 /// What humans say of some answers of a run.
@@ -91,13 +91,13 @@ impl From<Calibrated> for CalibrationBody {
 /// Hold an evaluator of a run against labels of humans. Nothing is kept.
 #[utoipa::path(post, path = "/api/v1/evals/{id}/calibrate", request_body = CalibrateEval,
     tag = "evals",
-    params(EvalsProject, ("id" = String, Path, description = "the run's id")),
+    params(OfProject, ("id" = String, Path, description = "the run's id")),
     responses((status = 200, body = CalibrationBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn calibrate(
     Allow(by): Allow<may::EvalsRead>,
     State(area): State<Arc<EvalsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<EvalsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<CalibrateEval>,
 ) -> Result<Json<CalibrationBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());

@@ -10,10 +10,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::area::{EvalsArea, EvalsProject, eval_error};
+use super::area::{EvalsArea, eval_error};
 use super::bodies::{EvalBody, EvalList, EvalResultBody, EvalResultPage, EvaluatorList};
 use super::create::CreateEval;
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString, page_size};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -83,13 +83,13 @@ pub(in crate::control) async fn list(
 
 /// Show a run: how far it is, and what its results say so far.
 #[utoipa::path(get, path = "/api/v1/evals/{id}", tag = "evals",
-    params(EvalsProject, ("id" = String, Path, description = "the run's id")),
+    params(OfProject, ("id" = String, Path, description = "the run's id")),
     responses((status = 200, body = EvalBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn show(
     Allow(by): Allow<may::EvalsRead>,
     State(area): State<Arc<EvalsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<EvalsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<EvalBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let run = area.evals.get(&by, &project, &id).await;
@@ -98,13 +98,13 @@ pub(in crate::control) async fn show(
 
 /// Ask for the end of a run. What was answered is kept.
 #[utoipa::path(post, path = "/api/v1/evals/{id}/cancel", tag = "evals",
-    params(EvalsProject, ("id" = String, Path, description = "the run's id")),
+    params(OfProject, ("id" = String, Path, description = "the run's id")),
     responses((status = 200, body = EvalBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn cancel(
     Allow(by): Allow<may::EvalsWrite>,
     State(area): State<Arc<EvalsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<EvalsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<EvalBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let run = area.evals.cancel(&by, &project, &id).await;

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use diogenes_core::prompts::{Prompt, PromptError, PromptShelf, Prompts};
-use diogenes_core::tenancy::ProjectId;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::control::extract::Entrance;
 use crate::error::{ApiError, ErrorKind, project_error, store_error};
@@ -49,15 +46,6 @@ impl AsRef<Entrance> for PromptsArea {
     fn as_ref(&self) -> &Entrance {
         &self.entrance
     }
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::control) struct PromptsProject {
-    /// The prompt's project; the caller's own when absent.
-    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-    pub(super) project: Option<ProjectId>,
 }
 
 /// A failed call about prompts, as callers see it.

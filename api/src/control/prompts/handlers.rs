@@ -8,10 +8,10 @@ use diogenes_core::tenancy::{ProjectId, may};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::area::{PromptsArea, PromptsProject, prompt_error};
+use super::area::{PromptsArea, prompt_error};
 use super::bodies::{PromptBody, PromptList, UpdatePrompt};
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString, page_size};
-use crate::error::{ApiError, ErrorBody, ErrorKind};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, page_size, parse};
+use crate::error::{ApiError, ErrorBody};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -51,9 +51,7 @@ pub(in crate::control) async fn list(
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let order_by = match query.order_by {
         None => OrderBy::default(),
-        Some(text) => text.parse().map_err(|problem: String| {
-            ApiError::new(ErrorKind::InvalidRequest, problem).param("order_by")
-        })?,
+        Some(text) => parse("order_by", &text)?,
     };
     let tags = query.tags.unwrap_or_default();
     let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
@@ -75,13 +73,13 @@ pub(in crate::control) async fn list(
 
 /// Show a prompt.
 #[utoipa::path(get, path = "/api/v1/prompts/{prompt}", tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
     responses((status = 200, body = PromptBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn show(
     Allow(by): Allow<may::PromptsRead>,
     State(area): State<Arc<PromptsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<PromptBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let prompt = area.prompts.get(&by, &project, &name).await;
@@ -90,13 +88,13 @@ pub(in crate::control) async fn show(
 
 /// Change what stands beside the versions of a prompt; archive or restore it.
 #[utoipa::path(patch, path = "/api/v1/prompts/{prompt}", request_body = UpdatePrompt, tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
     responses((status = 200, body = PromptBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn update(
     Allow(by): Allow<may::PromptsWrite>,
     State(area): State<Arc<PromptsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<UpdatePrompt>,
 ) -> Result<Json<PromptBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
@@ -108,13 +106,13 @@ pub(in crate::control) async fn update(
 
 /// Delete an archived prompt with all its versions, for good.
 #[utoipa::path(delete, path = "/api/v1/prompts/{prompt}", tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
     responses((status = 200, body = PromptBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn delete(
     Allow(by): Allow<may::PromptsWrite>,
     State(area): State<Arc<PromptsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<PromptBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let prompt = area.prompts.delete(&by, &project, &name).await;

@@ -2,16 +2,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use diogenes_core::prompts::{Label, LabelMove};
+use diogenes_core::prompts::LabelMove;
 use diogenes_core::tenancy::{ProjectId, may};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::area::{PromptsArea, PromptsProject, prompt_error};
+use super::area::{PromptsArea, prompt_error};
 use super::bodies::PromptBody;
-use super::versions::selector;
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString};
-use crate::error::{ApiError, ErrorBody, ErrorKind};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, parse};
+use crate::error::{ApiError, ErrorBody};
 
 /// Where a label is to stand.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -38,27 +37,21 @@ pub(in crate::control) struct RemoveLabel {
     reason: Option<String>,
 }
 
-fn parse_label(text: &str) -> Result<Label, ApiError> {
-    text.parse().map_err(|error| {
-        ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("label")
-    })
-}
-
 /// Let a label stand at a version. Requests follow within five seconds.
 #[utoipa::path(put, path = "/api/v1/prompts/{prompt}/labels/{label}", request_body = PutLabel, tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id"),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id"),
         ("label" = String, Path, description = "the label")),
     responses((status = 200, body = PromptBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn put_label(
     Allow(by): Allow<may::PromptsWrite>,
     State(area): State<Arc<PromptsArea>>,
     PathOf((name, label)): PathOf<(String, String)>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<PutLabel>,
 ) -> Result<Json<PromptBody>, ApiError> {
     let wanted = LabelMove {
-        label: parse_label(&label)?,
-        to: Some(selector("version", &body.version)?),
+        label: parse("label", &label)?,
+        to: Some(parse("version", &body.version)?),
         from: body.from,
         reason: body.reason,
     };
@@ -81,7 +74,7 @@ pub(in crate::control) async fn remove_label(
     QueryString(query): QueryString<RemoveLabel>,
 ) -> Result<Json<PromptBody>, ApiError> {
     let wanted = LabelMove {
-        label: parse_label(&label)?,
+        label: parse("label", &label)?,
         to: None,
         from: None,
         reason: query.reason.unwrap_or_default(),

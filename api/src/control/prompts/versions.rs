@@ -3,16 +3,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::ports::Cursor;
-use diogenes_core::prompts::{self, PromptError, PromptMessage, Selector};
+use diogenes_core::prompts::{self, PromptError, PromptMessage};
 use diogenes_core::tenancy::{ProjectId, may};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::area::{PromptsArea, PromptsProject, prompt_error};
+use super::area::{PromptsArea, prompt_error};
 use super::bodies::{PromptVersionBody, PushPrompt, PushedPrompt};
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString, page_size};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, page_size, parse};
 use crate::error::{ApiError, ErrorBody, ErrorKind};
 
 /// The versions of a prompt.
@@ -55,23 +55,17 @@ pub(in crate::control) struct ListVersions {
     cursor: Option<String>,
 }
 
-/// The version that a path or a query names.
-pub(super) fn selector(field: &str, text: &str) -> Result<Selector, ApiError> {
-    text.parse()
-        .map_err(|error| ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param(field))
-}
-
 /// Push a version of a prompt; the first one creates it. What the newest version says already makes no
 /// new one.
 #[utoipa::path(post, path = "/api/v1/prompts/{prompt}/versions", request_body = PushPrompt, tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id")),
     responses((status = 201, body = PushedPrompt), (status = 200, description = "no new version", body = PushedPrompt),
         (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn push(
     Allow(by): Allow<may::PromptsWrite>,
     State(area): State<Arc<PromptsArea>>,
     PathOf(name): PathOf<String>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<PushPrompt>,
 ) -> Result<(StatusCode, Json<PushedPrompt>), ApiError> {
     let schema = body.default_config.output_schema.as_ref();
@@ -132,16 +126,16 @@ pub(in crate::control) async fn history(
 
 /// Show one version of a prompt.
 #[utoipa::path(get, path = "/api/v1/prompts/{prompt}/versions/{version}", tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id"),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id"),
         ("version" = String, Path, description = "`v2`, `latest` or a label")),
     responses((status = 200, body = PromptVersionBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn show_version(
     Allow(by): Allow<may::PromptsRead>,
     State(area): State<Arc<PromptsArea>>,
     PathOf((name, version)): PathOf<(String, String)>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<PromptVersionBody>, ApiError> {
-    let version = selector("version", &version)?;
+    let version = parse("version", &version)?;
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let found = area.prompts.version(&by, &project, &name, &version).await;
     let (prompt, version) = found.map_err(|error| prompt_error(&error))?;
@@ -151,17 +145,17 @@ pub(in crate::control) async fn show_version(
 /// Show what a version says with these values. No model is asked.
 #[utoipa::path(post, path = "/api/v1/prompts/{prompt}/versions/{version}/render",
     request_body = RenderPrompt, tag = "prompts",
-    params(PromptsProject, ("prompt" = String, Path, description = "the prompt's slug or id"),
+    params(OfProject, ("prompt" = String, Path, description = "the prompt's slug or id"),
         ("version" = String, Path, description = "`v2`, `latest` or a label")),
     responses((status = 200, body = RenderedPrompt), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn render(
     Allow(by): Allow<may::PromptsRead>,
     State(area): State<Arc<PromptsArea>>,
     PathOf((name, version)): PathOf<(String, String)>,
-    QueryString(query): QueryString<PromptsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<RenderPrompt>,
 ) -> Result<Json<RenderedPrompt>, ApiError> {
-    let version = selector("version", &version)?;
+    let version = parse("version", &version)?;
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let found = area.prompts.version(&by, &project, &name, &version).await;
     let (prompt, version) = found.map_err(|error| prompt_error(&error))?;

@@ -21,7 +21,7 @@ use self::args::{
     ImportArgs, ListArgs, RemoveArgs, SetArgs, ShowArgs, SnapshotsArgs, UpdateArgs, Which,
 };
 use super::fields::{Fields, Origin};
-use super::options::Options;
+use super::options::{Options, in_project};
 use super::{confirmation, output};
 use crate::client::{Client, decode};
 use crate::exit::{Failure, Kind};
@@ -63,10 +63,6 @@ enum Action {
 
 const PATH: [&str; 3] = ["api", "v1", "datasets"];
 
-fn of(project: Option<&ProjectId>) -> Vec<(&str, &str)> {
-    project.iter().map(|project| ("project", project.as_str())).collect()
-}
-
 fn path<'a>(name: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
     [&PATH[..], &[name], rest].concat()
 }
@@ -83,7 +79,7 @@ pub(super) async fn run(args: DatasetArgs) -> Result<(), Failure> {
         }
         Action::Update(UpdateArgs { dataset: Which { name, project }, beside }) => {
             let body = update(beside);
-            let (path, query) = (path(&name, &[]), of(project.as_ref()));
+            let (path, query) = (path(&name, &[]), in_project(project.as_ref()));
             let dataset = client.call_at(Method::PATCH, &path, &query, Some(&body)).await?;
             output::result(format, &dataset, || Ok(shown::dataset(&decode(dataset.clone())?)))
         }
@@ -91,7 +87,7 @@ pub(super) async fn run(args: DatasetArgs) -> Result<(), Failure> {
             let examples = vec![example(content)];
             let body = AddExamples { examples, skip_duplicates, after: None };
             let path = path(&name, &["examples"]);
-            let added = client.post_to(&path, &of(project.as_ref()), &body).await?;
+            let added = client.post_to(&path, &in_project(project.as_ref()), &body).await?;
             output::result(format, &added, || {
                 let told: AddedExamples = decode(added.clone())?;
                 let version = told.dataset.version;
@@ -103,7 +99,7 @@ pub(super) async fn run(args: DatasetArgs) -> Result<(), Failure> {
         }
         Action::Set(SetArgs { dataset: Which { name, project }, id, content }) => {
             let id = id.to_string();
-            let (path, query) = (path(&name, &["examples", &id]), of(project.as_ref()));
+            let (path, query) = (path(&name, &["examples", &id]), in_project(project.as_ref()));
             let body = example(content);
             let dataset = client.call_at(Method::PUT, &path, &query, Some(&body)).await?;
             changed(&name, &dataset, format)
@@ -112,14 +108,14 @@ pub(super) async fn run(args: DatasetArgs) -> Result<(), Failure> {
             let ids = ids.iter().map(ToString::to_string).collect();
             let body = RemoveExamples { ids, after: None };
             let path = path(&name, &["examples", "remove"]);
-            let dataset = client.post_to(&path, &of(project.as_ref()), &body).await?;
+            let dataset = client.post_to(&path, &in_project(project.as_ref()), &body).await?;
             changed(&name, &dataset, format)
         }
         Action::Examples(args) => examples(&client, &args, format).await,
         Action::Export(args) => transfer::export(&client, args, format).await,
         Action::Snapshots(SnapshotsArgs { dataset: Which { name, project } }) => {
             let path = path(&name, &["snapshots"]);
-            let list = client.get_all(&path, &of(project.as_ref())).await?;
+            let list = client.get_all(&path, &in_project(project.as_ref())).await?;
             output::result(format, &list, || {
                 Ok(shown::snapshots(&decode::<SnapshotList>(list.clone())?.data))
             })
@@ -131,7 +127,7 @@ pub(super) async fn run(args: DatasetArgs) -> Result<(), Failure> {
                 output::note("nothing was deleted");
                 return Ok(());
             }
-            let (path, query) = (path(&name, &[]), of(project.as_ref()));
+            let (path, query) = (path(&name, &[]), in_project(project.as_ref()));
             let deleted = client.call_at(Method::DELETE, &path, &query, None::<&()>).await?;
             output::result(format, &deleted, || Ok(format!("deleted `{name}`")))
         }
@@ -145,7 +141,7 @@ async fn create(client: &Client, args: CreateArgs, format: output::Format) -> Re
         update(args.beside);
     let schema = args.schema.as_deref().map(schema).transpose()?;
     let body = CreateDataset { name, description, tags, metadata, prompts, schema, keep_snapshots };
-    let dataset = client.post_to(&PATH, &of(project.as_ref()), &body).await?;
+    let dataset = client.post_to(&PATH, &in_project(project.as_ref()), &body).await?;
     output::result(format, &dataset, || Ok(shown::dataset(&decode(dataset.clone())?)))
 }
 
@@ -202,7 +198,7 @@ fn changed(name: &str, dataset: &Value, format: output::Format) -> Result<(), Fa
 }
 
 async fn list(client: &Client, args: &ListArgs, format: output::Format) -> Result<(), Failure> {
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     let tags = args.tags.join(",");
     query.extend(args.search.as_deref().map(|search| ("search", search)));
     query.extend((!tags.is_empty()).then_some(("tags", tags.as_str())));
@@ -225,7 +221,7 @@ async fn show(
     project: Option<&ProjectId>,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let (name, query) = (reference.dataset.as_str(), of(project));
+    let (name, query) = (reference.dataset.as_str(), in_project(project));
     let snapshot = reference.snapshot.to_string();
     let snapshot = client.get(&path(name, &["snapshots", &snapshot]), &query).await?;
     if reference.snapshot != SnapshotSelector::Latest {
@@ -257,7 +253,7 @@ async fn examples(
     let name = args.reference.dataset.as_str();
     let (snapshot, tags) = (args.reference.snapshot.to_string(), args.tags.join(","));
     let (sample, seed) = (args.sample.map(|n| n.to_string()), args.seed.map(|n| n.to_string()));
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     query.push(("snapshot", &snapshot));
     query.extend((!tags.is_empty()).then_some(("tags", tags.as_str())));
     query.extend(args.split.as_deref().map(|split| ("split", split)));
@@ -314,7 +310,7 @@ async fn diff(client: &Client, args: &DiffArgs, format: output::Format) -> Resul
     };
     let (from, to, limit) =
         (args.from.snapshot.to_string(), to.to_string(), args.limit.to_string());
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     query.extend([("from", from.as_str()), ("to", to.as_str()), ("limit", limit.as_str())]);
     let diff = client.get(&path(&args.from.dataset, &["compare"]), &query).await?;
     output::result(format, &diff, || {

@@ -13,8 +13,9 @@ use indicatif::{DecimalBytes, HumanCount, ProgressBar};
 use serde_json::Value;
 
 use super::args::{ExportArgs, ImportArgs};
-use super::{of, path};
+use super::path;
 use crate::client::{Client, decode};
+use crate::commands::options::in_project;
 use crate::commands::{output, progress};
 use crate::exit::{Failure, Kind};
 
@@ -26,7 +27,7 @@ pub(super) async fn import(
     args: ImportArgs,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let (name, query) = (args.dataset.name.as_str(), of(args.dataset.project.as_ref()));
+    let (name, query) = (args.dataset.name.as_str(), in_project(args.dataset.project.as_ref()));
     let shown = args.file.display().to_string();
     if shown.starts_with("s3://") || shown.starts_with("gs://") {
         let text =
@@ -103,7 +104,7 @@ pub(super) async fn export(
     args: ExportArgs,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let (name, query) = (args.reference.dataset.as_str(), of(args.project.as_ref()));
+    let (name, query) = (args.reference.dataset.as_str(), in_project(args.project.as_ref()));
     let shown = args.file.display().to_string();
     let to_terminal = args.file == Path::new("-");
     let wanted = args.format.or_else(|| Format::of_name(&shown)).ok_or_else(|| {
@@ -195,7 +196,7 @@ async fn follow(
             bar.set_message(format!("{share} % {}", progress.message));
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        job = decode(client.get(&["api", "v1", "jobs", &job.id], &of(project)).await?)?;
+        job = decode(client.get(&["api", "v1", "jobs", &job.id], &in_project(project)).await?)?;
     }
     if let Some(bar) = bar {
         bar.finish_and_clear();
@@ -223,11 +224,10 @@ async fn save(
     };
     let mut answer = client.download_at(&path(name, &["files", id]), query).await?;
     if to == Path::new("-") {
-        let mut out = io::stdout().lock();
         while let Some(piece) = answer.chunk().await.map_err(|error| client.broken(error))? {
-            out.write_all(&piece).map_err(unwritten)?;
+            output::bytes(&piece)?;
         }
-        return out.flush().map_err(unwritten);
+        return Ok(());
     }
     let mut half = to.as_os_str().to_owned();
     half.push(".part");

@@ -16,7 +16,7 @@ use self::args::{
     DeleteArgs, DiffArgs, HistoryArgs, LabelArgs, ListArgs, RenderArgs, ShowArgs, StatusArgs,
     UpdateArgs, Which,
 };
-use super::options::Options;
+use super::options::{Options, in_project};
 use super::{confirmation, output};
 use crate::client::{Client, decode};
 use crate::exit::{Failure, Kind};
@@ -74,10 +74,6 @@ enum Action {
 
 const PATH: [&str; 3] = ["api", "v1", "prompts"];
 
-fn of(project: Option<&ProjectId>) -> Vec<(&str, &str)> {
-    project.iter().map(|project| ("project", project.as_str())).collect()
-}
-
 fn path<'a>(slug: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
     [&PATH[..], &[slug], rest].concat()
 }
@@ -91,7 +87,7 @@ pub(super) async fn run(args: PromptArgs) -> Result<(), Failure> {
         Action::Show(args) => show(&client, &args.reference, args.project.as_ref(), format).await,
         Action::History(HistoryArgs { prompt: Which { slug, project } }) => {
             let path = path(&slug, &["versions"]);
-            let history = client.get_all(&path, &of(project.as_ref())).await?;
+            let history = client.get_all(&path, &in_project(project.as_ref())).await?;
             output::result(format, &history, || shown::history(&history))
         }
         Action::Diff(args) => diff(&client, &args, format).await,
@@ -126,7 +122,7 @@ pub(super) async fn run(args: PromptArgs) -> Result<(), Failure> {
                 output::note("nothing was deleted");
                 return Ok(());
             }
-            let (path, query) = (path(&slug, &[]), of(project.as_ref()));
+            let (path, query) = (path(&slug, &[]), in_project(project.as_ref()));
             let deleted = client.call_at(Method::DELETE, &path, &query, None::<&()>).await?;
             output::result(format, &deleted, || Ok(format!("deleted `{slug}`")))
         }
@@ -134,7 +130,7 @@ pub(super) async fn run(args: PromptArgs) -> Result<(), Failure> {
 }
 
 async fn list(client: &Client, args: &ListArgs, format: output::Format) -> Result<(), Failure> {
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     let tags = args.tags.join(",");
     query.extend(args.search.as_deref().map(|search| ("search", search)));
     query.extend((!tags.is_empty()).then_some(("tags", tags.as_str())));
@@ -162,11 +158,11 @@ async fn show(
 ) -> Result<(), Failure> {
     let slug = reference.slug.as_str();
     if reference.version == Selector::Default {
-        let prompt = client.get(&path(slug, &[]), &of(project)).await?;
+        let prompt = client.get(&path(slug, &[]), &in_project(project)).await?;
         return output::result(format, &prompt, || Ok(shown::prompt(&decode(prompt.clone())?)));
     }
     let version = reference.version.to_string();
-    let version = client.get(&path(slug, &["versions", &version]), &of(project)).await?;
+    let version = client.get(&path(slug, &["versions", &version]), &in_project(project)).await?;
     output::result(format, &version, || {
         Ok(shown::version(&decode::<PromptVersionBody>(version.clone())?))
     })
@@ -188,7 +184,7 @@ async fn diff(client: &Client, args: &DiffArgs, format: output::Format) -> Resul
         )));
     }
     let (from, to) = (args.from.version.to_string(), to.version.to_string());
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     query.extend([("from", from.as_str()), ("to", to.as_str())]);
     query.extend(args.embedding_model.as_deref().map(|model| ("embedding_model", model)));
     let comparison = client.get(&path(args.from.slug.as_str(), &["compare"]), &query).await?;
@@ -200,7 +196,7 @@ async fn diff(client: &Client, args: &DiffArgs, format: output::Format) -> Resul
 async fn label(client: &Client, args: &LabelArgs, format: output::Format) -> Result<(), Failure> {
     let LabelArgs { prompt: slug, label, version, remove, reason, from, project } = args;
     let path = path(slug, &["labels", label.as_str()]);
-    let mut query = of(project.as_ref());
+    let mut query = in_project(project.as_ref());
     let prompt = match version {
         Some(version) if !remove => {
             let from = from.as_ref().map(|from| match from {
@@ -231,7 +227,7 @@ async fn render(client: &Client, args: RenderArgs, format: output::Format) -> Re
     let version = args.reference.version.to_string();
     let path = path(args.reference.slug.as_str(), &["versions", &version, "render"]);
     let body = json!({"variables": args.values()?});
-    let rendered = client.post_to(&path, &of(args.project.as_ref()), &body).await?;
+    let rendered = client.post_to(&path, &in_project(args.project.as_ref()), &body).await?;
     output::result(format, &rendered, || {
         Ok(shown::messages(&decode::<RenderedPrompt>(rendered.clone())?.messages))
     })
@@ -243,7 +239,7 @@ async fn change(
     update: &impl Serialize,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let (path, query) = (path(&which.slug, &[]), of(which.project.as_ref()));
+    let (path, query) = (path(&which.slug, &[]), in_project(which.project.as_ref()));
     let prompt = client.call_at(Method::PATCH, &path, &query, Some(update)).await?;
     output::result(format, &prompt, || Ok(shown::prompt(&decode(prompt.clone())?)))
 }

@@ -5,9 +5,10 @@ use diogenes_core::prompts::{Label, PromptSlug};
 use diogenes_core::tenancy::ProjectId;
 use reqwest::Method;
 
-use super::{of, path, shown};
+use super::{path, shown};
 use crate::client::{Client, decode};
 use crate::commands::fields::{Fields, Origin};
+use crate::commands::options::in_project;
 use crate::commands::output;
 use crate::exit::{Failure, Kind};
 
@@ -52,7 +53,7 @@ pub(super) async fn run(
         body.change_description = text;
     }
     body.after = args.after.or(body.after);
-    let query = of(args.project.as_ref());
+    let query = in_project(args.project.as_ref());
     let versions = path(slug.as_str(), &["versions"]);
     let pushed = client.post_to(&versions, &query, &body).await?;
     let told: PushedPrompt = decode(pushed.clone())?;

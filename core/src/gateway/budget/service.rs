@@ -110,12 +110,10 @@ impl Budgets {
             let audit = change(&budget, Action::budget_set(), summary);
             let mut writes = vec![budget.put(expect)?, audit.write(&Actor::from(by), now)?];
             writes.extend(in_use);
-            match self.store.commit(&writes).await {
-                Ok(_) => return Ok((budget, standing.is_none())),
-                // The budget or its project was changed meanwhile.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                return Ok((budget, standing.is_none()));
             }
+            // The budget or its project was changed meanwhile.
         }
     }
 
@@ -191,10 +189,8 @@ impl Budgets {
             let audit = change(&stored.value, Action::budget_delete(), summary);
             let delete = Write::Delete { key, expect: stored.unchanged() };
             let writes = [delete, audit.write(&Actor::from(by), self.clock.now())?];
-            match self.store.commit(&writes).await {
-                Ok(_) => return Ok(stored.value),
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+            if self.store.committed(&writes).await? {
+                return Ok(stored.value);
             }
         }
     }

@@ -57,5 +57,5 @@ async fn a_caller_reaches_no_file_of_the_server_and_no_file_that_is_not_for_data
     let remote = json!({"name": "remote", "schema": {"input": {"$ref": "http://127.0.0.1:1/s"}}});
     let answer = world.client.post("/api/v1/datasets", &remote).await;
     assert_eq!(answer.refusal(), (400, "invalid_request".into()));
-    assert!(answer.text().contains("nothing is fetched"), "{}", answer.text());
+    assert!(answer.text().contains("not fetched"), "{}", answer.text());
 }
