@@ -20,7 +20,7 @@ BUILD_PACKAGES := cargo-lambda==1.9.2 ziglang==0.17.1
 SAM = PATH="$(AWS_TOOLS)/bin:$(PATH)" SAM_CLI_TELEMETRY=0 $(AWS_TOOLS)/bin/sam
 # Most tests wait for a program or a time: twice as many as there are cores end sooner.
 TEST_THREADS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
-FUNCTIONS := router authorizer keys cluster prompts batches jobs orchestrator
+FUNCTIONS := router authorizer keys cluster prompts batches datasets eval jobs orchestrator
 export PATH := $(PATH):$(TOOLS)/bin
 
 .PHONY: help run test check soak lint-template test-clients test-oracle bench bench-peers bench-batches bench-prompts bench-jobs bench-lambda build preflight deploy sam picture tools clean

@@ -27,6 +27,7 @@ RESERVATIONS = [
     "AuthorizerReservedConcurrency",
     "OrchestratorReservedConcurrency",
     "JobsReservedConcurrency",
+    "TransfersReservedConcurrency",
     "OutboundReservedConcurrency",
 ]
 # vCPUs of the smallest instance with a GPU that the documentation uses, and what it counts against.

@@ -115,6 +115,16 @@ pub fn prompts_router(prompts: Arc<PromptsArea>) -> Router {
     whole(Router::new(), control::prompts_router(prompts))
 }
 
+/// The routes of datasets: `/api/v1/datasets`.
+pub fn datasets_router(datasets: Arc<DatasetsArea>) -> Router {
+    whole(Router::new(), control::datasets_router(datasets))
+}
+
+/// The routes of evals: `/api/v1/evals`.
+pub fn evals_router(evals: Arc<EvalsArea>) -> Router {
+    whole(Router::new(), control::evals_router(evals))
+}
+
 /// The routes of files, uploads, batches, jobs and queues.
 pub fn batches_router(batches: Arc<BatchesArea>, jobs: Arc<JobsArea>) -> Router {
     whole(Router::new(), batches::router(batches).merge(control::jobs_router(jobs)))

@@ -33,6 +33,7 @@ pub mod sse;
 pub mod telemetry;
 
 pub use app::{
-    App, batches_router, cluster_router, inference_router, keys_router, prompts_router, router,
+    App, batches_router, cluster_router, datasets_router, evals_router, inference_router,
+    keys_router, prompts_router, router,
 };
 pub use settings::AppSettings;

@@ -68,6 +68,12 @@ impl Failure {
         server.is_some_and(|error| error.code.as_deref() == Some("precondition_failed"))
     }
 
+    /// Whether the server takes no body of that size.
+    pub(crate) fn is_body_too_large(&self) -> bool {
+        let server = self.error.downcast_ref::<ServerError>();
+        server.is_some_and(|error| error.code.as_deref() == Some("body_too_large"))
+    }
+
     /// The failure for programs: what `-o json` and `-o yaml` print instead of a line of text.
     pub(crate) fn to_value(&self) -> Value {
         let (kind, exit_code) = (self.kind, self.kind as u8);

@@ -25,6 +25,7 @@ pub mod audit;
 pub mod batches;
 pub mod byte_size;
 pub mod causes;
+mod daily;
 pub mod datasets;
 pub mod days;
 pub mod duration;

@@ -6,18 +6,16 @@ use axum::Router;
 use diogenes_api::batches::BatchesArea;
 use diogenes_api::control::JobsArea;
 use diogenes_api::jobs::{HttpJobs, Kinds};
-use diogenes_backends::blobs::{ObjectBlobs, S3Settings};
 use diogenes_backends::system::OsEntropy;
-use diogenes_core::batches::{Batches, Files, Uploads};
+use diogenes_core::batches::{Batches, Uploads};
 use diogenes_core::jobs::{Jobs, QueueName};
 use diogenes_core::ports::{Blobs, Entropy, Wake};
 use lambda_http::Error;
 
-use crate::environment::required;
 use crate::http_functions::entrance;
-use crate::outbound;
-use crate::start::{Base, endpoint};
+use crate::start::Base;
 use crate::workers::KINDS;
+use crate::{outbound, services};
 
 /// The services of files, batches and jobs.
 pub struct Services {
@@ -31,9 +29,9 @@ impl Services {
     pub fn new(base: &Base, blobs: Arc<dyn Blobs>, wake: Arc<dyn Wake>) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
         let (store, clock) = (base.store.clone(), base.clock.clone());
-        let files = Files::new(store.clone(), blobs, clock.clone(), entropy.clone());
+        let files = services::files(base, blobs);
         let uploads = Uploads::new(store.clone(), files.clone(), clock.clone(), entropy.clone());
-        let jobs = Jobs::new(store.clone(), clock.clone(), entropy.clone(), wake);
+        let jobs = services::jobs(base, wake);
         let batches = Batches::new(store, files, jobs.clone(), clock, entropy);
         Self { jobs, batches, uploads }
     }
@@ -50,17 +48,4 @@ pub fn routes(base: &Base, blobs: Arc<dyn Blobs>, wake: Arc<dyn Wake>) -> Result
         .with_templates_in(outbound::templates(base)?)
         .with_webhooks(http, outbound::signer(base)?);
     Ok(diogenes_api::batches_router(Arc::new(batches), Arc::new(jobs)))
-}
-
-/// The bucket that the environment names.
-pub fn blobs(base: &Base) -> Result<Arc<dyn Blobs>, Error> {
-    let settings = S3Settings {
-        bucket: required("DIOGENES_BUCKET")?,
-        region: base.region.clone(),
-        access_key_id: required("AWS_ACCESS_KEY_ID")?,
-        secret_access_key: required("AWS_SECRET_ACCESS_KEY")?,
-        session_token: std::env::var("AWS_SESSION_TOKEN").ok(),
-        endpoint: endpoint("AWS_ENDPOINT_URL_S3"),
-    };
-    Ok(Arc::new(ObjectBlobs::in_bucket(&settings)?))
 }

@@ -27,6 +27,8 @@ use diogenes_core::gateway::usage::UsageBook;
 use diogenes_core::keys::{Keys, StoreLimiter};
 use diogenes_core::ports::{Entropy as _, SecretSource, Topic, Wake, WakeError};
 use diogenes_core::prompts::{PromptShelf, Prompts};
+#[cfg(feature = "eval")]
+use diogenes_core::secret::{Secret, SecretRef};
 use diogenes_core::tenancy::Projects;
 #[cfg(feature = "invoke")]
 use diogenes_core::wake::ElectedWake;
@@ -105,6 +107,13 @@ pub fn gateway_of_jobs(
 ) -> Result<Arc<Gateway>, Error> {
     let (gateway, _, _) = walk(base, wake, secrets, PriceBook::embedded()?, None);
     Ok(Arc::new(gateway))
+}
+
+/// What tells whether a model could be asked, and asks none: it wakes nobody, and knows no keys of
+/// providers.
+#[cfg(feature = "eval")]
+pub fn onlooker(base: &Base) -> Result<Arc<Gateway>, Error> {
+    gateway_of_jobs(base, &(Arc::new(NoWake) as Arc<dyn Wake>), Arc::new(NoSecrets))
 }
 
 /// The walk of a request over the store of `base`, and what it knows of the fleet.
@@ -254,6 +263,18 @@ pub(crate) fn lambda(
         None => config.use_dual_stack(true),
     };
     aws_sdk_lambda::Client::from_conf(config.build())
+}
+
+/// For functions that send no request to a provider.
+#[cfg(feature = "eval")]
+struct NoSecrets;
+
+#[cfg(feature = "eval")]
+#[async_trait]
+impl SecretSource for NoSecrets {
+    async fn read(&self, _: &SecretRef) -> Result<Secret, String> {
+        Err("is not this function's to read".into())
+    }
 }
 
 /// For functions that have no business with the fleet.

@@ -6,10 +6,14 @@
 pub mod authorizer;
 #[cfg(all(feature = "blobs", feature = "schedules", feature = "parameters"))]
 pub mod batches;
+#[cfg(feature = "datasets")]
+pub mod datasets;
 #[cfg(feature = "base")]
 mod display;
 #[cfg(feature = "base")]
 pub mod environment;
+#[cfg(feature = "eval")]
+pub mod evals;
 #[cfg(feature = "http")]
 pub mod http_events;
 #[cfg(feature = "http")]
@@ -24,6 +28,8 @@ pub mod orchestrator;
 pub mod outbound;
 #[cfg(feature = "base")]
 pub mod principal;
+#[cfg(feature = "blobs")]
+pub mod services;
 #[cfg(feature = "base")]
 pub mod start;
 #[cfg(feature = "schedules")]

@@ -10,6 +10,8 @@ use diogenes_backends::aws::lambda::InvokeWake;
 use diogenes_backends::aws::scheduler::{LaterLooks, ScheduleSettings};
 use diogenes_core::Timestamp;
 use diogenes_core::batches::Batch;
+use diogenes_core::datasets::{EXPORT, IMPORT};
+use diogenes_core::evals::EvalRun;
 use diogenes_core::jobs::{JobKind, QueueName, WEBHOOK};
 use diogenes_core::ports::{Clock, Topic, Wake, WakeError};
 use diogenes_core::wake::ElectedWake;
@@ -19,38 +21,52 @@ use crate::http_functions::lambda;
 use crate::start::{Base, endpoint};
 
 /// The kinds of jobs that there are on AWS.
-pub const KINDS: [JobKind; 3] = [Batch::JOB, HttpJobs::JOB, WEBHOOK];
+pub const KINDS: [JobKind; 6] = [Batch::JOB, EvalRun::JOB, IMPORT, EXPORT, HttpJobs::JOB, WEBHOOK];
 
-/// What a function that works on jobs does. Both are one program.
+/// What a function that works on jobs does. All are one program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Duty {
-    /// Batches: within the VPC, where the replicas are.
-    Batches,
+    /// Batches and evals: within the VPC, where the replicas are.
+    Inference,
+    /// Imports and exports of datasets, which are between the bucket and the table.
+    Transfers,
     /// Requests to the servers of others: `http` jobs and webhooks. Outside the VPC, whose subnets
     /// reach only what has an IPv6 address.
     Outbound,
 }
 
 impl Duty {
-    /// Whose a queue is. Only batches wait in their queue, and nobody else's jobs need the VPC.
+    /// Every duty.
+    pub const ALL: [Self; 3] = [Self::Inference, Self::Transfers, Self::Outbound];
+
+    /// Whose a queue is. No caller's job waits in a queue of the server's own.
     pub fn of(queue: &QueueName) -> Self {
-        if *queue == QueueName::from(&Batch::JOB) { Self::Batches } else { Self::Outbound }
+        let is_of = |kinds: &[JobKind]| kinds.iter().any(|kind| *queue == QueueName::from(kind));
+        if is_of(&[Batch::JOB, EvalRun::JOB]) {
+            Self::Inference
+        } else if is_of(&[IMPORT, EXPORT]) {
+            Self::Transfers
+        } else {
+            Self::Outbound
+        }
     }
 
     /// The duty that the environment names.
     pub fn of_environment() -> Result<Self, BadVariable> {
         const NAME: &str = "DIOGENES_DUTY";
         match required(NAME)?.as_str() {
-            "batches" => Ok(Self::Batches),
+            "inference" => Ok(Self::Inference),
+            "transfers" => Ok(Self::Transfers),
             "outbound" => Ok(Self::Outbound),
-            _ => Err(BadVariable::new(NAME, "is neither `batches` nor `outbound`")),
+            _ => Err(BadVariable::new(NAME, "must be `inference`, `transfers` or `outbound`")),
         }
     }
 
     /// The variable that names its function to others.
     fn variable(self) -> &'static str {
         match self {
-            Self::Batches => "DIOGENES_WORKERS",
+            Self::Inference => "DIOGENES_WORKERS",
+            Self::Transfers => "DIOGENES_TRANSFERS",
             Self::Outbound => "DIOGENES_OUTBOUND",
         }
     }
@@ -130,7 +146,7 @@ pub fn later_looks(base: &Base, function: String) -> Result<LaterLooks, BadVaria
     let config = aws_sdk_scheduler::config::Builder::from(&base.config);
     let config = match endpoint("AWS_ENDPOINT_URL_SCHEDULER") {
         Some(endpoint) => config.endpoint_url(endpoint),
-        // The subnets of the workers of batches have no way out but IPv6.
+        // The subnets of the workers on inference have no way out but IPv6.
         None => config.use_dual_stack(true),
     };
     Ok(LaterLooks::new(aws_sdk_scheduler::Client::from_conf(config.build()), settings))
@@ -141,9 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_batches_are_worked_on_within_the_vpc() {
+    fn only_what_asks_models_is_worked_on_within_the_vpc() {
         for (queue, duty) in [
-            ("batch", Duty::Batches),
+            ("batch", Duty::Inference),
+            ("eval", Duty::Inference),
+            ("import", Duty::Transfers),
+            ("export", Duty::Transfers),
             ("http", Duty::Outbound),
             ("webhook", Duty::Outbound),
             ("nightly", Duty::Outbound),

@@ -1,9 +1,6 @@
 //! Removing the blobs that nobody removes.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::FileError;
 use super::answer::LineAnswer;
@@ -11,13 +8,10 @@ use super::batch::{Batch, BatchId};
 use super::file::{FileId, FileRecord};
 use super::upload::{Upload, UploadId};
 use crate::Timestamp;
-use crate::entity::{Entity, StoreExt};
-use crate::fleet::eta::later;
-use crate::ports::{BlobKey, Blobs, Expect, Key, StateStore, StoreError};
+use crate::daily::turn_of_sweeping;
+use crate::entity::StoreExt;
+use crate::ports::{BlobKey, Blobs, StateStore};
 use crate::tenancy::ProjectId;
-
-/// How often processes that come and go sweep, and what they leave alone.
-const DAY: Duration = Duration::from_hours(24);
 
 /// Removes what expired files, cut-off uploads and crashes have left of contents.
 #[derive(Clone)]
@@ -36,24 +30,6 @@ enum Owner {
     Batch(BatchId),
 }
 
-/// Stands for as long as nobody need sweep again.
-#[derive(Serialize, Deserialize)]
-struct Turn {
-    until: Timestamp,
-}
-
-impl Entity for Turn {
-    const KIND: &'static str = "turn of sweeping";
-
-    fn key(&self) -> Key {
-        Key::new("WAKE#SWEEP", "TURN")
-    }
-
-    fn expires_at(&self) -> Option<Timestamp> {
-        Some(self.until)
-    }
-}
-
 impl Sweeper {
     /// A sweeper over these ports.
     pub fn new(store: Arc<dyn StateStore>, blobs: Arc<dyn Blobs>) -> Self {
@@ -63,10 +39,9 @@ impl Sweeper {
     /// The same for what was made a day before `now`, unless somebody has done it within a day: for
     /// processes that come and go.
     pub async fn sweep_daily(&self, now: Timestamp) -> Result<usize, FileError> {
-        match self.store.save(Turn { until: later(now, DAY) }, Expect::Absent).await {
-            Ok(_) => self.sweep(now.checked_sub(DAY).unwrap_or_default()).await,
-            Err(StoreError::Conflict(_)) => Ok(0),
-            Err(error) => Err(error.into()),
+        match turn_of_sweeping(&*self.store, "FILES", now).await? {
+            Some(before) => self.sweep(before).await,
+            None => Ok(0),
         }
     }
 

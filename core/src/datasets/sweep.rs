@@ -8,6 +8,7 @@ use super::names::{DatasetId, WriteId};
 use super::reader::read_manifest;
 use super::record::{BLOBS, Dataset, DatasetPointer, Snapshot};
 use crate::Timestamp;
+use crate::daily::turn_of_sweeping;
 use crate::entity::StoreExt;
 use crate::ports::{BlobKey, Blobs, StateStore};
 use crate::tenancy::ProjectId;
@@ -23,6 +24,15 @@ impl DatasetSweeper {
     /// A sweeper over these ports.
     pub fn new(store: Arc<dyn StateStore>, blobs: Arc<dyn Blobs>) -> Self {
         Self { store, blobs }
+    }
+
+    /// The same as [`sweep`](Self::sweep) for what was begun a day before `now`, unless somebody has done
+    /// it within a day: for processes that come and go.
+    pub async fn sweep_daily(&self, now: Timestamp) -> Result<usize, DatasetError> {
+        match turn_of_sweeping(&*self.store, "DATASETS", now).await? {
+            Some(before) => self.sweep(before).await,
+            None => Ok(0),
+        }
     }
 
     /// Removes blobs that no snapshot names, of changes that were begun before `before`: those of
@@ -142,7 +152,10 @@ mod tests {
             builder.push(1, &contents(1)[0]).unwrap();
             intake.keep(builder.take().unwrap()).await.unwrap();
             assert_eq!(sweeper.sweep(world.clock.now()).await.unwrap(), 0);
-            assert_eq!(sweeper.sweep(later + Duration::from_hours(1)).await.unwrap(), 1);
+            assert_eq!(sweeper.sweep_daily(later).await.unwrap(), 0, "it is not a day old");
+            let next_day = later + Duration::from_hours(24);
+            assert_eq!(sweeper.sweep_daily(next_day).await.unwrap(), 0, "it was done within a day");
+            assert_eq!(sweeper.sweep(next_day).await.unwrap(), 1);
         });
     }
 }

@@ -26,7 +26,7 @@ use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 use tokio::sync::{Mutex, Notify, oneshot};
 
-use self::crew::Crew;
+use self::crew::{Broom, Crew};
 use self::stint_wake::StintWake;
 use crate::environment::{duration, required};
 use crate::http_functions::lambda;
@@ -163,14 +163,22 @@ impl Workers {
         }
     }
 
-    /// Removes contents that nobody reads any more, once a day at most and only on days with batches.
+    /// Removes contents that nobody reads any more, once a day at most and only on days with jobs.
     async fn sweep(&self) {
-        let Some(sweeper) = &self.crew.sweeper else { return };
-        if let Err(error) = sweeper.sweep_daily(self.base.clock.now()).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "files that have expired were not removed"
-            );
+        let now = self.base.clock.now();
+        let (swept, left): (Result<usize, Error>, _) = match &self.crew.sweeper {
+            None => return,
+            Some(Broom::Files(sweeper)) => (
+                sweeper.sweep_daily(now).await.map_err(Error::from),
+                "files that have expired were not removed",
+            ),
+            Some(Broom::Datasets(sweeper)) => (
+                sweeper.sweep_daily(now).await.map_err(Error::from),
+                "what no snapshot of a dataset needs was not removed",
+            ),
+        };
+        if let Err(error) = swept {
+            tracing::warn!(error = &*error as &dyn std::error::Error, "{left}");
         }
     }
 
@@ -265,8 +273,10 @@ impl Workers {
         }
         let client = lambda(&self.base.config, endpoint("AWS_ENDPOINT_URL_LAMBDA"));
         let others = match self.duty {
-            Duty::Batches => WorkersWake::of_environment(&self.base, &[Duty::Outbound])?,
-            Duty::Outbound => WorkersWake::of(&self.base, [(self.duty, function.to_owned())])?,
+            Duty::Inference => WorkersWake::of_environment(&self.base, &[Duty::Outbound])?,
+            Duty::Transfers | Duty::Outbound => {
+                WorkersWake::of(&self.base, [(self.duty, function.to_owned())])?
+            }
         };
         let ways = Arc::new(Ways {
             function: function.to_owned(),

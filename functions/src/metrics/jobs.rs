@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::emf::{Line, MAX_VALUES, write};
 use crate::workers::KINDS;
 
-/// By installation and kind of job, of which there are three.
+/// By installation and kind of job, of which there are six.
 const OF_KIND: &[&str] = &["Deployment", "Kind"];
 /// By installation and queue. Callers name queues as they like and each name would be paid for, so
 /// that all but those of the kinds are one.

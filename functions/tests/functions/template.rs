@@ -76,12 +76,15 @@ fn what_the_orchestrator_could_not_do_is_kept() {
 #[test]
 fn the_workers_of_requests_are_outside_of_the_vpc_and_reach_nothing_inward() {
     let (inside, outside) = (properties("JobsFunction"), properties("OutboundFunction"));
+    let transfers = properties("TransfersFunction");
     assert_ne!(inside["VpcConfig"], Value::Null);
     assert_eq!(outside["VpcConfig"], Value::Null);
+    assert_eq!(transfers["VpcConfig"], Value::Null, "it asks no replica");
     let binary =
         |of: &str| read()["Resources"][of]["Metadata"]["BuildProperties"]["Binary"].clone();
     assert_eq!(binary("JobsFunction"), binary("OutboundFunction"));
-    for (of, duty) in [(&inside, "batches"), (&outside, "outbound")] {
+    assert_eq!(binary("JobsFunction"), binary("TransfersFunction"));
+    for (of, duty) in [(&inside, "inference"), (&transfers, "transfers"), (&outside, "outbound")] {
         assert_eq!(of["Environment"]["Variables"]["DIOGENES_DUTY"], duty);
         assert_eq!(of["RecursiveLoop"], "Allow", "they go on for as long as something is due");
         assert_eq!(of["EventInvokeConfig"]["MaximumRetryAttempts"], 0);

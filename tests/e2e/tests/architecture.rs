@@ -108,6 +108,8 @@ fn each_function_links_what_it_calls_and_no_more() {
     for (function, called) in [
         ("router", ["aws-sdk-lambda"].as_slice()),
         ("cluster", &["aws-sdk-lambda"]),
+        ("datasets", &["aws-sdk-lambda"]),
+        ("eval", &["aws-sdk-lambda"]),
         ("orchestrator", &["aws-sdk-ec2"]),
         ("keys", &[]),
         ("prompts", &[]),
@@ -120,6 +122,7 @@ fn each_function_links_what_it_calls_and_no_more() {
         }
         assert!(crates.contains("aws-sdk-dynamodb"), "{function} reads the table");
         assert!(!crates.contains("rusqlite"), "{function} has no file to keep");
+        assert!(!crates.contains("parquet"), "{function} reads no rows");
     }
     // Whoever answers no HTTP links none of it.
     for function in ["orchestrator", "authorizer"] {

@@ -41,7 +41,7 @@ impl Receiver {
     fn variables(self) -> &'static str {
         match self {
             Self::Orchestrator => "`DIOGENES_ORCHESTRATOR`",
-            Self::Workers => "`DIOGENES_WORKERS` and `DIOGENES_OUTBOUND`",
+            Self::Workers => "`DIOGENES_WORKERS`, `DIOGENES_TRANSFERS` and `DIOGENES_OUTBOUND`",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use diogenes_api::batches::FileBody;
 use diogenes_api::control::{ExportExamples, ImportExamples, JobBody};
+use diogenes_core::batches::{FilePurpose, MAX_FILE_BYTES};
 use diogenes_core::jobs::JobStatus;
 use diogenes_core::tenancy::ProjectId;
 use diogenes_formats::Format;
@@ -16,7 +17,7 @@ use super::args::{ExportArgs, ImportArgs};
 use super::path;
 use crate::client::{Client, decode};
 use crate::commands::options::in_project;
-use crate::commands::{output, progress};
+use crate::commands::{file, output, progress};
 use crate::exit::{Failure, Kind};
 
 /// How often a job is looked at.
@@ -148,21 +149,21 @@ async fn send(
     client: &Client,
     name: &str,
     query: &[(&str, &str)],
-    file: &Path,
+    from: &Path,
 ) -> Result<FileBody, Failure> {
     let unreadable = |error: io::Error| Failure {
         kind: Kind::Config,
-        error: anyhow::Error::new(error).context(format!("cannot read {}", file.display())),
+        error: anyhow::Error::new(error).context(format!("cannot read {}", from.display())),
     };
-    let meta = file.metadata().map_err(unreadable)?;
+    let meta = from.metadata().map_err(unreadable)?;
     if meta.is_dir() {
-        return Err(Kind::Config.because(format!("{} is a folder; name a file", file.display())));
+        return Err(Kind::Config.because(format!("{} is a folder; name a file", from.display())));
     }
     let size = meta.len();
     let bar =
         progress::bar(size, "{spinner} uploading {bar:30} {bytes}/{total_bytes}, {eta} to go");
-    let content = tokio::fs::File::open(file).await.map_err(unreadable)?;
-    let filename = file.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
+    let content = tokio::fs::File::open(from).await.map_err(unreadable)?;
+    let filename = from.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
     let mut query = query.to_vec();
     query.push(("filename", &filename));
     let shown = bar.clone();
@@ -175,7 +176,13 @@ async fn send(
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    answer
+    match answer {
+        // On AWS an event carries some megabytes, and what is larger comes in parts.
+        Err(failure) if failure.is_body_too_large() && size <= MAX_FILE_BYTES => {
+            file::upload(client, from, FilePurpose::Evals).await
+        }
+        answer => answer,
+    }
 }
 
 /// Waits until a job has ended, and fails unless it was completed.

@@ -151,7 +151,7 @@ async fn the_real_template_is_understood() {
         .reference("SchedulesRole.Arn", "arn:aws:iam::1:role/schedules")
         .reference("FailedEvents.Arn", "arn:aws:sqs:us-east-1:1:failed");
     // Of an account's executions each has its share, unless the account has too few to share.
-    let shares = ["Router", "Authorizer", "Orchestrator", "Jobs", "Outbound"];
+    let shares = ["Router", "Authorizer", "Orchestrator", "Jobs", "Transfers", "Outbound"];
     let none = shares.iter().fold(values.clone(), |values, function| {
         values.parameter(&format!("{function}ReservedConcurrency"), "0")
     });
@@ -171,12 +171,15 @@ async fn the_real_template_is_understood() {
             ("AuthorizerFunction", "authorizer"),
             ("BatchesFunction", "batches"),
             ("ClusterFunction", "cluster"),
+            ("DatasetsFunction", "datasets"),
+            ("EvalFunction", "eval"),
             ("JobsFunction", "jobs"),
             ("KeysFunction", "keys"),
             ("OrchestratorFunction", "orchestrator"),
             ("OutboundFunction", "jobs"),
             ("PromptsFunction", "prompts"),
             ("RouterFunction", "router"),
+            ("TransfersFunction", "jobs"),
         ]
     );
     let orchestrator = &template.functions["OrchestratorFunction"];

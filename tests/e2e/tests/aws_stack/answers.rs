@@ -33,6 +33,8 @@ async fn no_function_tells_the_length_of_its_answer() {
         ("RouterFunction", get("/healthz"), 200),
         ("KeysFunction", get("/api/v1/keys"), 200),
         ("PromptsFunction", get("/api/v1/prompts"), 200),
+        ("DatasetsFunction", get("/api/v1/datasets"), 200),
+        ("EvalFunction", get("/api/v1/evals"), 200),
         ("ClusterFunction", get("/api/v1/models"), 200),
     ] {
         let head = posted(&stack, function, &event).await;

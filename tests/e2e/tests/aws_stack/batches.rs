@@ -12,6 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::cli::Operator;
+use crate::jobs::looks_come_to;
 
 /// A stack whose orchestrator comes by often and lets replicas go soon.
 pub(crate) fn brisk() -> StackSettings {
@@ -59,13 +60,7 @@ async fn a_batch_wakes_its_model_is_answered_and_leaves_nothing_running() {
     .await;
 
     // A look that was arranged while there was something finds nothing, and arranges none.
-    eventually("no more looks", async || {
-        stack.run_schedules();
-        stack.host.wait_idle().await;
-        let schedules = stack.front.schedules();
-        if schedules.is_empty() { Ok(()) } else { Err(schedules) }
-    })
-    .await;
+    looks_come_to(&stack, 0).await;
     let (invocations, read) = (stack.host.invocations(JOBS), of_jobs(stack.front.calls()).count());
     for _ in 0..3 {
         stack.tick().await.expect("a reconcile");

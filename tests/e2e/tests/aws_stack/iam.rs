@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::gateway::Provider;
-use crate::{jobs, prompts};
+use crate::{datasets, evals, jobs, prompts};
 
 const ROUTER: &str = "RouterFunction";
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
@@ -32,6 +32,9 @@ const OF_OTHERS: &[(&str, &str, &str)] = &[
     ("JobsRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
     ("OutboundRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
     ("SchedulesRole", "KeepFailedEvents", "EventBridge sends what was given up"),
+    ("DatasetsRole", "ListContents", "only where a chunk is not there any more"),
+    ("TransfersRole", "KeepFailedEvents", "the Lambda service sends what was given up"),
+    ("TransfersRole", "GoOn", "only what outlasts an invocation; there is a test of its own"),
     ("JobsRole", "Sweep", "only what is a day old"),
     ("JobsRole", "ReadWhatIsSwept", "only what is a day old"),
     ("JobsRole", "ReadBeats", "only where a replica goes away under a batch"),
@@ -81,6 +84,12 @@ const ON_ALL_OF_A_KIND: &[(&str, &str, &str)] = &[
     ("*", "ScheduleLooks", "schedules of the one group"),
     ("BatchesRole", "KeepContents", "objects of the one bucket"),
     ("BatchesRole", "GiveUpContents", "objects of the one bucket"),
+    ("DatasetsRole", "KeepChunks", "objects of the one bucket"),
+    ("DatasetsRole", "RemoveChunks", "objects of the one bucket"),
+    ("DatasetsRole", "KeepContents", "objects of the one bucket"),
+    ("TransfersRole", "KeepChunks", "objects of the one bucket"),
+    ("TransfersRole", "KeepContents", "objects of the one bucket"),
+    ("JobsRole", "ReadSnapshots", "objects of the one bucket"),
     ("JobsRole", "ReadAndWriteContents", "objects of the one bucket"),
     ("JobsRole", "RemoveAnswers", "objects of the one bucket"),
     ("JobsRole", "Sweep", "objects of the one bucket"),
@@ -229,6 +238,7 @@ async fn everything(stack: &Stack) {
     batches(stack, &admin, &limited).await;
     jobs::everything(stack, &admin).await;
     prompts::everything(&admin, &limited).await;
+    measured(stack, &admin).await;
     eventually("the router has learnt of the project's budget", async || {
         let answer = admin.chat("demo").await;
         let reserved = stack.front.calls().by(ROUTER).on_key("RESERVATION#").count();
@@ -380,6 +390,16 @@ async fn batches(stack: &Stack, admin: &Client, client: &Client) {
     assert_eq!(client.post(&format!("{path}/complete"), &wrong).await.status, 400);
     assert_eq!(client.post(&format!("{path}/cancel"), &json!({})).await.status, 200);
     stack.host.wait_idle().await;
+}
+
+/// Does what can be done with datasets and evals, in a project of their own.
+async fn measured(stack: &Stack, admin: &Client) {
+    let scopes = ["project_admin", "inference"];
+    let key = json!({"email": "d@example.com", "project": "search", "scopes": scopes});
+    let (_, key) = admin.create_key(&key).await;
+    let of_project = Client::new(admin.base_url(), &key);
+    datasets::everything(stack, admin, &of_project).await;
+    evals::everything(stack, admin, &of_project, "short").await;
 }
 
 /// A batch that a provider answers along a route.

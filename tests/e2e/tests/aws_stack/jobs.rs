@@ -56,7 +56,7 @@ pub(crate) async fn bring_forward(stack: &Stack, project: &str, job: &str) {
 
 /// Lets the times of looks come until there are only so many: those find nothing that is due, and
 /// arrange no other ones.
-async fn looks_come_to(stack: &Stack, count: usize) {
+pub(crate) async fn looks_come_to(stack: &Stack, count: usize) {
     eventually("no more looks", async || {
         stack.run_schedules();
         stack.host.wait_idle().await;

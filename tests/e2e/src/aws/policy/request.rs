@@ -80,7 +80,10 @@ impl Account {
             "Prompts",
             "Cluster",
             "Batches",
+            "Datasets",
+            "Eval",
             "Jobs",
+            "Transfers",
             "Outbound",
         ] {
             let log_group = arn("logs", &format!("log-group:{group}"));

@@ -40,8 +40,11 @@ pub const ORCHESTRATOR: &str = "OrchestratorFunction";
 /// The function that answers for files, batches and jobs.
 pub const BATCHES: &str = "BatchesFunction";
 
-/// The function that works on batches.
+/// The function that works on batches and evals.
 pub const JOBS: &str = "JobsFunction";
+
+/// The function that imports and exports datasets.
+pub const TRANSFERS: &str = "TransfersFunction";
 
 /// The function that works on `http` jobs and webhooks.
 pub const OUTBOUND: &str = "OutboundFunction";
