@@ -117,6 +117,14 @@ async fn two_runs_are_compared_and_reported() {
     let (code, text, error) = world.run(&["eval", "compare", &recorded, &asked]);
     assert_eq!(code, Some(101), "{text}{error}");
     assert!(text.starts_with("Nobody can tell yet whether `demo` is better"), "{text}");
+    // A report and the exit code come of one comparison.
+    let report = format!("json={}", file("margin.json"));
+    let more = ["--model", "demo", "--baseline", &recorded, "--margin", "0.5", "--report", &report];
+    let (code, _, error) = world.run(&[&base[..], &more].concat());
+    assert_eq!(code, Some(0), "{error}");
+    let written = std::fs::read_to_string(file("margin.json")).unwrap();
+    let written: Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(written["comparison"]["verdict"], "no_worse");
     let html = file("page.html");
     let (code, _, error) = world.run(&[
         "eval",
