@@ -1,11 +1,10 @@
 use std::time::Duration;
 
-use diogenes_e2e::aws::lambda::Overrides;
 use diogenes_e2e::eventually;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::fixture::{Fixture, TEMPLATE, open};
+use crate::fixture::{Fixture, open};
 
 #[tokio::test]
 async fn the_smallest_function_answers() {
@@ -129,9 +128,8 @@ async fn malformed_answers_are_bad_gateways() {
 async fn the_function_goes_on_when_the_gateway_waits_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let gate = folder.path().join("gate");
-    let overrides =
-        Overrides { integration_timeout: Some(Duration::from_millis(300)), ..Overrides::default() };
-    let api = Fixture::with(TEMPLATE, overrides);
+    let api = Fixture::start();
+    api.gateway.limit_integrations(Duration::from_millis(300));
     let answer = api.plain(&json!({"do": "wait", "gate": gate})).await;
     assert_eq!(answer.status, 504);
     eventually("the process", async || {

@@ -23,7 +23,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::host::LambdaHost;
 use super::socket::{self, Prompt};
-use super::template::{Api, Integration, Route, Template, TemplateError, Throttle};
+use super::template::{Api, Route, Template, TemplateError, Throttle};
 
 use authorizer::Authorizers;
 use refusal::Refusals;
