@@ -61,6 +61,7 @@ soak: ## the long counts of what `test` runs briefly: a million schedules, a tho
 	DIOGENES_CALLS=$(or $(CALLS),1000) $(CARGO) test --locked --workspace --all-features --test functions calls_at_once
 	DIOGENES_KILLS=$(or $(KILLS),1000) $(CARGO) test --locked --workspace --all-features --test restart -- --nocapture a_herd
 	DIOGENES_JOBS=$(or $(JOBS),10000) $(CARGO) test --locked --release -p diogenes-core --all-features --lib jobs::chaos
+	DIOGENES_ROLLOUTS=$(or $(ROLLOUTS),10000) $(CARGO) test --locked --release -p diogenes-core --all-features --lib deployments::simulation
 	DIOGENES_COMPARISONS=$(or $(COMPARISONS),100000) $(CARGO) test --locked --release -p diogenes-core --all-features --lib false_alarms
 	DIOGENES_BATCH_KILLS=$(or $(BATCH_KILLS),500) $(CARGO) test --locked --workspace --all-features --test batches -- --nocapture a_killed
 

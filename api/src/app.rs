@@ -10,8 +10,8 @@ use tracing::Instrument;
 
 use crate::batches::BatchesArea;
 use crate::control::{
-    AuditArea, BudgetsArea, ClusterArea, DatasetsArea, EvalsArea, GatewayArea, JobsArea, KeysArea,
-    ModelsArea, ProjectsArea, PromptsArea, UsageArea, WorkArea,
+    AuditArea, BudgetsArea, ClusterArea, DatasetsArea, DeploymentsArea, EvalsArea, GatewayArea,
+    JobsArea, KeysArea, ModelsArea, ProjectsArea, PromptsArea, UsageArea, WorkArea,
 };
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -40,6 +40,8 @@ pub struct App {
     pub evals: Arc<EvalsArea>,
     /// `/api/v1/datasets`.
     pub datasets: Arc<DatasetsArea>,
+    /// `/api/v1/deployments`.
+    pub deployments: Arc<DeploymentsArea>,
     /// `/api/v1/audit`.
     pub audit: Arc<AuditArea>,
     /// `/api/v1/usage`.
@@ -68,6 +70,7 @@ pub fn router(app: App) -> Router {
         .merge(control::prompts_router(app.prompts))
         .merge(control::evals_router(app.evals))
         .merge(control::datasets_router(app.datasets))
+        .merge(control::deployments_router(app.deployments))
         .merge(control::audit_router(app.audit))
         .merge(control::usage_router(app.usage))
         .merge(control::models_router(app.models))

@@ -89,6 +89,8 @@ pub enum ErrorKind {
     PromptNotRendered,
     /// There is no such eval run.
     EvalNotFound,
+    /// There is no such deployment, or it belongs to another project.
+    DeploymentNotFound,
     DatasetNotFound,
     SnapshotNotFound,
     ExampleNotFound,
@@ -179,6 +181,7 @@ impl ErrorKind {
             Self::PromptArchived => (StatusCode::CONFLICT, "prompt_archived"),
             Self::PromptNotRendered => (StatusCode::BAD_REQUEST, "prompt_not_rendered"),
             Self::EvalNotFound => (StatusCode::NOT_FOUND, "eval_not_found"),
+            Self::DeploymentNotFound => (StatusCode::NOT_FOUND, "deployment_not_found"),
             Self::DatasetNotFound => (StatusCode::NOT_FOUND, "dataset_not_found"),
             Self::SnapshotNotFound => (StatusCode::NOT_FOUND, "snapshot_not_found"),
             Self::ExampleNotFound => (StatusCode::NOT_FOUND, "example_not_found"),

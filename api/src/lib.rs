@@ -4,6 +4,7 @@
 //! - [`control`]: `/api/v1`, keys, models and the cluster.
 //! - [`batches`]: `/v1/files` and `/v1/batches`.
 //! - [`datasets`]: imports and exports of datasets.
+//! - [`deployments`]: what carries deployments on.
 //! - [`jobs`]: the workers of this process.
 //! - [`telemetry`]: traces and metrics of requests, sent to a collector.
 //! - [`error`]: the one table from what went wrong to status, type and code.
@@ -18,6 +19,7 @@ mod body;
 mod bulk;
 pub mod control;
 pub mod datasets;
+pub mod deployments;
 pub mod error;
 pub mod evals;
 mod fallback;

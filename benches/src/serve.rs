@@ -85,6 +85,18 @@ impl Serve {
         Ok(())
     }
 
+    /// Pushes another version of a prompt, and gives it half of the requests.
+    pub(crate) async fn divide_prompt(&self, slug: &str, prompt: Value) -> anyhow::Result<()> {
+        let versions = format!("prompts/{slug}/versions");
+        self.control.call(reqwest::Method::POST, &versions, Some(prompt)).await?;
+        let deployment = json!({
+            "prompt_id": slug, "to_version": 2, "environment": "production", "skip_approval": true,
+            "strategy": {"type": "DEPLOYMENT_TYPE_CANARY", "initial_percentage": 50},
+        });
+        self.control.call(reqwest::Method::POST, "deployments", Some(deployment)).await?;
+        Ok(())
+    }
+
     pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
         self.group.memory_mib()
     }

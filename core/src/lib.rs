@@ -8,6 +8,7 @@
 //! - [`jobs`]: work that outlives the process that begins it.
 //! - [`batches`]: files, and batches of requests.
 //! - [`datasets`]: examples in snapshots that never change.
+//! - [`deployments`]: how a new version of a prompt reaches its users.
 //! - [`prompts`]: prompts in versions, their labels, what is rendered of them.
 //! - [`audit`]: who changed what.
 //! - [`evals`]: whether a candidate does better than a baseline.
@@ -28,6 +29,7 @@ pub mod causes;
 mod daily;
 pub mod datasets;
 pub mod days;
+pub mod deployments;
 pub mod duration;
 pub mod entity;
 pub mod evals;

@@ -5,6 +5,7 @@ mod budgets;
 mod cluster;
 mod cost;
 mod datasets;
+mod deployments;
 mod evals;
 pub(crate) mod extract;
 mod gateway;
@@ -45,6 +46,11 @@ pub use datasets::{
     AddExamples, AddedExamples, CreateDataset, DatasetBody, DatasetList, DatasetsArea,
     ExampleChangeBody, ExampleList, ExportExamples, ImportExamples, RemoveExamples, SchemaBody,
     SnapshotBody, SnapshotComparison, SnapshotList, UpdateDataset,
+};
+pub use deployments::{
+    ApproveDeployment, CreateDeployment, DeploymentBody, DeploymentList, DeploymentStatusBody,
+    DeploymentType, DeploymentsArea, DeploymentsParts, DetectionBody, EvidenceBody,
+    MetricEvidenceBody, MetricsBody, ReasonBody, RolledBackDeployment, RolloutBody, StrategyBody,
 };
 pub use evals::{
     CalibrateEval, CalibrationBody, ChangedBody, ComparisonPart, CreateEval, EvalBody,
@@ -195,6 +201,22 @@ pub(crate) fn evals_router(area: Arc<EvalsArea>) -> Router {
         .route("/api/v1/evals/{id}/results", get(handlers::results))
         .route("/api/v1/evals/{id}/compare", get(comparison::compare))
         .route("/api/v1/evals/{id}/calibrate", post(calibration::calibrate))
+        .with_state(area)
+}
+
+/// The routes of `/api/v1/deployments`.
+pub(crate) fn deployments_router(area: Arc<DeploymentsArea>) -> Router {
+    use deployments::{handlers, orders};
+    Router::new()
+        .route("/api/v1/deployments", get(handlers::list).post(handlers::create))
+        .route("/api/v1/deployments/{id}", get(handlers::show))
+        .route("/api/v1/deployments/{id}/status", get(handlers::status))
+        .route("/api/v1/deployments/{id}/approve", post(orders::approve))
+        .route("/api/v1/deployments/{id}/promote", post(orders::promote))
+        .route("/api/v1/deployments/{id}/pause", post(orders::pause))
+        .route("/api/v1/deployments/{id}/resume", post(orders::resume))
+        .route("/api/v1/deployments/{id}/cancel", post(orders::cancel))
+        .route("/api/v1/deployments/{id}/rollback", post(orders::roll_back))
         .with_state(area)
 }
 

@@ -59,9 +59,8 @@ impl Admission {
         let read = |body: &Bytes| Peek::of(dialect, &request.headers, body);
         let mut peek = read(&request.body)?;
         if let Some(place) = peek.prompt_at.take() {
-            let (project, body) = (&by.project, &request.body);
             // Its own allocation, as few requests need the room.
-            let found = Box::pin(expanded(gateway, project, dialect, body, place)).await?;
+            let found = Box::pin(expanded(gateway, &by, &request, place, draft)).await?;
             if let Some((body, told)) = found {
                 peek = read(&body)?;
                 request.body = body;

@@ -46,27 +46,45 @@ impl Conversations {
     }
 }
 
+/// What a body says of whom its request is for.
+#[derive(Deserialize)]
+struct Body {
+    prompt_cache_key: Option<String>,
+    metadata: Option<Metadata>,
+    user: Option<String>,
+    safety_identifier: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    user_id: Option<String>,
+}
+
+impl Body {
+    fn user(self) -> Option<String> {
+        let user = self.metadata.and_then(|metadata| metadata.user_id);
+        user.or(self.user).or(self.safety_identifier)
+    }
+}
+
 /// For whom a request is, if it says: a conversation, or else a user.
 pub(super) fn unit(headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        prompt_cache_key: Option<String>,
-        metadata: Option<Metadata>,
-        user: Option<String>,
-        safety_identifier: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Metadata {
-        user_id: Option<String>,
-    }
-    let header = SESSION_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    if let Some(session) = header {
+    if let Some(session) = session(headers) {
         return Some(session.to_owned());
     }
     // Of another shape it is the target's to refuse.
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let user = body.metadata.and_then(|metadata| metadata.user_id);
-    body.prompt_cache_key.or(user).or(body.user).or(body.safety_identifier)
+    let mut body: Body = serde_json::from_slice(body).ok()?;
+    body.prompt_cache_key.take().or_else(|| body.user())
+}
+
+/// The same without the key of OpenAI's cache, which those have in common that begin alike.
+pub(super) fn user(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+    let of_body = || serde_json::from_slice::<Body>(body).ok()?.user();
+    session(headers).map(str::to_owned).or_else(of_body)
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
+    SESSION_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok())
 }
 
 #[cfg(test)]

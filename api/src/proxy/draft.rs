@@ -3,27 +3,33 @@ use std::time::Duration;
 
 use diogenes_core::gateway::prices::TokenUsage;
 use diogenes_core::gateway::record::{
-    Attempt, AttemptOutcome, Caller, Host, PassedOver, RequestRecord, RequestSink, Stretch,
+    Attempt, AttemptOutcome, Caller, Host, PassedOver, RequestRecord, RequestSink, Share, Stretch,
     TracePlace,
 };
 use diogenes_core::name::{MAX_MODEL_NAME, ModelName};
 use diogenes_core::ports::Amount;
+use diogenes_core::prompts::Assignment;
 use diogenes_core::tenancy::Principal;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
+use super::admission::InferenceRequest;
 use super::destination::Destination;
 use super::dialect::Dialect;
 use super::gateway::{Gateway, Records};
 use super::provider::Hosted;
 use super::target::Target;
 use super::trace;
+use super::trials::Trial;
 use super::usage::Usage;
 use crate::error::{ApiError, client_closed_request};
 
-/// The record of a request that is under way. Where nobody takes records there is none.
+/// The record of a request that is under way. Where nobody takes records there is none, but for
+/// requests under a deployment.
 pub(super) struct Draft {
-    sink: Arc<dyn RequestSink>,
+    sink: Option<Arc<dyn RequestSink>>,
+    /// The deployment that is under way, if there is one.
+    trial: Option<Trial>,
     record: Box<RequestRecord>,
     arrived: Instant,
     /// Since when it waits, or has waited, for a replica.
@@ -50,11 +56,37 @@ impl Gateway {
         arrived: Instant,
     ) -> Option<Draft> {
         let Records { sink, share } = self.records.as_ref()?;
+        Some(self.begun(id, dialect, headers, arrived, Some((sink, *share))))
+    }
+
+    /// Lets the record of a request, which begins here if nobody else takes it, tell of a deployment.
+    pub(super) fn puts_on_trial(
+        &self,
+        draft: &mut Option<Draft>,
+        by: &Principal,
+        request: &InferenceRequest,
+        at: Assignment,
+    ) {
+        let Some(trials) = self.trials.clone() else { return };
+        let InferenceRequest { id, dialect, headers, arrived, .. } = request;
+        let draft = draft.get_or_insert_with(|| self.begun(id, *dialect, headers, *arrived, None));
+        draft.trial = Some(Trial { trials, project: by.project.clone(), at });
+    }
+
+    fn begun(
+        &self,
+        id: &HeaderValue,
+        dialect: Dialect,
+        headers: &HeaderMap,
+        arrived: Instant,
+        taken: Option<(&Arc<dyn RequestSink>, Share)>,
+    ) -> Draft {
+        let (sink, share) = taken.unzip();
         let age = arrived.elapsed();
         let now = self.clock.now();
         let record = RequestRecord {
             id: text(id),
-            trace: trace::place(headers, *share),
+            trace: trace::place(headers, share.unwrap_or(Share::ALL)),
             arrived: now.checked_sub(age).unwrap_or(now),
             took: Duration::ZERO,
             endpoint: dialect.path(),
@@ -75,8 +107,8 @@ impl Gateway {
             attempts: Vec::new(),
             passed_over: Vec::new(),
         };
-        let (sink, record) = (sink.clone(), Box::new(record));
-        Some(Draft { sink, record, arrived, held: None, is_open: false, head: None })
+        let (sink, record) = (sink.cloned(), Box::new(record));
+        Draft { sink, trial: None, record, arrived, held: None, is_open: false, head: None }
     }
 
     /// Tells whoever takes records of a request that was refused before it was read.
@@ -158,6 +190,8 @@ impl Draft {
             error: None,
         });
         self.is_open = true;
+        // Of spans that nobody gets nobody is told.
+        self.sink.as_ref()?;
         trace::parent_field(&self.record.trace, span)
     }
 
@@ -259,7 +293,12 @@ impl Draft {
         self.record.took = self.arrived.elapsed();
         self.record.status = status.as_u16();
         self.record.error = error;
-        self.sink.take(self.record);
+        if let Some(trial) = &self.trial {
+            trial.note(&self.record);
+        }
+        if let Some(sink) = &self.sink {
+            sink.take(self.record);
+        }
     }
 
     fn note_hold(&mut self) {

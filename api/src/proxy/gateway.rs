@@ -10,6 +10,7 @@ use diogenes_core::prompts::PromptShelf;
 use super::casualties::Casualties;
 use super::conversations::Conversations;
 use super::purse::Purse;
+use super::trials::Trials;
 use super::views::FleetViews;
 
 /// What requests for inference need of their surroundings. Its [`walk`](Self::walk) takes them
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub(super) records: Option<Records>,
     /// Prompts that requests may name.
     pub(super) prompts: Option<Arc<PromptShelf>>,
+    /// Who takes note of requests under deployments.
+    pub(super) trials: Option<Arc<Trials>>,
 }
 
 /// Who takes the records of finished requests.
@@ -92,6 +95,7 @@ impl Gateway {
             answers: None,
             records: None,
             prompts: None,
+            trials: None,
         }
     }
 
@@ -106,6 +110,13 @@ impl Gateway {
     #[must_use]
     pub fn with_prompts(mut self, prompts: Arc<PromptShelf>) -> Self {
         self.prompts = Some(prompts);
+        self
+    }
+
+    /// The same with somebody who takes note of requests under deployments.
+    #[must_use]
+    pub fn with_trials(mut self, trials: Trials) -> Self {
+        self.trials = Some(Arc::new(trials));
         self
     }
 

@@ -62,6 +62,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trace;
+mod trials;
 mod upstream;
 mod usage;
 mod verdict;
@@ -84,6 +85,7 @@ pub(crate) use recovery::RECOVERIES;
 pub(crate) use routes::{models_router, router};
 pub(crate) use speed::Speed;
 pub use state::ProxyState;
+pub use trials::Trials;
 pub(crate) use usage::Usage;
 pub(crate) use verdict::retry_after;
 pub use views::FleetViews;

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use diogenes_core::prompts::{self, PromptError, PromptRef, PromptVersion, Selector};
-use diogenes_core::tenancy::ProjectId;
+use diogenes_core::tenancy::Principal;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::admission::InferenceRequest;
+use super::conversations;
 use super::dialect::Dialect;
+use super::draft::Draft;
 use super::gateway::Gateway;
 use crate::control::prompt_error;
 use crate::error::{ApiError, ErrorKind};
@@ -64,14 +67,17 @@ enum VersionField {
 
 /// The body of a request with its prompt in place, or none where the prompt is kept by whoever is
 /// asked: OpenAI's ids begin with `pmpt_`.
+///
+/// Where a deployment of the prompt is under way, the record of the request says so from now on.
 pub(super) async fn expanded(
     gateway: &Gateway,
-    project: &ProjectId,
-    dialect: Dialect,
-    body: &Bytes,
+    by: &Principal,
+    request: &InferenceRequest,
     place: Range<usize>,
+    draft: &mut Option<Draft>,
 ) -> Result<Option<(Bytes, Prompted)>, ApiError> {
     let Some(shelf) = &gateway.prompts else { return Ok(None) };
+    let InferenceRequest { id, dialect, headers, body, .. } = request;
     let field: PromptField = serde_json::from_slice(body.get(place).unwrap_or_default())
         .map_err(|error| {
             let problem = format!(
@@ -83,8 +89,16 @@ pub(super) async fn expanded(
         return Ok(None);
     }
     let wanted = reference(&field.id, field.version)?;
-    let found = shelf.find(project, &wanted).await;
-    let found = found.map_err(|error| refused(&error))?;
+    let unit = || {
+        // A request that says of nobody whom it is for stands for itself.
+        let of_itself = || id.to_str().unwrap_or_default().to_owned();
+        conversations::user(headers, body).unwrap_or_else(of_itself)
+    };
+    let found = shelf.find(&by.project, &wanted, &unit).await;
+    let mut found = found.map_err(|error| refused(&error))?;
+    if let Some(at) = found.assignment.take() {
+        gateway.puts_on_trial(draft, by, request, at);
+    }
     let version = &*found.version;
     let named = format!("{}:v{}", version.slug, version.number);
     let given = field.variables.unwrap_or_default();
@@ -92,7 +106,7 @@ pub(super) async fn expanded(
     let given = given.collect::<Result<Map<_, _>, ApiError>>()?;
     let messages = prompts::render(&version.content, &given)
         .map_err(|problem| refused(&PromptError::Render { reference: named.clone(), problem }))?;
-    let body = written(dialect, body, version, &messages, &named)?;
+    let body = written(*dialect, body, version, &messages, &named)?;
     let version = HeaderValue::try_from(&named).map_err(|error| ApiError::internal(&error))?;
     Ok(Some((body, Prompted { version, stale: found.stale })))
 }

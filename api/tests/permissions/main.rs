@@ -8,6 +8,7 @@
 
 mod budgets;
 mod datasets;
+mod deployments;
 mod evals;
 mod prompts;
 mod source;
@@ -53,6 +54,7 @@ use table::Route;
 /// The whole table.
 fn routes() -> Vec<Route> {
     let of_areas = prompts::routes().into_iter().chain(datasets::routes()).chain(evals::routes());
+    let of_areas = of_areas.chain(deployments::routes());
     table::routes().into_iter().chain(of_areas).collect()
 }
 
@@ -140,6 +142,7 @@ impl World {
         let area = JobsArea::new(entrance.clone(), jobs.clone(), clock.clone(), vec![], kinds);
         let prompts = prompts::fixture(store.clone(), clock.clone()).await;
         let evals = evals::fixture(&store, &clock, &jobs, &prompts);
+        let deployments = deployments::fixture(entrance.clone(), &store, &clock, &prompts).await;
         let blobs = Arc::new(MemoryBlobs::default());
         let datasets =
             datasets::fixture(entrance.clone(), store.clone(), blobs, clock.clone(), jobs.clone());
@@ -148,6 +151,7 @@ impl World {
         manual.advance(Duration::from_secs(1));
         let router = diogenes_api::router(App {
             prompts: Arc::new(PromptsArea::new(entrance.clone(), prompts)),
+            deployments: Arc::new(deployments),
             evals: Arc::new(EvalsArea::new(entrance.clone(), evals)),
             datasets: Arc::new(datasets),
             batches: Arc::new(BatchesArea::new(entrance.clone(), batches, uploads)),
@@ -387,6 +391,8 @@ async fn no_key_hands_out_more_than_it_has() {
                 Scope::DatasetsRead,
                 Scope::DatasetsWrite,
                 Scope::Evals,
+                Scope::DeploymentsWrite,
+                Scope::DeploymentsApprove,
                 Scope::JobsWork,
             ],
         ),

@@ -10,6 +10,7 @@ mod confirmation;
 mod controls;
 mod cost;
 mod dataset;
+mod deploy;
 mod doctor;
 mod embed;
 mod eval;
@@ -60,12 +61,12 @@ Exit codes:
   3  the data directory cannot be used
   4  the server cannot be reached or is shutting down, or its port is in use
   5  the API key is missing or refused
-  6  the model, route, provider, key, project, budget, batch, file, job, schedule, prompt or eval
-     run does not exist
+  6  the model, route, provider, key, project, budget, batch, file, job, schedule, prompt, eval
+     run or deployment does not exist
   7  the model could not be started
   8  `doctor` or `provider check` found a problem
   9  a job that was waited for failed or was cancelled
-  100  an eval run is below a threshold, or worse than another one
+  100  an eval run is below a threshold, or worse than another one; a deployment was rolled back
   101  an eval run or comparison is inconclusive
 
 Environment, where an empty variable counts as unset:
@@ -104,6 +105,7 @@ pub(crate) enum ClientCommand {
     Prompt(prompt::PromptArgs),
     Dataset(dataset::DatasetArgs),
     Eval(eval::EvalArgs),
+    Deploy(deploy::DeployArgs),
     Model(model::ModelArgs),
     Route(route::RouteArgs),
     Provider(provider::ProviderArgs),
@@ -144,6 +146,7 @@ pub(crate) fn run(command: ClientCommand) -> Result<(), Failure> {
             ClientCommand::Prompt(args) => prompt::run(args).await,
             ClientCommand::Dataset(args) => dataset::run(args).await,
             ClientCommand::Eval(args) => eval::run(args).await,
+            ClientCommand::Deploy(args) => deploy::run(args).await,
             ClientCommand::Model(args) => model::run(args).await,
             ClientCommand::Route(args) => route::run(args).await,
             ClientCommand::Provider(args) => provider::run(args).await,

@@ -4,6 +4,7 @@ mod admin_key;
 mod catalog;
 mod config;
 mod demo;
+mod deployments;
 mod files;
 pub(crate) mod head;
 mod http;
@@ -63,6 +64,7 @@ use config::OnShutdown;
 use diogenes_backends::system::{OsEntropy, SystemClock, TokioTimer};
 use http::Listener;
 
+use self::deployments::Rollouts;
 use self::money::Money;
 use crate::exit::{Failure, Kind};
 
@@ -221,6 +223,7 @@ struct Server {
     work: Arc<WorkArea>,
     money: Money,
     telemetry: Option<Exporter>,
+    rollouts: Rollouts,
 }
 
 impl Server {
@@ -289,6 +292,7 @@ impl Server {
         };
         let services = jobs::Services::open(config, &store, &clock, &entropy, wake.clone())?;
         let shelf = upkeep::prompt_shelf(&store, &clock);
+        let rollouts = Rollouts::new(&store, &clock, &entropy, &shelf);
         let gateway = Arc::new(
             Gateway::new(
                 views.clone(),
@@ -300,6 +304,7 @@ impl Server {
             .with_usage(money.usage.clone())
             .with_answers_in(answers)
             .with_prompts(shelf.clone())
+            .with_trials(rollouts.trials())
             .with_records(records),
         );
         let worker = services.worker(
@@ -318,6 +323,7 @@ impl Server {
             batches: Arc::new(services.batches_area(entrance.clone())),
             evals: Arc::new(services.evals_area(entrance.clone(), gateway.clone())),
             datasets: Arc::new(services.datasets_area(entrance.clone())),
+            deployments: Arc::new(rollouts.area(entrance.clone(), gateway.clone())),
             jobs: Arc::new(services.jobs_area(entrance.clone())),
             keys: Arc::new(KeysArea::new(
                 entrance.clone(),
@@ -365,7 +371,18 @@ impl Server {
             launch_patience: Duration::ZERO,
         };
         let fleet = FleetLoop { reconciler, dispatcher: dispatcher.clone(), clock, triggers };
-        Ok(Self { app, keys, processes, fleet, dispatcher, worker, work, money, telemetry })
+        Ok(Self {
+            app,
+            keys,
+            processes,
+            fleet,
+            dispatcher,
+            worker,
+            work,
+            money,
+            telemetry,
+            rollouts,
+        })
     }
 
     async fn run(self, listener: Listener, config: &Config) -> anyhow::Result<()> {
@@ -380,6 +397,7 @@ impl Server {
         published.await.context("the fleet's loop has stopped")?;
         let (stop_worker, worker_stopped) = oneshot::channel();
         let worker = tokio::spawn(self.worker.run(worker_stopped));
+        let rollouts = self.rollouts.spawn(self.app.proxy.gateway.clone());
         let dispatcher = self.dispatcher.clone();
         let mut signalled = async || {
             tokio::select! {
@@ -420,6 +438,7 @@ impl Server {
         // Before the books are closed: what was cut off is in them.
         connections.cut_off().await;
         jobs::end(worker, is_hurried).await?;
+        rollouts.stop().await?;
         self.money.close().await;
         if let Some(telemetry) = self.telemetry {
             telemetry.close().await;

@@ -91,10 +91,21 @@ actions! {
     dataset_export, "dataset.export";
     eval_create, "eval.create";
     eval_cancel, "eval.cancel";
+    deployment_create, "deployment.create";
+    deployment_approve, "deployment.approve";
+    deployment_start, "deployment.start";
+    deployment_measure, "deployment.measure";
+    deployment_widen, "deployment.widen";
+    deployment_pause, "deployment.pause";
+    deployment_resume, "deployment.resume";
+    deployment_complete, "deployment.complete";
+    deployment_roll_back, "deployment.roll_back";
+    deployment_cancel, "deployment.cancel";
+    deployment_fail, "deployment.fail";
 }
 
 /// What a target begins with.
-pub(super) const TARGETS: [&str; 15] = [
+pub(super) const TARGETS: [&str; 16] = [
     "key/",
     "model/",
     "project/",
@@ -110,6 +121,7 @@ pub(super) const TARGETS: [&str; 15] = [
     "prompt/",
     "dataset/",
     "eval/",
+    "deployment/",
 ];
 
 impl Action {
@@ -184,7 +196,7 @@ pub struct Change {
     pub action: Action,
     /// To what: `key/ID`, `model/NAME`, `project/ID`, `budget/ID`, `route/NAME`,
     /// `provider/NAME`, `rate-card/MODEL`, `job/ID`, `schedule/NAME`, `queue/NAME`, `batch/ID`,
-    /// `prompt/SLUG`, `dataset/NAME` or `eval/ID`.
+    /// `prompt/SLUG`, `dataset/NAME`, `eval/ID` or `deployment/ID`.
     pub target: String,
     /// The details, in a few words.
     pub summary: String,

@@ -1,4 +1,5 @@
 use super::names::{Label, PromptSlug, Selector};
+use crate::deployments::DeploymentId;
 use crate::ports::StoreError;
 use crate::tenancy::ProjectError;
 
@@ -62,6 +63,11 @@ pub enum PromptError {
         "the label `{label}` of `{slug}` is protected; use a key with the permission `prompts:release`"
     )]
     Protected { slug: PromptSlug, label: Label },
+    /// A deployment decides where the label stands.
+    #[error(
+        "the deployment `{deployment}` of `{slug}` to `{label}` is under way; cancel it or roll it back first with `diogenes deploy cancel {deployment}`"
+    )]
+    UnderDeployment { slug: PromptSlug, label: Label, deployment: DeploymentId },
     #[error(transparent)]
     Invalid(#[from] PromptProblem),
     #[error("prompt `{reference}` cannot be rendered: {problem}")]
@@ -74,7 +80,7 @@ pub enum PromptError {
 
 impl PromptError {
     /// What it means that a selector leads nowhere.
-    pub(super) fn missing(slug: &PromptSlug, version: &Selector, latest: u32) -> Self {
+    pub(crate) fn missing(slug: &PromptSlug, version: &Selector, latest: u32) -> Self {
         match version {
             Selector::Number(number) => {
                 Self::NoVersion { slug: slug.clone(), number: *number, latest }

@@ -56,6 +56,11 @@ impl Prompts {
             if standing == to {
                 return Ok(prompt);
             }
+            if let Some(split) = prompt.splits.get(label) {
+                let (slug, label) = (prompt.slug, label.clone());
+                let deployment = split.deployment.clone();
+                return Err(PromptError::UnderDeployment { slug, label, deployment });
+            }
             let is_protected = prompt.protected_labels.contains(label);
             if is_protected && !by.permissions.contains(Permission::PromptsRelease) {
                 return Err(protected(&prompt, label));

@@ -17,6 +17,7 @@ mod record;
 mod render;
 mod service;
 mod shelf;
+mod split;
 mod template;
 mod update;
 mod words;
@@ -36,6 +37,7 @@ pub use record::{LabelState, Prompt, PromptStatus, PromptVersion};
 pub use render::{MOST_RENDERED_BYTES, render};
 pub use service::{NewVersion, Prompts, Pushed, VersionPage};
 pub use shelf::{LONGEST_OUTAGE, MOST_LAG, PromptShelf, ServedPrompt};
+pub use split::{Assignment, InvalidPercent, Percent, Side, Split, Unit};
 pub use update::PromptUpdate;
 pub use words::{WordChange, WordEdit};
 

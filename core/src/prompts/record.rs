@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::PromptContent;
 use super::names::{Label, PromptId, PromptSlug, Selector};
+use super::split::Split;
 use crate::Timestamp;
 use crate::entity::Entity;
 use crate::ports::{Direction, Key, Query, Table};
@@ -73,6 +74,9 @@ pub struct Prompt {
     /// Those that only `prompts:release` moves.
     #[serde(default)]
     pub protected_labels: BTreeSet<Label>,
+    /// The labels for which a deployment is under way.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub splits: BTreeMap<Label, Split>,
     pub created_by: String,
     pub created_at: Timestamp,
     pub updated_by: String,
@@ -84,7 +88,7 @@ impl Prompt {
         format!("PROMPTS#{project}")
     }
 
-    pub(super) fn key_of(project: &ProjectId, slug: &PromptSlug) -> Key {
+    pub(crate) fn key_of(project: &ProjectId, slug: &PromptSlug) -> Key {
         Key::new(Self::partition(project), slug.as_str())
     }
 

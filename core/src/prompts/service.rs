@@ -209,7 +209,7 @@ impl Prompts {
     }
 
     /// The prompt of this slug or id, as it stands.
-    pub(super) async fn reached(
+    pub(crate) async fn reached(
         &self,
         by: &Principal,
         project: &ProjectId,
@@ -253,7 +253,7 @@ impl Prompts {
         self.version_numbered(prompt, number.ok_or_else(missing)?).await
     }
 
-    pub(super) async fn version_numbered(
+    pub(crate) async fn version_numbered(
         &self,
         prompt: &Prompt,
         number: u32,
@@ -280,6 +280,7 @@ impl Prompts {
             latest: 0,
             labels: BTreeMap::new(),
             protected_labels: BTreeSet::from([Label::default_label()]),
+            splits: BTreeMap::new(),
             created_by: by.subject.to_string(),
             created_at: now,
             updated_by: by.subject.to_string(),

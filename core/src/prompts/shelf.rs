@@ -1,13 +1,14 @@
 //! The prompts that are in use, at hand: a request for one of them reads nothing of the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::PromptError;
 use super::names::{PromptRef, PromptSlug, Selector};
 use super::record::{Prompt, PromptStatus, PromptVersion};
 use super::service::load_version;
+use super::split::Assignment;
 use crate::Timestamp;
 use crate::entity::StoreExt;
 use crate::fleet::eta::since;
@@ -37,11 +38,14 @@ pub struct PromptShelf {
 }
 
 type Name = (ProjectId, PromptSlug);
+type Versions = HashMap<u32, Arc<PromptVersion>>;
 
 /// A version to be rendered.
 #[derive(Clone, Debug)]
 pub struct ServedPrompt {
     pub version: Arc<PromptVersion>,
+    /// Where the request stands, if a deployment of the prompt is under way.
+    pub assignment: Option<Assignment>,
     /// How old what is known of the prompt is, where the store could not be asked.
     pub stale: Option<Duration>,
 }
@@ -49,7 +53,7 @@ pub struct ServedPrompt {
 /// What is known of one prompt.
 struct Known {
     prompt: Prompt,
-    versions: HashMap<u32, Arc<PromptVersion>>,
+    versions: Versions,
     /// What each selector led to last.
     led_to: HashMap<Selector, u32>,
     /// When the store told.
@@ -69,6 +73,8 @@ impl PromptShelf {
 
     /// The version that a request means. While the store is away: the one that it meant last.
     ///
+    /// `unit` names for whom the request is; it is asked only where a deployment is under way.
+    ///
     /// # Errors
     /// [`PromptError::NotFound`] and its like; [`PromptError::Store`] where the store is away and
     /// nothing is known, or nothing newer than [`LONGEST_OUTAGE`].
@@ -76,18 +82,31 @@ impl PromptShelf {
         &self,
         project: &ProjectId,
         wanted: &PromptRef,
+        unit: &(dyn Fn() -> String + Sync),
     ) -> Result<ServedPrompt, PromptError> {
         let name = (project.clone(), wanted.slug.clone());
         let now = self.clock.now();
-        if let Some(known) = self.known().get_mut(&name) {
-            known.used_at = now;
+        let unit = LazyLock::new(unit);
+        if self.is_split(&name, &wanted.version, now) {
+            // It may read a large body, which is not to be done while others wait for what is known.
+            LazyLock::force(&unit);
         }
-        if let Some(found) = self.at_hand(&name, &wanted.version, now) {
+        let unit = &|| unit.clone();
+        if let Some(found) = self.at_hand(&name, &wanted.version, unit, now) {
             return found;
         }
         match self.read(&name, &wanted.version, now).await {
-            Ok(version) => Ok(ServedPrompt { version, stale: None }),
-            Err(PromptError::Store(error)) => self.last_known(&name, &wanted.version, now, error),
+            Ok((prompt, versions)) => {
+                let served = served(&prompt, &versions, &wanted.version, unit);
+                served.unwrap_or_else(|| {
+                    let missing =
+                        PromptError::missing(&prompt.slug, &wanted.version, prompt.latest);
+                    Err(missing)
+                })
+            }
+            Err(PromptError::Store(error)) => {
+                self.last_known(&name, &wanted.version, unit, now, error)
+            }
             Err(error) => Err(error),
         }
     }
@@ -110,7 +129,7 @@ impl PromptShelf {
         for (name, versions) in due {
             for (index, version) in versions.into_iter().enumerate() {
                 // One look at the prompt shows where all its labels are.
-                if index > 0 && self.at_hand(&name, &version, now).is_some() {
+                if index > 0 && self.at_hand(&name, &version, &String::new, now).is_some() {
                     continue;
                 }
                 // Of anything else the next request hears.
@@ -130,11 +149,20 @@ impl PromptShelf {
         }
     }
 
+    /// Notes that a prompt is in use; whether a deployment of what the selector means is under way.
+    fn is_split(&self, name: &Name, version: &Selector, now: Timestamp) -> bool {
+        let mut prompts = self.known();
+        let Some(known) = prompts.get_mut(name) else { return false };
+        known.used_at = now;
+        known.prompt.split_of(version).is_some()
+    }
+
     /// What is known and new enough.
     fn at_hand(
         &self,
         name: &Name,
         version: &Selector,
+        unit: &dyn Fn() -> String,
         now: Timestamp,
     ) -> Option<Result<ServedPrompt, PromptError>> {
         let mut prompts = self.known();
@@ -142,22 +170,22 @@ impl PromptShelf {
         if known.is_outdated || since(known.read_at, now) > MOST_LAG {
             return None;
         }
-        let number = match known.number_of(version) {
+        let number = match number_of(&known.prompt, version) {
             Ok(number) => number,
             Err(error) => return Some(Err(error)),
         };
-        let found = known.versions.get(&number)?.clone();
+        let found = served(&known.prompt, &known.versions, version, unit)?;
         known.led_to.insert(version.clone(), number);
-        Some(Ok(ServedPrompt { version: found, stale: None }))
+        Some(found)
     }
 
-    /// Looks at the store.
+    /// Looks at the store, and returns the prompt with every version that the selector can mean.
     async fn read(
         &self,
         name: &Name,
         version: &Selector,
         now: Timestamp,
-    ) -> Result<Arc<PromptVersion>, PromptError> {
+    ) -> Result<(Prompt, Versions), PromptError> {
         let failed_lately =
             |known: &Known| known.failed_at.is_some_and(|failed| since(failed, now) < PAUSE);
         if self.known().get(name).is_some_and(failed_lately) {
@@ -177,23 +205,36 @@ impl PromptShelf {
             }
             Err(error) => return Err(self.failed(name, now, error)),
         };
-        let number = number_of(&prompt, version);
-        let known = match &number {
-            Ok(number) => self.known().get(name).and_then(|known| known.version(&prompt, *number)),
-            Err(_) => None,
+        let versions = match number_of(&prompt, version) {
+            Ok(_) => self.versions_of(&prompt, name, version).await,
+            Err(error) => Err(error),
         };
-        let read = match (number, known) {
-            (Ok(number), None) => match load_version(&*self.store, &prompt, number).await {
-                Ok(version) => Ok(Arc::new(version)),
-                // What the label led to before is better than nothing.
-                Err(PromptError::Store(error)) => return Err(self.failed(name, now, error)),
-                Err(error) => Err(error),
-            },
-            (Ok(_), Some(version)) => Ok(version),
-            (Err(error), _) => Err(error),
+        let versions = match versions {
+            // What the label led to before is better than nothing.
+            Err(PromptError::Store(error)) => return Err(self.failed(name, now, error)),
+            versions => versions,
         };
-        self.note(name, prompt, version, read.as_ref().ok(), now);
-        read
+        self.note(name, prompt.clone(), version, versions.as_ref().ok(), now);
+        Ok((prompt, versions?))
+    }
+
+    /// The versions that a selector can mean, read where they are not known.
+    async fn versions_of(
+        &self,
+        prompt: &Prompt,
+        name: &Name,
+        version: &Selector,
+    ) -> Result<Versions, PromptError> {
+        let mut versions = Versions::new();
+        for number in prompt.numbers_of(version) {
+            let known = self.known().get(name).and_then(|known| known.version(prompt, number));
+            let found = match known {
+                Some(version) => version,
+                None => Arc::new(load_version(&*self.store, prompt, number).await?),
+            };
+            versions.insert(number, found);
+        }
+        Ok(versions)
     }
 
     fn failed(&self, name: &Name, now: Timestamp, error: StoreError) -> PromptError {
@@ -209,7 +250,7 @@ impl PromptShelf {
         name: &Name,
         prompt: Prompt,
         selector: &Selector,
-        version: Option<&Arc<PromptVersion>>,
+        versions: Option<&Versions>,
         now: Timestamp,
     ) {
         let mut prompts = self.known();
@@ -236,16 +277,19 @@ impl PromptShelf {
         known.read_at = now;
         known.is_outdated = false;
         known.failed_at = None;
-        if let Some(version) = version {
+        let live = known.prompt.number_of(selector);
+        if let Some((versions, live)) = versions.zip(live) {
             if known.versions.len() >= MOST_VERSIONS {
-                let in_use: Vec<u32> = known.led_to.values().copied().collect();
+                let candidates = known.prompt.splits.values().map(|split| split.candidate);
+                let in_use: Vec<u32> = known.led_to.values().copied().chain(candidates).collect();
                 known.versions.retain(|number, _| in_use.contains(number));
             }
             if known.led_to.len() >= MOST_VERSIONS {
                 known.led_to.clear();
             }
-            known.versions.insert(version.number, version.clone());
-            known.led_to.insert(selector.clone(), version.number);
+            let versions = versions.iter().map(|(number, version)| (*number, version.clone()));
+            known.versions.extend(versions);
+            known.led_to.insert(selector.clone(), live);
         } else {
             known.led_to.remove(selector);
         }
@@ -256,21 +300,26 @@ impl PromptShelf {
         &self,
         name: &Name,
         version: &Selector,
+        unit: &dyn Fn() -> String,
         now: Timestamp,
         error: StoreError,
     ) -> Result<ServedPrompt, PromptError> {
         let prompts = self.known();
         let Some(known) = prompts.get(name) else { return Err(error.into()) };
         let age = since(known.read_at, now);
-        let number = known.led_to.get(version).copied();
-        let number = number.or_else(|| known.number_of(version).ok());
-        let found = number.and_then(|number| known.versions.get(&number));
-        match found {
-            Some(version) if age <= LONGEST_OUTAGE => {
-                Ok(ServedPrompt { version: version.clone(), stale: Some(age) })
-            }
-            _ => Err(error.into()),
+        if age > LONGEST_OUTAGE {
+            return Err(error.into());
         }
+        let found = match served(&known.prompt, &known.versions, version, unit) {
+            Some(Ok(found)) => found,
+            _ => match known.led_to.get(version).and_then(|number| known.versions.get(number)) {
+                Some(version) => {
+                    ServedPrompt { version: version.clone(), assignment: None, stale: None }
+                }
+                None => return Err(error.into()),
+            },
+        };
+        Ok(ServedPrompt { stale: Some(age), ..found })
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Name, Known>> {
@@ -279,10 +328,6 @@ impl PromptShelf {
 }
 
 impl Known {
-    fn number_of(&self, version: &Selector) -> Result<u32, PromptError> {
-        number_of(&self.prompt, version)
-    }
-
     /// A version of this very prompt, if it is known.
     fn version(&self, prompt: &Prompt, number: u32) -> Option<Arc<PromptVersion>> {
         let is_same = self.prompt.id == prompt.id;
@@ -296,4 +341,19 @@ fn number_of(prompt: &Prompt, version: &Selector) -> Result<u32, PromptError> {
     }
     let missing = || PromptError::missing(&prompt.slug, version, prompt.latest);
     prompt.number_of(version).ok_or_else(missing)
+}
+
+/// What a request gets of these versions; none where the one that it means is not among them.
+fn served(
+    prompt: &Prompt,
+    versions: &Versions,
+    version: &Selector,
+    unit: &dyn Fn() -> String,
+) -> Option<Result<ServedPrompt, PromptError>> {
+    if let Err(error) = number_of(prompt, version) {
+        return Some(Err(error));
+    }
+    let (number, assignment) = prompt.number_for(version, unit)?;
+    let version = versions.get(&number)?.clone();
+    Some(Ok(ServedPrompt { version, assignment, stale: None }))
 }

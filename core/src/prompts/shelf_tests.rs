@@ -26,7 +26,7 @@ impl Stand {
     }
 
     async fn find(&self, reference: &str) -> Result<(u32, Option<Duration>), PromptError> {
-        let found = self.shelf.find(&project(), &reference.parse().unwrap()).await?;
+        let found = self.shelf.find(&project(), &reference.parse().unwrap(), &String::new).await?;
         Ok((found.version.number, found.stale))
     }
 
@@ -130,7 +130,8 @@ fn what_is_gone_or_archived_is_not_served_from_memory() {
         // A later prompt of the same name has nothing of the one before.
         it.world.push("a", "three").await.unwrap();
         it.pass(Duration::from_secs(10));
-        let found = it.shelf.find(&project(), &"a:v1".parse().unwrap()).await.unwrap();
+        let found =
+            it.shelf.find(&project(), &"a:v1".parse().unwrap(), &String::new).await.unwrap();
         assert_eq!(found.version.content.messages[0].content, "three");
     });
 }

@@ -96,6 +96,12 @@ permissions! {
     EvalsRead, "evals:read", Project;
     /// Create and cancel eval runs; their requests to models take `inference:use`, too.
     EvalsWrite, "evals:write", Project;
+    /// See deployments and how they stand.
+    DeploymentsRead, "deployments:read", Project;
+    /// Create, pause, resume, cancel deployments and roll them back.
+    DeploymentsWrite, "deployments:write", Project;
+    /// Approve and promote deployments, also to protected labels.
+    DeploymentsApprove, "deployments:approve", Project;
     /// Pause, resume and bound queues.
     QueuesWrite, "queues:write", Installation;
     /// See how models are served.

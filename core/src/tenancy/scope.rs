@@ -39,6 +39,12 @@ pub enum Scope {
     DatasetsWrite,
     /// Create, cancel and see the eval runs of one project. What they ask of models takes `inference`, too.
     Evals,
+    /// Create, steer, end and see the deployments of one project.
+    #[serde(rename = "deployments:write")]
+    DeploymentsWrite,
+    /// The same, and approve and promote them.
+    #[serde(rename = "deployments:approve")]
+    DeploymentsApprove,
     /// See everything but the logs of inference servers; of keys, budgets, usage, projects and the
     /// audit log what belongs to one's own project.
     Read,
@@ -49,7 +55,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Inference,
         Self::Admin,
         Self::ProjectAdmin,
@@ -62,6 +68,8 @@ impl Scope {
         Self::DatasetsRead,
         Self::DatasetsWrite,
         Self::Evals,
+        Self::DeploymentsWrite,
+        Self::DeploymentsApprove,
         Self::Read,
         Self::JobsWork,
     ];
@@ -70,9 +78,10 @@ impl Scope {
     pub fn permissions(self) -> Permissions {
         use Permission::{
             AuditRead, BudgetsRead, ClusterLogs, ClusterRead, ClusterScale, DatasetsRead,
-            DatasetsWrite, EvalsRead, EvalsWrite, GatewayRead, InferenceUse, JobsRead, JobsWork,
-            KeysRead, KeysWrite, ModelsRead, ModelsWrite, ProjectsRead, PromptsRead,
-            PromptsRelease, PromptsWrite, UsageRead,
+            DatasetsWrite, DeploymentsApprove, DeploymentsRead, DeploymentsWrite, EvalsRead,
+            EvalsWrite, GatewayRead, InferenceUse, JobsRead, JobsWork, KeysRead, KeysWrite,
+            ModelsRead, ModelsWrite, ProjectsRead, PromptsRead, PromptsRelease, PromptsWrite,
+            UsageRead,
         };
         let within_a_project = || {
             let all = Permission::ALL.iter().copied();
@@ -91,6 +100,15 @@ impl Scope {
             Self::DatasetsRead => Permissions::of(&[DatasetsRead]),
             Self::DatasetsWrite => Permissions::of(&[DatasetsRead, DatasetsWrite]),
             Self::Evals => Permissions::of(&[EvalsRead, EvalsWrite, PromptsRead, DatasetsRead]),
+            Self::DeploymentsWrite => {
+                Permissions::of(&[DeploymentsRead, DeploymentsWrite, PromptsRead])
+            }
+            Self::DeploymentsApprove => Permissions::of(&[
+                DeploymentsRead,
+                DeploymentsWrite,
+                DeploymentsApprove,
+                PromptsRead,
+            ]),
             Self::Read => Permissions::of(&[
                 KeysRead,
                 AuditRead,
@@ -101,6 +119,7 @@ impl Scope {
                 PromptsRead,
                 DatasetsRead,
                 EvalsRead,
+                DeploymentsRead,
                 ModelsRead,
                 GatewayRead,
                 ClusterRead,
@@ -124,6 +143,8 @@ impl Scope {
             Self::DatasetsRead => "datasets:read",
             Self::DatasetsWrite => "datasets:write",
             Self::Evals => "evals",
+            Self::DeploymentsWrite => "deployments:write",
+            Self::DeploymentsApprove => "deployments:approve",
             Self::Read => "read",
             Self::JobsWork => "jobs:work",
         }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::keys::{LONGEST_EXPIRY, LONGEST_GRACE};
 use super::super::work::{LONGEST_POLL, MAX_WORKER, MOST_CLAIMED, MOST_QUEUES, SERVER};
 use super::job_bounds::{LABEL, create_job, new_job};
-use super::{dataset_bounds, eval_bounds, prompt_bounds};
+use super::{dataset_bounds, deployment_bounds, eval_bounds, prompt_bounds};
 use crate::merge::merge;
 
 /// Text without control characters.
@@ -59,6 +59,7 @@ pub(super) fn apply(document: &mut Value) {
     merge(schemas, prompt_bounds::bounds());
     merge(schemas, eval_bounds::bounds());
     merge(schemas, dataset_bounds::bounds());
+    merge(schemas, deployment_bounds::bounds());
     let target = schemas.pointer_mut("/RouteSpec/properties/targets/items/oneOf");
     if let Some([name, table]) = target.and_then(Value::as_array_mut).map(Vec::as_mut_slice) {
         merge(name, model_name());
@@ -108,6 +109,7 @@ fn bound_parameters(document: &mut Value) {
             let of_area = |name| {
                 let of_prompt = prompt_bounds::parameter(path, name);
                 let of_prompt = of_prompt.or_else(|| dataset_bounds::parameter(path, name));
+                let of_prompt = of_prompt.or_else(|| deployment_bounds::parameter(path, name));
                 of_prompt.or_else(|| eval_bounds::parameter(path, name))
             };
             if let Some(bounds) = name.and_then(of_area) {
@@ -453,6 +455,7 @@ mod tests {
         let mut wanted: Vec<(String, String)> = Vec::new();
         let mut all = bounds();
         merge(&mut all, prompt_bounds::bounds());
+        merge(&mut all, deployment_bounds::bounds());
         for (schema, bounds) in all.as_object().unwrap() {
             let names = bounds["properties"].as_object().unwrap().keys();
             wanted.extend(names.map(|name| (schema.clone(), name.clone())));

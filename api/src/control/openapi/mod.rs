@@ -1,5 +1,6 @@
 mod bounds;
 mod dataset_bounds;
+mod deployment_bounds;
 mod eval_bounds;
 mod job_bounds;
 mod prompt_bounds;
@@ -15,15 +16,15 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::cluster::ClusterArea;
 use super::{
-    audit, budgets, cluster, cost, datasets, evals, gateway, jobs, keys, models, new_jobs, prices,
-    projects, prompts, queues, rate_cards, schedules, usage, work,
+    audit, budgets, cluster, cost, datasets, deployments, evals, gateway, jobs, keys, models,
+    new_jobs, prices, projects, prompts, queues, rate_cards, schedules, usage, work,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Diogenes control plane",
-        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, jobs, prompts, datasets, evals, usage and the audit log. Inference is OpenAI's \
+        description = "Keys, projects, budgets, models, routes, providers, prices, the cluster, jobs, prompts, datasets, evals, deployments, usage and the audit log. Inference is OpenAI's \
                        API under `/v1`. Every call needs `Authorization: Bearer` with a key that \
                        has the scope for it, such as `admin`; every error is an OpenAI error object with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -53,6 +54,10 @@ use super::{
         datasets::snapshots::list, datasets::snapshots::show, datasets::snapshots::compare,
         datasets::files::send, datasets::files::content,
         datasets::transfers::import, datasets::transfers::export,
+        deployments::handlers::create, deployments::handlers::list, deployments::handlers::show,
+        deployments::handlers::status,
+        deployments::orders::approve, deployments::orders::promote, deployments::orders::pause,
+        deployments::orders::resume, deployments::orders::cancel, deployments::orders::roll_back,
         usage::read,
         cost::read,
         models::list, models::show, models::apply, models::delete,

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::bounds::PRINTABLE;
 
 /// The slugs of prompts, and ids, which begin with `prompt_` as OpenAI's with `pmpt_`.
-const PROMPT: &str = "^((?!prompt_|pmpt_)[a-z0-9][a-z0-9._-]{0,63}|prompt_[0-9a-f]{32})$";
+pub(super) const PROMPT: &str =
+    "^((?!prompt_|pmpt_)[a-z0-9][a-z0-9._-]{0,63}|prompt_[0-9a-f]{32})$";
 /// Labels.
-const LABEL: &str = "^(?!latest$|v[0-9]+$)[a-z][a-z0-9_-]{0,39}$";
+pub(super) const LABEL: &str = "^(?!latest$|v[0-9]+$)[a-z][a-z0-9_-]{0,39}$";
 /// Labels, `latest` and the numbers of versions.
 const VERSION: &str = "^(v?[1-9][0-9]{0,8}|(?!v[0-9]+$)[a-z][a-z0-9_-]{0,39})$";
 const VARIABLE: &str = "^(?!(true|True|false|False|none|None|and|or|not|in|is|if|else|elif|loop|self|range|namespace)$)[A-Za-z_][A-Za-z0-9_]{0,63}$";
@@ -27,6 +28,14 @@ pub(super) fn parameter(path: &str, name: &str) -> Option<Value> {
     }
 }
 
+pub(super) fn metadata() -> Value {
+    json!({
+        "maxProperties": 20,
+        "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": PRINTABLE},
+        "additionalProperties": {"type": "string", "maxLength": 500, "pattern": PRINTABLE},
+    })
+}
+
 pub(super) fn bounds() -> Value {
     let text = |most: usize| json!({"maxLength": most, "pattern": PRINTABLE});
     let name = json!({"minLength": 1, "maxLength": 100, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"});
@@ -34,11 +43,7 @@ pub(super) fn bounds() -> Value {
         "maxItems": 20,
         "items": {"minLength": 1, "maxLength": 64, "pattern": PRINTABLE},
     });
-    let metadata = json!({
-        "maxProperties": 20,
-        "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": PRINTABLE},
-        "additionalProperties": {"type": "string", "maxLength": 500, "pattern": PRINTABLE},
-    });
+    let metadata = metadata();
     let number = |least: f64, most: f64| json!({"minimum": least, "maximum": most});
     json!({
         "PushPrompt": {"properties": {

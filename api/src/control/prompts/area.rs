@@ -61,6 +61,7 @@ pub(crate) fn prompt_error(error: &PromptError) -> ApiError {
         PromptError::Exists(_) | PromptError::NotAfter { .. } => {
             told(ErrorKind::Conflict).param("after")
         }
+        PromptError::UnderDeployment { .. } => told(ErrorKind::Conflict).param("label"),
         PromptError::LabelElsewhere { .. } => told(ErrorKind::Conflict).param("from"),
         PromptError::Protected { .. } => told(ErrorKind::InsufficientScope).param("label"),
         PromptError::Invalid(problem) => {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diogenes_core::deployments::{
+    Deployments, NewDeployment, OnInconclusive, OpenGates, Strategy, StrategyKind, TrialBook,
+};
 use diogenes_core::ports::Limits;
 use diogenes_core::prompts::{
     LabelMove, MOST_LAG, NewVersion, PromptShelf, PromptStatus, PromptUpdate, Prompts, Selector,
@@ -10,12 +13,13 @@ use diogenes_core::prompts::{
 use diogenes_core::tenancy::{Allowed, ProjectId};
 use diogenes_core::testing::{ManualClock, MemoryStore, SeededEntropy, WatchedStore};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::record_tests::{Shelf, recorded};
 use super::*;
 use crate::error::ErrorKind;
-use crate::proxy::Dialect;
 use crate::proxy::testing::{Local, Script, Upstream, caller, model, plain, request};
+use crate::proxy::{Dialect, Trials};
 
 /// A gateway with one replica and the prompt `tutor`, whose newest version is 2.
 struct Fixture {
@@ -25,6 +29,8 @@ struct Fixture {
     store: Arc<WatchedStore>,
     prompts: Prompts,
     clock: Arc<ManualClock>,
+    book: Arc<TrialBook>,
+    bell: Arc<Notify>,
 }
 
 const WHOLE: &str = r#"{"id":"x","choices":[]}"#;
@@ -38,12 +44,15 @@ impl Fixture {
         let prompts = Prompts::new(store.clone(), clock.clone(), entropy);
         let shelf = Arc::new(PromptShelf::new(store.clone(), clock.clone()));
         let gateway = Arc::into_inner(local.gateway).expect("nobody else has it");
-        local.gateway = Arc::new(gateway.with_prompts(shelf));
+        let book = Arc::new(TrialBook::new(store.clone(), clock.clone(), "serve"));
+        let bell = Arc::new(Notify::new());
+        let trials = Trials::new(book.clone(), bell.clone());
+        local.gateway = Arc::new(gateway.with_prompts(shelf).with_trials(trials));
         let (local, records) = recorded(local);
         let json = "content-type: application/json\r\n";
         let upstream = Upstream::start(vec![Script::Answer(plain("200 OK", json, WHOLE))]).await;
         local.ready(&[("claim-0", upstream.address)]);
-        let fixture = Self { local, records, upstream, store, prompts, clock };
+        let fixture = Self { local, records, upstream, store, prompts, clock, book, bell };
         fixture.push(json!({"messages": [{"role": "user", "content": "old"}]})).await;
         fixture
             .push(json!({
@@ -268,4 +277,74 @@ async fn a_moved_label_is_followed_and_an_outage_is_told() {
     let (by, project) = (Allowed::operator(), ProjectId::default());
     fixture.prompts.update(&by, &project, "tutor", &archived).await.unwrap();
     assert_eq!(ask().await.unwrap_err().kind, ErrorKind::PromptArchived);
+}
+
+impl Fixture {
+    /// A deployment of the second version of `tutor` to half of the users, which is under way.
+    async fn deploy(&self) -> (Deployments, String) {
+        let (store, prompts) = (self.store.clone(), self.prompts.clone());
+        let entropy = Arc::new(SeededEntropy::new(3));
+        let deployments = Deployments::new(store, prompts, self.clock.clone(), entropy);
+        let kind = StrategyKind::Canary { share: 50.try_into().unwrap(), longest: None };
+        let new = NewDeployment {
+            prompt: "tutor".into(),
+            to_version: Selector::Number(2),
+            environment: "production".parse().unwrap(),
+            strategy: Strategy {
+                kind,
+                auto_rollback: true,
+                rollback_threshold: None,
+                on_inconclusive: OnInconclusive::default(),
+            },
+            skip_approval: true,
+            metadata: [].into(),
+        };
+        let by = Allowed::operator();
+        let created = deployments.create(&by, &ProjectId::default(), new).await.unwrap();
+        let open = deployments.open().await.unwrap();
+        deployments.tick(&open[0], &OpenGates).await.unwrap();
+        (deployments, created.id.to_string())
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_divides_requests_without_a_look_at_the_store() {
+    let fixture = Fixture::new().await;
+    fixture.label(1).await;
+    let (deployments, id) = fixture.deploy().await;
+    let ask = async |user: u32| {
+        let body = json!({
+            "prompt": {"id": "tutor"}, "model": model(), "user": format!("user-{user}"),
+            "messages": [{"role": "user", "content": "Why?"}],
+        });
+        match fixture.ask(Dialect::ChatCompletions, body).await {
+            Ok(answer) => {
+                assert_eq!(answer.headers["x-diogenes-prompt-version"], "tutor:v1");
+                false
+            }
+            // The second version wants a value that this caller does not know of.
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::PromptNotRendered);
+                true
+            }
+        }
+    };
+    ask(0).await;
+    fixture.store.reads();
+    let mut of_candidate = 0;
+    for user in 0..40 {
+        let first = ask(user).await;
+        assert_eq!(ask(user).await, first, "a user meets one version");
+        of_candidate += u32::from(first);
+    }
+    assert_eq!(fixture.store.reads(), 0);
+    assert!((5..35).contains(&of_candidate), "{of_candidate} of 40");
+    // It is not waited for the next look.
+    fixture.bell.notified().await;
+    fixture.book.flush().await.unwrap();
+    let by = Allowed::operator();
+    let standing = deployments.standing(&by, &ProjectId::default(), &id, &OpenGates).await.unwrap();
+    let errors = &standing.evidence.metrics[0];
+    assert_eq!((errors.candidate, errors.live), (u64::from(of_candidate), 0));
+    assert_eq!(standing.facts.candidate.requests + standing.facts.live.requests, 81);
 }
