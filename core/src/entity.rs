@@ -67,6 +67,9 @@ impl<T: Entity> Stored<T> {
     }
 }
 
+/// How many records are read at once where only some are wanted: they may be large.
+const AT_ONCE: usize = 200;
+
 /// Typed reads and writes over any [`StateStore`].
 #[async_trait]
 pub trait StoreExt: StateStore {
@@ -98,6 +101,38 @@ pub trait StoreExt: StateStore {
         let page = self.list(query).await?;
         let records = page.items.into_iter().map(Stored::from_item).collect::<Result<_, _>>()?;
         Ok((records, page.next))
+    }
+
+    /// Of a listing in the order of the keys at most `limit` records that `is_wanted`, out of at most about `most_reads`, and the
+    /// cursor of the rest. A page may be short, even empty; only a missing cursor ends the listing.
+    async fn load_wanted<T: Entity>(
+        &self,
+        mut query: Query,
+        limit: usize,
+        most_reads: usize,
+        is_wanted: impl for<'a> Fn(&'a T) -> bool + Send,
+    ) -> Result<(Vec<T>, Option<Cursor>), StoreError> {
+        let (mut wanted, mut reads) = (Vec::new(), 0);
+        query.limit = AT_ONCE;
+        loop {
+            let (page, next) = self.load_page::<T>(&query).await?;
+            reads += page.len();
+            let mut page = page.into_iter().map(|stored| stored.value).peekable();
+            while let Some(record) = page.next() {
+                let key = record.key();
+                if is_wanted(&record) {
+                    wanted.push(record);
+                }
+                if wanted.len() >= limit && page.peek().is_some() {
+                    let rest = Cursor::after(&query, &key.sort, &key);
+                    return Ok((wanted, Some(rest)));
+                }
+            }
+            if next.is_none() || wanted.len() >= limit || reads >= most_reads {
+                return Ok((wanted, next));
+            }
+            query.cursor = next;
+        }
     }
 
     /// Puts one record and returns it with its new version.

@@ -181,20 +181,12 @@ impl Deployments {
         cursor: Option<Cursor>,
     ) -> Result<DeploymentPage, DeploymentError> {
         reached(&*self.store, by, project).await?;
-        let (mut deployments, mut reads) = (Vec::new(), 0);
         let mut query = Deployment::newest_first(project);
         query.cursor = cursor;
-        loop {
-            query.limit = limit.saturating_sub(deployments.len());
-            let (page, next) = self.store.load_page::<Deployment>(&query).await?;
-            reads += page.len();
-            let page = page.into_iter().map(|stored| stored.value);
-            deployments.extend(page.filter(|deployment| filter.takes(deployment)));
-            if next.is_none() || deployments.len() >= limit || reads >= MOST_READS {
-                return Ok(DeploymentPage { deployments, next });
-            }
-            query.cursor = next;
-        }
+        let is_wanted = |deployment: &Deployment| filter.takes(deployment);
+        let (deployments, next) =
+            self.store.load_wanted(query, limit, MOST_READS, is_wanted).await?;
+        Ok(DeploymentPage { deployments, next })
     }
 
     /// How a deployment stands: what was measured, what that says, and what happens next.

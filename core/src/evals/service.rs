@@ -23,9 +23,8 @@ use crate::tenancy::{Allowed, Principal, ProjectError, ProjectId, in_use, may, r
 const USUAL_TIMEOUT: Duration = Duration::from_mins(5);
 /// How often a request is sent that fails by no fault of its own.
 const USUAL_ATTEMPTS: u32 = 5;
-/// The most results that one page of a filtered listing reads, and how many of them at once.
+/// The most results that one page of a filtered listing reads.
 const MOST_READS: usize = 5_000;
-const AT_ONCE: usize = 200;
 
 /// Creates runs, shows them and their results, and ends them.
 #[derive(Clone)]
@@ -308,28 +307,16 @@ impl Evals {
     ) -> Result<ResultPage, EvalError> {
         let run = self.stored(by, project, id).await?.value;
         let mut query = EvalResult::all_of(&run);
-        query.limit = if failed_only { AT_ONCE } else { limit };
         query.cursor = cursor;
-        let (mut results, mut reads) = (Vec::new(), 0);
-        loop {
+        let (results, next) = if failed_only {
+            let is_wanted = |result: &EvalResult| result.standing() != Standing::Passed;
+            self.store.load_wanted(query, limit, MOST_READS, is_wanted).await?
+        } else {
+            query.limit = limit;
             let (page, next) = self.store.load_page::<EvalResult>(&query).await?;
-            reads += page.len();
-            let mut page = page.into_iter().map(|stored| stored.value).peekable();
-            while let Some(result) = page.next() {
-                let key = result.key();
-                if !failed_only || result.standing() != Standing::Passed {
-                    results.push(result);
-                }
-                if results.len() >= limit && page.peek().is_some() {
-                    let next = Some(Cursor::after(&query, &key.sort, &key));
-                    return Ok(ResultPage { run, results, next });
-                }
-            }
-            if next.is_none() || results.len() >= limit || reads >= MOST_READS {
-                return Ok(ResultPage { run, results, next });
-            }
-            query.cursor = next;
-        }
+            (page.into_iter().map(|stored| stored.value).collect(), next)
+        };
+        Ok(ResultPage { run, results, next })
     }
 
     /// What came of an example of a run, asked for the first time.

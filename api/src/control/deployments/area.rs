@@ -4,10 +4,7 @@ use diogenes_core::deployments::{
     Deployment, DeploymentError, Deployments, Gatekeeper, OpenGates, TrialBook,
 };
 use diogenes_core::prompts::{PromptError, PromptShelf};
-use diogenes_core::tenancy::ProjectId;
-use serde::Deserialize;
 use tokio::sync::Notify;
-use utoipa::IntoParams;
 
 use crate::auth::denied_error;
 use crate::control::extract::Entrance;
@@ -75,15 +72,6 @@ impl AsRef<Entrance> for DeploymentsArea {
     fn as_ref(&self) -> &Entrance {
         &self.entrance
     }
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::control) struct DeploymentsProject {
-    /// The deployment's project; the caller's own when absent.
-    #[param(value_type = Option<String>, pattern = "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-    pub(super) project: Option<ProjectId>,
 }
 
 /// A failed call about deployments, as callers see it.

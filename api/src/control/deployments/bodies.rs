@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::strategy::StrategyBody;
-use crate::error::{ApiError, ErrorKind};
+use crate::control::extract::parse;
+use crate::error::ApiError;
 
 /// A deployment that is wanted.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -34,9 +35,7 @@ impl TryFrom<CreateDeployment> for NewDeployment {
     type Error = ApiError;
 
     fn try_from(body: CreateDeployment) -> Result<Self, ApiError> {
-        let environment = body.environment.parse().map_err(|error| {
-            ApiError::new(ErrorKind::InvalidRequest, format!("{error}")).param("environment")
-        })?;
+        let environment = parse("environment", &body.environment)?;
         Ok(Self {
             prompt: body.prompt_id,
             to_version: Selector::Number(body.to_version),

@@ -10,10 +10,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::area::{DeploymentsArea, DeploymentsProject, deployment_error};
+use super::area::{DeploymentsArea, deployment_error};
 use super::bodies::{CreateDeployment, DeploymentBody, DeploymentList};
 use super::status::DeploymentStatusBody;
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString, page_size};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString, page_size};
 use crate::error::{ApiError, ErrorBody};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -39,12 +39,12 @@ pub(in crate::control) struct ListDeployments {
 
 /// Create a deployment. It waits for its approval, unless that is to be skipped.
 #[utoipa::path(post, path = "/api/v1/deployments", request_body = CreateDeployment,
-    tag = "deployments", params(DeploymentsProject),
+    tag = "deployments", params(OfProject),
     responses((status = 201, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn create(
     Allow(by): Allow<may::DeploymentsWrite>,
     State(area): State<Arc<DeploymentsArea>>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<CreateDeployment>,
 ) -> Result<(StatusCode, Json<DeploymentBody>), ApiError> {
     let new = NewDeployment::try_from(body)?;
@@ -81,13 +81,13 @@ pub(in crate::control) async fn list(
 
 /// Show a deployment.
 #[utoipa::path(get, path = "/api/v1/deployments/{id}", tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn show(
     Allow(by): Allow<may::DeploymentsRead>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
     let project = query.project.unwrap_or_else(|| by.project.clone());
     let deployment = area.deployments.get(&by, &project, &id).await;
@@ -96,13 +96,13 @@ pub(in crate::control) async fn show(
 
 /// Show how a deployment stands: what was measured, what that says, and what it waits for.
 #[utoipa::path(get, path = "/api/v1/deployments/{id}/status", tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentStatusBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn status(
     Allow(by): Allow<may::DeploymentsRead>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentStatusBody>, ApiError> {
     area.measured().await?;
     let project = query.project.unwrap_or_else(|| by.project.clone());

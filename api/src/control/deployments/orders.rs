@@ -9,9 +9,9 @@ use diogenes_core::tenancy::{Allowed, ProjectId, may};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::area::{DeploymentsArea, DeploymentsProject, deployment_error};
+use super::area::{DeploymentsArea, deployment_error};
 use super::bodies::{DeploymentBody, RolledBackDeployment};
-use crate::control::extract::{Allow, JsonBody, PathOf, QueryString};
+use crate::control::extract::{Allow, JsonBody, OfProject, PathOf, QueryString};
 use crate::error::{ApiError, ErrorBody};
 
 /// An approval.
@@ -45,20 +45,20 @@ impl DeploymentsArea {
 }
 
 /// The project that is meant.
-fn of<P>(by: &Allowed<P>, query: DeploymentsProject) -> ProjectId {
+fn of<P>(by: &Allowed<P>, query: OfProject) -> ProjectId {
     query.project.unwrap_or_else(|| by.project.clone())
 }
 
 /// Approve a deployment. It starts as soon as its gates are passed.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/approve", request_body = ApproveDeployment,
     tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn approve(
     Allow(by): Allow<may::DeploymentsApprove>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ApproveDeployment>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
     let project = of(&by, query);
@@ -67,13 +67,13 @@ pub(in crate::control) async fn approve(
 
 /// Give the new version all requests at once.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/promote", tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn promote(
     Allow(by): Allow<may::DeploymentsApprove>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
     let project = of(&by, query);
     area.done(area.deployments.promote(&by, &project, &id).await)
@@ -81,13 +81,13 @@ pub(in crate::control) async fn promote(
 
 /// Stop the growth of the share. A version that is found to be worse is rolled back all the same.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/pause", tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn pause(
     Allow(by): Allow<may::DeploymentsWrite>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
     let project = of(&by, query);
     area.done(area.deployments.pause(&by, &project, &id).await)
@@ -95,13 +95,13 @@ pub(in crate::control) async fn pause(
 
 /// Let the share grow again, after a whole interval.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/resume", tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn resume(
     Allow(by): Allow<may::DeploymentsWrite>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
     let project = of(&by, query);
     area.done(area.deployments.resume(&by, &project, &id).await)
@@ -110,13 +110,13 @@ pub(in crate::control) async fn resume(
 /// End a deployment that is not completed. All requests meet the version before it.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/cancel", request_body = ReasonBody,
     tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = DeploymentBody), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn cancel(
     Allow(by): Allow<may::DeploymentsWrite>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
     let project = of(&by, query);
@@ -126,13 +126,13 @@ pub(in crate::control) async fn cancel(
 /// Return all requests to the version before, also after the deployment was completed.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/rollback", request_body = ReasonBody,
     tag = "deployments",
-    params(DeploymentsProject, ("id" = String, Path, description = "the deployment's id")),
+    params(OfProject, ("id" = String, Path, description = "the deployment's id")),
     responses((status = 200, body = RolledBackDeployment), (status = "4XX", body = ErrorBody)))]
 pub(in crate::control) async fn roll_back(
     Allow(by): Allow<may::DeploymentsWrite>,
     State(area): State<Arc<DeploymentsArea>>,
     PathOf(id): PathOf<String>,
-    QueryString(query): QueryString<DeploymentsProject>,
+    QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<RolledBackDeployment>, ApiError> {
     let project = of(&by, query);

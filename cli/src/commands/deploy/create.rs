@@ -9,9 +9,10 @@ use diogenes_core::prompts::{Label, Selector};
 use diogenes_core::tenancy::ProjectId;
 use serde_json::json;
 
-use super::{PATH, of, shown};
+use super::{PATH, shown};
 use crate::client::{Client, decode};
 use crate::commands::job::pair;
+use crate::commands::options::in_project;
 use crate::commands::output;
 use crate::exit::Failure;
 
@@ -116,7 +117,7 @@ pub(super) async fn run(
     args: CreateArgs,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let query = of(args.project.as_ref());
+    let query = in_project(args.project.as_ref());
     let to_version = match &args.to {
         Selector::Number(number) => *number,
         Selector::Default | Selector::Latest | Selector::Label(_) => {

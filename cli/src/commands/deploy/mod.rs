@@ -6,11 +6,10 @@ mod watch;
 use clap::Subcommand;
 use diogenes_api::control::{ApproveDeployment, DeploymentList, ReasonBody};
 use diogenes_core::Timestamp;
-use diogenes_core::tenancy::ProjectId;
 use serde_json::{Value, json};
 
 use self::args::{ApproveArgs, ListArgs, ReasonArgs, StatusArgs, Which};
-use super::options::Options;
+use super::options::{Options, in_project};
 use super::{confirmation, output};
 use crate::client::{Client, decode};
 use crate::exit::Failure;
@@ -64,10 +63,6 @@ fn path<'a>(rest: &[&'a str]) -> Vec<&'a str> {
     [&PATH[..], rest].concat()
 }
 
-fn of(project: Option<&ProjectId>) -> Vec<(&str, &str)> {
-    project.iter().map(|project| ("project", project.as_str())).collect()
-}
-
 pub(super) async fn run(args: DeployArgs) -> Result<(), Failure> {
     let client = args.options.client()?;
     let format = args.options.output;
@@ -84,7 +79,7 @@ pub(super) async fn run(args: DeployArgs) -> Result<(), Failure> {
             list(&client, &args, format).await
         }
         Action::Get(Which { id, project }) => {
-            let deployment = client.get(&path(&[&id]), &of(project.as_ref())).await?;
+            let deployment = client.get(&path(&[&id]), &in_project(project.as_ref())).await?;
             shown::deployment(&deployment, format)
         }
         Action::Status(args) => watch::run(&client, &args, format).await,
@@ -107,7 +102,7 @@ async fn order(
     body: &Value,
     format: output::Format,
 ) -> Result<(), Failure> {
-    let query = of(which.project.as_ref());
+    let query = in_project(which.project.as_ref());
     let done = client.post_to(&path(&[&which.id, what]), &query, body).await?;
     shown::deployment(&done, format)
 }
@@ -126,7 +121,7 @@ async fn end(
         output::note("nothing was changed");
         return Ok(());
     }
-    let (query, body) = (of(project.as_ref()), json!(ReasonBody { reason }));
+    let (query, body) = (in_project(project.as_ref()), json!(ReasonBody { reason }));
     let done = client.post_to(&path(&[&id, what]), &query, &body).await?;
     match done.get("deployment") {
         Some(deployment) if format == output::Format::Table => {
@@ -138,7 +133,7 @@ async fn end(
 }
 
 async fn list(client: &Client, args: &ListArgs, format: output::Format) -> Result<(), Failure> {
-    let mut query = of(args.project.as_ref());
+    let mut query = in_project(args.project.as_ref());
     query.extend(args.prompt.as_deref().map(|prompt| ("prompt_id", prompt)));
     query.extend(args.environment.as_ref().map(|label| ("environment", label.as_str())));
     query.extend(args.status.map(|status| ("status", status.as_str())));

@@ -4,8 +4,9 @@ use diogenes_api::control::DeploymentStatusBody;
 use diogenes_core::deployments::Status;
 
 use super::args::StatusArgs;
-use super::{of, path, shown};
+use super::{path, shown};
 use crate::client::{Client, decode};
+use crate::commands::options::in_project;
 use crate::commands::output::{self, Format};
 use crate::commands::screen::Screen;
 use crate::exit::{Failure, Kind};
@@ -14,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows how a deployment stands, and with `--watch` until it has ended.
 pub(super) async fn run(client: &Client, args: &StatusArgs, format: Format) -> Result<(), Failure> {
-    let (id, query) = (&args.deployment.id, of(args.deployment.project.as_ref()));
+    let (id, query) = (&args.deployment.id, in_project(args.deployment.project.as_ref()));
     let path = path(&[id, "status"]);
     let mut screen = Screen::default();
     let mut last = None;
