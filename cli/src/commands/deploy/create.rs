@@ -45,10 +45,10 @@ pub(super) struct CreateArgs {
     #[arg(long, value_enum, value_name = "STRATEGY", default_value = "gradual")]
     strategy: StrategyArg,
     /// The first share in per cent [default: 5]
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent())]
     initial: Option<u8>,
     /// What each step adds in per cent [default: the shares 5, 20, 50 and 100]
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent())]
     increment: Option<u8>,
     /// How long a share stands at least, or a canary at most [default: 5m, of gradual]
     #[arg(long, value_name = "DURATION", value_parser = diogenes_core::duration::parse)]
@@ -110,6 +110,10 @@ impl From<ActionArg> for InconclusiveAction {
             ActionArg::Rollback => Self::Rollback,
         }
     }
+}
+
+fn percent() -> clap::builder::RangedI64ValueParser<u8> {
+    clap::value_parser!(u8).range(1..=100)
 }
 
 pub(super) async fn run(
