@@ -34,7 +34,9 @@ use diogenes_core::tenancy::Projects;
 use diogenes_core::wake::ElectedWake;
 use lambda_http::Error;
 
-use crate::environment::{BadVariable, duration};
+#[cfg(any(feature = "invoke", feature = "parameters"))]
+use crate::environment::BadVariable;
+use crate::environment::duration;
 use crate::start::Base;
 
 /// What an event of Lambda carries at most: 6 MB with everything around the body.

@@ -29,22 +29,22 @@ pub fn blobs(base: &Base) -> Result<Arc<dyn Blobs>, Error> {
 }
 
 /// Files whose contents are in `blobs`.
-pub(crate) fn files(base: &Base, blobs: Arc<dyn Blobs>) -> Files {
+pub fn files(base: &Base, blobs: Arc<dyn Blobs>) -> Files {
     Files::new(base.store.clone(), blobs, base.clock.clone(), Arc::new(OsEntropy))
 }
 
 /// Jobs; `wake` wakes their workers.
-pub(crate) fn jobs(base: &Base, wake: Arc<dyn Wake>) -> Jobs {
+pub fn jobs(base: &Base, wake: Arc<dyn Wake>) -> Jobs {
     Jobs::new(base.store.clone(), base.clock.clone(), Arc::new(OsEntropy), wake)
 }
 
 /// Datasets whose chunks are in `blobs`.
-pub(crate) fn datasets(base: &Base, blobs: Arc<dyn Blobs>) -> Datasets {
+pub fn datasets(base: &Base, blobs: Arc<dyn Blobs>) -> Datasets {
     Datasets::new(base.store.clone(), blobs, base.clock.clone(), Arc::new(OsEntropy))
 }
 
 /// Evals on datasets.
-pub(crate) fn evals(base: &Base, blobs: Arc<dyn Blobs>, jobs: Jobs) -> Evals {
+pub fn evals(base: &Base, blobs: Arc<dyn Blobs>, jobs: Jobs) -> Evals {
     let examples = Arc::new(DatasetExamples::new(datasets(base, blobs)));
     let (store, clock) = (base.store.clone(), base.clock.clone());
     let prompts = Prompts::new(store.clone(), clock.clone(), Arc::new(OsEntropy));
