@@ -1,6 +1,6 @@
 //! What this process has seen of the requests under deployments.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::lock::Mutex as Turn;
@@ -39,7 +39,7 @@ struct Trial {
     epoch: u32,
     units: HashSet<Unit>,
     known_bad: HashSet<(Metric, Unit)>,
-    waiting: Vec<BadUnit>,
+    waiting: VecDeque<BadUnit>,
 }
 
 impl TrialBook {
@@ -72,7 +72,7 @@ impl TrialBook {
                 && trial.known_bad.insert((metric, at.unit))
             {
                 is_news = true;
-                trial.waiting.push(BadUnit {
+                trial.waiting.push_back(BadUnit {
                     project: project.clone(),
                     deployment: at.deployment.clone(),
                     metric,
@@ -117,12 +117,12 @@ impl TrialBook {
 
     async fn write_bad_units(&self, id: &DeploymentId) -> Result<(), StoreError> {
         loop {
-            let next = self.trials().get(id).and_then(|trial| trial.waiting.first().cloned());
+            let next = self.trials().get(id).and_then(|trial| trial.waiting.front().cloned());
             let Some(bad) = next else { return Ok(()) };
             // If it conflicts, the unit was bad already.
             self.store.committed(&bad.writes()?).await?;
             if let Some(trial) = self.trials().get_mut(id) {
-                trial.waiting.retain(|waiting| *waiting != bad);
+                trial.waiting.pop_front();
             }
         }
     }
@@ -160,7 +160,7 @@ impl Trial {
             epoch: 0,
             units: HashSet::new(),
             known_bad: HashSet::new(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
         }
     }
 

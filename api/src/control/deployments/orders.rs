@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use diogenes_core::deployments::{Deployment, DeploymentError};
-use diogenes_core::tenancy::{Allowed, ProjectId, may};
+use diogenes_core::tenancy::may;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -44,11 +44,6 @@ impl DeploymentsArea {
     }
 }
 
-/// The project that is meant.
-fn of<P>(by: &Allowed<P>, query: OfProject) -> ProjectId {
-    query.project.unwrap_or_else(|| by.project.clone())
-}
-
 /// Approve a deployment. It starts as soon as its gates are passed.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/approve", request_body = ApproveDeployment,
     tag = "deployments",
@@ -61,7 +56,7 @@ pub(in crate::control) async fn approve(
     QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ApproveDeployment>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
-    let project = of(&by, query);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     area.done(area.deployments.approve(&by, &project, &id, &body.comment).await)
 }
 
@@ -75,7 +70,7 @@ pub(in crate::control) async fn promote(
     PathOf(id): PathOf<String>,
     QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
-    let project = of(&by, query);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     area.done(area.deployments.promote(&by, &project, &id).await)
 }
 
@@ -89,7 +84,7 @@ pub(in crate::control) async fn pause(
     PathOf(id): PathOf<String>,
     QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
-    let project = of(&by, query);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     area.done(area.deployments.pause(&by, &project, &id).await)
 }
 
@@ -103,7 +98,7 @@ pub(in crate::control) async fn resume(
     PathOf(id): PathOf<String>,
     QueryString(query): QueryString<OfProject>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
-    let project = of(&by, query);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     area.done(area.deployments.resume(&by, &project, &id).await)
 }
 
@@ -119,7 +114,7 @@ pub(in crate::control) async fn cancel(
     QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<DeploymentBody>, ApiError> {
-    let project = of(&by, query);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     area.done(area.deployments.cancel(&by, &project, &id, &body.reason).await)
 }
 
@@ -135,7 +130,7 @@ pub(in crate::control) async fn roll_back(
     QueryString(query): QueryString<OfProject>,
     JsonBody(body): JsonBody<ReasonBody>,
 ) -> Result<Json<RolledBackDeployment>, ApiError> {
-    let project = of(&by, query);
+    let project = query.project.unwrap_or_else(|| by.project.clone());
     let done = area.deployments.roll_back(&by, &project, &id, &body.reason).await;
     let (deployment, reverse) = done.map_err(|error| deployment_error(&error))?;
     area.changed(&deployment);
